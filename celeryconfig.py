@@ -1,0 +1,74 @@
+"""Celery's settings, each with its reason. Workers, producers, the scheduler and Flower all load this module.
+
+The visibility timeout belongs to each consumer and the shortest one wins, so every program that opens the queue has to
+use these same options: start Flower as ``celery -A workers.app flower``, never bare.
+"""
+
+from kombu import Queue
+
+from timbral.config.settings import settings
+
+# Where the queue and the results are.
+broker_url = settings.broker_url
+result_backend = settings.broker_url
+
+# Queues: a foreign send_task without a queue lands in Celery's own default, "celery"; listeners wait there for an answer,
+# so what takes long has queues of its own. A misspelt queue is an error at the sender, not a queue that nobody reads.
+task_default_queue = "celery"
+task_queues = [Queue("celery"), Queue("batch"), Queue("training")]
+task_routes = {"train_model": {"queue": "training"}, "compute_chunk": {"queue": "batch"}}
+task_create_missing_queues = False
+
+# Only JSON crosses the queue: a pickle would run its sender's code.
+accept_content = ["json"]
+task_serializer = "json"
+result_serializer = "json"
+
+# Delivery: a message is acknowledged once its effect is there, and comes back when its worker dies.
+task_acks_late = True
+task_reject_on_worker_lost = True
+task_retry_on_worker_lost = True
+task_acks_on_failure_or_timeout = True
+worker_prefetch_multiplier = 1  # what a worker reserves, no other one can do
+worker_cancel_long_running_tasks_on_connection_loss = False  # True acknowledges and loses them
+worker_deduplicate_successful_tasks = True
+broker_transport_options = {
+    "visibility_timeout": settings.VISIBILITY_TIMEOUT_S,  # short: the heartbeat renews what a living worker holds
+    "unacked_restore_interval": settings.RESTORE_INTERVAL_S,
+    "unacked_restore_throttle": 1,  # every look acts; kombu's default acts at every tenth
+    "socket_timeout": 30,  # kombu's default lets a publish hang for ever
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+    "client_name": "timbral",
+}
+
+# Outages: wait for Redis, however long it takes.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None  # the default gives up after 100
+broker_pool_acquire_timeout = 30  # the default blocks for ever
+task_publish_retry_policy = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 3}
+
+# Stopping: with REMAP_SIGTERM=SIGQUIT, SIGTERM gives running tasks this long, then puts their messages back.
+worker_soft_shutdown_timeout = settings.SOFT_SHUTDOWN_S
+
+# A hung task is ended; training has a limit of its own.
+task_time_limit = settings.TASK_TIME_LIMIT_S
+
+# Results outlive the cache, so that under volatile-ttl the cache is evicted first.
+result_expires = settings.RESULT_EXPIRES_S
+result_extended = True  # Flower and dead letters show the name and the arguments
+result_backend_always_retry = True
+result_backend_transport_options = {"retry_policy": {"max_retries": 60}}
+redis_socket_timeout = 30
+redis_socket_connect_timeout = 5
+redis_socket_keepalive = True
+redis_backend_health_check_interval = 25
+
+# Seeing it: Flower and the producers' progress need the events and the started state.
+worker_send_task_events = True
+task_send_sent_event = True
+task_track_started = True
+worker_hijack_root_logger = False  # logs are structlog's
+
+timezone = "UTC"

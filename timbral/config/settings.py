@@ -1,0 +1,214 @@
+"""Settings, read once from the environment and ``.env``, and the constants that no deployment changes.
+
+``settings`` is made at import; a value that cannot be right stops the process there, with a SettingsError that names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
+
+from timbral.errors import SettingsError
+
+__all__ = ["Constants", "Settings", "settings"]
+
+REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+
+
+class Settings(BaseSettings):
+    """What a deployment may set. Every field can be set by an environment variable of its name, or in ``.env``."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    # Redis
+    REDIS_URL: str = Field(
+        "redis://127.0.0.1:6379",
+        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue.",
+    )
+    REDIS_PASSWORD: SecretStr | None = Field(
+        None, description="Password for REDIS_URL and BROKER_URL where the URL has none; never logged."
+    )
+    REDIS_DB: int = Field(0, ge=0, le=1_000_000, description="Database number, used where the URL names none.")
+    BROKER_URL: str | None = Field(
+        None, description="The Redis of the queue and the task results, where it is another than REDIS_URL."
+    )
+    REDIS_CA_CERTS: Path | None = Field(
+        None, description="CA file that a rediss:// server's certificate must chain to; the system's CAs where unset."
+    )
+
+    # The model
+    NMF_N_COMPONENTS: int = Field(100, ge=1, le=4096, description="Number of factors, k, of a model.")
+    NMF_RANDOM_STATE: int = Field(42, ge=0, le=2**32 - 1, description="Seed of a training; 0 is a seed too.")
+    N_THREADS: int = Field(
+        0, ge=0, le=1024, description="Threads of a training or a batch; 0 takes every core that the process may use."
+    )
+
+    # Data and models
+    DATA_DIR: Path = Field(Path("data"), description="Folder below which data sets must lie, for messages that name a path.")
+    DATASET_URI_PREFIXES: tuple[str, ...] = Field(
+        (), description='URI prefixes that data sets may be read from, as a JSON list: ["s3://plays/"].'
+    )
+    MODEL_DIR: Path = Field(Path("models"), description="Folder of the model versions; shared by all workers.")
+    KEEP_MODELS: int = Field(5, ge=1, le=1000, description="How many model versions are kept; the current one always is.")
+
+    # The cache
+    RECOMMENDATIONS_TTL_S: int = Field(21_600, ge=1, description="Seconds that a listener's recommendations live in Redis.")
+    EMBEDDINGS_TTL_S: int = Field(43_200, ge=1, description="Seconds that embeddings live in Redis.")
+    RESULT_EXPIRES_S: int = Field(
+        86_400, ge=60, description="Seconds that a task's result and progress live; longer than the cache's."
+    )
+
+    # The fleet
+    CHUNK_SIZE: int = Field(2_000, ge=1, le=100_000, description="Listeners in one chunk of a fanned-out job.")
+    VISIBILITY_TIMEOUT_S: int = Field(
+        300, ge=2, description="Seconds after which a message that no living worker holds is delivered again."
+    )
+    RESTORE_INTERVAL_S: float = Field(
+        15.0, gt=0, description="Seconds between two looks for messages (and jobs) that nobody holds."
+    )
+    MAX_DELIVERIES: int = Field(3, ge=1, le=100, description="Deliveries of one message before it is parked.")
+    TRAIN_TIME_LIMIT_S: int = Field(86_400, ge=1, description="Seconds after which a hung training is ended.")
+    TASK_TIME_LIMIT_S: int = Field(900, ge=1, description="Seconds after which any other hung task is ended.")
+    SOFT_SHUTDOWN_S: float = Field(60.0, ge=0, description="Seconds that a worker told to stop gives its running tasks.")
+
+    # The schedule
+    RENEW_EVERY_S: int = Field(
+        10_800, ge=0, description="Seconds between two renewals of everyone's recommendations; 0 for never."
+    )
+    RETRAIN_EVERY_S: int = Field(0, ge=0, description="Seconds between two trainings by the scheduler; 0 for never.")
+    RETRAIN_DATASET: str | None = Field(None, description="The data set of the scheduler's trainings.")
+
+    # The HTTP door
+    API_HOST: str = Field("0.0.0.0", description="Address that the HTTP door listens on.")  # noqa: S104
+    API_PORT: int = Field(8000, ge=0, le=65_535, description="Port of the HTTP door; 0 takes a free one.")
+    API_WORKERS: int = Field(4, ge=1, le=256, description="Processes of the HTTP door.")
+    API_TOKEN: SecretStr | None = Field(
+        None, description="Bearer token that writing through the HTTP door needs; required unless it listens on loopback."
+    )
+
+    # Seeing it
+    DEBUG: bool = Field(False, description="Log at DEBUG level, and let the HTTP door show tracebacks.")
+    LOG_FORMAT: Literal["console", "json"] = Field("console", description="Logs for a person, or one JSON object a line.")
+    METRICS_PORT: int = Field(0, ge=0, le=65_535, description="Port of a worker's Prometheus metrics; 0 for none.")
+
+    @field_validator("REDIS_URL", "BROKER_URL")
+    @classmethod
+    def _is_a_redis_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in REDIS_SCHEMES or not (parts.hostname or parts.scheme == "unix"):
+            # The value is not repeated: it may hold a password.
+            raise ValueError("must look like redis://host:6379, rediss://host:6379 or unix:///path")
+        _ = parts.port  # urlsplit reads the port only when asked, and raises ValueError where it is none
+        return url
+
+    @model_validator(mode="after")
+    def _cache_expires_before_results(self) -> Settings:
+        # Under volatile-ttl Redis evicts what expires soonest: the cache has to go before the results do.
+        for name in ("RECOMMENDATIONS_TTL_S", "EMBEDDINGS_TTL_S"):
+            if getattr(self, name) > self.RESULT_EXPIRES_S:
+                raise ValueError(f"{name}={getattr(self, name)} must not exceed RESULT_EXPIRES_S={self.RESULT_EXPIRES_S}")
+        if self.RETRAIN_EVERY_S and not self.RETRAIN_DATASET:
+            raise ValueError("RETRAIN_EVERY_S needs RETRAIN_DATASET, the data set to train on")
+        return self
+
+    @property
+    def redis_url(self) -> str:
+        """URL of the cache, complete with password and database number. Holds the password: do not log it."""
+        return self._complete(self.REDIS_URL)
+
+    @property
+    def broker_url(self) -> str:
+        """URL of the queue and the results, complete with password and database number. Do not log it."""
+        return self._complete(self.BROKER_URL or self.REDIS_URL)
+
+    def _complete(self, url: str) -> str:
+        parts = urlsplit(url)
+        netloc, path, query = parts.netloc, parts.path, parts.query
+        if self.REDIS_PASSWORD is not None and parts.password is None:
+            host = netloc.rpartition("@")[2]
+            netloc = f"{quote(parts.username or '', safe='')}:{quote(self.REDIS_PASSWORD.get_secret_value(), safe='')}@{host}"
+        if parts.scheme == "unix":
+            if "db=" not in query and "virtual_host=" not in query:
+                query = f"{query}&db={self.REDIS_DB}".lstrip("&")
+        elif path in ("", "/") and "db=" not in query:
+            path = f"/{self.REDIS_DB}"
+        if parts.scheme == "rediss" and "ssl_cert_reqs=" not in query:
+            query = f"{query}&ssl_cert_reqs=required".lstrip("&")
+            if self.REDIS_CA_CERTS is not None:
+                query += f"&ssl_ca_certs={quote(str(self.REDIS_CA_CERTS), safe='/')}"
+        return urlunsplit((parts.scheme, netloc, path, query, parts.fragment))
+
+
+def public_address(url: str) -> str:
+    """``url`` as it may be shown: no user, no password, no query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the settings now; ``overrides`` win over the environment.
+
+    Raises:
+        SettingsError: one line for each setting that cannot be right, and for each name in ``.env`` that looks mistyped.
+    """
+    problems = _mistyped_names()
+    try:
+        made = Settings(**overrides)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_context=False):
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            shown = "" if _may_hold_a_secret(name) else f" (got {detail['input']!r})" if name else ""
+            text = str(detail["msg"]).removeprefix("Value error, ")
+            problems.append(f"{name}: {text}{shown}" if name else text)
+    if problems:
+        raise SettingsError(problems)
+    return made
+
+
+def _may_hold_a_secret(name: str) -> bool:
+    return name.endswith(("_URL", "_PASSWORD", "_TOKEN"))
+
+
+def _mistyped_names() -> list[str]:
+    source = DotEnvSettingsSource(Settings)
+    names = [name.upper() for name in source.env_vars]
+    known = list(Settings.model_fields)
+    problems = []
+    for name in names:
+        close = [] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.88)
+        if close:
+            problems.append(f"{name}: no such setting in .env; did you mean {close[0]}?")
+    return problems
+
+
+settings: Final[Settings] = read_settings()
+
+
+class Constants:
+    """Values that are part of the interface and the same everywhere."""
+
+    MIN_PLAYS_THRESHOLD: Final = 5
+    """Read by ``train_model`` with ``apply_play_thresholds``: rows with fewer plays are left out."""
+    MAX_PLAYS_THRESHOLD: Final = 10_000
+    """Read by ``train_model`` with ``apply_play_thresholds``: a row's plays are capped at this."""
+    NMF_MAX_ITER: Final = 200
+    """Read by NMFModel: most sweeps of a training; it stops before when the loss no longer falls."""
+    NMF_TOL: Final = 1e-4
+    """Read by NMFModel: a training stops when the loss falls by less than this, relative, in a sweep."""
+    USER_EMBEDDINGS_KEY: Final = "user_embeddings"
+    """Read by timbral.keys: the cache key of all users' embeddings."""
+    ITEM_EMBEDDINGS_KEY: Final = "item_embeddings"
+    """Read by timbral.keys: the cache key of all items' embeddings."""
+    RECOMMENDATIONS_KEY: Final = "recommendations"
+    """Read by timbral.keys: the prefix of the recommendations' keys."""
+    SUPPORTED_AUDIO_FORMATS: Final = (".mp3", ".wav", ".flac", ".m4a")
+    """Read by DataLoader: item ids that end in one of these are file names, and lose the ending where asked."""
+    SUPPORTED_DATA_FORMATS: Final = (".csv", ".parquet", ".json")
+    """Read by DataLoader: the endings from which a data set's format is told."""

@@ -1,0 +1,156 @@
+"""Every Redis key of ours: its name, type, content and life.
+
+Keys that are a cache carry a TTL. What must not be lost, or must not be evicted while a job runs, carries none.
+Ids stand in key names as they are; in members and fields they are JSON, so that 1 and "1" stay two ids.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from timbral.config.settings import Constants
+
+__all__ = ["KEYS", "Key"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One line of the reference: ``name`` with its placeholders, the Redis ``type``, what it holds, and how long."""
+
+    name: str
+    type: str
+    content: str
+    ttl: str
+
+
+RECOMMENDATIONS_USER = f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}"
+RECOMMENDATIONS_POPULAR = f"{Constants.RECOMMENDATIONS_KEY}:popular"
+EMBEDDINGS = "embeddings:{key}"
+USER_EMBEDDINGS = Constants.USER_EMBEDDINGS_KEY
+ITEM_EMBEDDINGS = Constants.ITEM_EMBEDDINGS_KEY
+
+MODEL_CURRENT = "model:current"
+MODEL_METADATA = "model:{version}:metadata"
+MODEL_VERSIONS = "model:versions"
+MODEL_FENCE = "model:fence"
+MODEL_PROMOTED_FENCE = "model:promoted_fence"
+
+PLAYS_USER = "plays:user:{user_id}"
+PLAYS_USERS = "plays:users"
+BLOCKS_USER = "blocks:user:{user_id}"
+BLOCKS_ITEMS = "blocks:items"
+
+JOB = "job:{job_id}"
+JOB_CHUNKS = "job:{job_id}:chunks"
+JOBS_OPEN = "jobs:open"
+PROGRESS = "progress:{task_id}"
+SUBMITTED = "tasks:submitted"
+ONCE = "once:{digest}"
+ONCE_FOLLOWERS = "once:{digest}:followers"
+DELIVERIES = "deliveries:{task_id}"
+DEAD_LETTERS = "dead_letters"
+DEAD_LETTER = "dead_letters:{letter_id}"
+
+KEYS: tuple[Key, ...] = (
+    Key(RECOMMENDATIONS_USER, "string", 'JSON list, best first: [{"item_id": …, "score": …}, …]', "RECOMMENDATIONS_TTL_S"),
+    Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most listeners play; for a listener nobody knows", "RECOMMENDATIONS_TTL_S"),
+    Key("embeddings:user_embeddings", "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
+    Key("embeddings:item_embeddings", "string", "the same for the items", "EMBEDDINGS_TTL_S"),
+    Key("embeddings:user:{user_id}", "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
+    Key(MODEL_CURRENT, "string", "the version that is live", "none"),
+    Key(MODEL_METADATA, "string", "JSON object: shape, parameters, metrics, durations, file of a version", "none"),
+    Key(MODEL_VERSIONS, "zset", "versions, scored by their fence: the order in which trainings began", "none"),
+    Key(MODEL_FENCE, "string", "counter of trainings", "none"),
+    Key(MODEL_PROMOTED_FENCE, "string", "highest fence that went live: an older training cannot replace it", "none"),
+    Key(PLAYS_USER, "hash", "new plays of a listener that no training has seen: item id (JSON) → plays", "none"),
+    Key(PLAYS_USERS, "set", "ids (JSON) of the listeners with new plays", "none"),
+    Key(BLOCKS_USER, "set", "ids (JSON) of the items that a listener must not get", "none"),
+    Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
+    Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
+    Key(JOB_CHUNKS, "set", "numbers of the chunks that are still to be done", "none"),
+    Key(JOBS_OPEN, "zset", "ids of the jobs that run, scored by when they last moved (seconds)", "none"),
+    Key(PROGRESS, "hash", "done, total and text of a task that runs", "RESULT_EXPIRES_S"),
+    Key(SUBMITTED, "hash", "task id → what was sent, until its effect is there", "none"),
+    Key(ONCE, "hash", "the task that does a request right now, and what was asked", "none"),
+    Key(ONCE_FOLLOWERS, "set", "ids of the tasks that asked the same and wait for its result", "none"),
+    Key(DELIVERIES, "string", "how often a message was delivered", "none until it is done"),
+    Key(DEAD_LETTERS, "zset", "ids of parked messages, scored by when (seconds)", "none"),
+    Key(DEAD_LETTER, "hash", "a parked message: task, arguments, body, reason, deliveries, queue", "none"),
+)  # fmt: skip
+
+
+def recommendations_user(user_id: int | str) -> str:
+    """Key of a listener's recommendations."""
+    return RECOMMENDATIONS_USER.format(user_id=user_id)
+
+
+def embeddings(key: str) -> str:
+    """Key of the embeddings stored under ``key``."""
+    return EMBEDDINGS.format(key=key)
+
+
+def user_embedding_name(user_id: int | str) -> str:
+    """What to pass to ``set_embeddings`` and ``get_embeddings`` for one listener's vector."""
+    return f"user:{user_id}"
+
+
+def model_metadata(version: str) -> str:
+    """Key of a version's metadata."""
+    return MODEL_METADATA.format(version=version)
+
+
+def plays_user(user_id: int | str) -> str:
+    """Key of a listener's plays that no training has seen."""
+    return PLAYS_USER.format(user_id=user_id)
+
+
+def blocks_user(user_id: int | str) -> str:
+    """Key of the items that a listener must not get."""
+    return BLOCKS_USER.format(user_id=user_id)
+
+
+def job(job_id: str) -> str:
+    """Key of a fanned-out job."""
+    return JOB.format(job_id=job_id)
+
+
+def job_chunks(job_id: str) -> str:
+    """Key of a job's chunks that are still to be done."""
+    return JOB_CHUNKS.format(job_id=job_id)
+
+
+def progress(task_id: str) -> str:
+    """Key of a running task's progress."""
+    return PROGRESS.format(task_id=task_id)
+
+
+def once(digest: str) -> str:
+    """Key of the request that is being done, by the digest of what was asked."""
+    return ONCE.format(digest=digest)
+
+
+def once_followers(digest: str) -> str:
+    """Key of the tasks that wait for the request's result."""
+    return ONCE_FOLLOWERS.format(digest=digest)
+
+
+def deliveries(task_id: str) -> str:
+    """Key of the count of a message's deliveries."""
+    return DELIVERIES.format(task_id=task_id)
+
+
+def dead_letter(letter_id: str) -> str:
+    """Key of a parked message."""
+    return DEAD_LETTER.format(letter_id=letter_id)
+
+
+def encode_id(original_id: int | str) -> str:
+    """An id as a member or a field: JSON, so that 1 and "1" differ."""
+    return json.dumps(original_id, ensure_ascii=False)
+
+
+def decode_id(member: str | bytes) -> int | str:
+    """The id that ``encode_id`` made a member of."""
+    decoded: int | str = json.loads(member)
+    return decoded

@@ -1,0 +1,177 @@
+"""What a producer sends and a worker checks: one model per task, and the ids and plays inside them.
+
+Arguments are flat keywords. Both ends call ``read_message``: the producer before it sends, the worker before it works.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from timbral.errors import MessageError
+
+__all__ = [
+    "ANSWERS",
+    "MESSAGES",
+    "ComputeRecommendations",
+    "Id",
+    "Message",
+    "Play",
+    "RefreshEmbeddings",
+    "TrainModel",
+    "read_message",
+]
+
+MAX_IDS = 100_000
+"""Most ids in one message; for more, leave ``user_ids`` out and have everybody done."""
+
+Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | Annotated[str, Field(strict=True, min_length=1, max_length=512)]
+"""An original id: a 64-bit int or a string. 1 and "1" are two ids; a float or a bool is none."""
+
+_URI = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+class Message(BaseModel):
+    """Base of the messages: unknown arguments are refused, nothing changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    task: ClassVar[str]
+
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments to send, JSON-ready, without those that were left at their defaults."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Play(BaseModel):
+    """``plays`` plays of an item by a user since the data set was made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    user_id: Id
+    item_id: Id
+    plays: float = Field(1.0, gt=0, le=1e9, allow_inf_nan=False)
+
+
+class TrainModel(Message):
+    """Train on a data set and write a new model version."""
+
+    task = "train_model"
+    dataset: str = Field(
+        min_length=1, max_length=4096, description="Path below DATA_DIR, or a URI under one of DATASET_URI_PREFIXES."
+    )
+    format: Literal["csv", "parquet", "json"] | None = Field(None, description="The data set's format; by its ending where unset.")
+    separator: str = Field(",", min_length=1, max_length=1, description="Column separator of a csv file.")
+    user_col: str = Field("user_id", min_length=1, description="Column of the listeners' ids.")
+    item_col: str = Field("item_id", min_length=1, description="Column of the items' ids.")
+    value_col: str = Field("rating", min_length=1, description="Column of the plays or ratings; 1 a row where there is none.")
+    time_col: str | None = Field(
+        None, min_length=1, description="Column of the time of a row; the newest rows are held out, by random where unset."
+    )
+    n_components: int | None = Field(None, ge=1, le=4096, description="Factors; NMF_N_COMPONENTS where unset.")
+    random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE where unset.")
+    max_iter: int | None = Field(None, ge=1, le=100_000, description="Most sweeps; Constants.NMF_MAX_ITER where unset.")
+    tol: float | None = Field(None, ge=0, lt=1, description="Relative fall of the loss to stop at; Constants.NMF_TOL where unset.")
+    holdout: float = Field(
+        0.2, ge=0, le=0.9, description="Share of each listener's rows held out for the metrics; 0 for no metrics."
+    )
+    apply_play_thresholds: bool = Field(
+        False, description="Leave rows below Constants.MIN_PLAYS_THRESHOLD out, cap plays at MAX_PLAYS_THRESHOLD."
+    )
+    promote: Literal["if_not_worse", "always", "never"] = Field(
+        "if_not_worse", description="Whether the new version goes live."
+    )
+
+    @field_validator("dataset")
+    @classmethod
+    def _stays_below_the_data_folder(cls, dataset: str) -> str:
+        # The worker checks again, with links resolved; this is what can be known without its file system.
+        if "\0" in dataset or "\n" in dataset:
+            raise ValueError("must be one line of text")
+        if not _URI.match(dataset) and (dataset.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", dataset)):
+            raise ValueError("must be a path below the data folder, without '..', or a URI")
+        if _URI.match(dataset) and ".." in dataset.split("/"):
+            raise ValueError("must be a URI without '..'")
+        return dataset
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> TrainModel:
+        columns = [c for c in (self.user_col, self.item_col, self.value_col, self.time_col) if c is not None]
+        if len(set(columns)) != len(columns):
+            raise ValueError(f"user_col, item_col, value_col and time_col must differ, got {columns}")
+        return self
+
+
+class ComputeRecommendations(Message):
+    """Write the recommendations of the listeners named, or of all of them, into the cache."""
+
+    task = "compute_recommendations"
+    user_ids: list[Id] | None = Field(
+        None, min_length=1, max_length=MAX_IDS, description="The listeners; everybody where unset."
+    )
+    top_k: int = Field(10, ge=1, le=1000, description="Items in a list.")
+    exclude_seen: bool = Field(True, description="Leave out what a listener has played.")
+
+
+class RefreshEmbeddings(Message):
+    """Write embeddings into the cache; for listeners with new plays, fold these in and renew their recommendations."""
+
+    task = "refresh_embeddings"
+    user_ids: list[Id] | None = Field(
+        None, min_length=1, max_length=MAX_IDS, description="The listeners; all users and items where unset."
+    )
+    plays: list[Play] | None = Field(
+        None, min_length=1, max_length=MAX_IDS, description="New plays, kept until a training has seen them."
+    )
+    top_k: int = Field(10, ge=1, le=1000, description="Items in a renewed list of recommendations.")
+
+
+MESSAGES: dict[str, type[Message]] = {m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings)}
+
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "train_model": (
+        "model_version", "promoted", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
+        "metrics", "baseline", "durations_s",
+    ),
+    "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
+    "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),
+}  # fmt: skip
+"""The fields of each task's result."""
+
+M = TypeVar("M", bound=Message)
+
+
+def read_message(message: type[M], arguments: dict[str, Any]) -> M:
+    """Check ``arguments`` against ``message``.
+
+    Raises:
+        MessageError: names the task and lists each bad field with its problem and the value that it had.
+    """
+    try:
+        return message.model_validate(arguments)
+    except ValidationError as error:
+        problems: list[dict[str, str]] = []
+        for detail in error.errors(include_url=False, include_context=False):
+            field = ".".join(str(part) for part in detail["loc"] if part not in ("constrained-int", "constrained-str"))
+            value = "…" if detail["type"] == "missing" or not detail["loc"] else _shown(detail["input"])
+            problems.append({"field": field or message.task, "problem": _problem(detail), "value": value})
+        raise MessageError(message.task, problems) from None
+
+
+def _problem(detail: Any) -> str:
+    if detail["type"] == "extra_forbidden":
+        return "no such argument"
+    if detail["type"] == "missing":
+        return "is required"
+    return str(detail["msg"]).removeprefix("Value error, ")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def utc_now() -> str:
+    """Now, as ISO 8601 in UTC with whole seconds."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
