@@ -28,7 +28,10 @@ __all__ = [
 MAX_IDS = 100_000
 """Most ids in one message; for more, leave ``user_ids`` out and have everybody done."""
 
-Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | Annotated[str, Field(strict=True, min_length=1, max_length=512)]
+Id = (
+    Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+    | Annotated[str, Field(strict=True, min_length=1, max_length=512)]
+)
 """An original id: a 64-bit int or a string. 1 and "1" are two ids; a float or a bool is none."""
 
 _URI = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -61,18 +64,26 @@ class TrainModel(Message):
     dataset: str = Field(
         min_length=1, max_length=4096, description="Path below DATA_DIR, or a URI under one of DATASET_URI_PREFIXES."
     )
-    format: Literal["csv", "parquet", "json"] | None = Field(None, description="The data set's format; by its ending where unset.")
+    format: Literal["csv", "parquet", "json"] | None = Field(
+        None, description="The data set's format; by its ending where unset."
+    )
     separator: str = Field(",", min_length=1, max_length=1, description="Column separator of a csv file.")
     user_col: str = Field("user_id", min_length=1, description="Column of the listeners' ids.")
     item_col: str = Field("item_id", min_length=1, description="Column of the items' ids.")
-    value_col: str = Field("rating", min_length=1, description="Column of the plays or ratings; 1 a row where there is none.")
+    value_col: str = Field(
+        "rating", min_length=1, description="Column of the plays or ratings; 1 a row where there is none."
+    )
     time_col: str | None = Field(
-        None, min_length=1, description="Column of the time of a row; the newest rows are held out, by random where unset."
+        None,
+        min_length=1,
+        description="Column of the time of a row; the newest rows are held out, by random where unset.",
     )
     n_components: int | None = Field(None, ge=1, le=4096, description="Factors; NMF_N_COMPONENTS where unset.")
     random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE where unset.")
     max_iter: int | None = Field(None, ge=1, le=100_000, description="Most sweeps; Constants.NMF_MAX_ITER where unset.")
-    tol: float | None = Field(None, ge=0, lt=1, description="Relative fall of the loss to stop at; Constants.NMF_TOL where unset.")
+    tol: float | None = Field(
+        None, ge=0, lt=1, description="Relative fall of the loss to stop at; Constants.NMF_TOL where unset."
+    )
     holdout: float = Field(
         0.2, ge=0, le=0.9, description="Share of each listener's rows held out for the metrics; 0 for no metrics."
     )

@@ -49,15 +49,21 @@ class Settings(BaseSettings):
     )
 
     # Data and models
-    DATA_DIR: Path = Field(Path("data"), description="Folder below which data sets must lie, for messages that name a path.")
+    DATA_DIR: Path = Field(
+        Path("data"), description="Folder below which data sets must lie, for messages that name a path."
+    )
     DATASET_URI_PREFIXES: tuple[str, ...] = Field(
         (), description='URI prefixes that data sets may be read from, as a JSON list: ["s3://plays/"].'
     )
     MODEL_DIR: Path = Field(Path("models"), description="Folder of the model versions; shared by all workers.")
-    KEEP_MODELS: int = Field(5, ge=1, le=1000, description="How many model versions are kept; the current one always is.")
+    KEEP_MODELS: int = Field(
+        5, ge=1, le=1000, description="How many model versions are kept; the current one always is."
+    )
 
     # The cache
-    RECOMMENDATIONS_TTL_S: int = Field(21_600, ge=1, description="Seconds that a listener's recommendations live in Redis.")
+    RECOMMENDATIONS_TTL_S: int = Field(
+        21_600, ge=1, description="Seconds that a listener's recommendations live in Redis."
+    )
     EMBEDDINGS_TTL_S: int = Field(43_200, ge=1, description="Seconds that embeddings live in Redis.")
     RESULT_EXPIRES_S: int = Field(
         86_400, ge=60, description="Seconds that a task's result and progress live; longer than the cache's."
@@ -74,7 +80,9 @@ class Settings(BaseSettings):
     MAX_DELIVERIES: int = Field(3, ge=1, le=100, description="Deliveries of one message before it is parked.")
     TRAIN_TIME_LIMIT_S: int = Field(86_400, ge=1, description="Seconds after which a hung training is ended.")
     TASK_TIME_LIMIT_S: int = Field(900, ge=1, description="Seconds after which any other hung task is ended.")
-    SOFT_SHUTDOWN_S: float = Field(60.0, ge=0, description="Seconds that a worker told to stop gives its running tasks.")
+    SOFT_SHUTDOWN_S: float = Field(
+        60.0, ge=0, description="Seconds that a worker told to stop gives its running tasks."
+    )
 
     # The schedule
     RENEW_EVERY_S: int = Field(
@@ -88,12 +96,15 @@ class Settings(BaseSettings):
     API_PORT: int = Field(8000, ge=0, le=65_535, description="Port of the HTTP door; 0 takes a free one.")
     API_WORKERS: int = Field(4, ge=1, le=256, description="Processes of the HTTP door.")
     API_TOKEN: SecretStr | None = Field(
-        None, description="Bearer token that writing through the HTTP door needs; required unless it listens on loopback."
+        None,
+        description="Bearer token that writing through the HTTP door needs; required unless it listens on loopback.",
     )
 
     # Seeing it
     DEBUG: bool = Field(False, description="Log at DEBUG level, and let the HTTP door show tracebacks.")
-    LOG_FORMAT: Literal["console", "json"] = Field("console", description="Logs for a person, or one JSON object a line.")
+    LOG_FORMAT: Literal["console", "json"] = Field(
+        "console", description="Logs for a person, or one JSON object a line."
+    )
     METRICS_PORT: int = Field(0, ge=0, le=65_535, description="Port of a worker's Prometheus metrics; 0 for none.")
 
     @field_validator("REDIS_URL", "BROKER_URL")
@@ -113,7 +124,9 @@ class Settings(BaseSettings):
         # Under volatile-ttl Redis evicts what expires soonest: the cache has to go before the results do.
         for name in ("RECOMMENDATIONS_TTL_S", "EMBEDDINGS_TTL_S"):
             if getattr(self, name) > self.RESULT_EXPIRES_S:
-                raise ValueError(f"{name}={getattr(self, name)} must not exceed RESULT_EXPIRES_S={self.RESULT_EXPIRES_S}")
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must not exceed RESULT_EXPIRES_S={self.RESULT_EXPIRES_S}"
+                )
         if self.RETRAIN_EVERY_S and not self.RETRAIN_DATASET:
             raise ValueError("RETRAIN_EVERY_S needs RETRAIN_DATASET, the data set to train on")
         return self
