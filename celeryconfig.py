@@ -9,8 +9,8 @@ from kombu import Queue
 from timbral.config.settings import settings
 
 # Where the queue and the results are.
-broker_url = settings.broker_url
-result_backend = settings.broker_url
+broker_url = settings.celery_url
+result_backend = settings.celery_url
 
 # Queues: a foreign send_task without a queue lands in Celery's own default, "celery"; listeners wait there for an answer,
 # so what takes long has queues of its own. A misspelt queue is an error at the sender, not a queue that nobody reads.

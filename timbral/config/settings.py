@@ -141,6 +141,12 @@ class Settings(BaseSettings):
         """URL of the queue and the results, complete with password and database number. Do not log it."""
         return self._complete(self.BROKER_URL or self.REDIS_URL)
 
+    @property
+    def celery_url(self) -> str:
+        """``broker_url`` as Celery spells it: it has a scheme of its own for a Unix socket."""
+        scheme, _, rest = self.broker_url.partition("://")
+        return f"redis+socket://{rest.replace('db=', 'virtual_host=')}" if scheme == "unix" else self.broker_url
+
     def _complete(self, url: str) -> str:
         parts = urlsplit(url)
         netloc, path, query = parts.netloc, parts.path, parts.query
@@ -148,9 +154,9 @@ class Settings(BaseSettings):
             host = netloc.rpartition("@")[2]
             netloc = f"{quote(parts.username or '', safe='')}:{quote(self.REDIS_PASSWORD.get_secret_value(), safe='')}@{host}"
         if parts.scheme == "unix":
-            if "db=" not in query and "virtual_host=" not in query:
-                query = f"{query}&db={self.REDIS_DB}".lstrip("&")
-        elif path in ("", "/") and "db=" not in query:
+            query = query if "db=" in query else f"{query}&db={self.REDIS_DB}".lstrip("&")
+            return f"unix://{netloc}{path}?{query}"  # urlunsplit would drop the two slashes
+        if path in ("", "/") and "db=" not in query:
             path = f"/{self.REDIS_DB}"
         if parts.scheme == "rediss" and "ssl_cert_reqs=" not in query:
             query = f"{query}&ssl_cert_reqs=required".lstrip("&")

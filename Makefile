@@ -1,0 +1,57 @@
+# Two commands: `make demo` shows the main job, `make test` passes the tests. Both set up what they need in .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DATA   ?=
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types unit up soak bench bench-fleet compose-test screenshots clean
+
+help:  ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make the environment in .venv (the others do it by themselves)
+
+$(STAMP): pyproject.toml constraints.txt tools/setup.sh
+	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
+	@touch $@
+
+demo: $(STAMP)  ## Train, recommend and show it, on a history of its own or on DATA=path
+	@$(BIN)/timbral demo $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: lint types unit  ## Every test, lint and type check
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+up: $(STAMP)  ## The whole stack in one terminal: server, workers, scheduler, Flower, HTTP door
+	@$(BIN)/timbral up $(ARGS)
+
+soak: $(STAMP)  ## Ten minutes of work under random faults
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+bench: $(STAMP)  ## Measure the engine beside scikit-learn and implicit (LASTFM=path for the real data)
+	@$(BIN)/python -c "import implicit, matplotlib" 2>/dev/null || $(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-fleet: $(STAMP)  ## Measure the fleet beside one process and beside bare Celery
+	$(BIN)/python -m benchmarks.fleet $(ARGS)
+
+compose-test: $(STAMP)  ## Bring the compose stack up on a Docker Engine, use it, scale it, break it
+	$(BIN)/python -m tools.compose_test $(ARGS)
+
+screenshots: $(STAMP)  ## Make the pictures in docs/images
+	$(BIN)/python -m tools.screenshots $(ARGS)
+
+clean:  ## Remove the environment and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

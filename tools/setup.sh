@@ -1,0 +1,31 @@
+#!/bin/sh
+# Makes the environment that the Makefile works in: tools/setup.sh FOLDER. Needs Python 3.11 or newer, nothing else.
+set -eu
+venv=$1
+python=${PYTHON:-python3}
+
+newest=""
+for candidate in "$python" python3.14 python3.13 python3.12 python3.11 python3 python; do
+    if command -v "$candidate" >/dev/null 2>&1 &&
+        "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        newest=$candidate
+        break
+    fi
+done
+if [ -z "$newest" ]; then
+    echo "timbral needs Python 3.11 or newer; none of python3, python3.11 … python3.14 on the PATH is. Name one: make PYTHON=/path/to/python" >&2
+    exit 1
+fi
+
+echo "Setting up $venv with $("$newest" --version) (once; a minute or two)"
+if ! "$newest" -m venv --clear "$venv" 2>/dev/null; then
+    # Debian and Ubuntu ship venv without pip in it; virtualenv brings its own, where it is installed.
+    rm -rf "$venv"
+    if ! "$newest" -m virtualenv --quiet "$venv" 2>/dev/null; then
+        echo "This Python cannot make environments: install its venv module (Debian, Ubuntu: apt install python3-venv) or virtualenv." >&2
+        exit 1
+    fi
+fi
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+# Compiled once here, so that nothing waits for it later.
+"$venv/bin/python" -m timbral.models.compile
