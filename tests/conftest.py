@@ -30,6 +30,8 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("timbral")
 
+pytest_plugins = ["fleet_fixtures"]
+
 Wait = Callable[..., None]
 
 

@@ -1,0 +1,1 @@
+"""The fleet: the Celery application, its tasks, and what delivers their messages."""

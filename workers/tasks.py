@@ -1,0 +1,3 @@
+"""The tasks."""
+
+from __future__ import annotations
