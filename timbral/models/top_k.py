@@ -1,0 +1,183 @@
+"""The best items for many users at once: exact, without ever holding a score for every user and item."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from timbral.errors import ParameterError
+from timbral.models import top_k_kernels as kernels
+
+__all__ = ["TopK", "top_k"]
+
+Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
+CHUNK_ROWS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """Ragged lists, one for each user asked for, best item first.
+
+    List ``i`` is ``item_indices[indptr[i]:indptr[i + 1]]`` with ``scores`` beside it; ``top[i]`` gives both.
+    ``indptr`` is int64 of shape (n_users + 1,), ``item_indices`` int32 and ``scores`` float32.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    item_indices: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def __getitem__(self, row: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"list {row} of {len(self)}")
+        row %= len(self)
+        place = slice(self.indptr[row], self.indptr[row + 1])
+        return self.item_indices[place], self.scores[place]
+
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+        return (self[row] for row in range(len(self)))
+
+
+def top_k(
+    user_factors: npt.NDArray[np.float32],
+    item_factors: npt.NDArray[np.float32],
+    k: int,
+    *,
+    seen: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    blocked: npt.ArrayLike | None = None,
+    blocked_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    allowed: npt.ArrayLike | None = None,
+    allowed_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    n_threads: int = 0,
+) -> TopK:
+    """The ``k`` best items for each row of ``user_factors``; fewer where fewer are left, never one that is ruled out.
+
+    The score of user ``u`` and item ``i`` is the float32 nearest to the float64 sum, in the order of the components, of
+    ``user_factors[u, c] * item_factors[c, i]``. Lists are ordered by this score, the lower item index first where scores
+    are equal; so the answer is one and the same whatever the number of threads, and the same as by brute force.
+
+    Args:
+        user_factors: float32 of shape (n_users, n_components), not negative, finite; a row for each list.
+        item_factors: float32 of shape (n_components, n_items), not negative, finite.
+        k: length of a list, at least 1; may exceed the number of items.
+        seen: sparse, shape (n_users, n_items): what is stored in row ``u``, a zero too, is not in list ``u``.
+        blocked: item indices that are in no list.
+        blocked_by_user: like ``seen``.
+        allowed: item indices; no other item is in any list.
+        allowed_by_user: sparse, shape (n_users, n_items): only what is stored in row ``u`` is in list ``u``; an empty row
+            makes an empty list.
+        n_threads: 0 takes every core that the process may use.
+
+    Raises:
+        ParameterError: a shape, a dtype or an index that cannot be right.
+    """
+    users, items = _factors("user_factors", user_factors), _factors("item_factors", item_factors)
+    (n_users, n_components), n_items = users.shape, items.shape[1]
+    if items.shape[0] != n_components:
+        raise ParameterError(f"item_factors must have {n_components} rows like a user's vector (got shape {items.shape})")
+    if k < 1:
+        raise ParameterError(f"k must be at least 1 (got {k})")
+    excluded = _excluded(n_items, blocked, allowed)
+    seen_rows = _rows("seen", seen, n_users, n_items)
+    blocked_rows = _rows("blocked_by_user", blocked_by_user, n_users, n_items)
+    allowed_rows = None if allowed_by_user is None else _rows("allowed_by_user", allowed_by_user, n_users, n_items)
+    width = min(k, n_items - int(np.count_nonzero(excluded)))
+    if allowed_rows is not None:
+        width = min(width, int(np.diff(allowed_rows[0]).max(initial=0)))
+    found_items = np.empty((n_users, width), np.int32)
+    found_scores = np.empty((n_users, width), np.float32)
+    found_lengths = np.zeros(n_users, np.int64)
+    starts = range(0, n_users if width else 0, CHUNK_ROWS)
+
+    def work(part: range) -> None:
+        marks = np.where(excluded, np.int32(kernels.EXCLUDED), np.int32(0))
+        for start in part:
+            stop = min(start + CHUNK_ROWS, n_users)
+            out = found_items, found_scores, found_lengths
+            if allowed_rows is None:
+                kernels.best_of_all(users, items, start, stop, *seen_rows, *blocked_rows, marks, *out)
+            else:
+                kernels.best_of_listed(users, items, start, stop, *seen_rows, *blocked_rows, *allowed_rows, marks, *out)
+
+    n_workers = min(_n_threads(n_threads), len(starts))
+    if n_workers <= 1:
+        work(starts)
+    else:
+        with ThreadPoolExecutor(n_workers, thread_name_prefix="timbral-top-k") as pool:
+            list(pool.map(work, [starts[first::n_workers] for first in range(n_workers)]))
+    return _compact(found_items, found_scores, found_lengths)
+
+
+def _compact(
+    items: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64]
+) -> TopK:
+    indptr = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    if indptr[-1] == items.size:
+        return TopK(indptr, items.reshape(-1), scores.reshape(-1))
+    filled = np.arange(items.shape[1]) < lengths[:, None]
+    return TopK(indptr, items[filled], scores[filled])
+
+
+def _n_threads(wanted: int) -> int:
+    if wanted < 0:
+        raise ParameterError(f"n_threads must be 0 (every core) or a number of threads (got {wanted})")
+    return wanted or len(os.sched_getaffinity(0))
+
+
+def _factors(name: str, factors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if not isinstance(factors, np.ndarray) or factors.ndim != 2 or factors.dtype != np.float32:
+        found = f"{factors.dtype} of shape {factors.shape}" if isinstance(factors, np.ndarray) else type(factors).__name__
+        raise ParameterError(f"{name} must be a float32 array with 2 dimensions (got {found})")
+    return _read_only(factors)
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Mapped factors are read-only, and a kernel would be compiled a second time for arrays that are not.
+    array = np.ascontiguousarray(array).view()
+    array.flags.writeable = False
+    return array
+
+
+def _excluded(n_items: int, blocked: npt.ArrayLike | None, allowed: npt.ArrayLike | None) -> npt.NDArray[np.bool_]:
+    excluded = np.zeros(n_items, np.bool_) if allowed is None else np.ones(n_items, np.bool_)
+    if allowed is not None:
+        excluded[_item_indices("allowed", allowed, n_items)] = False
+    if blocked is not None:
+        excluded[_item_indices("blocked", blocked, n_items)] = True
+    return excluded
+
+
+def _item_indices(name: str, indices: npt.ArrayLike, n_items: int) -> npt.NDArray[np.int64]:
+    found = np.asarray(indices)
+    if found.size == 0:
+        return np.empty(0, np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ParameterError(f"{name} must be a list of item indices (got {found.dtype} of shape {found.shape})")
+    if found.min() < 0 or found.max() >= n_items:
+        raise ParameterError(f"{name}: item indices must be in range [0, {n_items}) (got {found.min()}..{found.max()})")
+    return found.astype(np.int64)
+
+
+def _rows(name: str, matrix: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None, n_users: int, n_items: int) -> Rows:
+    if matrix is None:
+        return _read_only(np.zeros(n_users + 1, np.int64)), _read_only(np.empty(0, np.int32))
+    if not sparse.issparse(matrix) or matrix.format != "csr" or matrix.shape != (n_users, n_items):
+        found = f"{matrix.format} of shape {matrix.shape}" if sparse.issparse(matrix) else type(matrix).__name__
+        raise ParameterError(f"{name} must be a sparse CSR matrix of shape ({n_users}, {n_items}) (got {found})")
+    indptr, indices = matrix.indptr.astype(np.int64), matrix.indices
+    # The kernels do not look again: an index out of range would be read out of memory that is not ours.
+    if indptr[0] != 0 or indptr[-1] > indices.size or (np.diff(indptr) < 0).any():
+        raise ParameterError(f"{name} is not a valid CSR matrix: its indptr does not rise from 0 to {indices.size}")
+    if indices.size and (indices.min() < 0 or indices.max() >= n_items):
+        raise ParameterError(f"{name}: item indices must be in range [0, {n_items})")
+    return _read_only(indptr), _read_only(indices.astype(np.int32, copy=False))
