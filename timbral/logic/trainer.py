@@ -1,0 +1,79 @@
+"""ModelTrainer: one training, with a record of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import timbral
+from timbral.models.factorization import Callback
+from timbral.models.nmf_model import NMFModel
+from timbral.utils.data_loader import DataLoader
+from timbral.utils.evaluation import EvaluationMetrics
+
+__all__ = ["ModelTrainer"]
+
+logger = logging.getLogger(__name__)
+
+
+class ModelTrainer:
+    """Trains models and keeps a record of each training.
+
+    Attributes:
+        data_loader: a DataLoader.
+        evaluation_metrics: an EvaluationMetrics.
+        training_history: a list with one dict a training, oldest first; see ``train_nmf_model``.
+    """
+
+    def __init__(self) -> None:
+        self.data_loader = DataLoader()
+        self.evaluation_metrics = EvaluationMetrics()
+        self.training_history: list[dict[str, Any]] = []
+
+    def train_nmf_model(
+        self,
+        user_item_matrix: Any,
+        n_components: int | None = None,
+        random_state: int | None = None,
+        max_iter: int | None = None,
+        tol: float | None = None,
+        *,
+        callback: Callback | None = None,
+        **options: Any,
+    ) -> NMFModel:
+        """Fit an NMFModel to ``user_item_matrix`` and append a record of it to ``training_history``.
+
+        The record has ``parameters`` (a dict), ``n_users``, ``n_items``, ``shape``, ``n_interactions``, ``density``, ``n_iterations``,
+        ``converged``, ``loss`` (after the last sweep), ``loss_per_iteration`` (a list), ``duration_s`` and ``version`` (timbral's).
+        None means what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones. Raises what ``NMFModel`` and its ``fit``
+        raise; a training that failed leaves no record.
+        """
+        model = NMFModel(n_components, random_state, max_iter, tol, **options)
+        started = time.perf_counter()
+        model.fit(user_item_matrix, callback=callback)
+        duration_s = time.perf_counter() - started
+        record = {
+            "parameters": model.parameters(),
+            "n_users": model.n_users,
+            "n_items": model.n_items,
+            "shape": [model.n_users, model.n_items],
+            "n_interactions": model.n_interactions,
+            "density": model.n_interactions / (model.n_users * model.n_items),
+            "n_iterations": model.n_iter_,
+            "converged": model.converged,
+            "loss": model.training_history[-1],
+            "loss_per_iteration": list(model.training_history),
+            "duration_s": duration_s,
+            "version": timbral.__version__,
+        }
+        self.training_history.append(record)
+        logger.info(
+            "Trained %d × %d in %.2f s, %d sweeps, loss %.6g",
+            model.n_users,
+            model.n_items,
+            duration_s,
+            model.n_iter_,
+            model.training_history[-1],
+        )
+        return model

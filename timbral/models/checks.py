@@ -1,0 +1,47 @@
+"""Checks of arguments: each says the name, what came and what would be right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from timbral.errors import ParameterError
+
+__all__ = ["check_ids", "check_int", "check_real"]
+
+
+def check_int(value: Any, name: str, low: int, high: int) -> int:
+    """``value`` as an int in [low, high]; a bool or a float is none."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise ParameterError(f"{name} must be an int, got {value!r}")
+    if not low <= value <= high:
+        raise ParameterError(f"{name} must be in [{low}, {high}], got {value}")
+    return int(value)
+
+
+def check_real(value: Any, name: str, low: float, high: float) -> float:
+    """``value`` as a float in [low, high]; a bool is none."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ParameterError(f"{name} must be a number, got {value!r}")
+    if not low <= value <= high:  # NaN too
+        raise ParameterError(f"{name} must be in [{low:g}, {high:g}], got {value!r}")
+    return float(value)
+
+
+def check_ids(ids: Any, count: int, what: str, name: str) -> npt.NDArray[np.int64]:
+    """``ids`` (one, or a list or array of them) as a vector of matrix indices in [0, count)."""
+    try:
+        array = np.atleast_1d(np.asarray(ids))
+    except ValueError as error:
+        raise ParameterError(f"{name} must be ints in one list, got {ids!r}") from error
+    if array.ndim != 1:
+        raise ParameterError(f"{name} must be one list, got shape {array.shape}")
+    if array.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if array.dtype.kind not in "iu":
+        raise ParameterError(f"{name} must be ints (matrix indices), got {array.dtype} such as {array[0]!r}")
+    if (array < 0).any() or (array >= count).any():
+        raise ParameterError(f"{what} must be in range [0, {count})")
+    return array.astype(np.int64)

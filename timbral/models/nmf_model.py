@@ -1,0 +1,416 @@
+"""NMFModel: a non-negative factorisation of who played what, users × items ≈ user_factors · item_factors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from timbral.config.settings import Constants, settings
+from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError, TrainingError
+from timbral.models import model_file
+from timbral.models.checks import check_ids, check_int, check_real
+from timbral.models.factorization import Callback, Factors, Side, factorize, half_sweep
+from timbral.models.gram import gram
+from timbral.models.interactions import Interactions, read_interactions
+from timbral.models.objective import Objective, Target
+from timbral.models.threads import Threads, resolve_n_threads
+from timbral.models.top_k import TopK
+from timbral.models.top_k import top_k as best_items
+
+__all__ = ["NMFModel"]
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.integer[Any]]
+
+FOLD_IN_PASSES = 500
+FOLD_IN_TOL = 1e-5
+
+
+class NMFModel:
+    """Non-negative matrix factorisation for listening data, ratings or clicks.
+
+    Args:
+        n_components: number of factors k; ``settings.NMF_N_COMPONENTS`` where None.
+        random_state: seed; ``settings.NMF_RANDOM_STATE`` where None. Same seed, data and options give the same model to the bit, on any
+            number of threads.
+        max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
+        tol: stop when a sweep lowers the loss by less than this share of it; ``Constants.NMF_TOL`` where None.
+        unobserved_weight, confidence, target, regularization, regularization_exponent, l1_regularization: the objective; see
+            ``timbral.models.objective.Objective``. ``NMFModel(unobserved_weight=1, confidence=0, target="value", regularization=0)``
+            is the classic NMF that minimises the Frobenius norm.
+        n_threads: ``settings.N_THREADS`` where None; 0 for every core.
+
+    Attributes:
+        user_factors: float32 (n_users, n_components), None before a fit.
+        item_factors: float32 (n_components, n_items), None before a fit.
+        is_fitted, n_users, n_items: what they say; the counts are 0 before a fit.
+        training_history: the loss after each sweep.
+        n_iter_: sweeps that the fit took.
+        converged: whether the loss had stopped falling, before ``max_iter`` sweeps.
+
+    Raises:
+        ParameterError: an argument that cannot be right; it is a ValueError.
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        random_state: int | None = None,
+        max_iter: int | None = None,
+        tol: float | None = None,
+        *,
+        unobserved_weight: float = Objective.unobserved_weight,
+        confidence: float = Objective.confidence,
+        target: Target = Objective.target,
+        regularization: float = Objective.regularization,
+        regularization_exponent: float = Objective.regularization_exponent,
+        l1_regularization: float = Objective.l1_regularization,
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_components = check_int(
+            settings.NMF_N_COMPONENTS if n_components is None else n_components, "n_components", 1, 4096
+        )
+        self.random_state = check_int(
+            settings.NMF_RANDOM_STATE if random_state is None else random_state, "random_state", 0, 2**32 - 1
+        )
+        self.max_iter = check_int(Constants.NMF_MAX_ITER if max_iter is None else max_iter, "max_iter", 1, 100_000)
+        self.tol = check_real(Constants.NMF_TOL if tol is None else tol, "tol", 0.0, 1.0)
+        self.objective = Objective(
+            unobserved_weight=unobserved_weight,
+            confidence=confidence,
+            target=target,
+            regularization=regularization,
+            regularization_exponent=regularization_exponent,
+            l1_regularization=l1_regularization,
+        )
+        self.n_threads = n_threads
+        resolve_n_threads(n_threads)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.is_fitted = False
+        self.n_users = 0
+        self.n_items = 0
+        self.user_factors: FloatArray | None = None
+        self.item_factors: FloatArray | None = None
+        self.training_history: list[float] = []
+        self.n_iter_ = 0
+        self.converged = False
+        self._seen: sparse.csr_matrix | None = None
+        self._grams: dict[str, FloatArray] = {}
+
+    # Training
+
+    def fit(self, user_item_matrix: Any, callback: Callback | None = None) -> Self:
+        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame (its sparse columns stay sparse) or scipy sparse.
+
+        Args:
+            user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made dense.
+            callback: ``callback(iteration, max_iter, loss)`` after each sweep; where it returns False or raises, the training ends and
+                the model stays what it was.
+
+        Raises:
+            DataError: a value that is negative, NaN or infinite, an empty matrix, one that is not 2-D; it is a ValueError.
+            TrainingError: the training failed or was cancelled; it is a RuntimeError.
+        """
+        rows = read_interactions(user_item_matrix, "user_item_matrix")
+        if len(rows.values) == 0:
+            raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
+        users, items = self._side(rows), self._side(rows.transposed(), of_items=True)
+        factors = factorize(
+            users,
+            items,
+            self._start(rows),
+            l1=self.objective.l1_regularization,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            classic=self.objective.is_classic,
+            threads=Threads(resolve_n_threads(self.n_threads)),
+            callback=callback,
+        )
+        if not (np.isfinite(factors.user).all() and np.isfinite(factors.item).all()):
+            raise TrainingError("The training gave factors that are not finite; the values are too large for it")
+        self._become(factors.user, factors.item, rows, factors.loss)
+        self.converged = factors.converged
+        logger.info("Trained %d × %d, k=%d, %d sweeps", self.n_users, self.n_items, self.n_components, self.n_iter_)
+        return self
+
+    def _side(self, rows: Interactions, *, of_items: bool = False) -> Side:
+        objective = self.objective
+        weight = objective.unobserved_weight if of_items else 1.0
+        return Side(
+            rows=rows,
+            confidence=objective.confidence_of(rows.values),
+            target=objective.target_of(rows.values),
+            weight=np.full(rows.n_rows, weight, dtype=np.float32),
+            l2=objective.l2_of(np.diff(rows.indptr), rows.n_columns),
+        )
+
+    def _start(self, rows: Interactions) -> Factors:
+        rng = np.random.default_rng(self.random_state)
+        scale = np.float32(0.1 / np.sqrt(self.n_components))
+        return Factors(
+            *(
+                np.abs(rng.standard_normal((n, self.n_components), dtype=np.float32)) * scale
+                for n in (rows.n_rows, rows.n_columns)
+            )
+        )
+
+    def _become(self, user: FloatArray, item: FloatArray, seen: Interactions, history: list[float]) -> None:
+        self.user_factors = user
+        self.item_factors = item.T
+        self.n_users, self.n_items = user.shape[0], item.shape[0]
+        self.n_components = user.shape[1]
+        index = np.int32 if len(seen.values) < 2**31 else np.int64
+        self._seen = sparse.csr_matrix(
+            (seen.values, seen.indices.astype(index, copy=False), seen.indptr.astype(index, copy=False)),
+            shape=(self.n_users, self.n_items),
+            copy=False,
+        )
+        self.training_history = history
+        self.n_iter_ = len(history)
+        self._grams = {}
+        self.is_fitted = True
+
+    @property
+    def n_interactions(self) -> int:
+        """(user, item) pairs that the model was fitted to; 0 before a fit."""
+        return 0 if self._seen is None else int(self._seen.nnz)
+
+    def parameters(self) -> dict[str, Any]:
+        """What the model was made with: plain values by the names of the constructor's arguments."""
+        own = {name: getattr(self, name) for name in ("n_components", "random_state", "max_iter", "tol")}
+        return own | self.objective.as_dict()
+
+    # Folding in
+
+    def fold_in(self, user_items: Any) -> FloatArray:
+        """Vectors (n, n_components) for new or changed users, whose plays are ``user_items`` (n, n_items), the items being fixed.
+
+        It is what the training's own half-sweep over users converges to. A user without plays gets zeros.
+        """
+        self._check_fitted()
+        rows = read_interactions(user_items, "user_items", self.n_items)
+        return self._fold_in(self._side(rows), self._items(), self.objective.unobserved_weight, "items")
+
+    def fold_in_items(self, item_users: Any) -> FloatArray:
+        """Vectors (n, n_components) for new items, whose plays are ``item_users`` (n, n_users), the users being fixed."""
+        self._check_fitted()
+        rows = read_interactions(item_users, "item_users", self.n_users)
+        return self._fold_in(self._side(rows, of_items=True), self._users(), 1.0, "users")
+
+    def _fold_in(self, side: Side, fixed: FloatArray, weight: float, name: str) -> FloatArray:
+        weights = np.full(fixed.shape[0], weight, dtype=np.float32)
+        solved = np.zeros((side.rows.n_rows, self.n_components), dtype=np.float32)
+        with Threads(resolve_n_threads(self.n_threads) if len(side.rows.values) > 5000 else 1) as threads:
+            if name not in self._grams:
+                self._grams[name] = gram(fixed, weights, threads).astype(np.float32)
+            half_sweep(
+                side, fixed, weights, self._grams[name], solved, l1=self.objective.l1_regularization,
+                n_passes=FOLD_IN_PASSES, tol=FOLD_IN_TOL, classic=self.objective.is_classic, threads=threads,
+            )  # fmt: skip
+        return solved
+
+    # Asking
+
+    def predict(self, user_ids: Any, item_ids: Any) -> FloatArray:
+        """Scores (len,), float32, of user_ids[j] with item_ids[j]."""
+        self._check_fitted()
+        users = check_ids(user_ids, self.n_users, "User IDs", "user_ids")
+        items = check_ids(item_ids, self.n_items, "Item IDs", "item_ids")
+        if len(users) != len(items):
+            raise ParameterError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
+        return np.asarray(np.einsum("jf,jf->j", self._users()[users], self._items()[items]), dtype=np.float32)
+
+    def get_user_embeddings(self, user_ids: Any) -> FloatArray:
+        """Rows of user_factors (len, n_components), a copy."""
+        self._check_fitted()
+        return self._users()[check_ids(user_ids, self.n_users, "User IDs", "user_ids")]
+
+    def get_item_embeddings(self, item_ids: Any) -> FloatArray:
+        """Columns of item_factors as rows (len, n_components), a copy."""
+        self._check_fitted()
+        return self._items()[check_ids(item_ids, self.n_items, "Item IDs", "item_ids")]
+
+    def get_top_recommendations(
+        self, user_id: int, top_k: int = 10, exclude_seen: bool = True
+    ) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """The best items of a user: (item_indices, scores), best first; fewer than ``top_k`` where fewer are left."""
+        self._check_fitted()
+        users = check_ids([user_id], self.n_users, "User IDs", "user_id")
+        found = self.recommend(users, top_k=top_k, exclude_seen=exclude_seen)
+        return found.item_indices, found.scores
+
+    def recommend(
+        self,
+        user_ids: Any = None,
+        *,
+        user_factors: npt.ArrayLike | None = None,
+        top_k: int = 10,
+        exclude_seen: bool = True,
+        seen: sparse.sparray | sparse.spmatrix | None = None,
+        blocked: Any = None,
+        blocked_by_user: sparse.sparray | sparse.spmatrix | None = None,
+        allowed: Any = None,
+        allowed_by_user: sparse.sparray | sparse.spmatrix | None = None,
+    ) -> TopK:
+        """The best items of many users.
+
+        Args:
+            user_ids: the users; everybody where None (and no ``user_factors``).
+            user_factors: (n, n_components), from ``fold_in``, in place of the trained vectors.
+            top_k: most items a user.
+            exclude_seen: leave out what a user has played in training (``user_ids``), or ``seen`` where given.
+            seen: sparse (n, n_items), what each of the asked users has seen, in place of the training's.
+            blocked, allowed: item ids that nobody gets, or the only ones that anybody gets.
+            blocked_by_user, allowed_by_user: sparse (n, n_items), the same for each of the asked users.
+        """
+        self._check_fitted()
+        top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
+        known: npt.NDArray[np.int64] | None = None
+        if user_ids is not None:
+            known = check_ids(user_ids, self.n_users, "User IDs", "user_ids")
+        if user_factors is None:
+            wanted = self._users() if known is None else self._users()[known]
+        else:
+            wanted = np.ascontiguousarray(user_factors, dtype=np.float32)
+            if wanted.ndim != 2 or wanted.shape[1] != self.n_components:
+                raise ParameterError(f"user_factors must have shape (n, {self.n_components}), got {wanted.shape}")
+            if known is not None and len(known) != len(wanted):
+                raise ParameterError(
+                    f"user_ids and user_factors must be equally long, got {len(known)} and {len(wanted)}"
+                )
+        if exclude_seen and seen is None and (user_factors is None or known is not None):
+            seen = self._seen_of(known)
+        return best_items(
+            wanted,
+            self.item_factors,
+            min(top_k, self.n_items),
+            seen=self._by_user(seen, "seen", len(wanted)) if exclude_seen else None,
+            blocked=None
+            if blocked is None
+            else check_ids(blocked, self.n_items, "Item IDs", "blocked").astype(np.int32),
+            blocked_by_user=self._by_user(blocked_by_user, "blocked_by_user", len(wanted)),
+            allowed=None
+            if allowed is None
+            else check_ids(allowed, self.n_items, "Item IDs", "allowed").astype(np.int32),
+            allowed_by_user=self._by_user(allowed_by_user, "allowed_by_user", len(wanted)),
+            n_threads=resolve_n_threads(self.n_threads),
+        )
+
+    def _by_user(self, matrix: Any, name: str, n_users: int) -> sparse.csr_matrix | None:
+        if matrix is None:
+            return None
+        if not sparse.issparse(matrix) or matrix.shape != (n_users, self.n_items):
+            shape = getattr(matrix, "shape", type(matrix).__name__)
+            raise ParameterError(f"{name} must be a sparse matrix of shape {(n_users, self.n_items)}, got {shape}")
+        return sparse.csr_matrix(matrix)
+
+    def _seen_of(self, users: npt.NDArray[np.int64] | None) -> sparse.csr_matrix:
+        if self._seen is None:
+            raise NotFittedError
+        return self._seen if users is None else self._seen[users]
+
+    def similar_items(self, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """The items most like ``item_id``: (item_indices, cosine of the item vectors), best first, without itself."""
+        self._check_fitted()
+        item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
+        top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
+        vectors = self._items()
+        lengths = np.sqrt(np.einsum("if,if->i", vectors, vectors))
+        if lengths[item] == 0:
+            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+        scores = vectors @ vectors[item]
+        scores /= np.maximum(lengths * lengths[item], np.finfo(np.float32).tiny)
+        scores[item] = -1
+        candidates = np.flatnonzero(scores > 0)
+        order = candidates[np.lexsort((candidates, -scores[candidates]))][:top_k]
+        return order.astype(np.int32), scores[order].astype(np.float32)
+
+    # Files
+
+    def tensors(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+        """All of the fitted model: arrays by name, and texts by name."""
+        self._check_fitted()
+        seen = self._seen_of(None)
+        arrays = {
+            "user_factors": self._users(),
+            "item_vectors": self._items(),
+            "seen_indptr": seen.indptr,
+            "seen_indices": seen.indices,
+            "seen_values": seen.data,
+            "training_history": np.asarray(self.training_history, dtype=np.float64),
+        }
+        options = self.parameters() | {"converged": self.converged}
+        return arrays, {"kind": "nmf", "options": json.dumps(options, sort_keys=True)}
+
+    def save(self, filepath: str | os.PathLike[str]) -> None:
+        """Write the model to ``filepath``, making missing folders, replacing an old file atomically."""
+        arrays, texts = self.tensors()
+        path = Path(filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model_file.write(path, arrays, texts)
+
+    def load(self, filepath: str | os.PathLike[str]) -> Self:
+        """Become the model that was saved at ``filepath``. Its arrays are mapped from the file, read-only; no code is run.
+
+        Raises:
+            ModelNotFoundError: no such file; it is a FileNotFoundError.
+            ModelFileError: damaged, or not a model of ours; it is a ValueError.
+        """
+        arrays, texts = model_file.read(filepath)
+        try:
+            self._restore(arrays, texts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(os.fspath(filepath), f"not a model that this version can read ({error})") from error
+        return self
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> Self:
+        """The model whose ``tensors()`` these were."""
+        model = cls()
+        model._restore(tensors, metadata)
+        return model
+
+    def _restore(self, arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> None:
+        if texts.get("kind") != "nmf":
+            raise ParameterError(f"its kind is {texts.get('kind')!r}, not 'nmf'")
+        options = json.loads(texts["options"])
+        names = ("n_components", "random_state", "max_iter", "tol", "converged")
+        n_components, random_state, max_iter, tol, converged = (options.pop(name) for name in names)
+        objective = Objective.from_dict(options)
+        user, item = arrays["user_factors"], arrays["item_vectors"]
+        indptr, indices, values = arrays["seen_indptr"], arrays["seen_indices"], arrays["seen_values"]
+        rows = Interactions(indptr, indices, values, item.shape[0])
+        if user.shape[1] != n_components:
+            raise ParameterError(f"it has {user.shape[1]} factors, not {n_components}")
+        self.random_state, self.max_iter, self.tol = random_state, max_iter, tol
+        self.objective = objective
+        self._become(user, item, rows, arrays["training_history"].tolist())
+        self.converged = converged
+
+    # What the others need
+
+    def _check_fitted(self) -> None:
+        if not self.is_fitted:
+            raise NotFittedError
+
+    def _users(self) -> FloatArray:
+        if self.user_factors is None:
+            raise NotFittedError
+        return self.user_factors
+
+    def _items(self) -> FloatArray:
+        """item_factors by items: (n_items, n_components), C-contiguous."""
+        if self.item_factors is None:
+            raise NotFittedError
+        return np.ascontiguousarray(self.item_factors.T)
