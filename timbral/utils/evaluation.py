@@ -1,0 +1,246 @@
+"""How good recommendations are: the definitions that papers use, over the full ranking, never sampled negatives.
+
+A list is judged by what it recommends (item ids, best first) and by what was held out (the relevant items).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from timbral.errors import DataError, ParameterError
+from timbral.utils.ranking import Ranking, ranking_metrics
+
+__all__ = ["EvaluationMetrics"]
+
+USERS_PER_BLOCK = 8_192
+
+
+class EvaluationMetrics:
+    """Metrics of one list, of many lists, and of a model or any ranking against held-out data. It holds no state."""
+
+    # One list ---------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def precision_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
+        """Hits among the first ``k``, divided by ``k``; a list shorter than ``k`` gets no allowance for it."""
+        hits, _ = _hits(recommended, relevant, k)
+        return sum(hits) / k
+
+    @staticmethod
+    def recall_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
+        """Hits among the first ``k``, divided by the number of relevant items."""
+        hits, n_relevant = _hits(recommended, relevant, k)
+        return sum(hits) / n_relevant
+
+    @staticmethod
+    def ndcg_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
+        """Σ 1/log₂(rank + 1) over the hits, divided by the same sum of an ideal list: min(k, |relevant|) hits in front.
+
+        Binary gains (Järvelin & Kekäläinen, "Cumulated gain-based evaluation of IR techniques", 2002).
+        """
+        hits, n_relevant = _hits(recommended, relevant, k)
+        gain = sum(1 / math.log2(rank + 1) for rank, hit in enumerate(hits, 1) if hit)
+        return gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(k, n_relevant) + 1))
+
+    @staticmethod
+    def average_precision_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
+        """Mean of the precision at each hit's rank, over min(k, |relevant|)."""
+        hits, n_relevant = _hits(recommended, relevant, k)
+        found, total = 0, 0.0
+        for rank, hit in enumerate(hits, 1):
+            if hit:
+                found += 1
+                total += found / rank
+        return total / min(k, n_relevant)
+
+    @staticmethod
+    def reciprocal_rank(recommended: Sequence[Any], relevant: Collection[Any], k: int | None = None) -> float:
+        """1 / rank of the first hit (among the first ``k`` where given); 0 without one."""
+        hits, _ = _hits(recommended, relevant, max(1, len(recommended)) if k is None else k)
+        return next((1 / rank for rank, hit in enumerate(hits, 1) if hit), 0.0)
+
+    @staticmethod
+    def hit_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
+        """1 where one of the first ``k`` is relevant, else 0."""
+        return float(any(_hits(recommended, relevant, k)[0]))
+
+    # Many lists -------------------------------------------------------------------------------------------------------
+
+    def map_at_k(self, recommended: Sequence[Sequence[Any]], relevant: Sequence[Collection[Any]], k: int) -> float:
+        """Mean of ``average_precision_at_k`` over the lists."""
+        return _mean(lambda one, held: self.average_precision_at_k(one, held, k), recommended, relevant)
+
+    def mrr(
+        self, recommended: Sequence[Sequence[Any]], relevant: Sequence[Collection[Any]], k: int | None = None
+    ) -> float:
+        """Mean of ``reciprocal_rank`` over the lists."""
+        return _mean(lambda one, held: self.reciprocal_rank(one, held, k), recommended, relevant)
+
+    def hit_rate_at_k(self, recommended: Sequence[Sequence[Any]], relevant: Sequence[Collection[Any]], k: int) -> float:
+        """Share of the lists with a hit among the first ``k``."""
+        return _mean(lambda one, held: self.hit_at_k(one, held, k), recommended, relevant)
+
+    @staticmethod
+    def coverage(recommended: Sequence[Sequence[Any]], n_items: int) -> float:
+        """Share of the ``n_items`` of the catalogue that are in at least one list."""
+        if n_items < 1:
+            raise ParameterError(f"n_items must be 1 or more, got {n_items}")
+        return len({item for one in recommended for item in one}) / n_items
+
+    @staticmethod
+    def novelty(
+        recommended: Sequence[Sequence[Any]], item_popularity: Mapping[Any, float] | Sequence[float], n_users: int
+    ) -> float:
+        """Mean self-information of what is recommended, in bits: −log₂(listeners of the item / n_users).
+
+        0 is an item that everybody knows. An item that nobody has counts as if one listener had it.
+        (Castells, Hurley & Vargas, "Novelty and Diversity in Recommender Systems", 2015.)
+
+        Args:
+            recommended: lists of items.
+            item_popularity: number of listeners of an item, by the item.
+            n_users: number of listeners, 1 or more.
+        """
+        if n_users < 1:
+            raise ParameterError(f"n_users must be 1 or more, got {n_users}")
+        bits = [-math.log2(max(1.0, item_popularity[item]) / n_users) for one in recommended for item in one]
+        if not bits:
+            raise ParameterError("recommended must have at least one item")
+        return sum(bits) / len(bits)
+
+    # Values -----------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def rmse(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
+        """Root of the mean squared error."""
+        true, predicted = _pairs(y_true, y_pred)
+        return float(np.sqrt(np.mean((true - predicted) ** 2)))
+
+    @staticmethod
+    def mae(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
+        """Mean absolute error."""
+        true, predicted = _pairs(y_true, y_pred)
+        return float(np.mean(np.abs(true - predicted)))
+
+    # A model or any ranking against held-out data ---------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        model: Any,
+        held_out_csr: Any,
+        train_csr: Any = None,
+        k: int = 20,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, float]:
+        """Rank everybody who has something held out, by ``model.recommend(users, top_k=k, exclude_seen=True)``.
+
+        Args:
+            model: fitted on what was not held out; its ``recommend`` answers with ``indptr`` and ``item_indices``.
+            held_out_csr: CSR of shape (n_users, n_items); a listener without entries is left out of the means.
+            train_csr: what the model was fitted on; with it the answer has ``novelty@k``.
+            k: length of the lists, 1 or more.
+            on_progress: called with (listeners done, listeners in all) after each block of them.
+
+        Returns:
+            ``recall@k``, ``ndcg@k``, ``precision@k``, ``map@k``, ``mrr@k``, ``hit_rate@k``, ``coverage@k`` and, with
+            ``train_csr``, ``novelty@k``; ``k`` stands for its number, as in ``recall@20``. ``n_users``: how many were ranked.
+
+        Raises:
+            ParameterError: ``k`` is below 1 or the shapes differ.
+            DataError: nothing is held out.
+        """
+        users = _evaluated_users(held_out_csr, train_csr, k)
+        blocks: list[Ranking] = []
+        for start in range(0, len(users), USERS_PER_BLOCK):
+            block = users[start : start + USERS_PER_BLOCK]
+            top = model.recommend(block, top_k=k, exclude_seen=True)
+            blocks.append(Ranking(np.asarray(top.indptr), np.asarray(top.item_indices)))
+            if on_progress is not None:
+                on_progress(start + len(block), len(users))
+        return ranking_metrics(Ranking.joined(blocks), users, held_out_csr, train_csr, k)
+
+    def evaluate_ranking(
+        self,
+        ranking: Any,
+        held_out_csr: Any,
+        k: int,
+        *,
+        train_csr: Any = None,
+        user_ids: npt.NDArray[Any] | None = None,
+    ) -> dict[str, float]:
+        """``evaluate`` for lists that are there already: a peer's, or popularity's.
+
+        Args:
+            ranking: has ``indptr`` (n_lists + 1,) and ``item_indices``: list ``i``, best first, is
+                ``item_indices[indptr[i]:indptr[i + 1]]``; or an int array of shape (n_lists, ≥ 1) where a negative item
+                ends a list.
+            held_out_csr: as for ``evaluate``.
+            k: only the first ``k`` of each list count.
+            train_csr: as for ``evaluate``.
+            user_ids: matrix row of each list; 0, 1, 2, … where not given.
+        """
+        evaluated = _evaluated_users(held_out_csr, train_csr, k)
+        lists = Ranking.of(ranking)
+        users = np.arange(len(lists)) if user_ids is None else np.asarray(user_ids)
+        if len(users) != len(lists):
+            raise ParameterError(f"user_ids must have one value per list: {len(lists)}, got {len(users)}")
+        if len(users) and not (users.min() >= 0 and users.max() < held_out_csr.shape[0]):
+            raise ParameterError(f"User IDs must be in range [0, {held_out_csr.shape[0]})")
+        kept = np.isin(users, evaluated)
+        if not kept.any():
+            raise DataError("none of the lists belongs to a listener with something held out")
+        return ranking_metrics(lists.chosen(kept), users[kept], held_out_csr, train_csr, k)
+
+
+def _hits(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> tuple[list[bool], int]:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ParameterError(f"k must be a whole number, 1 or more, got {k!r}")
+    wanted = set(relevant)
+    if not wanted:
+        raise ParameterError("relevant must have at least one item; leave listeners without one out of the mean")
+    seen: set[Any] = set()
+    hits = []
+    for item in recommended[:k]:
+        hits.append(item in wanted and item not in seen)
+        seen.add(item)
+    return hits, len(wanted)
+
+
+def _mean(
+    metric: Callable[[Sequence[Any], Collection[Any]], float],
+    recommended: Sequence[Sequence[Any]],
+    relevant: Sequence[Collection[Any]],
+) -> float:
+    if len(recommended) != len(relevant):
+        raise ParameterError(f"as many lists as sets of relevant items, got {len(recommended)} and {len(relevant)}")
+    if not len(recommended):
+        raise ParameterError("recommended must have at least one list")
+    return sum(metric(one, held) for one, held in zip(recommended, relevant, strict=True)) / len(recommended)
+
+
+def _pairs(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    true, predicted = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+    if true.shape != predicted.shape:
+        raise ParameterError(f"y_true and y_pred must have the same shape, got {true.shape} and {predicted.shape}")
+    if true.size == 0:
+        raise ParameterError("y_true must have at least one value")
+    return true, predicted
+
+
+def _evaluated_users(held_out_csr: Any, train_csr: Any, k: int) -> npt.NDArray[np.int64]:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ParameterError(f"k must be a whole number, 1 or more, got {k!r}")
+    if train_csr is not None and train_csr.shape != held_out_csr.shape:
+        raise ParameterError(
+            f"train_csr has shape {train_csr.shape}, held_out_csr {held_out_csr.shape}; they must be equal"
+        )
+    users = np.flatnonzero(np.diff(held_out_csr.indptr))
+    if not len(users):
+        raise DataError("no listener has anything held out")
+    return users
