@@ -22,7 +22,7 @@ from timbral.config.settings import public_address, settings
 from timbral.errors import ParameterError
 from timbral.utils import plain_pickle
 
-__all__ = ["RedisConnector"]
+__all__ = ["RedisConnector", "decode_json"]
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,13 @@ class RedisConnector:
         now = time.monotonic()
         self._next_look_at = now + min(BACK_OFF_FACTOR * (now - failure_started), MAX_BACK_OFF_S)
 
-    def _run(self, what: str, key: object, call: Callable[[redis.Redis], T]) -> T | None:
+    def attempt(self, what: str, key: object, call: Callable[[redis.Redis], T]) -> T | None:
+        """``call(client)``, for what has no method here; None where Redis is away or answers with an error.
+
+        Args:
+            what: the command, for the log.
+            key: the key, for the log.
+        """
         client = self.redis_client
         if client is None:
             return None
@@ -170,11 +176,11 @@ class RedisConnector:
         if self._client is None and not self._closed:
             self._look()
         started = time.monotonic()
-        if not self._run("PING", "", lambda client: client.ping()):
+        if not self.attempt("PING", "", lambda client: client.ping()):
             error = "the connector is closed" if self._closed else self._error or "PING failed"
             return {**report, "status": "unhealthy", "error": error}
         report.update(status="healthy", latency_ms=round((time.monotonic() - started) * 1000, 3))
-        info: Mapping[str, Any] = self._run("INFO", "", lambda client: client.info()) or {}
+        info: Mapping[str, Any] = self.attempt("INFO", "", lambda client: client.info()) or {}
         version = info.get("valkey_version") or info.get("redis_version")
         return {
             **report,
@@ -239,13 +245,13 @@ class RedisConnector:
 
     def delete_key(self, key: str) -> bool:
         """Delete a key by its whole name; True where it was there."""
-        return bool(self._run("DEL", key, lambda client: client.delete(key)))
+        return bool(self.attempt("DEL", key, lambda client: client.delete(key)))
 
     def delete_keys(self, names: Iterable[str]) -> int | None:
         """Delete keys by their whole names; how many were there, or None while Redis is down."""
         n_deleted = 0
         for batch in _batches(names):
-            answer = self._run("DEL", f"{batch[0]} …", partial(_delete, batch))
+            answer = self.attempt("DEL", f"{batch[0]} …", partial(_delete, batch))
             if answer is None:
                 return None
             n_deleted += int(answer)
@@ -255,16 +261,16 @@ class RedisConnector:
 
     def _set(self, key: str, value: bytes, ttl: int) -> bool:
         ttl_s = _checked_ttl(ttl)
-        return bool(self._run("SETEX", key, lambda client: client.setex(key, ttl_s, value)))
+        return bool(self.attempt("SETEX", key, lambda client: client.setex(key, ttl_s, value)))
 
     def _get(self, key: str, decode: Callable[[Any], Any]) -> Any | None:
-        return _decoded(key, self._run("GET", key, lambda client: client.get(key)), decode)
+        return _decoded(key, self.attempt("GET", key, lambda client: client.get(key)), decode)
 
     def _set_many(self, items: Iterable[tuple[str, bytes]], ttl: int) -> bool:
         ttl_s = _checked_ttl(ttl)
 
         for batch in _batches(items):
-            answers = self._run("SETEX", f"{batch[0][0]} …", partial(_write, batch, ttl_s))
+            answers = self.attempt("SETEX", f"{batch[0][0]} …", partial(_write, batch, ttl_s))
             if answers is None or not all(answers):
                 return False
         return self._client is not None
@@ -273,7 +279,7 @@ class RedisConnector:
         found: dict[Any, Any | None] = {}
         for batch in _batches(names.items()):
             asked = [key for _, key in batch]
-            values = self._run("MGET", f"{asked[0]} …", partial(_read, asked))
+            values = self.attempt("MGET", f"{asked[0]} …", partial(_read, asked))
             if values is None:
                 return None
             for (name, key), value in zip(batch, values, strict=True):
@@ -338,6 +344,11 @@ def _as_pickle(value: object) -> bytes:
         return plain_pickle.dumps(value)
     except plain_pickle.PlainPickleError as error:
         raise ParameterError(f"embeddings must be plain data: {error}") from None
+
+
+def decode_json(key: str, value: bytes | str | None) -> Any | None:
+    """What a recommendations key holds; None, and logged, where it is no JSON."""
+    return _decoded(key, value, _from_json)
 
 
 def _decoded(key: str, value: Any, decode: Callable[[Any], Any]) -> Any | None:

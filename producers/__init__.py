@@ -1,0 +1,40 @@
+"""timbral from another app: enqueue the three tasks, follow them, and read what the fleet wrote.
+
+    import producers
+
+    job = producers.enqueue_train_model("plays.csv")
+    job.wait(timeout_s=600)["model_version"]
+    producers.enqueue_compute_recommendations(user_ids=[7]).wait(timeout_s=60)
+    producers.get_recommendations(7)          # [{"item_id": 12, "score": 0.83}, …], or None for a cold listener
+
+Where Redis is comes from the environment (REDIS_URL, REDIS_PASSWORD, BROKER_URL) or from ``connect``. Everything may be
+called from several threads, after a fork, and from asyncio through ``asyncio.to_thread``. Nothing here loads numpy.
+"""
+
+from __future__ import annotations
+
+from producers.blocks import block_items, blocked_items, unblock_items
+from producers.connections import close, connect
+from producers.enqueue import enqueue_compute_recommendations, enqueue_refresh_embeddings, enqueue_train_model
+from producers.job import Job, Progress, job
+from producers.recommendations import get_popular, get_recommendations, get_recommendations_many
+from timbral.messages import Id, Play
+
+__all__ = [
+    "Id",
+    "Job",
+    "Play",
+    "Progress",
+    "block_items",
+    "blocked_items",
+    "close",
+    "connect",
+    "enqueue_compute_recommendations",
+    "enqueue_refresh_embeddings",
+    "enqueue_train_model",
+    "get_popular",
+    "get_recommendations",
+    "get_recommendations_many",
+    "job",
+    "unblock_items",
+]

@@ -1,0 +1,65 @@
+"""Items that must not be recommended: to one listener, or to anybody. They count from the next read on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from producers.connections import connections
+from timbral import keys
+from timbral.errors import ParameterError
+from timbral.messages import Id
+
+__all__ = ["block_items", "blocked_items", "unblock_items"]
+
+
+def block_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
+    """Never recommend these items to the listener again, or to anybody where ``user_id`` is None.
+
+    Returns:
+        how many of them were not blocked before.
+
+    Raises:
+        ParameterError: an id is neither an int nor a string.
+        RedisUnavailableError: Redis is away; nothing was blocked.
+    """
+    members = [keys.encode_id(_checked_id(item_id)) for item_id in item_ids]
+    with connections().asking() as client:
+        return int(client.sadd(_key(user_id), *members)) if members else 0
+
+
+def unblock_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
+    """Take items off the listener's list, or off everybody's where ``user_id`` is None.
+
+    Returns:
+        how many of them were on it.
+
+    Raises:
+        ParameterError: an id is neither an int nor a string.
+        RedisUnavailableError: Redis is away.
+    """
+    members = [keys.encode_id(_checked_id(item_id)) for item_id in item_ids]
+    with connections().asking() as client:
+        return int(client.srem(_key(user_id), *members)) if members else 0
+
+
+def blocked_items(user_id: Id | None = None) -> set[Id]:
+    """The items on the listener's own list, or on everybody's where ``user_id`` is None.
+
+    Raises:
+        RedisUnavailableError: Redis is away.
+    """
+    with connections().asking() as client:
+        members: Any = client.smembers(_key(user_id))
+    return {keys.decode_id(member) for member in members}
+
+
+def _key(user_id: Id | None) -> str:
+    return keys.BLOCKS_ITEMS if user_id is None else keys.blocks_user(_checked_id(user_id))
+
+
+def _checked_id(original_id: Any) -> Id:
+    plain = original_id.item() if hasattr(original_id, "dtype") and hasattr(original_id, "item") else original_id
+    if isinstance(plain, bool) or not isinstance(plain, int | str):
+        raise ParameterError(f"an id must be an int or a string, got {original_id!r}")
+    return plain

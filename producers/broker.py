@@ -1,0 +1,102 @@
+"""The sending end of the queue: Celery without tasks and without a result backend."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Final
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from kombu.pools import ProducerPool
+from redis.exceptions import RedisError
+
+from timbral.config.settings import public_address
+from timbral.errors import RedisUnavailableError
+
+__all__ = ["Broker"]
+
+POOL_SIZE: Final = 10
+"""Connections to the queue of one process; more threads than that wait for one another."""
+ACQUIRE_TIMEOUT_S: Final = 10
+PUBLISH_RETRIES: Final = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
+SHORT_WAITS: Final = {"socket_timeout": 3, "socket_connect_timeout": 2}
+"""A web request that enqueues cannot wait as long as a worker does; every other transport option is the fleet's."""
+
+
+class Broker:
+    """Publishes tasks by name.
+
+    It has a pool of its own, so that it touches no connection of an app that uses Celery itself. It has no result backend:
+    Celery would hold a subscription for every task that was ever sent.
+
+    Args:
+        url: of the queue, as Celery spells it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._address = public_address(url)
+        self.app = Celery("timbral.producers", set_as_current=False)
+        self.app.config_from_object(_fleet_settings())
+        self.app.conf.update(
+            broker_url=url,
+            result_backend=None,
+            task_send_sent_event=False,  # a producer's ACL need not allow PUBLISH
+            broker_transport_options={**self.app.conf.broker_transport_options, **SHORT_WAITS},
+        )
+        self._connections = self.app.connection_for_write().Pool(limit=POOL_SIZE)
+        self._producers = ProducerPool(self._connections, limit=POOL_SIZE, Producer=self.app.amqp.Producer)  # type: ignore[no-untyped-call]
+
+    def queue_of(self, task: str) -> str:
+        """Name of the queue that the task goes to."""
+        route: dict[str, str] = self.app.conf.task_routes.get(task, {})
+        return route.get("queue", str(self.app.conf.task_default_queue))
+
+    def publish(self, task: str, kwargs: dict[str, Any], task_id: str) -> None:
+        """Put a task on its queue.
+
+        Raises:
+            RedisUnavailableError: the queue cannot be reached or refused.
+        """
+        try:
+            with self._producers.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as producer:  # type: ignore[no-untyped-call]
+                self.app.send_task(
+                    task,
+                    kwargs=kwargs,
+                    task_id=task_id,
+                    queue=self.queue_of(task),
+                    producer=producer,
+                    retry=True,
+                    retry_policy=PUBLISH_RETRIES,
+                )
+        except (OperationalError, RedisError, OSError) as error:
+            raise RedisUnavailableError(self._address, str(error)) from error
+
+    def revoke(self, task_id: str) -> None:
+        """Tell the workers that run now not to begin the task.
+
+        Raises:
+            RedisUnavailableError: they cannot be told.
+        """
+        try:
+            with self._connections.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
+                self.app.control.revoke(task_id, connection=connection)
+        except (OperationalError, RedisError, OSError) as error:
+            raise RedisUnavailableError(self._address, str(error)) from error
+
+    def close(self) -> None:
+        """Close every connection to the queue."""
+        self._producers.force_close_all()  # type: ignore[no-untyped-call]
+        self._connections.force_close_all()
+        self.app.close()
+
+
+def _fleet_settings() -> Any:
+    # By its place, not by its name: an app that uses Celery itself often has a celeryconfig module of its own.
+    path = Path(__file__).resolve().parent.parent / "celeryconfig.py"
+    spec = importlib.util.spec_from_file_location("timbral_celeryconfig", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

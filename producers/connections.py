@@ -1,0 +1,157 @@
+"""The connections of this process to the queue, to the results and to the cache: made when first used, and made anew in a
+forked child."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from producers.broker import Broker
+from timbral.config.settings import Settings, public_address, settings
+from timbral.errors import RedisUnavailableError
+from timbral.utils.redis_connector import RedisConnector
+
+__all__ = ["Connections", "close", "connect", "connections"]
+
+T = TypeVar("T")
+
+SOCKET_TIMEOUT_S: Final = 3.0
+CONNECT_TIMEOUT_S: Final = 2.0
+
+
+class Connections:
+    """What one process holds; each part is made when it is first used.
+
+    Args:
+        settings: says where Redis is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._made: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def cache(self) -> RedisConnector:
+        """Recommendations; answers None while Redis is away."""
+        return self._part("cache", self._connector)
+
+    @property
+    def broker(self) -> Broker:
+        """The queue."""
+        return self._part("broker", lambda: Broker(self.settings.celery_url))
+
+    @property
+    def queue_is_apart(self) -> bool:
+        """Whether the queue has another Redis than the cache."""
+        return self.settings.broker_url != self.settings.redis_url
+
+    @property
+    def _jobs(self) -> redis.Redis:
+        return self._part("jobs", lambda: _client(self.settings.redis_url))
+
+    @property
+    def _results(self) -> redis.Redis:
+        return self._part("results", lambda: _client(self.settings.broker_url)) if self.queue_is_apart else self._jobs
+
+    def _connector(self) -> RedisConnector:
+        return RedisConnector(
+            self.settings.redis_url, socket_timeout_s=SOCKET_TIMEOUT_S, connect_timeout_s=CONNECT_TIMEOUT_S
+        )
+
+    def _part(self, name: str, make: Callable[[], T]) -> T:
+        with self._lock:  # two threads that come first must not make two of it
+            if name not in self._made:
+                self._made[name] = make()
+            part: T = self._made[name]
+            return part
+
+    @contextmanager
+    def asking(self, *, results: bool = False) -> Iterator[redis.Redis]:
+        """The client of the jobs (on the cache's server) or of the results (on the queue's).
+
+        Raises:
+            RedisUnavailableError: Redis is away, did not answer in time or refused.
+        """
+        url = self.settings.broker_url if results else self.settings.redis_url
+        try:
+            yield self._results if results else self._jobs
+        except (RedisError, OSError) as error:
+            raise RedisUnavailableError(public_address(url), str(error)) from error
+
+    def close(self) -> None:
+        """Close what was opened; what is used again is made again."""
+        with self._lock:
+            made, self._made = self._made, {}
+        for part in made.values():
+            part.close()
+
+
+def _client(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_keepalive=True,
+        health_check_interval=30,
+        max_connections=1000,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )
+
+
+_made: Connections | None = None
+_lock = threading.Lock()
+
+
+def connections() -> Connections:
+    """The connections of this process."""
+    global _made
+    with _lock:
+        if _made is None:
+            _made = Connections(settings)
+        return _made
+
+
+def connect(redis_url: str | None = None, broker_url: str | None = None) -> None:
+    """Say where Redis is, where the environment (REDIS_URL, BROKER_URL) does not; opens nothing yet.
+
+    Args:
+        redis_url: the Redis of the cache and, unless ``broker_url`` is given, of the queue; REDIS_URL where None.
+        broker_url: the Redis of the queue, where it is another; BROKER_URL where both are None.
+    """
+    global _made
+    changes = {"REDIS_URL": redis_url, "BROKER_URL": broker_url} if redis_url else {"BROKER_URL": broker_url}
+    given = {} if redis_url is None and broker_url is None else changes
+    made = Connections(settings.model_copy(update=given))
+    with _lock:
+        before, _made = _made, made
+    if before is not None:
+        before.close()
+
+
+def close() -> None:
+    """Close the connections of this process; the next call opens new ones, to the same servers."""
+    with _lock:
+        made = _made
+    if made is not None:
+        made.close()
+
+
+def _forget_after_fork() -> None:
+    # The parent's sockets are not ours, and another of its threads may have held the lock.
+    global _made, _lock
+    _lock = threading.Lock()
+    if _made is not None:
+        _made = Connections(_made.settings)
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

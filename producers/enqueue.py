@@ -1,0 +1,166 @@
+"""Sending the three tasks. Arguments are checked before anything is sent, by the model that the worker checks them with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from redis.exceptions import NoPermissionError
+
+from producers.connections import Connections, connections
+from producers.job import Job
+from timbral import keys
+from timbral.errors import RedisUnavailableError
+from timbral.messages import ComputeRecommendations, Id, Message, Play, RefreshEmbeddings, TrainModel, read_message
+
+__all__ = ["enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
+
+logger = logging.getLogger(__name__)
+_warned: set[str] = set()
+
+
+def enqueue_train_model(
+    dataset: str,
+    *,
+    format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002
+    separator: str = ",",
+    user_col: str = "user_id",
+    item_col: str = "item_id",
+    value_col: str = "rating",
+    time_col: str | None = None,
+    n_components: int | None = None,
+    random_state: int | None = None,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    holdout: float = 0.2,
+    apply_play_thresholds: bool = False,
+    promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
+) -> Job:
+    """Have a model trained on ``dataset`` and, if it is not worse than the one that is live, put live.
+
+    The answer: ``model_version``, ``promoted`` and its ``reason``, ``n_users``, ``n_items``, ``n_interactions``,
+    ``n_components``, ``iterations``, ``loss``, ``metrics``, ``baseline`` (popularity's), ``durations_s``.
+
+    Args:
+        dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES.
+        format: by the ending where None.
+        separator: column separator of a csv file.
+        user_col: column of the listeners' ids.
+        item_col: column of the items' ids.
+        value_col: column of the plays or ratings; 1 a row where there is none.
+        time_col: column of the time of a row; the newest rows are held out, random ones where None.
+        n_components: factors; the workers' NMF_N_COMPONENTS where None.
+        random_state: seed; NMF_RANDOM_STATE where None.
+        max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
+        tol: relative fall of the loss to stop at; ``Constants.NMF_TOL`` where None.
+        holdout: share of each listener's rows that is held out for the metrics; 0 for no metrics.
+        apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
+        promote: whether the new version goes live.
+
+    Raises:
+        MessageError: lists each argument that is wrong; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
+    return _enqueue(TrainModel, locals())
+
+
+def enqueue_compute_recommendations(
+    *, user_ids: Iterable[Id] | None = None, top_k: int = 10, exclude_seen: bool = True
+) -> Job:
+    """Have the recommendations of the listeners named, or of everybody, written into the cache.
+
+    The answer: ``users_done``, ``users_unknown``, ``job_id``, ``model_version``.
+
+    Args:
+        user_ids: original ids of the listeners; everybody where None.
+        top_k: items in a list.
+        exclude_seen: leave out what a listener has played.
+
+    Raises:
+        MessageError: lists each argument that is wrong; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
+    return _enqueue(ComputeRecommendations, locals())
+
+
+def enqueue_refresh_embeddings(
+    *,
+    user_ids: Iterable[Id] | None = None,
+    plays: Iterable[Play | Mapping[str, Any]] | None = None,
+    top_k: int = 10,
+) -> Job:
+    """Have embeddings written into the cache: everybody's, or those of listeners who have just played something.
+
+    The answer: ``users``, ``items``, ``users_unknown``, ``plays``, ``model_version``.
+
+    Args:
+        user_ids: original ids of the listeners; all users and items where neither these nor ``plays`` are given.
+        plays: new plays, ``{"user_id": 7, "item_id": 12, "plays": 1}``; they are folded in at once, and kept until a training
+            has seen them.
+        top_k: items in a renewed list of recommendations.
+
+    Raises:
+        MessageError: lists each argument that is wrong; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
+    return _enqueue(RefreshEmbeddings, locals())
+
+
+def _enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+    fields = message_class.model_fields
+    given = {name: _plain(value) for name, value in arguments.items() if not _is(value, fields[name].default)}
+    kwargs = read_message(message_class, given).kwargs()
+    task, task_id = message_class.task, str(uuid.uuid4())
+    reached = connections()
+    queue = reached.broker.queue_of(task)
+    # Celery takes a message off the queue before it notes who has it; this record closes that gap. It comes first, so that
+    # a task is never on the queue without one, and finds out quickly whether Redis is there.
+    recorded = _record(reached, task_id, {"task": task, "kwargs": kwargs, "queue": queue, "at": time.time()})
+    try:
+        reached.broker.publish(task, kwargs, task_id)
+    except RedisUnavailableError:
+        if recorded:
+            with contextlib.suppress(RedisUnavailableError), reached.asking() as client:
+                client.hdel(keys.SUBMITTED, task_id)
+        raise
+    logger.debug("Enqueued %s %s on %s", task, task_id, queue)
+    return Job(task_id, task)
+
+
+def _record(reached: Connections, task_id: str, sent: dict[str, Any]) -> bool:
+    text = json.dumps(sent, ensure_ascii=False)
+    try:
+        if reached.queue_is_apart:
+            with reached.asking(results=True) as client:
+                client.ping()
+        with reached.asking() as client:
+            client.hset(keys.SUBMITTED, task_id, text)
+    except RedisUnavailableError as error:
+        if not isinstance(error.__cause__, NoPermissionError):
+            raise
+        if not _warned:
+            _warned.add(keys.SUBMITTED)
+            logger.warning("This producer may not write %s: a task that is lost with its worker's host at the very "
+                           "moment it is taken off the queue will not come back", keys.SUBMITTED)  # fmt: skip
+        return False
+    return True
+
+
+def _is(value: object, default: object) -> bool:
+    return value is default or (type(value) is type(default) and value == default)
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's ids, arrays and scalars as Python's; any other iterable as a list."""
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, str | bytes | Play) or not isinstance(value, Iterable):
+        return value
+    return [_plain(item) for item in value]

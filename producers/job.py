@@ -1,0 +1,206 @@
+"""What a producer knows of a task that it sent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from producers.connections import connections
+from timbral import keys
+from timbral.errors import (
+    JobCancelledError,
+    JobTimeoutError,
+    RedisUnavailableError,
+    TaskFailedError,
+    TimbralError,
+    error_from,
+)
+
+__all__ = ["DONE_STATES", "Job", "Progress", "job"]
+
+logger = logging.getLogger(__name__)
+
+DONE_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+FIRST_PAUSE_S: Final = 0.005
+LONGEST_PAUSE_S: Final = 0.5
+OUTAGE_PATIENCE_S: Final = 60.0
+"""``wait`` sits out an outage of Redis this long: the fleet loses nothing in one, so neither should who waits for it."""
+RESULT_KEY: Final = "celery-task-meta-{task_id}"
+"""Where Celery's result backend keeps a task's result, as JSON."""
+
+
+class Progress(NamedTuple):
+    """How far a task is: ``done`` of ``total`` steps (0 of 0 where it has not said), and ``text`` in words."""
+
+    done: int
+    total: int
+    text: str
+
+
+class Job:
+    """A task that was sent. It holds nothing but its id: ``Job(id)`` in another process is the same job.
+
+    Attributes:
+        id: the task's id.
+        task: the task's name, or None where only the id is known and nothing is stored yet.
+    """
+
+    def __init__(self, id: str, task: str | None = None) -> None:  # noqa: A002
+        self.id = id
+        self._task = task
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id!r}, task={self._task!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return self.id == other.id if isinstance(other, Job) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def task(self) -> str | None:
+        """The task's name, or None where only the id is known and no worker has stored it yet."""
+        if self._task is None:
+            self._task = self._stored().get("name")
+        return self._task
+
+    @property
+    def state(self) -> str:
+        """PENDING (waiting, or unknown), STARTED, PROGRESS, RETRY, SUCCESS, FAILURE or REVOKED (cancelled).
+
+        Raises:
+            RedisUnavailableError: Redis is away.
+        """
+        return str(self._stored().get("status", "PENDING"))
+
+    @property
+    def done(self) -> bool:
+        """Whether there will be no other state."""
+        return self.state in DONE_STATES
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is; of a job that was fanned out, over all its chunks.
+
+        Raises:
+            RedisUnavailableError: Redis is away.
+        """
+        with connections().asking() as client, client.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(keys.progress(self.id))
+            pipeline.hmget(keys.job(self.id), "done", "total")
+            said, (job_done, job_total) = pipeline.execute()
+        done, total = (job_done, job_total) if job_total else (said.get(b"done"), said.get(b"total"))
+        return Progress(_number(done), _number(total), said.get(b"text", b"").decode(errors="replace"))
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The task's answer, at once.
+
+        Raises:
+            JobTimeoutError: it is not done.
+            TimbralError: as ``wait``.
+        """
+        return self.wait(0)
+
+    def wait(
+        self, timeout_s: float | None = None, on_progress: Callable[[str, Progress], None] | None = None
+    ) -> dict[str, Any]:
+        """Wait until the task is done, and return its answer: the fields of ``timbral.messages.ANSWERS``.
+
+        From asyncio: ``await asyncio.to_thread(job.wait, 60)``.
+
+        Args:
+            timeout_s: longest wait in seconds; None for no end.
+            on_progress: called with the state and the progress whenever one of them has changed.
+
+        Raises:
+            TimbralError: the task's own error, as it was raised in the worker (DataError, TrainingError, …).
+            TaskFailedError: it failed with an error that is not one of ours.
+            JobCancelledError: it was cancelled.
+            DeadLetterError: its message was parked after too many deliveries.
+            JobTimeoutError: it is not done after ``timeout_s``; it goes on.
+            RedisUnavailableError: Redis was away for a minute, or for what was left of ``timeout_s``.
+        """
+        started = time.monotonic()
+        deadline = None if timeout_s is None else started + timeout_s
+        pause_s, outage_began, shown = FIRST_PAUSE_S, None, None
+        while True:
+            stored: dict[str, Any] = {}
+            try:
+                stored = self._stored()
+                if on_progress is not None:
+                    seen = (str(stored.get("status", "PENDING")), self.progress)
+                    if seen != shown:
+                        shown = seen
+                        on_progress(*seen)
+                outage_began = None
+            except RedisUnavailableError:
+                now = time.monotonic()
+                outage_began = outage_began or now
+                if now - outage_began > OUTAGE_PATIENCE_S or (deadline is not None and now >= deadline):
+                    raise
+            if stored.get("status") in DONE_STATES:
+                return self._answer(stored)
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                state = stored.get("status", "PENDING")
+                raise JobTimeoutError(self.id, f"not done after {timeout_s:g} s (state {state}); it goes on")
+            # A short task is answered in milliseconds; a long one is asked for twice a second.
+            pause_s = min(max(pause_s, (now - started) / 10), LONGEST_PAUSE_S)
+            time.sleep(pause_s if deadline is None else min(pause_s, max(deadline - now, 0.001)))
+
+    def cancel(self) -> None:
+        """Ask the fleet to drop the task: it is not begun if it waits, and stops at its next step if it runs.
+
+        Raises:
+            RedisUnavailableError: Redis is away.
+        """
+        raise NotImplementedError
+
+    def _stored(self) -> dict[str, Any]:
+        with connections().asking(results=True) as client:
+            value = client.get(RESULT_KEY.format(task_id=self.id))
+        if value is None:
+            return {}
+        try:
+            stored = json.loads(value)
+        except ValueError:
+            stored = None
+        if not isinstance(stored, dict):
+            logger.warning("The result of job %s is not JSON as Celery writes it", self.id)
+            return {}
+        return stored
+
+    def _answer(self, stored: dict[str, Any]) -> dict[str, Any]:
+        result = stored.get("result")
+        if stored["status"] == "SUCCESS":
+            answer: dict[str, Any] = result if isinstance(result, dict) else {"result": result}
+            return answer
+        raise self._error(stored["status"], result)
+
+    def _error(self, status: str, result: Any) -> TimbralError:
+        failure = result if isinstance(result, dict) else {}
+        name, args = str(failure.get("exc_type") or ""), failure.get("exc_message")
+        args = args if isinstance(args, list) else [] if args is None else [args]
+        if status == "REVOKED":
+            return JobCancelledError(self.id, "it was cancelled")
+        ours = error_from(name, args)
+        return ours or TaskFailedError(
+            self.id, f"{name or 'it failed'}: {' '.join(str(arg) for arg in args)}".rstrip(": ")
+        )
+
+
+def job(id: str) -> Job:  # noqa: A002
+    """The job with this id, sent by whichever process; an id that nobody knows has the state PENDING."""
+    return Job(id)
+
+
+def _number(value: bytes | None) -> int:
+    try:
+        return int(float(value or 0))
+    except ValueError:
+        return 0
