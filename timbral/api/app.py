@@ -1,0 +1,155 @@
+"""create_app: the HTTP door put together."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+import producers
+import timbral
+from timbral.api import events, health, items, jobs, models, page, recommendations, tasks, users
+from timbral.api.auth import Auth
+from timbral.api.description import describe
+from timbral.api.door import make_door
+from timbral.api.ids import SlashesInIds
+from timbral.api.limits import Limits, SecurityHeaders
+from timbral.api.metrics import Metrics
+from timbral.api.refusals import Refused, error_response, kind_of
+from timbral.config.settings import Settings, public_address, read_settings
+from timbral.errors import MessageError, ModelFileError, ModelNotFoundError, RedisUnavailableError
+
+__all__ = ["app_from_environment", "create_app"]
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application of the HTTP door; it connects to nothing until it is asked.
+
+    It holds no listener's data and may run in as many processes as there are cores. ``producers`` of this process is
+    connected to where ``settings`` say Redis is.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        producers.connect(settings.redis_url, settings.broker_url)
+        app.state.door = make_door(settings)
+        try:
+            yield
+        finally:
+            await app.state.door.close()
+            producers.close()
+
+    app = FastAPI(
+        title="timbral",
+        version=timbral.__version__,
+        summary="A recommender for listening data that lives behind a queue.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,  # their scripts come from another host
+        redoc_url=None,
+    )
+    for part in (tasks, jobs, events, recommendations, users, items, models, health, page):
+        app.include_router(part.router)
+    describe(app, settings)
+    _answer_errors(app, settings)
+    # The last one added is the first one asked.
+    app.add_middleware(Limits)
+    app.add_middleware(Auth, settings=settings)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Metrics)
+    app.add_middleware(SlashesInIds)
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """What each of the server's processes makes: the application with the settings of its environment."""
+    return create_app(read_settings())
+
+
+def _answer_errors(app: FastAPI, settings: Settings) -> None:
+    def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)  # noqa: S101 - Starlette's handlers are typed by Exception
+        return error.response()
+
+    def bad_message(_: Request, error: Exception) -> Response:
+        return error_response(422, type(error).__name__, str(error)[:2000], problems=error.args[1])
+
+    def bad_parameter(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        problems = [
+            {
+                "field": ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
+                "problem": str(detail["msg"]).removeprefix("Value error, "),
+                "value": repr(detail.get("input"))[:80],
+            }
+            for detail in error.errors()
+        ]
+        listed = "; ".join(f"{p['field']}: {p['problem']} (got {p['value']})" for p in problems)
+        return error_response(422, "ParameterError", listed[:2000], problems=problems)
+
+    def no_redis(_: Request, error: Exception) -> Response:
+        address = public_address(settings.redis_url)
+        text = str(error) if isinstance(error, RedisUnavailableError) else f"Redis at {address} does not answer"
+        logger.warning("%s (%s)", text, type(error).__name__)
+        return error_response(503, "RedisUnavailableError", text)
+
+    def no_model(_: Request, error: Exception) -> Response:
+        return error_response(
+            503, type(error).__name__, "There is no model to ask: none is live yet, or its file is not here"
+        )
+
+    def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["allow"] = ", ".join(_methods_of(app, request))
+        text = f"Nothing at {request.url.path!r}" if error.status_code == 404 else str(error.detail)
+        return error_response(error.status_code, kind_of(error.status_code), text[:500], headers=headers)
+
+    def unexpected(_: Request, error: Exception) -> Response:
+        # Starlette raises it again after this answer, so that the server logs it.
+        if not settings.DEBUG:
+            return error_response(
+                500, "InternalServerError", "Something went wrong here; the log of the server says what"
+            )
+        shown = "".join(traceback.format_exception(error))
+        return error_response(500, type(error).__name__, str(error), traceback=shown)
+
+    handlers: dict[Any, Any] = {
+        Refused: refused,
+        MessageError: bad_message,
+        RequestValidationError: bad_parameter,
+        RedisUnavailableError: no_redis,
+        RedisError: no_redis,
+        ModelNotFoundError: no_model,
+        ModelFileError: no_model,
+        HTTPException: http_error,
+        Exception: unexpected,
+    }
+    for kind, handler in handlers.items():
+        # Starlette runs handlers that are not coroutines in a thread; these do nothing that waits.
+        app.add_exception_handler(kind, _as_coroutine(handler))
+
+
+def _as_coroutine(handler: Any) -> Any:
+    async def handle(request: Request, error: Exception) -> Response:
+        made: Response = handler(request, error)
+        return made
+
+    return handle
+
+
+def _methods_of(app: FastAPI, request: Request) -> list[str]:
+    # Starlette names those of the first route of a path alone.
+    matching = (route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in matching for method in getattr(route, "methods", None) or ()})

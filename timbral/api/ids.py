@@ -1,0 +1,63 @@
+"""Ids in a URL: text that may stand for an int, and that may hold a slash."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import Path
+from pydantic import AfterValidator
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["ItemIdInUrl", "SlashesInIds", "UserIdInUrl", "decoded", "meanings"]
+
+MAX_CHARACTERS = 512
+_AN_INT = re.compile(r"^(0|-?[1-9][0-9]{0,18})$")
+_ENCODED = re.compile(rb"%(2f|25)", re.IGNORECASE)
+
+
+def decoded(id_in_path: str) -> str:
+    """The id as the client meant it: what ``SlashesInIds`` kept encoded is decoded."""
+    if "%" in id_in_path:
+        id_in_path = id_in_path.replace("%2F", "/").replace("%2f", "/").replace("%25", "%")
+    if not 1 <= len(id_in_path) <= MAX_CHARACTERS:
+        raise ValueError(f"must have 1 to {MAX_CHARACTERS} characters, has {len(id_in_path)}")
+    return id_in_path
+
+
+def _an_id(whose: str, example: str) -> Any:
+    # The length is checked after decoding; here it is said for the description alone.
+    return Path(
+        description=f"{whose} id, percent-encoded.",
+        examples=[example],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_CHARACTERS},
+    )
+
+
+UserIdInUrl = Annotated[str, AfterValidator(decoded), _an_id("A listener's", "2")]
+ItemIdInUrl = Annotated[str, AfterValidator(decoded), _an_id("An item's", "51")]
+
+
+def meanings(text: str) -> list[int | str]:
+    """The ids that ``text`` may stand for: the string itself and, where it is one, the 64-bit int."""
+    number = int(text) if _AN_INT.match(text) else None
+    return [text] if number is None or not -(2**63) <= number < 2**63 else [text, number]
+
+
+class SlashesInIds:
+    """ASGI middleware: ``%2F`` in an id stays part of the id.
+
+    The server decodes a path before routes see it, so that an encoded slash would part it. Here it and ``%25`` stay
+    encoded for the routing; ``decoded`` undoes it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw: bytes = scope.get("raw_path", b"")
+        if scope["type"] == "http" and b"%" in raw and _ENCODED.search(raw):
+            kept = _ENCODED.sub(rb"%25\1", raw)
+            scope = {**scope, "path": unquote(kept.decode("ascii", "replace"))}
+        await self.app(scope, receive, send)

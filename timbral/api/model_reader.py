@@ -1,0 +1,186 @@
+"""The live model, asked from request handlers: what a listener plays, why an item suits them, what is like an item.
+
+numpy and the model's file come in with the first question, so that a door which only reads the cache needs neither.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import redis
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
+from timbral.api.ids import meanings
+from timbral.api.refusals import Refused
+from timbral.config.settings import Settings
+from timbral.errors import ModelFileError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from timbral.logic.served_model import ServedModel
+    from timbral.utils.id_index import IdIndex
+
+__all__ = ["Explanation", "History", "ModelReader", "Similar"]
+
+LOOK_AGAIN_S = 1.0
+MAX_THREADS = 4
+T = TypeVar("T")
+Weighted = tuple[int | str, float]
+
+
+class History(NamedTuple):
+    """What the model has seen a listener play: the most played first."""
+
+    model_version: str
+    user_id: int | str
+    n_items: int
+    plays: list[Weighted]
+
+
+class Explanation(NamedTuple):
+    """A score and what in the history speaks for it: ``(item, its part of the score)``, the largest first."""
+
+    model_version: str
+    user_id: int | str
+    item_id: int | str
+    score: float
+    because: list[Weighted]
+
+
+class Similar(NamedTuple):
+    """Items like ``item_id`` with their cosine, the closest first."""
+
+    model_version: str
+    item_id: int | str
+    items: list[Weighted]
+
+
+class ModelReader:
+    """Questions to the model that is live, each answered in a thread; a new version is noticed within a second."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._limiter: CapacityLimiter | None = None
+        self._current: Callable[[], ServedModel] | None = None
+        self._served: ServedModel | None = None
+        self._looked_at = float("-inf")
+
+    async def seen_among(self, user_id: str, item_ids: Sequence[int | str]) -> set[int | str]:
+        """Those of ``item_ids`` that the listener had played at the training; none where there is no model or no such listener."""
+
+        def ask(served: ServedModel) -> set[int | str]:
+            user = _code(served.user_ids, user_id)[0]
+            if user < 0:
+                return set()
+            seen = set(_seen(served, user)[0].tolist())
+            codes = served.item_ids.codes(list(item_ids)).tolist()
+            return {item_id for item_id, code in zip(item_ids, codes, strict=True) if code in seen}
+
+        try:
+            return await self._ask(ask)
+        except (ModelNotFoundError, ModelFileError):
+            return set()
+
+    async def history(self, user_id: str, limit: int) -> History | None:
+        """What the listener plays; None for one that the model does not know.
+
+        Raises:
+            ModelNotFoundError, ModelFileError: no model to ask.
+        """
+
+        def ask(served: ServedModel) -> History | None:
+            user, original = _code(served.user_ids, user_id)
+            if user < 0:
+                return None
+            items, plays = _seen(served, user)
+            most = (-plays).argsort(kind="stable")[:limit]
+            listed = zip(served.item_ids.ids(items[most]), plays[most].tolist(), strict=True)
+            return History(served.version, original, len(items), list(listed))
+
+        return await self._ask(ask)
+
+    async def explain(self, user_id: str, item_id: str, limit: int) -> Explanation:
+        """Why the listener gets the item.
+
+        Raises:
+            Refused: 404, the model does not know the listener or the item.
+            ModelNotFoundError, ModelFileError: no model to ask.
+        """
+
+        def ask(served: ServedModel) -> Explanation:
+            user, original_user = _known(served.user_ids, user_id, "listener")
+            item, original_item = _known(served.item_ids, item_id, "item")
+            score = float(served.model.predict([user], [item])[0])
+            items, parts = served.model.explain(user, item, top_k=limit)
+            because = list(zip(served.item_ids.ids(items), parts.tolist(), strict=True))
+            return Explanation(served.version, original_user, original_item, score, because)
+
+        return await self._ask(ask)
+
+    async def similar(self, item_id: str, limit: int) -> Similar:
+        """Items like this one.
+
+        Raises:
+            Refused: 404, the model does not know the item.
+            ModelNotFoundError, ModelFileError: no model to ask.
+        """
+
+        def ask(served: ServedModel) -> Similar:
+            item, original = _known(served.item_ids, item_id, "item")
+            items, scores = served.model.similar_items(item, top_k=limit)
+            return Similar(
+                served.version, original, list(zip(served.item_ids.ids(items), scores.tolist(), strict=True))
+            )
+
+        return await self._ask(ask)
+
+    async def _ask(self, question: Callable[[ServedModel], T]) -> T:
+        # Threads of their own: a slow model must not take those that enqueue.
+        self._limiter = self._limiter or CapacityLimiter(MAX_THREADS)
+        return await run_sync(lambda: question(self._take()), limiter=self._limiter)
+
+    def _take(self) -> ServedModel:
+        with self._lock:
+            now = time.monotonic()
+            if self._served is None or now - self._looked_at > LOOK_AGAIN_S:
+                self._served = (self._current or self._open())()
+                self._looked_at = now
+            return self._served
+
+    def _open(self) -> Callable[[], ServedModel]:
+        from timbral.logic.model_store import ModelStore
+
+        client = redis.Redis.from_url(
+            self._settings.redis_url, socket_timeout=2.0, socket_connect_timeout=1.0, client_name="timbral-http-model"
+        )
+        self._current = ModelStore(client, self._settings.MODEL_DIR).current
+        return self._current
+
+
+def _code(index: IdIndex, text: str) -> tuple[int, int | str]:
+    """``(code, original id)`` of an id in a URL; code -1 where the index has neither the string nor the int."""
+    ids = meanings(text)
+    for original, code in zip(ids, index.codes(ids).tolist(), strict=True):
+        if code >= 0:
+            return code, original
+    return -1, text
+
+
+def _known(index: IdIndex, text: str, kind: str) -> tuple[int, int | str]:
+    code, original = _code(index, text)
+    if code < 0:
+        raise Refused(404, f"No {kind} {text!r} in the current model")
+    return code, original
+
+
+def _seen(served: ServedModel, user: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Item codes and plays of one row of what the model was trained on."""
+    arrays, _ = served.model.tensors()
+    row = slice(int(arrays["seen_indptr"][user]), int(arrays["seen_indptr"][user + 1]))
+    return arrays["seen_indices"][row], arrays["seen_values"][row]

@@ -1,0 +1,66 @@
+"""GET /: a page for a person, and its files. Nothing comes from another host, and no script or style is inline."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import NamedTuple
+
+from fastapi import APIRouter, Request, Response
+
+from timbral.api.refusals import Refused
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False)
+
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+class PageFile(NamedTuple):
+    """One file of the page, read once."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def _read_files() -> dict[str, PageFile]:
+    found = {}
+    for entry in files("timbral.api").joinpath("static").iterdir():
+        media_type = TYPES.get("." + entry.name.rpartition(".")[2])
+        if media_type is not None:
+            content = entry.read_bytes()
+            found[entry.name] = PageFile(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+    return found
+
+
+FILES = _read_files()
+
+
+@router.get("/")
+async def get_page(request: Request) -> Response:
+    """The page."""
+    return _send(request, "page.html")
+
+
+@router.get("/favicon.ico")
+async def get_icon(request: Request) -> Response:
+    """Browsers ask for it unasked."""
+    return _send(request, "icon.svg")
+
+
+@router.get("/static/{name}")
+async def get_file(request: Request, name: str) -> Response:
+    """A script, a style or a picture of the page; only files that were there at start are known by name."""
+    return _send(request, name)
+
+
+def _send(request: Request, name: str) -> Response:
+    file = FILES.get(name)
+    if file is None:
+        raise Refused(404, f"No file {name!r}")
+    headers = {"etag": file.etag, "cache-control": "no-cache"}
+    if request.headers.get("if-none-match") == file.etag:
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, media_type=file.media_type, headers=headers)

@@ -1,0 +1,105 @@
+"""POST /tasks/{task}: put one of the three tasks on the queue, with the arguments that producers and workers check."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import from_json
+
+import producers
+from timbral.api.refusals import Refused, responses
+from timbral.messages import ComputeRecommendations, Message, RefreshEmbeddings, TrainModel, read_message
+
+__all__ = ["EnqueuedAnswer", "router"]
+
+router = APIRouter(tags=["tasks"])
+
+EXAMPLES: dict[type[Message], dict[str, dict[str, Any]]] = {
+    TrainModel: {
+        "a csv file": {"value": {"dataset": "plays.csv"}},
+        "other columns": {
+            "value": {
+                "dataset": "user_artists.dat",
+                "format": "csv",
+                "separator": "\t",
+                "user_col": "userID",
+                "item_col": "artistID",
+                "value_col": "weight",
+            }
+        },
+    },
+    ComputeRecommendations: {
+        "everybody": {"value": {}},
+        "two listeners": {"value": {"user_ids": [2, 3], "top_k": 20}},
+    },
+    RefreshEmbeddings: {
+        "everything": {"value": {}},
+        "a play": {"value": {"plays": [{"user_id": 2, "item_id": 51, "plays": 1}]}},
+    },
+}
+
+
+class EnqueuedAnswer(BaseModel):
+    """The task is on the queue."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "0b8a1f6e-5d0c-4a52-9d1e-2f1c5f6f7a10"}]})
+    id: str = Field(description="The job's id; its place is in the Location header.")
+
+
+def _add_route(message: type[Message], enqueue: Callable[..., producers.Job]) -> None:
+    async def post_task(request: Request) -> Response:
+        arguments = await _object_in(request)
+        checked = read_message(message, arguments)
+        job = await run_in_threadpool(enqueue, **checked.kwargs())
+        return Response(
+            EnqueuedAnswer(id=job.id).model_dump_json(), 202, {"location": f"/jobs/{job.id}"}, "application/json"
+        )
+
+    post_task.__doc__ = (message.__doc__ or "").strip()
+    endpoint: Callable[[Request], Awaitable[Response]] = post_task
+    schema = message.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)  # app.py puts them among the components
+    router.add_api_route(
+        f"/tasks/{message.task}",
+        endpoint,
+        methods=["POST"],
+        status_code=202,
+        response_model=EnqueuedAnswer,
+        summary=f"Enqueue {message.task}",
+        operation_id=f"post_{message.task}",
+        responses={
+            202: {
+                "description": "On the queue.",
+                "headers": {"Location": {"schema": {"type": "string"}, "description": "Where the job is followed."}},
+            },
+            **responses(400, 408, 413, 415, 422),
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": schema, "examples": EXAMPLES[message]}},
+            }
+        },
+    )
+
+
+async def _object_in(request: Request) -> dict[str, Any]:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise Refused(415, f"The body must be application/json, not {content_type[:80] or 'without a content type'}")
+    try:
+        arguments = from_json(await request.body(), allow_inf_nan=False)
+    except ValueError as error:
+        raise Refused(400, f"The body is not JSON: {error}") from None
+    if type(arguments) is not dict:
+        raise Refused(422, f"The body must be a JSON object of arguments, not {type(arguments).__name__}")
+    return arguments
+
+
+_add_route(TrainModel, producers.enqueue_train_model)
+_add_route(ComputeRecommendations, producers.enqueue_compute_recommendations)
+_add_route(RefreshEmbeddings, producers.enqueue_refresh_embeddings)

@@ -1,0 +1,154 @@
+"""GET /users/{user_id} and …/explain/{item_id}: what a listener plays, and why they get what they get."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import from_json
+
+from timbral import keys
+from timbral.api.door import Door, TheDoor
+from timbral.api.ids import ItemIdInUrl, UserIdInUrl
+from timbral.api.refusals import Refused, responses
+from timbral.errors import ModelFileError, ModelNotFoundError
+from timbral.messages import Id
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["reading"])
+Limit = Annotated[int, Query(ge=1, le=200, description="Most items.")]
+
+
+class PlayedItem(BaseModel):
+    """One item of a history."""
+
+    item_id: Id
+    name: str | None = Field(None, description="The item's name, where the app has given one.")
+    plays: float = Field(description="Plays, or the rating that the data had in their place.")
+
+
+class UserAnswer(BaseModel):
+    """What a listener plays."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "user_id": "2",
+                    "model_version": "20260301T120000-7",
+                    "n_items": 50,
+                    "history": [{"item_id": 51, "name": "Ada Lune", "plays": 13883.0}],
+                    "new_plays": [],
+                }
+            ]
+        }
+    )
+    user_id: str = Field(description="The listener's id, as it stands in the URL.")
+    model_version: str | None = Field(
+        description="The model that knows this history; null for a listener it does not know."
+    )
+    n_items: int = Field(description="How many items the model has seen this listener play.")
+    history: list[PlayedItem] = Field(description="The most played first.")
+    new_plays: list[PlayedItem] = Field(description="Plays since, which wait for the next training; the most first.")
+
+
+class Reason(BaseModel):
+    """One played item's part in a score."""
+
+    item_id: Id
+    name: str | None = None
+    contribution: float = Field(description="What this item adds to the score.")
+    share: float = Field(description="The same as a share of the score, 0 to 1.")
+
+
+class ExplainAnswer(BaseModel):
+    """Why a listener gets an item: the factors are not negative, so a score is a sum of what the history adds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "user_id": "2",
+                    "item_id": 289,
+                    "name": "Cloud Parade",
+                    "model_version": "20260301T120000-7",
+                    "score": 0.8,
+                    "because": [{"item_id": 51, "name": "Ada Lune", "contribution": 0.4, "share": 0.5}],
+                }
+            ]
+        }
+    )
+    user_id: str = Field(description="The listener's id, as it stands in the URL.")
+    item_id: Id
+    name: str | None = None
+    model_version: str
+    score: float = Field(description="The model's score of the item for this listener.")
+    because: list[Reason] = Field(description="What the listener plays that speaks for it, the strongest first.")
+
+
+@router.get(
+    "/users/{user_id}", response_model=UserAnswer, responses=responses(404, 422), summary="What a listener plays"
+)
+async def get_user(door: TheDoor, user_id: UserIdInUrl, limit: Limit = 20) -> UserAnswer:
+    """The history that the live model was trained on, and the plays since. 404 for a listener with neither."""
+    new_plays = await _new_plays(door, user_id)
+    try:
+        history = await door.model.history(user_id, limit)
+    except (ModelNotFoundError, ModelFileError):
+        if not new_plays:
+            raise
+        history = None
+    if history is None and not new_plays:
+        raise Refused(404, f"No listener {user_id!r} in the current model")
+    played = history.plays if history is not None else []
+    names = await door.names.of([item_id for item_id, _ in [*played, *new_plays[:limit]]])
+    return UserAnswer(
+        user_id=user_id,
+        model_version=history.model_version if history is not None else None,
+        n_items=history.n_items if history is not None else 0,
+        history=[PlayedItem(item_id=item_id, name=names[item_id], plays=plays) for item_id, plays in played],
+        new_plays=[PlayedItem(item_id=one, name=names[one], plays=plays) for one, plays in new_plays[:limit]],
+    )
+
+
+@router.get(
+    "/users/{user_id}/explain/{item_id}",
+    response_model=ExplainAnswer,
+    responses=responses(404, 422),
+    summary="Why a listener gets an item",
+)
+async def get_explanation(door: TheDoor, user_id: UserIdInUrl, item_id: ItemIdInUrl, limit: Limit = 5) -> ExplainAnswer:
+    """What in the listener's history speaks for the item, played or not. 404 where the model does not know either."""
+    found = await door.model.explain(user_id, item_id, limit)
+    names = await door.names.of([found.item_id, *(one for one, _ in found.because)])
+    return ExplainAnswer(
+        user_id=user_id,
+        item_id=found.item_id,
+        name=names[found.item_id],
+        model_version=found.model_version,
+        score=found.score,
+        because=[
+            Reason(
+                item_id=one,
+                name=names[one],
+                contribution=part,
+                share=min(1.0, part / found.score) if found.score > 0 else 0.0,
+            )
+            for one, part in found.because
+        ],
+    )
+
+
+async def _new_plays(door: Door, user_id: str) -> list[tuple[int | str, float]]:
+    held: dict[Any, Any] = await door.redis.hgetall(keys.plays_user(user_id))
+    plays: list[tuple[int | str, float]] = []
+    for member, count in held.items():
+        try:
+            item_id, number = from_json(member), float(count)
+        except ValueError:  # somebody else's value: not ours to show
+            continue
+        if type(item_id) in (int, str) and 0 < number < float("inf"):
+            plays.append((item_id, number))
+    return sorted(plays, key=lambda play: -play[1])
