@@ -35,11 +35,15 @@ MODEL_METADATA = "model:{version}:metadata"
 MODEL_VERSIONS = "model:versions"
 MODEL_FENCE = "model:fence"
 MODEL_PROMOTED_FENCE = "model:promoted_fence"
+MODEL_TRAININGS = "model:trainings"
+MODEL_HISTORY = "model:history"
 
 PLAYS_USER = "plays:user:{user_id}"
 PLAYS_USERS = "plays:users"
+PLAYS_ADDED = "plays:added:{task_id}"
 BLOCKS_USER = "blocks:user:{user_id}"
 BLOCKS_ITEMS = "blocks:items"
+ITEMS_NAMES = "items:names"
 
 JOB = "job:{job_id}"
 JOB_CHUNKS = "job:{job_id}:chunks"
@@ -48,9 +52,16 @@ PROGRESS = "progress:{task_id}"
 SUBMITTED = "tasks:submitted"
 ONCE = "once:{digest}"
 ONCE_FOLLOWERS = "once:{digest}:followers"
+ONCE_OPEN = "once:open"
+SWEEP_LOCK = "sweep:lock"
 DELIVERIES = "deliveries:{task_id}"
 DEAD_LETTERS = "dead_letters"
+DEAD_LETTERS_GARBAGE = "dead_letters_garbage"
 DEAD_LETTER = "dead_letters:{letter_id}"
+UNACKED_LOOKS = "unacked_looks"
+WORKER = "worker:{name}"
+SCHEDULE = "schedule"
+SCHEDULE_LOCK = "schedule:lock"
 
 KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_USER, "string", 'JSON list, best first: [{"item_id": …, "score": …}, …]', "RECOMMENDATIONS_TTL_S"),
@@ -63,20 +74,31 @@ KEYS: tuple[Key, ...] = (
     Key(MODEL_VERSIONS, "zset", "versions, scored by their fence: the order in which trainings began", "none"),
     Key(MODEL_FENCE, "string", "counter of trainings", "none"),
     Key(MODEL_PROMOTED_FENCE, "string", "highest fence that went live: an older training cannot replace it", "none"),
+    Key(MODEL_TRAININGS, "hash", "task id → JSON: the version and fence that a training got, and its answer when done", "none"),
+    Key(MODEL_HISTORY, "list", "versions that were live, the newest first: what a roll back goes back to", "none"),
     Key(PLAYS_USER, "hash", "new plays of a listener that no training has seen: item id (JSON) → plays", "none"),
     Key(PLAYS_USERS, "set", "ids (JSON) of the listeners with new plays", "none"),
+    Key(PLAYS_ADDED, "hash", "parts of a message whose plays were added: a second delivery adds none", "RESULT_EXPIRES_S"),
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a listener must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
+    Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
     Key(JOB_CHUNKS, "set", "numbers of the chunks that are still to be done", "none"),
     Key(JOBS_OPEN, "zset", "ids of the jobs that run, scored by when they last moved (seconds)", "none"),
     Key(PROGRESS, "hash", "done, total and text of a task that runs", "RESULT_EXPIRES_S"),
     Key(SUBMITTED, "hash", "task id → what was sent, until its effect is there", "none"),
-    Key(ONCE, "hash", "the task that does a request right now, and what was asked", "none"),
+    Key(ONCE, "hash", "the task that does a request, what was asked, and the result when done", "none while it runs, then an hour"),
     Key(ONCE_FOLLOWERS, "set", "ids of the tasks that asked the same and wait for its result", "none"),
-    Key(DELIVERIES, "string", "how often a message was delivered", "none until it is done"),
+    Key(ONCE_OPEN, "zset", "digests of the requests that are being done, scored by when to look after them (seconds)", "none"),
+    Key(SWEEP_LOCK, "string", "the worker that looks after lost work right now", "RESTORE_INTERVAL_S"),
+    Key(DELIVERIES, "string", "how often a message was delivered", "until it is done, 7 days at most"),
     Key(DEAD_LETTERS, "zset", "ids of parked messages, scored by when (seconds)", "none"),
+    Key(DEAD_LETTERS_GARBAGE, "zset", "those of them that were no proper messages: only the newest are kept", "none"),
     Key(DEAD_LETTER, "hash", "a parked message: task, arguments, body, reason, deliveries, queue", "none"),
+    Key(UNACKED_LOOKS, "hash", "when a worker last looked for messages that nobody holds", "none"),
+    Key(WORKER, "string", "when the event loop of a worker last turned (seconds)", "30 s"),
+    Key(SCHEDULE, "hash", "scheduled entry → when it was last sent (seconds)", "none"),
+    Key(SCHEDULE_LOCK, "string", "the scheduler that is in charge", "30 s, renewed"),
 )  # fmt: skip
 
 
@@ -103,6 +125,11 @@ def model_metadata(version: str) -> str:
 def plays_user(user_id: int | str) -> str:
     """Key of a listener's plays that no training has seen."""
     return PLAYS_USER.format(user_id=user_id)
+
+
+def plays_added(task_id: str) -> str:
+    """Key of what a message has added to the plays."""
+    return PLAYS_ADDED.format(task_id=task_id)
 
 
 def blocks_user(user_id: int | str) -> str:
@@ -138,6 +165,11 @@ def once_followers(digest: str) -> str:
 def deliveries(task_id: str) -> str:
     """Key of the count of a message's deliveries."""
     return DELIVERIES.format(task_id=task_id)
+
+
+def worker(name: str) -> str:
+    """Key of a worker's sign of life, by its node name (``celery@host``)."""
+    return WORKER.format(name=name)
 
 
 def dead_letter(letter_id: str) -> str:

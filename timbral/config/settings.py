@@ -99,6 +99,9 @@ class Settings(BaseSettings):
         None,
         description="Bearer token that writing through the HTTP door needs; required unless it listens on loopback.",
     )
+    API_READ_TOKEN: SecretStr | None = Field(
+        None, description="Bearer token that reading needs (API_TOKEN reads too); reading is open where unset."
+    )
 
     # Seeing it
     DEBUG: bool = Field(False, description="Log at DEBUG level, and let the HTTP door show tracebacks.")
