@@ -1,0 +1,15 @@
+#!/bin/sh
+# Makes up, once, each secret that .env does not give, and keeps it in the volume that the services mount.
+# `docker compose run --rm secrets show` prints what is in use; nothing else does, and no log has it.
+set -eu
+umask 077
+for name in REDIS_PASSWORD API_TOKEN FLOWER_BASIC_AUTH; do
+    if [ ! -s "/secrets/$name" ]; then
+        value=$(python3 -c 'import secrets; print(secrets.token_urlsafe(24))')
+        [ "$name" != FLOWER_BASIC_AUTH ] || value=admin:$value
+        printf '%s' "$value" > "/secrets/$name.new"
+        mv "/secrets/$name.new" "/secrets/$name"
+    fi
+    eval "given=\${$name:-}"
+    [ "${1:-}" != show ] || printf '%s=%s\n' "$name" "${given:-$(cat "/secrets/$name")}"
+done
