@@ -15,7 +15,9 @@ result_backend = settings.celery_url
 # Queues: a foreign send_task without a queue lands in Celery's own default, "celery"; listeners wait there for an answer,
 # so what takes long has queues of its own. A misspelt queue is an error at the sender, not a queue that nobody reads.
 task_default_queue = "celery"
-task_queues = [Queue("celery"), Queue("batch"), Queue("training")]
+task_queues = [
+    Queue(name, routing_key=name) for name in ("celery", "batch", "training")
+]  # the default key is one for all
 task_routes = {"train_model": {"queue": "training"}, "compute_chunk": {"queue": "batch"}}
 task_create_missing_queues = False
 
@@ -27,12 +29,15 @@ result_serializer = "json"
 # Delivery: a message is acknowledged once its effect is there, and comes back when its worker dies.
 task_acks_late = True
 task_reject_on_worker_lost = True
-task_retry_on_worker_lost = True
+task_retry_on_worker_lost = (
+    False  # it waits three minutes and counts apart; a lost process is a delivery like any other
+)
 task_acks_on_failure = True
 task_acks_on_timeout = True
 worker_prefetch_multiplier = 1  # what a worker reserves, no other one can do
 worker_cancel_long_running_tasks_on_connection_loss = False  # True acknowledges and loses them
-worker_deduplicate_successful_tasks = True
+worker_deduplicate_successful_tasks = True  # a message that came back after its task's success is acknowledged
+worker_consumer = "workers.delivery.consumer:Consumer"  # counts deliveries, parks what cannot be worked on
 broker_transport_options = {
     "visibility_timeout": settings.VISIBILITY_TIMEOUT_S,  # short: the heartbeat renews what a living worker holds
     "unacked_restore_interval": settings.RESTORE_INTERVAL_S,
@@ -50,7 +55,7 @@ broker_connection_max_retries = None  # the default gives up after 100
 broker_pool_acquire_timeout = 30  # the default blocks for ever
 task_publish_retry_policy = {"max_retries": 8, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 3}
 
-# Stopping: with REMAP_SIGTERM=SIGQUIT, SIGTERM gives running tasks this long, then puts their messages back.
+# Stopping: SIGTERM gives running tasks this long, then hands their messages over.
 worker_soft_shutdown_timeout = settings.SOFT_SHUTDOWN_S
 
 # A hung task is ended; training has a limit of its own.

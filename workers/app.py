@@ -2,7 +2,44 @@
 
 from __future__ import annotations
 
-from celery import Celery
+from typing import Any
 
-app = Celery("timbral", include=["workers.tasks"])
+from celery import Celery, signals
+
+from timbral import logs
+from workers import cores
+from workers.delivery import transport
+from workers.delivery.heartbeat import Heartbeat
+from workers.delivery.pool_watch import PoolWatch
+from workers.delivery.shutdown import SoftShutdown
+
+transport.install()
+
+app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
 app.config_from_object("celeryconfig")
+app.steps["worker"].update({Heartbeat, PoolWatch, SoftShutdown})
+
+
+@signals.setup_logging.connect
+def _set_up_logs(**_: Any) -> None:
+    logs.configure()
+
+
+@signals.worker_init.connect
+def _share_cores(sender: Any, **_: Any) -> None:
+    cores.share(sender.concurrency)
+
+
+@signals.worker_process_init.connect
+def _limit_libraries(**_: Any) -> None:
+    cores.limit_libraries()
+
+
+@signals.task_prerun.connect
+def _bind_task(task_id: str, task: Any, **_: Any) -> None:
+    logs.bind(task=task.name, job=task_id)
+
+
+@signals.task_postrun.connect
+def _unbind_task(**_: Any) -> None:
+    logs.unbind()

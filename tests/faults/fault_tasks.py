@@ -1,0 +1,66 @@
+"""Tasks for the fault tests: each counts its beginnings and ends in Redis, so that a test can tell how often it was executed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import redis
+
+from timbral.config.settings import settings
+from workers.app import app
+
+_client = redis.Redis.from_url(settings.broker_url)
+
+
+def _count(what: str, name: str) -> None:
+    """Count in Redis, however long it is away."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            _client.hincrby(f"test:{what}", name, 1)
+            return
+        except (redis.ConnectionError, redis.TimeoutError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+@app.task(name="fault.work", bind=True)
+def work(self: Any, name: str, seconds: float = 0.0) -> str:
+    """Take ``seconds``, as a computation would."""
+    _count("begun", name)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+    _count("done", name)
+    return name
+
+
+@app.task(name="fault.kill_child")
+def kill_child(name: str, times: int = 1_000_000) -> str:
+    """End the process of the pool, the first ``times`` times."""
+    _count("begun", name)
+    if int(_client.hget("test:begun", name) or 0) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    _count("done", name)
+    return name
+
+
+@app.task(name="fault.kill_worker")
+def kill_worker(name: str) -> None:
+    """End the whole worker, as an out-of-memory killer may."""
+    _count("begun", name)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+@app.task(name="fault.retry", bind=True, max_retries=10)
+def retry(self: Any, name: str, times: int) -> str:
+    """Ask for ``times`` retries, then succeed."""
+    _count("begun", name)
+    if self.request.retries < times:
+        raise self.retry(countdown=0)
+    _count("done", name)
+    return name

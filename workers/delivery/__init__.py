@@ -1,0 +1,10 @@
+"""Delivery: what happens to a message between the queue and the end of its task.
+
+unacked      the messages that workers hold, in Redis: taken, renewed, settled, put back
+envelope     what a message must look like
+transport    kombu's Redis transport over ``unacked``, with garbage kept away from the worker
+consumer     the worker's consumer: parks what cannot be worked on
+request      tells a crash from a hand-over
+heartbeat    renews what a living worker holds
+shutdown     SIGTERM: finish, or hand over
+"""
