@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,15 @@ from scipy import sparse
 
 from timbral.errors import ParameterError
 from timbral.models import top_k_kernels as kernels
+from timbral.models.item_index import ItemIndex
+from timbral.models.threads import resolve_n_threads
 
 __all__ = ["TopK", "top_k"]
 
+Search = Callable[..., None]
 Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
-CHUNK_ROWS = 128
+CHUNK_USERS = 64
+INDEX_WORTH_USERS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ def top_k(
     blocked_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
     allowed: npt.ArrayLike | None = None,
     allowed_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    index: ItemIndex | None = None,
     n_threads: int = 0,
 ) -> TopK:
     """The ``k`` best items for each row of ``user_factors``; fewer where fewer are left, never one that is ruled out.
@@ -75,6 +80,7 @@ def top_k(
         allowed: item indices; no other item is in any list.
         allowed_by_user: sparse, shape (n_users, n_items): only what is stored in row ``u`` is in list ``u``; an empty row
             makes an empty list.
+        index: ``ItemIndex.of(item_factors)``, for who calls often and keeps it; made here where it pays.
         n_threads: 0 takes every core that the process may use.
 
     Raises:
@@ -83,43 +89,77 @@ def top_k(
     users, items = _factors("user_factors", user_factors), _factors("item_factors", item_factors)
     (n_users, n_components), n_items = users.shape, items.shape[1]
     if items.shape[0] != n_components:
-        raise ParameterError(f"item_factors must have {n_components} rows like a user's vector (got shape {items.shape})")
+        raise ParameterError(
+            f"item_factors must have {n_components} rows like a user's vector (got shape {items.shape})"
+        )
     if k < 1:
         raise ParameterError(f"k must be at least 1 (got {k})")
-    excluded = _excluded(n_items, blocked, allowed)
+    if index is not None and index.shape != items.shape:
+        raise ParameterError(f"the index is of item_factors of shape {index.shape}, not {items.shape}")
     seen_rows = _rows("seen", seen, n_users, n_items)
     blocked_rows = _rows("blocked_by_user", blocked_by_user, n_users, n_items)
-    allowed_rows = None if allowed_by_user is None else _rows("allowed_by_user", allowed_by_user, n_users, n_items)
-    width = min(k, n_items - int(np.count_nonzero(excluded)))
-    if allowed_rows is not None:
-        width = min(width, int(np.diff(allowed_rows[0]).max(initial=0)))
-    found_items = np.empty((n_users, width), np.int32)
-    found_scores = np.empty((n_users, width), np.float32)
-    found_lengths = np.zeros(n_users, np.int64)
-    starts = range(0, n_users if width else 0, CHUNK_ROWS)
-
-    def work(part: range) -> None:
-        marks = np.where(excluded, np.int32(kernels.EXCLUDED), np.int32(0))
-        for start in part:
-            stop = min(start + CHUNK_ROWS, n_users)
-            out = found_items, found_scores, found_lengths
-            if allowed_rows is None:
-                kernels.best_of_all(users, items, start, stop, *seen_rows, *blocked_rows, marks, *out)
-            else:
-                kernels.best_of_listed(users, items, start, stop, *seen_rows, *blocked_rows, *allowed_rows, marks, *out)
-
-    n_workers = min(_n_threads(n_threads), len(starts))
-    if n_workers <= 1:
-        work(starts)
+    marks = np.zeros(n_items, np.int32)
+    width = n_items
+    if blocked is not None:
+        marks[_item_indices("blocked", blocked, n_items)] = kernels.EXCLUDED
+    if allowed is not None:
+        chosen = np.unique(_item_indices("allowed", allowed, n_items)).astype(np.int32)
+        width = len(chosen)
+    if allowed_by_user is not None:
+        listed = _rows("allowed_by_user", allowed_by_user, n_users, n_items)
+        width = int(np.diff(listed[0]).max(initial=0))
+        if allowed is not None:
+            is_allowed = np.zeros(n_items, np.bool_)
+            is_allowed[chosen] = True
+            marks[~is_allowed] = kernels.EXCLUDED
+        search: Search = partial(kernels.search_listed, users, items, *listed)
+    elif allowed is not None:
+        part = _read_only(items[:, chosen])
+        search = _search(users, part, _read_only(chosen), None)
     else:
-        with ThreadPoolExecutor(n_workers, thread_name_prefix="timbral-top-k") as pool:
-            list(pool.map(work, [starts[first::n_workers] for first in range(n_workers)]))
-    return _compact(found_items, found_scores, found_lengths)
+        search = _search(users, items, None, index)
+    out = np.empty((n_users, min(k, width)), np.int32), np.empty((n_users, min(k, width)), np.float32)
+    lengths = np.zeros(n_users, np.int64)
+    if min(k, width):
+        chunks = iter(range(0, n_users, CHUNK_USERS))  # shared: a thread that is done takes the next chunk
+
+        def work(marks: npt.NDArray[np.int32]) -> None:
+            for start in chunks:
+                stop = min(start + CHUNK_USERS, n_users)
+                search(start, stop, *seen_rows, *blocked_rows, marks, *out, lengths)
+
+        _run(work, marks, min(resolve_n_threads(n_threads), -(-n_users // CHUNK_USERS)))
+    return _compact(*out, lengths)
 
 
-def _compact(
-    items: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64]
-) -> TopK:
+def _search(
+    users: npt.NDArray[np.float32],
+    items: npt.NDArray[np.float32],
+    item_of: npt.NDArray[np.int32] | None,
+    index: ItemIndex | None,
+) -> Search:
+    if index is None and len(users) < INDEX_WORTH_USERS:
+        places = np.arange(items.shape[1], dtype=np.int32) if item_of is None else item_of
+        return partial(kernels.search_all, users, items, _read_only(places))
+    if users.size and not (users.min() >= 0 and users.max() < np.inf):
+        raise ParameterError("user_factors must be finite and not negative")
+    index = index or ItemIndex.of(items)
+    places = index.item_of
+    if item_of is not None:
+        places = _read_only(np.where(places < 0, np.int32(-1), item_of[places]))
+    return partial(kernels.search_index, users, index.packed, places, index.block_ceilings, index.group_ceilings)
+
+
+def _run(work: Callable[[npt.NDArray[np.int32]], None], marks: npt.NDArray[np.int32], n_threads: int) -> None:
+    if n_threads <= 1:
+        work(marks)
+        return
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="timbral-top-k") as pool:
+        for done in [pool.submit(work, marks.copy()) for _ in range(n_threads)]:
+            done.result()
+
+
+def _compact(items: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64]) -> TopK:
     indptr = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=indptr[1:])
     if indptr[-1] == items.size:
@@ -128,15 +168,11 @@ def _compact(
     return TopK(indptr, items[filled], scores[filled])
 
 
-def _n_threads(wanted: int) -> int:
-    if wanted < 0:
-        raise ParameterError(f"n_threads must be 0 (every core) or a number of threads (got {wanted})")
-    return wanted or len(os.sched_getaffinity(0))
-
-
 def _factors(name: str, factors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     if not isinstance(factors, np.ndarray) or factors.ndim != 2 or factors.dtype != np.float32:
-        found = f"{factors.dtype} of shape {factors.shape}" if isinstance(factors, np.ndarray) else type(factors).__name__
+        found = (
+            f"{factors.dtype} of shape {factors.shape}" if isinstance(factors, np.ndarray) else type(factors).__name__
+        )
         raise ParameterError(f"{name} must be a float32 array with 2 dimensions (got {found})")
     return _read_only(factors)
 
@@ -146,15 +182,6 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array = np.ascontiguousarray(array).view()
     array.flags.writeable = False
     return array
-
-
-def _excluded(n_items: int, blocked: npt.ArrayLike | None, allowed: npt.ArrayLike | None) -> npt.NDArray[np.bool_]:
-    excluded = np.zeros(n_items, np.bool_) if allowed is None else np.ones(n_items, np.bool_)
-    if allowed is not None:
-        excluded[_item_indices("allowed", allowed, n_items)] = False
-    if blocked is not None:
-        excluded[_item_indices("blocked", blocked, n_items)] = True
-    return excluded
 
 
 def _item_indices(name: str, indices: npt.ArrayLike, n_items: int) -> npt.NDArray[np.int64]:

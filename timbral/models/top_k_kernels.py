@@ -1,26 +1,42 @@
 """Compiled loops of ``timbral.models.top_k``.
 
 A list under construction is a heap with its worst entry on top: the lowest score, of equal scores the highest item.
+
+A score that decides is always the exact one (``_score_of``); the index is searched with float32 sums, which of terms that
+are not negative are wrong by at most ``n_components`` roundings, relatively. ``_threshold`` leaves room for twice as much.
 """
 
 from __future__ import annotations
 
 import numba
 import numpy as np
+from numba import float32, int32, int64, types
+
+from timbral.models.item_index import BLOCK_ITEMS, GROUP_BLOCKS
+from timbral.models.kernel import kernel, matrix, vector
+from timbral.models.vector_sum import LANES, UNROLLED, weighted_sums
 
 EXCLUDED = -1
 TILE_ITEMS = 512
+ROUND_SHARE = np.float32(0.7)
+MAX_ROUNDS = 8
+TINY = np.float32(1e-37)  # what float32 may lose where products are below its normal range
 
 _jit = numba.njit(nogil=True, cache=True)
 
+_BLOCKS = types.Array(float32, 3, "C", readonly=True)
+_ROWS = vector(int64), vector(int32)
+_RULED_OUT = (*_ROWS, *_ROWS, vector(int32, writable=True))
+_OUT = matrix(int32, writable=True), matrix(float32, writable=True), vector(int64, writable=True)
+
 
 @_jit
-def _is_worse(score, item, other_score, other_item):
+def _is_worse(score, item, other_score, other_item):  # type: ignore[no-untyped-def]
     return score < other_score or (score == other_score and item > other_item)
 
 
 @_jit
-def _sink(scores, items, size, place):
+def _sink(scores, items, size, place):  # type: ignore[no-untyped-def]
     """Restore the heap below ``place``."""
     score, item = scores[place], items[place]
     while True:
@@ -37,7 +53,7 @@ def _sink(scores, items, size, place):
 
 
 @_jit
-def _offer(scores, items, size, score, item):
+def _offer(scores, items, size, score, item):  # type: ignore[no-untyped-def]
     """Put an entry into the heap if it is good enough; the heap's new size."""
     if size < len(scores):
         place = size
@@ -56,7 +72,7 @@ def _offer(scores, items, size, score, item):
 
 
 @_jit
-def _sort_best_first(scores, items, size):
+def _sort_best_first(scores, items, size):  # type: ignore[no-untyped-def]
     while size > 1:
         size -= 1
         scores[0], scores[size] = scores[size], scores[0]
@@ -65,61 +81,214 @@ def _sort_best_first(scores, items, size):
 
 
 @_jit
-def _mark(marks, mark, indptr, indices, row):
-    for place in range(indptr[row], indptr[row + 1]):
-        if marks[indices[place]] != EXCLUDED:
-            marks[indices[place]] = mark
+def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: ignore[no-untyped-def]
+    for place in range(seen_indptr[row], seen_indptr[row + 1]):
+        if marks[seen[place]] != EXCLUDED:
+            marks[seen[place]] = row + 1
+    for place in range(blocked_indptr[row], blocked_indptr[row + 1]):
+        if marks[blocked[place]] != EXCLUDED:
+            marks[blocked[place]] = row + 1
 
 
 @_jit
-def exact_score(user, item_factors, item):
+def _score_of(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]
     total = 0.0
-    for component in range(len(user)):
-        total += np.float64(user[component]) * np.float64(item_factors[component, item])
+    for place in range(n_weights):
+        total += np.float64(weights[place]) * np.float64(block[components[place], lane])
     return np.float32(total)
 
 
 @_jit
-def best_of_all(
-    user_factors, item_factors, start, stop, seen_indptr, seen, blocked_indptr, blocked, marks, out_items, out_scores, out_lengths
+def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]
+    """What a float32 sum must reach for its item to have a chance."""
+    if size < len(scores):
+        return np.float32(-1.0)
+    slack = np.float32((n_components + 4) * 2.0**-22)
+    return scores[0] * (np.float32(1.0) - slack) - TINY
+
+
+@kernel(matrix(float32), _BLOCKS, vector(int32), _BLOCKS, matrix(float32), int64, int64, *_RULED_OUT, *_OUT)
+def search_index(  # type: ignore[no-untyped-def]
+    user_factors,
+    packed,
+    item_of,
+    block_ceilings,
+    group_ceilings,
+    start,
+    stop,
+    seen_indptr,
+    seen,
+    blocked_indptr,
+    blocked,
+    marks,
+    out_items,
+    out_scores,
+    out_lengths,
 ):
+    """Lists for the users ``start`` to ``stop``.
+
+    Groups of items are visited in rounds, for each user the ones with the highest ceilings first. All users of a round
+    share the group that is in the cache.
+    """
+    n_users, n_components, n_groups = stop - start, user_factors.shape[1], len(block_ceilings)
+    weights = np.zeros((n_users, n_components + UNROLLED), np.float32)
+    components = np.zeros((n_users, n_components + UNROLLED), np.int64)
+    n_weights = np.zeros(n_users, np.int64)
+    ceilings = np.empty((n_users, group_ceilings.shape[1]), np.float32)
+    upper, lower = np.empty(n_users, np.float32), np.empty(n_users, np.float32)
+    thresholds = np.empty(n_users, np.float32)
+    sums = np.empty(LANES, np.float32)
+    for user in range(n_users):
+        size = 0
+        for component in range(n_components):
+            if user_factors[start + user, component] != 0:
+                weights[user, size] = user_factors[start + user, component]
+                components[user, size] = component
+                size += 1
+        # What is left of the last four has weight 0 and reads component 0.
+        n_weights[user] = -(-size // UNROLLED) * UNROLLED
+        out_lengths[start + user] = 0
+        thresholds[user] = -1.0
+        highest = np.float32(0.0)
+        for first in range(0, group_ceilings.shape[1], LANES):
+            weighted_sums(
+                weights[user], components[user], n_weights[user], group_ceilings, first, 0.0, ceilings[user, first:]
+            )
+        for group in range(n_groups):
+            highest = max(highest, ceilings[user, group])
+        upper[user] = np.inf
+        lower[user] = highest * ROUND_SHARE
+    is_left, n_rounds = True, 0
+    while is_left:
+        n_rounds += 1
+        is_left, is_last = False, n_rounds >= MAX_ROUNDS - 1
+        for group in range(n_groups):
+            for user in range(n_users):
+                ceiling = ceilings[user, group]
+                if ceiling < lower[user] or ceiling >= upper[user] or ceiling < thresholds[user]:
+                    continue
+                row = start + user
+                scores, items, size = out_scores[row], out_items[row], out_lengths[row]
+                threshold, is_marked = thresholds[user], False
+                w, c, n = weights[user], components[user], n_weights[user]
+                for first in range(0, GROUP_BLOCKS, LANES):
+                    blocks = weighted_sums(w, c, n, block_ceilings[group], first, threshold, sums)
+                    block = group * GROUP_BLOCKS + first - 1
+                    while blocks != 0:
+                        block += 1
+                        is_high = blocks & 1
+                        blocks >>= 1
+                        if not is_high:
+                            continue
+                        lanes = weighted_sums(w, c, n, packed[block], 0, threshold, sums)
+                        if lanes != 0 and not is_marked:
+                            _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
+                            is_marked = True
+                        place = block * BLOCK_ITEMS - 1
+                        while lanes != 0:
+                            place += 1
+                            is_high = lanes & 1
+                            lanes >>= 1
+                            item = item_of[place]
+                            if not is_high or item < 0 or marks[item] == EXCLUDED or marks[item] == row + 1:
+                                continue
+                            lane = place - block * BLOCK_ITEMS
+                            score = _score_of(w, c, n, packed[block], lane)
+                            size = _offer(scores, items, size, score, item)
+                            threshold = _threshold(scores, size, n_components)
+                out_lengths[row], thresholds[user] = size, threshold
+        for user in range(n_users):
+            upper[user] = lower[user]
+            lower[user] = np.float32(-1.0) if is_last else lower[user] * ROUND_SHARE
+            if upper[user] >= 0 and upper[user] >= thresholds[user]:
+                is_left = True
+            else:
+                upper[user] = np.float32(-1.0)
+    for row in range(start, stop):
+        _sort_best_first(out_scores[row], out_items[row], out_lengths[row])
+
+
+@kernel(matrix(float32), matrix(float32), vector(int32), int64, int64, *_RULED_OUT, *_OUT)
+def search_all(  # type: ignore[no-untyped-def]
+    user_factors,
+    item_factors,
+    item_of,
+    start,
+    stop,
+    seen_indptr,
+    seen,
+    blocked_indptr,
+    blocked,
+    marks,
+    out_items,
+    out_scores,
+    out_lengths,
+):
+    """Lists for the users ``start`` to ``stop``, each score computed: for few users, for whom no index is worth making."""
     n_components, n_items = item_factors.shape
     totals = np.empty(TILE_ITEMS, np.float64)
+    weights = np.empty(n_components + UNROLLED, np.float64)
+    components = np.empty(n_components + UNROLLED, np.int64)
     for row in range(start, stop):
-        mark = row + 1
-        _mark(marks, mark, seen_indptr, seen, row)
-        _mark(marks, mark, blocked_indptr, blocked, row)
+        _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
+        n_weights = 0
+        weights[:] = 0.0
+        components[:] = 0
+        for component in range(n_components):
+            if user_factors[row, component] != 0:
+                weights[n_weights], components[n_weights] = user_factors[row, component], component
+                n_weights += 1
         for first in range(0, n_items, TILE_ITEMS):
             tile = min(TILE_ITEMS, n_items - first)
             totals[:] = 0.0
-            for component in range(n_components):
-                weight = np.float64(user_factors[row, component])
-                if weight != 0.0:
-                    for lane in range(tile):
-                        totals[lane] += weight * np.float64(item_factors[component, first + lane])
+            for place in range(0, n_weights, UNROLLED):
+                w0, w1, w2, w3 = weights[place], weights[place + 1], weights[place + 2], weights[place + 3]
+                values0 = item_factors[components[place], first : first + tile]
+                values1 = item_factors[components[place + 1], first : first + tile]
+                values2 = item_factors[components[place + 2], first : first + tile]
+                values3 = item_factors[components[place + 3], first : first + tile]
+                for lane in range(tile):  # one addition after the other: the order is part of the score
+                    total = totals[lane] + w0 * np.float64(values0[lane])
+                    total += w1 * np.float64(values1[lane])
+                    total += w2 * np.float64(values2[lane])
+                    totals[lane] = total + w3 * np.float64(values3[lane])
             for lane in range(tile):
-                score, item = np.float32(totals[lane]), first + lane
-                if (size < len(scores) or score > scores[0]) and marks[item] != EXCLUDED and marks[item] != mark:
+                score, item = np.float32(totals[lane]), item_of[first + lane]
+                if (size < len(scores) or score > scores[0]) and marks[item] != EXCLUDED and marks[item] != row + 1:
                     size = _offer(scores, items, size, score, item)
         _sort_best_first(scores, items, size)
         out_lengths[row] = size
 
 
-@_jit
-def best_of_listed(
-    user_factors, item_factors, start, stop, seen_indptr, seen, blocked_indptr, blocked, allowed_indptr, allowed, marks,
-    out_items, out_scores, out_lengths
+@kernel(matrix(float32), matrix(float32), *_ROWS, int64, int64, *_RULED_OUT, *_OUT)
+def search_listed(  # type: ignore[no-untyped-def]
+    user_factors,
+    item_factors,
+    listed_indptr,
+    listed,
+    start,
+    stop,
+    seen_indptr,
+    seen,
+    blocked_indptr,
+    blocked,
+    marks,
+    out_items,
+    out_scores,
+    out_lengths,
 ):
+    """Lists for the users ``start`` to ``stop``, each from the items that are listed for the user."""
     for row in range(start, stop):
-        mark = row + 1
-        _mark(marks, mark, seen_indptr, seen, row)
-        _mark(marks, mark, blocked_indptr, blocked, row)
+        _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
-        for place in range(allowed_indptr[row], allowed_indptr[row + 1]):
-            item = allowed[place]
-            if marks[item] != EXCLUDED and marks[item] != mark:
-                marks[item] = mark  # an item that the list names twice is taken once
-                size = _offer(scores, items, size, exact_score(user_factors[row], item_factors, item), item)
+        for place in range(listed_indptr[row], listed_indptr[row + 1]):
+            item = listed[place]
+            if marks[item] != EXCLUDED and marks[item] != row + 1:
+                marks[item] = row + 1  # an item that is listed twice is taken once
+                total = 0.0
+                for component in range(item_factors.shape[0]):
+                    total += np.float64(user_factors[row, component]) * np.float64(item_factors[component, item])
+                size = _offer(scores, items, size, np.float32(total), item)
         _sort_best_first(scores, items, size)
         out_lengths[row] = size
