@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,16 +19,15 @@ from timbral.api import events, health, items, jobs, models, page, recommendatio
 from timbral.api.auth import Auth
 from timbral.api.description import describe
 from timbral.api.door import make_door
+from timbral.api.fast_lane import FastLane
 from timbral.api.ids import SlashesInIds
 from timbral.api.limits import Limits, SecurityHeaders
 from timbral.api.metrics import Metrics
-from timbral.api.refusals import Refused, error_response, kind_of
-from timbral.config.settings import Settings, public_address, read_settings
+from timbral.api.refusals import Refused, error_response, kind_of, redis_away
+from timbral.config.settings import Settings, read_settings
 from timbral.errors import MessageError, ModelFileError, ModelNotFoundError, RedisUnavailableError
 
 __all__ = ["app_from_environment", "create_app"]
-
-logger = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -64,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     _answer_errors(app, settings)
     # The last one added is the first one asked.
     app.add_middleware(Limits)
+    app.add_middleware(FastLane)
     app.add_middleware(Auth, settings=settings)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Metrics)
@@ -98,10 +97,7 @@ def _answer_errors(app: FastAPI, settings: Settings) -> None:
         return error_response(422, "ParameterError", listed[:2000], problems=problems)
 
     def no_redis(_: Request, error: Exception) -> Response:
-        address = public_address(settings.redis_url)
-        text = str(error) if isinstance(error, RedisUnavailableError) else f"Redis at {address} does not answer"
-        logger.warning("%s (%s)", text, type(error).__name__)
-        return error_response(503, "RedisUnavailableError", text)
+        return redis_away(settings.redis_url, error)
 
     def no_model(_: Request, error: Exception) -> Response:
         return error_response(

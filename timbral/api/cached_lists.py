@@ -7,38 +7,44 @@ request asks at once.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import from_json
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from timbral import keys
 
 __all__ = ["CachedLists", "Item", "parse_list"]
 
 Item = dict[str, Any]
+Answer = dict[str, tuple[bytes | None, bool]]
 MAX_LISTENERS = 128
 MAX_QUESTIONS = 4
 
 
-@dataclass
 class _Question:
-    """The listeners that one round trip asks for, each once."""
+    """The listeners that one round trip asks for."""
 
-    user_ids: list[str] = field(default_factory=list)
-    answer: asyncio.Future[dict[str, tuple[bytes | None, bool]]] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    def __init__(self) -> None:
+        self.user_ids: list[str] = []
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
 
 class CachedLists:
-    """Lists by the listener's id as text: 1 and "1" share their key in Redis, and so they share their list here."""
+    """Lists by the listener's id as text: 1 and "1" share their key in Redis, and so they share their list here.
 
-    def __init__(self, client: Redis) -> None:
-        self._redis = client
+    It speaks over connections of its own, taken from ``pool`` and kept: the pool's and the pipeline's bookkeeping would
+    cost more than the question.
+    """
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._idle: list[AbstractConnection] = []
         self._waiting: list[_Question] = []
         self._running: set[asyncio.Task[None]] = set()
+        self._n_asking = 0
 
     async def read(self, user_id: str) -> tuple[bytes | None, bool]:
         """``(raw, has_blocks)``: the list's JSON as it is in Redis, or None, and whether anything may be blocked.
@@ -46,39 +52,70 @@ class CachedLists:
         ``has_blocks`` may be true for another listener's sake, never false for want of looking.
 
         Raises:
-            redis.RedisError: Redis does not answer.
+            redis.RedisError, OSError: Redis does not answer.
         """
         if not self._waiting or len(self._waiting[-1].user_ids) >= MAX_LISTENERS:
             self._waiting.append(_Question())
+            if self._n_asking < MAX_QUESTIONS:
+                self._n_asking += 1
+                task = asyncio.get_running_loop().create_task(self._ask())
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
         question = self._waiting[-1]
         question.user_ids.append(user_id)
-        if len(self._running) < MAX_QUESTIONS and len(self._waiting) == 1 and len(question.user_ids) == 1:
-            task = asyncio.get_running_loop().create_task(self._ask())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        # Shielded: a client that goes away must not take the others' answer with it.
-        return (await asyncio.shield(question.answer))[user_id]
+        # Waited for beside the others: a client that goes away must not take their answer with it.
+        await asyncio.wait((question.answer,))
+        return question.answer.result()[user_id]
+
+    async def close(self) -> None:
+        """Give up what is being asked, and close the connections."""
+        for task in self._running:
+            task.cancel()
+        while self._idle:
+            await self._idle.pop().disconnect()
 
     async def _ask(self) -> None:
-        while self._waiting:
-            question = self._waiting.pop(0)
-            try:
-                answer = await self._look_up(question.user_ids)
-            except BaseException as error:
-                if not question.answer.done():
-                    question.answer.set_exception(error if isinstance(error, Exception) else ConnectionError("stopped"))
-                    question.answer.exception()  # whoever asked may be gone; then nobody fetches it
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                question.answer.set_result(answer)
+        try:
+            while self._waiting:
+                await self._answer(self._waiting.pop(0))
+        finally:
+            self._n_asking -= 1  # here and not when the task is reaped: a question could come in between
 
-    async def _look_up(self, user_ids: list[str]) -> dict[str, tuple[bytes | None, bool]]:
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.mget([keys.recommendations_user(user_id) for user_id in user_ids])
-        pipeline.exists(keys.BLOCKS_ITEMS, *(keys.blocks_user(user_id) for user_id in user_ids))
-        lists, n_blocks = await pipeline.execute()
-        return {user_id: (raw, n_blocks > 0) for user_id, raw in zip(user_ids, lists, strict=True)}
+    async def _answer(self, question: _Question) -> None:
+        try:
+            question.answer.set_result(await self._look_up(question.user_ids))
+        except Exception as error:
+            question.answer.set_exception(error)
+            question.answer.exception()  # whoever asked may be gone; then nobody else fetches it
+        except asyncio.CancelledError:
+            question.answer.cancel()
+            raise
+
+    async def _look_up(self, user_ids: list[str]) -> Answer:
+        lists = ("MGET", *(keys.recommendations_user(user_id) for user_id in user_ids))
+        blocks = ("EXISTS", keys.BLOCKS_ITEMS, *(keys.blocks_user(user_id) for user_id in user_ids))
+        try:
+            raw, n_blocks = await self._round_trip(lists, blocks)
+        except (RedisConnectionError, OSError):
+            # Once more on a new one: after a restart of Redis every kept connection is dead.
+            while self._idle:
+                await self._idle.pop().disconnect(nowait=True)
+            raw, n_blocks = await self._round_trip(lists, blocks)
+        return {user_id: (one, n_blocks > 0) for user_id, one in zip(user_ids, raw, strict=True)}
+
+    async def _round_trip(self, *commands: tuple[str, ...]) -> list[Any]:
+        connection = self._idle.pop() if self._idle else self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            if not connection.is_connected:
+                await connection.connect()
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            answers = [await connection.read_response() for _ in commands]
+        except BaseException:
+            # An answer may be still on its way; nobody else must get it.
+            await connection.disconnect(nowait=True)
+            raise
+        self._idle.append(connection)
+        return answers
 
 
 def parse_list(raw: bytes | None) -> list[Item] | None:

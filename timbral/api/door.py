@@ -32,6 +32,7 @@ class Door:
     async def close(self) -> None:
         """End the streams and let go of Redis."""
         self.streams.closing.set()
+        await self.lists.close()
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
 
@@ -39,7 +40,7 @@ class Door:
 def make_door(settings: Settings) -> Door:
     """A door to what ``settings`` name; connects when it is first asked."""
     redis = connect(settings.redis_url)
-    return Door(settings, redis, CachedLists(redis), ItemNames(redis), ModelReader(settings), Streams())
+    return Door(settings, redis, CachedLists(redis.connection_pool), ItemNames(redis), ModelReader(settings), Streams())
 
 
 async def _the_door(request: Request) -> Door:

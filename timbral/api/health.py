@@ -14,8 +14,7 @@ import timbral
 from timbral import keys
 from timbral.api.door import TheDoor
 from timbral.api.metrics import exposition
-from timbral.api.refusals import ErrorAnswer, Refused, responses
-from timbral.config.settings import public_address
+from timbral.api.refusals import ErrorAnswer, redis_away, responses
 
 __all__ = ["router"]
 
@@ -48,14 +47,12 @@ async def get_health() -> Alive:
     response_model=Ready,
     responses={503: {"model": ErrorAnswer, "description": "Redis cannot be reached."}},
 )
-async def get_ready(door: TheDoor) -> Ready:
+async def get_ready(door: TheDoor) -> Ready | Response:
     """200 when Redis answers; a door without a model is ready too, to take the first training."""
     try:
         version: Any = await door.redis.get(keys.MODEL_CURRENT)
     except (RedisError, OSError) as error:
-        address = public_address(door.settings.redis_url)
-        text = f"Redis at {address} does not answer ({type(error).__name__})"
-        raise Refused(503, text, error="RedisUnavailableError") from error
+        return redis_away(door.settings.redis_url, error)
     return Ready(status="ready", model_version=None if version is None else version.decode("utf-8", "replace"))
 
 

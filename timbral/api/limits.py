@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -75,19 +74,10 @@ class SecurityHeaders:
     """ASGI middleware: every answer says what a browser may do with it, which is little."""
 
     HEADERS: tuple[tuple[bytes, bytes], ...] = (
-        (
-            b"content-security-policy",
-            b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-            b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-        ),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
         (b"x-content-type-options", b"nosniff"),
-        (b"x-frame-options", b"DENY"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"cross-origin-opener-policy", b"same-origin"),
-        (b"cross-origin-resource-policy", b"same-origin"),
-        (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+        (b"cache-control", b"no-store"),
     )
-    NOT_KEPT = (b"cache-control", b"no-store")
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -95,10 +85,10 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers: list[Any] = message["headers"]
-                headers.extend(self.HEADERS)
-                if not any(name == b"cache-control" for name, _ in headers):
-                    headers.append(self.NOT_KEPT)
+                headers: list[tuple[bytes, bytes]] = message["headers"]
+                # The page brings its own: it may load its script and its style, and be kept.
+                if not any(name == b"content-security-policy" for name, _ in headers):
+                    headers.extend(self.HEADERS)
             await send(message)
 
         await self.app(scope, receive, with_headers)

@@ -14,6 +14,14 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False)
 
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",
+}
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -60,7 +68,7 @@ def _send(request: Request, name: str) -> Response:
     file = FILES.get(name)
     if file is None:
         raise Refused(404, f"No file {name!r}")
-    headers = {"etag": file.etag, "cache-control": "no-cache"}
+    headers = {**HEADERS, "etag": file.etag}
     if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=304, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-__all__ = ["ErrorAnswer", "FieldProblem", "Refused", "error_response", "responses"]
+from timbral.config.settings import public_address
+from timbral.errors import RedisUnavailableError
+
+__all__ = ["ErrorAnswer", "FieldProblem", "Refused", "error_response", "kind_of", "redis_away", "responses"]
+
+logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 
@@ -66,6 +72,17 @@ def error_response(
         headers.setdefault("retry-after", str(RETRY_AFTER_S))
     # ASCII: a message may repeat half a surrogate pair, which UTF-8 cannot carry.
     return Response(json.dumps(body).encode(), status, headers, "application/json")
+
+
+def redis_away(url: str, error: Exception) -> Response:
+    """503 for a Redis that cannot be reached or does not answer, at ``url`` (which is told without its password)."""
+    text = (
+        str(error)
+        if isinstance(error, RedisUnavailableError)
+        else f"Redis at {public_address(url)} does not answer ({type(error).__name__})"
+    )
+    logger.warning("%s", text)
+    return error_response(503, "RedisUnavailableError", text)
 
 
 _MEANINGS = {
