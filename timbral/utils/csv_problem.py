@@ -25,10 +25,11 @@ def csv_problem(file: DatasetFile, names: ColumnNames, separator: str, arrow_say
     with file.open_text() as stream:
         text = io.TextIOWrapper(io.BufferedReader(_Raw(stream), 2**20), "utf-8-sig", "surrogateescape", newline="")
         rows = (row for row in csv.reader(text, delimiter=separator) if row)
-        row_number = 0
+        row_number = -1
         try:
             header = next(rows)
             value_at = header.index(names.value) if names.value is not None else None
+            row_number = 0
             for row_number, row in enumerate(rows, 1):
                 problem = _problem(header, row, value_at, row_number)
                 if problem is not None:
@@ -37,6 +38,8 @@ def csv_problem(file: DatasetFile, names: ColumnNames, separator: str, arrow_say
             return DataError(f"data row {row_number + 1}: {error}", file.name)
         except (DataError, StopIteration):
             pass
+    if row_number == 0:
+        return DataError("has a header and no data rows", file.name)
     return DataError(f"cannot be read as csv: {arrow_says.splitlines()[0]}", file.name)
 
 

@@ -79,6 +79,8 @@ class DatasetFile:
         """
         try:
             return self._open_local() if self.filesystem is None else self.filesystem.open_input_file(self.path)
+        except DataError:
+            raise
         except (FileNotFoundError, NotADirectoryError):
             raise DatasetNotFoundError(self.name) from None
         except IsADirectoryError:
@@ -152,6 +154,12 @@ class _Expanded:
 
     def close(self) -> None:
         self._file.close()
+
+    def __enter__(self) -> _Expanded:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 def _lies_below(descriptor: int, root: str) -> bool:

@@ -124,7 +124,12 @@ class IdColumn:
         distinct = encoded.dictionary
         kind = distinct.type
         if pa.types.is_uint64(kind):
-            self._refuse(encoded, pc.greater(distinct, 2**63 - 1), first_row, "does not fit 64 bits with a sign")
+            self._refuse(
+                encoded,
+                pc.greater(distinct, pa.scalar(2**63 - 1, pa.uint64())),
+                first_row,
+                "does not fit 64 bits with a sign",
+            )
             return pc.cast(distinct, pa.int64(), safe=False)
         if pa.types.is_integer(kind):
             return distinct.cast(pa.int64())

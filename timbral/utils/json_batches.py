@@ -44,7 +44,10 @@ def json_rows(file: DatasetFile, names: ColumnNames) -> tuple[ColumnNames, Itera
     # A writer may leave a key out where there is no value; the first rows together say which there are.
     header = list(dict.fromkeys(name for row in first for name in row))
     found = names.found_in(header, file.name)
-    return found, _again(first, batches)
+    rest = (
+        batches if found.value is not None or names.value is None else _without(names.value, file, len(first), batches)
+    )
+    return found, _again(first, rest)
 
 
 def json_batches(file: DatasetFile, names: ColumnNames) -> tuple[ColumnNames, Iterator[pa.RecordBatch]]:
@@ -130,6 +133,16 @@ def _rows_of_columns(file: DatasetFile, columns: dict[str, Any]) -> JsonRows:
     if not rows:
         raise DataError("has no data rows", file.name)
     return rows
+
+
+def _without(name: str, file: DatasetFile, n_before: int, batches: Iterator[JsonRows]) -> Iterator[JsonRows]:
+    """The batches, none of whose rows may have the column that no row before had."""
+    for rows in batches:
+        at = next((at for at, row in enumerate(rows) if name in row), None)
+        if at is not None:
+            raise DataError(f"column {name!r} is there from data row {n_before + at + 1} on, and not before", file.name)
+        n_before += len(rows)
+        yield rows
 
 
 def _again(first: JsonRows, rest: Iterator[JsonRows]) -> Iterator[JsonRows]:
@@ -237,7 +250,7 @@ class _Text:
             return value
 
     def _bad(self, number: int, error: ValueError) -> DataError:
-        said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        said = error.msg if isinstance(error, json.JSONDecodeError) else str(error).split(":")[0]
         at = error.pos if isinstance(error, json.JSONDecodeError) else 0
         if self._ended and (at >= len(self._text.rstrip()) or said.startswith("Unterminated")):
             return DataError(f"data row {number}: the file ends in the middle of it", self._file.name)

@@ -1,4 +1,4 @@
-"""A CSR matrix from entries that come in batches, without ever holding a row of the file for longer than needed."""
+"""A CSR matrix from entries that come in batches."""
 
 from __future__ import annotations
 
@@ -13,54 +13,55 @@ from timbral.errors import DataError
 
 __all__ = ["Entries", "MatrixBuilder"]
 
+GONE: Any = np.empty(0, dtype=np.int32)
 
-@dataclass(frozen=True)
+
+@dataclass
 class Entries:
-    """Entries of a matrix, in any order, any number of them in the same place."""
+    """Entries of a matrix, in any order, any number of them in the same place.
+
+    Whoever takes them over replaces each array by an empty one as soon as it is used: with ten million entries an array
+    that is kept a step too long is what decides about the peak of memory.
+    """
 
     users: npt.NDArray[np.int32]
     items: npt.NDArray[np.int32]
     values: npt.NDArray[np.float32]
     times: npt.NDArray[np.int64] | None
 
-    def __len__(self) -> int:
-        return len(self.values)
-
 
 class MatrixBuilder:
     """Adds entries up: values in the same place are summed, of their times the latest stays."""
 
     def __init__(self) -> None:
-        self._entries: Entries | None = None
-
-    @property
-    def n_entries(self) -> int:
+        self._entries: list[Entries] = []
+        self.n_entries = 0
         """Places that have an entry."""
-        return 0 if self._entries is None else len(self._entries)
 
     def add(self, entries: Entries) -> None:
-        """Add a large batch; the work grows with what is there already."""
-        every = _joined(self._entries, entries)
-        self._entries = None
-        self._entries = _summed(every)[0]
+        """Take a large batch over; the work grows with what is there already."""
+        joined = _joined([*self._entries, entries])
+        shape = (int(joined.users.max(initial=-1)) + 1, int(joined.items.max(initial=-1)) + 1)
+        indptr, columns, values, times = _summed(joined, shape)
+        rows = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(indptr))
+        self._entries = [Entries(rows, columns, values, times)]
+        self.n_entries = len(values)
 
     def build(
         self, rest: Entries, row_of: npt.NDArray[np.int32], column_of: npt.NDArray[np.int32], shape: tuple[int, int]
     ) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64] | None]:
         """The matrix of all that was added and ``rest``, with user ``u`` in row ``row_of[u]``; and its entries' times.
 
-        Zeros are no entries.
+        Zeros are no entries. The builder is empty afterwards.
         """
-        every = _joined(self._entries, rest)
-        self._entries = None
-        entries = Entries(row_of[every.users], column_of[every.items], every.values, every.times)
-        del every
-        summed, indptr = _summed(entries, shape)
-        del entries
-        nonzero = summed.values != 0
-        columns, values, times = summed.items, summed.values, summed.times
+        joined = _joined([*self._entries, rest])
+        self._entries = []
+        joined.users = row_of[joined.users]
+        joined.items = column_of[joined.items]
+        indptr, columns, values, times = _summed(joined, shape)
+        nonzero = values != 0
         if not nonzero.all():
-            indptr = np.concatenate([[0], np.cumsum(nonzero)])[indptr].astype(np.int32)
+            indptr = _indptr_of(nonzero, indptr)
             columns, values = columns[nonzero], values[nonzero]
             times = None if times is None else times[nonzero]
         matrix = sparse.csr_matrix((values, columns, indptr), shape=shape)
@@ -68,33 +69,45 @@ class MatrixBuilder:
         return matrix, times
 
 
-def _joined(first: Entries | None, second: Entries) -> Entries:
-    if first is None:
-        return second
-    return Entries(
-        np.concatenate([first.users, second.users]),
-        np.concatenate([first.items, second.items]),
-        np.concatenate([first.values, second.values]),
-        None if first.times is None or second.times is None else np.concatenate([first.times, second.times]),
-    )
+def _joined(parts: list[Entries]) -> Entries:
+    if len(parts) == 1:
+        return parts[0]
+    users = np.concatenate([part.users for part in parts])
+    for part in parts:
+        part.users = GONE
+    items = np.concatenate([part.items for part in parts])
+    for part in parts:
+        part.items = GONE
+    values = np.concatenate([part.values for part in parts])
+    for part in parts:
+        part.values = GONE
+    all_times = [part.times for part in parts if part.times is not None]
+    for part in parts:
+        part.times = None
+    return Entries(users, items, values, np.concatenate(all_times) if all_times else None)
 
 
-def _summed(entries: Entries, shape: tuple[int, int] | None = None) -> tuple[Entries, npt.NDArray[Any]]:
-    """``entries`` by user and item, none twice; and where each user's begin."""
-    if shape is None:
-        shape = (int(entries.users.max(initial=-1)) + 1, int(entries.items.max(initial=-1)) + 1)
-    positions = np.arange(len(entries), dtype=np.int32)
-    listed = sparse.coo_matrix((positions, (entries.users, entries.items)), shape=shape)
-    listed.has_canonical_format = True  # scipy would add the positions up
+def _summed(
+    entries: Entries, shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int64] | None]:
+    """indptr, columns, values and times of a CSR with sorted indices and nothing twice; uses ``entries`` up."""
+    times = entries.times
+    # Where there are times, positions are sorted instead of the values: the order serves both.
+    carried: Any = entries.values if times is None else np.arange(len(entries.values), dtype=np.int32)
+    listed = sparse.coo_matrix((carried, (entries.users, entries.items)), shape=shape)
+    listed.has_canonical_format = True  # scipy would sum here, in float32, and positions too
     ordered = listed.tocsr()
-    del listed, positions
+    del listed
+    entries.users = entries.items = GONE
     ordered.has_sorted_indices = False
     ordered.sort_indices()
-    order, columns, indptr = ordered.data, ordered.indices, ordered.indptr
+    indptr, columns, carried = ordered.indptr, ordered.indices, ordered.data
     del ordered
-    values = entries.values[order]
-    times = None if entries.times is None else entries.times[order]
-    del order
+    values: npt.NDArray[np.float32] = carried if times is None else entries.values[carried]
+    times = None if times is None else times[carried]
+    carried = None
+    entries.values, entries.times = GONE, None
+
     first = np.ones(len(columns), dtype=bool)
     np.not_equal(columns[1:], columns[:-1], out=first[1:])
     first[indptr[:-1][np.diff(indptr) > 0]] = True
@@ -106,7 +119,13 @@ def _summed(entries: Entries, shape: tuple[int, int] | None = None) -> tuple[Ent
             raise DataError("the values of a user and an item add up to more than a float32 holds")
         times = None if times is None else np.maximum.reduceat(times, starts)
         columns = columns[starts]
-        indptr = np.concatenate([[0], np.cumsum(first)])[indptr]
-    indptr = indptr.astype(np.int32)
-    users = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(indptr))
-    return Entries(users, columns, values, times), indptr
+        indptr = _indptr_of(first, indptr)
+    return indptr.astype(np.int32, copy=False), columns, values, times
+
+
+def _indptr_of(kept: npt.NDArray[np.bool_], indptr: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    """``indptr`` when only the ``kept`` entries stay."""
+    before = np.zeros(len(kept) + 1, dtype=np.int32)
+    np.cumsum(kept, out=before[1:])
+    shortened: npt.NDArray[np.int32] = before[indptr]
+    return shortened

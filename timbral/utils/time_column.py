@@ -51,12 +51,12 @@ class TimeColumn:
             parsed = _parsed(array, kind)
             if parsed is not None:
                 return self._converted(parsed, kind, first_row)
-        for at, text in enumerate(array.to_pylist()):
-            one = pa.array([text])
-            if all(_parsed(one, kind) is None for kind in kinds):
-                expected = f"as the rows before it ({self._kind})" if self._kind else "as a number or as ISO 8601"
-                raise self._error(first_row + at, f"{text!r} is not a time written {expected}")
-        raise self._error(first_row, "the times from here on are not all of one kind (int, float, ISO 8601)")
+        texts = array.to_pylist()
+        starts_as = self._kind or next((kind for kind in kinds if _parsed(pa.array(texts[:1]), kind) is not None), None)
+        if starts_as is None:
+            raise self._error(first_row, f"{texts[0]!r} is no time: neither a number nor ISO 8601")
+        at = next(at for at, text in enumerate(texts) if _parsed(pa.array([text]), starts_as) is None)
+        raise self._error(first_row + at, f"{texts[at]!r} is not a time of the same kind ({starts_as}) as the first")
 
     def _converted(self, array: pa.Array, kind: str, first_row: int) -> npt.NDArray[np.int64]:
         if self._kind not in (None, kind):

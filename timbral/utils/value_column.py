@@ -34,7 +34,7 @@ def checked_values(array: pa.Array, first_row: int, column: str, filepath: str) 
     good = (values >= 0) & (values <= LARGEST)
     if not good.all():
         at = int(np.argmin(good))
-        raise _error(column, first_row + at, f"{_problem(float(values[at]))}", filepath)
+        raise _error(column, first_row + at, _problem(float(values[at])), filepath)
     return values
 
 
@@ -42,9 +42,11 @@ def _problem(value: float) -> str:
     if np.isnan(value):
         return "NaN is not a number of plays or a rating; leave the row out"
     shown = f"{value:g}"
-    if np.isinf(value) or value > LARGEST:
-        return f"{shown} is too large; values must be finite and at most {LARGEST:.3g}"
-    return f"{shown} is negative; plays and ratings must be 0 or more"
+    if value < 0:
+        return f"{shown} is negative; plays and ratings must be 0 or more"
+    if np.isinf(value):
+        return "infinity is not a number of plays or a rating"
+    return f"{shown} is too large; values must be at most {LARGEST:.3g}"
 
 
 def _error(column: str, row: int, problem: str, filepath: str) -> DataError:
