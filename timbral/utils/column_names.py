@@ -39,7 +39,7 @@ class ColumnNames:
             required.append(self.value)
         missing = [name for name in required if name is not None and name not in header]
         if missing:
-            if len(header) == 1:
+            if len(header) == 1 and isinstance(header[0], str):
                 for separator, called in OTHER_SEPARATORS.items():
                     if (
                         set(missing) & {part.strip('"') for part in header[0].split(separator)}

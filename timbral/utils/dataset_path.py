@@ -45,6 +45,9 @@ def _resolve_path(dataset: str, data_dir: Path) -> DatasetFile:
         raise DataError("must be a path below the data folder, without '..'", dataset)
     try:
         root = Path(os.path.realpath(data_dir, strict=True))
+    except OSError:
+        raise DatasetNotFoundError(f"{dataset} (there is no data folder {data_dir})") from None
+    try:
         real = Path(os.path.realpath(root / path, strict=True))
         mode = real.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

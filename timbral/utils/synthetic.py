@@ -121,9 +121,7 @@ def make_listening_history(
         block = np.arange(start, min(start + ROWS_PER_BLOCK, n_users))
         liking = taste[block][:, genre_of, scene_of]
         # The largest of log-weight + Gumbel noise are a sample without replacement (Efraimidis & Spirakis).
-        drawn = np.log(liking * fame, dtype=np.float32) - np.log(
-            rng.standard_exponential(liking.shape, dtype=np.float32)
-        )
+        drawn = np.log(liking * fame, dtype=np.float32) - np.log(_waits(rng, liking.shape))
         most = int(n_artists[block].max())
         chosen = np.argpartition(-drawn, min(most, n_items - 1), axis=1)[:, :most]
         order = np.argsort(-np.take_along_axis(drawn, chosen, axis=1), axis=1)
@@ -132,7 +130,7 @@ def make_listening_history(
         likes = np.take_along_axis(liking, chosen, axis=1)[known]
         users.append(np.repeat(block, n_artists[block]))
         items.append(chosen[known])
-        plays.append(np.ceil(rng.lognormal(1.5 + 0.5 * np.log(likes / likes.mean()), 1.2)).astype(np.int64))
+        plays.append(np.ceil(rng.lognormal(2.3 + 0.5 * np.log(likes / likes.mean()), 1.4)).astype(np.int64))
     names = _names(n_items, rng)
     return ListeningHistory(
         user_ids=np.concatenate(users) + 1,
@@ -155,11 +153,11 @@ def _fame(genre_of: npt.NDArray[Any], n_genres: int, rng: np.random.Generator) -
 
 def _tastes(n_users: int, n_genres: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
     """Liking of (user, genre, scene), and each listener's genres, favourite first."""
-    draw = (np.arange(n_genres) + 2.0) ** -0.7
+    draw = (np.arange(n_genres) + 2.0) ** -1.0
     n_liked = np.minimum(rng.choice([1, 2, 3], size=n_users, p=[0.3, 0.45, 0.25]), n_genres)
-    drawn = np.log(draw) - np.log(rng.standard_exponential((n_users, n_genres)))
+    drawn = np.log(draw) - np.log(_waits(rng, (n_users, n_genres)))
     ranked = np.argsort(-drawn, axis=1)
-    taste = np.full((n_users, n_genres, SCENES_PER_GENRE), 0.01, dtype=np.float32)
+    taste = np.full((n_users, n_genres, SCENES_PER_GENRE), 0.02, dtype=np.float32)
     rows = np.arange(n_users)
     for place, weight in enumerate((1.0, 0.6, 0.35)):
         liking = rows[n_liked > place]
@@ -169,6 +167,12 @@ def _tastes(n_users: int, n_genres: int, rng: np.random.Generator) -> tuple[npt.
         taste[liking, genre] = 0.15 * weight
         taste[liking, genre, rng.integers(SCENES_PER_GENRE, size=len(liking))] = weight
     return taste, [row[:n].tolist() for row, n in zip(ranked, n_liked, strict=True)]
+
+
+def _waits(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Exponential draws whose logarithm is finite."""
+    drawn = rng.standard_exponential(shape, dtype=np.float32)
+    return np.maximum(drawn, np.finfo(np.float32).tiny)
 
 
 def _names(n_items: int, rng: np.random.Generator) -> list[str]:
