@@ -11,6 +11,11 @@ from timbral.config.settings import settings
 # Where the queue and the results are.
 broker_url = settings.celery_url
 result_backend = settings.celery_url
+if settings.broker_url.startswith("rediss://"):
+    # Celery reads this from the URL; Flower's queue page only from here.
+    broker_use_ssl = {"ssl_cert_reqs": "required"}
+    if settings.REDIS_CA_CERTS is not None:
+        broker_use_ssl["ssl_ca_certs"] = str(settings.REDIS_CA_CERTS)
 
 # Queues: a foreign send_task without a queue lands in Celery's own default, "celery"; listeners wait there for an answer,
 # so what takes long has queues of its own. A misspelt queue is an error at the sender, not a queue that nobody reads.

@@ -89,6 +89,15 @@ class GuardedServer:
             self.process.wait(10)
 
 
+def tls_binary() -> Path | None:
+    """A server that was built with TLS, if this machine has one: TIMBRAL_TLS_SERVER, else the server that tests use."""
+    binary = Path(os.environ.get("TIMBRAL_TLS_SERVER") or find_server_binary())
+    # Without a certificate neither starts; what it says tells which of the two it is.
+    command = [str(binary), "--port", "0", "--tls-port", "1", "--save", ""]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=10, cwd="/tmp")
+    return binary if "configure TLS" in printed.stdout + printed.stderr else None
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody uses."""
     with socket.socket() as sock:

@@ -16,7 +16,9 @@ from celery import Celery
 from fleet_fixtures import WorkerProcess
 from guarded_server import PASSWORDS, GuardedServer, users_acl
 from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.retry import Retry
 
 from timbral.keys import KEYS
 
@@ -49,7 +51,7 @@ def run_as(guarded: GuardedServer, user: str, code: str) -> subprocess.Completed
 
 
 def test_nobody_gets_in_without_a_password(guarded: GuardedServer) -> None:
-    with redis.Redis(port=guarded.port) as nobody, pytest.raises(AuthenticationError):
+    with redis.Redis(port=guarded.port, retry=Retry(NoBackoff(), 0)) as nobody, pytest.raises(AuthenticationError):
         nobody.ping()
 
 
