@@ -1,3 +1,98 @@
-"""The tasks."""
+"""The tasks: parse, call timbral, return JSON. Their names and arguments are public; see timbral.messages."""
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from celery import Task
+
+from timbral.config.settings import settings
+from timbral.logic import training
+from timbral.logic.batch_recommendation import BatchRecommendation
+from timbral.logic.embedding_refresh import EmbeddingRefresh
+from timbral.logic.served_model import ServedModel
+from timbral.logic.training import TrainingRun
+from timbral.messages import ComputeRecommendations, RefreshEmbeddings, TrainModel
+from workers import chunks, resources
+from workers.app import app
+from workers.execution import delivery, forward_to_own_queue, progress_of, read, run_once
+
+__all__ = ["compute_chunk", "compute_recommendations", "refresh_embeddings", "train_model"]
+
+
+@app.task(bind=True, name="train_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
+def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Train on a data set and write a new model version."""
+    with delivery(self):
+        message = read(TrainModel, args, arguments)
+        forward_to_own_queue(self, arguments)
+        task_id = self.request.id
+        check = partial(resources.jobs().check_cancelled, task_id)
+        run = TrainingRun(resources.store(), resources.overlay(), progress_of(self), check)
+        state = training.fingerprint(message)
+        return run_once(self, lambda digest: run.run(message, task_id), message.kwargs(), state)  # noqa: ARG005
+
+
+@app.task(bind=True, name="compute_recommendations")
+def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Write the recommendations of the listeners named, or of all of them."""
+    with delivery(self):
+        message = read(ComputeRecommendations, args, arguments)
+        served = resources.store().current()
+        if message.user_ids is None or len(message.user_ids) > settings.CHUNK_SIZE:
+            fan_out = partial(chunks.fan_out, self.request.id, message, served)
+            return run_once(self, fan_out, message.kwargs(), served.version)
+
+        def work(_digest: str) -> dict[str, Any]:
+            done = _batch(served, message).for_users(message.user_ids or [])
+            return {
+                "users_done": done.users,
+                "users_unknown": done.unknown,
+                "job_id": self.request.id,
+                "model_version": served.version,
+            }
+
+        return run_once(self, work, message.kwargs(), served.version, again_for_followers=True)
+
+
+@app.task(bind=True, name="compute_chunk", ignore_result=True)
+def compute_chunk(self: Task, *args: Any, **arguments: Any) -> None:
+    """One part of a job that ``compute_recommendations`` has split."""
+    chunks.compute(self, *chunks.read(args, arguments))
+
+
+@app.task(bind=True, name="refresh_embeddings")
+def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Write embeddings into the cache; of listeners with new plays, fold these in and renew the recommendations."""
+    with delivery(self):
+        message = read(RefreshEmbeddings, args, arguments)
+        if message.plays:
+            resources.overlay().add_plays(self.request.id, message.plays)
+        served = resources.store().current()
+        refresh = EmbeddingRefresh(resources.records(), resources.connector(), served)
+        if message.user_ids is None and message.plays is None:
+            progress = progress_of(self)
+
+            def everybody(_digest: str) -> dict[str, Any]:
+                users, items = refresh.everybody(lambda done, total: progress(done, total, f"{done}/{total} tables"))
+                return _refreshed(served, users=users, items=items)
+
+            return run_once(self, everybody, {}, served.version)
+        listeners = list(dict.fromkeys([*(message.user_ids or []), *(play.user_id for play in message.plays or [])]))
+
+        def named(_digest: str) -> dict[str, Any]:
+            users, unknown = refresh.listeners(listeners, message.top_k)
+            return _refreshed(served, users=users, users_unknown=unknown)
+
+        asked = {"user_ids": listeners, "top_k": message.top_k}
+        own = {"plays": len(message.plays or [])}
+        return run_once(self, named, asked, served.version, own=own, again_for_followers=True)
+
+
+def _batch(served: ServedModel, message: ComputeRecommendations) -> BatchRecommendation:
+    return BatchRecommendation(resources.records(), served, top_k=message.top_k, exclude_seen=message.exclude_seen)
+
+
+def _refreshed(served: ServedModel, **counts: int) -> dict[str, Any]:
+    return {"users": 0, "items": 0, "users_unknown": 0, "plays": 0, "model_version": served.version} | counts

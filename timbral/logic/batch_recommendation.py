@@ -1,0 +1,156 @@
+"""BatchRecommendation: the lists of many listeners, from one model version, into the cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import redis
+from scipy import sparse
+
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.logic.overlay import Overlay, UserOverlay
+from timbral.logic.served_model import ServedModel
+from timbral.messages import Id
+from timbral.models.top_k import TopK
+
+__all__ = ["BatchRecommendation", "Done"]
+
+WRITES_PER_TRIP = 500
+SCORE_DIGITS = 6
+
+
+class Done(NamedTuple):
+    """Listeners whose lists were written, and those whom neither the model nor a new play knows."""
+
+    users: int
+    unknown: int
+
+
+class BatchRecommendation:
+    """Computes and writes lists of ``top_k`` items.
+
+    A listener with new plays is folded in first; so is one whom the model does not know but who has played items that it
+    does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty.
+    """
+
+    def __init__(
+        self, redis_client: redis.Redis, served: ServedModel, *, top_k: int = 10, exclude_seen: bool = True
+    ) -> None:
+        self.redis = redis_client
+        self.served = served
+        self.top_k = top_k
+        self.exclude_seen = exclude_seen
+        self.ttl_s = settings.RECOMMENDATIONS_TTL_S
+        self.overlay = Overlay(redis_client)
+
+    def for_users(self, user_ids: Sequence[Id]) -> Done:
+        """Write the lists of ``user_ids`` (original ids)."""
+        return self._write(list(user_ids), self.served.user_ids.codes(user_ids))
+
+    def for_codes(self, start: int, stop: int) -> Done:
+        """Write the lists of the listeners in the model's rows ``start`` to ``stop``, without the last."""
+        codes = np.arange(start, min(stop, len(self.served.user_ids)), dtype=np.int32)
+        return self._write(self.served.user_ids.ids(codes), codes)
+
+    def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, npt.NDArray[np.float32]]:
+        """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown listeners none."""
+        vectors: dict[Id, npt.NDArray[np.float32]] = {}
+        self._write(list(dict.fromkeys(user_ids)), self.served.user_ids.codes(list(dict.fromkeys(user_ids))), vectors)
+        return vectors
+
+    def _write(
+        self,
+        user_ids: list[Id],
+        codes: npt.NDArray[np.int32],
+        vectors: dict[Id, npt.NDArray[np.float32]] | None = None,
+    ) -> Done:
+        overlay = self.overlay.load(user_ids)
+        model = self.served.model
+        folding = [place for place in overlay.plays if codes[place] >= 0 or self._knows_any(overlay.plays[place])]
+        blocked = self.served.codes_of_items(overlay.blocked_items)
+        is_folded = np.zeros(len(user_ids), dtype=bool)
+        is_folded[folding] = True
+        trained = np.flatnonzero((codes >= 0) & ~is_folded)
+        if len(trained):
+            names = [user_ids[place] for place in trained.tolist()]
+            top = model.recommend(
+                codes[trained],
+                top_k=self.top_k,
+                exclude_seen=self.exclude_seen,
+                blocked=blocked,
+                blocked_by_user=self._blocks(trained, overlay),
+            )
+            self.write_lists(names, top)
+            if vectors is not None:
+                vectors.update(zip(names, model.get_user_embeddings(codes[trained]), strict=True))
+        if folding:
+            names = [user_ids[place] for place in folding]
+            rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
+            folded = model.fold_in(rows)
+            top = model.recommend(
+                user_factors=folded,
+                top_k=self.top_k,
+                exclude_seen=self.exclude_seen,
+                seen=rows,
+                blocked=blocked,
+                blocked_by_user=self._blocks(np.asarray(folding), overlay),
+            )
+            self.write_lists(names, top)
+            if vectors is not None:
+                vectors.update(zip(names, folded, strict=True))
+        done = len(trained) + len(folding)
+        return Done(done, len(user_ids) - done)
+
+    def _knows_any(self, plays: dict[Id, float]) -> bool:
+        return bool((self.served.item_ids.codes(list(plays)) >= 0).any())
+
+    def _blocks(self, places: npt.NDArray[np.int64], overlay: UserOverlay) -> sparse.csr_matrix | None:
+        if not overlay.blocks:
+            return None
+        nothing = np.empty(0, dtype=np.int32)
+        parts: list[npt.NDArray[np.int32]] = []
+        for place in places.tolist():
+            known = self.served.codes_of_items(overlay.blocks.get(place, []))
+            parts.append(nothing if known is None else known)
+        indptr = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        indices = np.concatenate(parts)
+        return sparse.csr_matrix(
+            (np.ones(len(indices), np.float32), indices, indptr), shape=(len(places), len(self.served.item_ids))
+        )
+
+    # Writing
+
+    def write_lists(self, user_ids: Sequence[Id], top: TopK) -> None:
+        """Write list ``i`` of ``top`` as that of ``user_ids[i]``, each in one command with its life."""
+        used, place_of = np.unique(top.item_indices, return_inverse=True)
+        heads = [f'{{"item_id": {json.dumps(item)}, "score": ' for item in self.served.item_ids.ids(used)]
+        scores = np.round(top.scores.astype(np.float64), SCORE_DIGITS).tolist()
+        entries = [f"{heads[place]}{score}}}" for place, score in zip(place_of.tolist(), scores, strict=True)]
+        ends = top.indptr.tolist()
+        for start in range(0, len(user_ids), WRITES_PER_TRIP):
+            with self.redis.pipeline(transaction=False) as pipeline:
+                for row in range(start, min(start + WRITES_PER_TRIP, len(user_ids))):
+                    listed = f"[{', '.join(entries[ends[row] : ends[row + 1]])}]"
+                    pipeline.set(keys.recommendations_user(user_ids[row]), listed, ex=self.ttl_s)
+                pipeline.execute()
+
+    def write_popular(self) -> int:
+        """Write what most listeners play, for a listener nobody knows; the score is the share of listeners. Gives the length."""
+        listeners = self.served.item_listeners.astype(np.float64)
+        blocked = self.served.codes_of_items(self.overlay.blocked_items())
+        if blocked is not None:
+            listeners[blocked] = -1
+        best = np.argsort(-listeners, kind="stable")[: self.top_k]
+        best = best[listeners[best] >= 0]
+        shares = np.round(listeners[best] / max(1, len(self.served.user_ids)), SCORE_DIGITS).tolist()
+        listed = [
+            {"item_id": item, "score": share}
+            for item, share in zip(self.served.item_ids.ids(best), shares, strict=True)
+        ]
+        self.redis.set(keys.RECOMMENDATIONS_POPULAR, json.dumps(listed), ex=self.ttl_s)
+        return len(listed)

@@ -1,0 +1,106 @@
+"""EmbeddingRefresh: factors into the cache, everybody's or those of listeners who have just played something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import redis
+
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.errors import RedisUnavailableError
+from timbral.logic.batch_recommendation import BatchRecommendation
+from timbral.logic.served_model import ServedModel
+from timbral.messages import Id
+from timbral.utils.id_index import IdIndex
+from timbral.utils.redis_connector import RedisConnector
+
+__all__ = ["EmbeddingRefresh"]
+
+SHARD_BYTES = 8 * 2**20
+"""Factors up to this size lie under one key; larger ones in shards of it, since a value of hundreds of MB stalls Redis."""
+
+
+class EmbeddingRefresh:
+    """Writes embeddings of one model version through the connector; unlike it, raises where a write fails."""
+
+    def __init__(self, redis_client: redis.Redis, connector: RedisConnector, served: ServedModel) -> None:
+        self.redis = redis_client
+        self.connector = connector
+        self.served = served
+        self.ttl_s = settings.EMBEDDINGS_TTL_S
+
+    def everybody(self, on_shard: Callable[[int, int], None] | None = None) -> tuple[int, int]:
+        """Write all users' and all items' factors; gives how many of each.
+
+        A table is ``{"model_version", "ids", "factors"}``, ``factors`` float32 (len(ids), n_components). A large one is
+        ``{"model_version", "shards", "rows", "shard_keys"}``: the shards come first and are keyed by version, so whoever
+        reads the table's key finds a whole one, the old or the new.
+        """
+        model = self.served.model
+        users = model.tensors()[0]["user_factors"]
+        items = model.tensors()[0]["item_vectors"]
+        n_shards = len(_parts(users)) + len(_parts(items))
+        done = 0
+        for name, ids, factors in (
+            (keys.USER_EMBEDDINGS, self.served.user_ids, users),
+            (keys.ITEM_EMBEDDINGS, self.served.item_ids, items),
+        ):
+            for _ in self._write_table(name, ids, factors):
+                done += 1
+                if on_shard is not None:
+                    on_shard(done, n_shards)
+        return len(users), len(items)
+
+    def _write_table(self, name: str, ids: IdIndex, factors: npt.NDArray[np.float32]) -> Iterator[None]:
+        version = self.served.version
+        parts = _parts(factors)
+        if len(parts) == 1:
+            self._set(name, {"model_version": version, "ids": _ids(ids, parts[0]), "factors": np.array(factors)})
+            yield
+            return
+        shard_keys = [f"{name}:{version}:{number}" for number in range(len(parts))]
+        for key, part in zip(shard_keys, parts, strict=True):
+            table = {
+                "model_version": version,
+                "ids": _ids(ids, part),
+                "factors": np.array(factors[part.start : part.stop]),
+            }
+            self._set(key, table)
+            yield
+        manifest = {"model_version": version, "shards": len(parts), "rows": len(factors), "shard_keys": shard_keys}
+        self._set(name, manifest)
+
+    def listeners(self, user_ids: Sequence[Id], top_k: int) -> tuple[int, int]:
+        """Fold the named listeners' new plays in, write each one's vector and recommendations.
+
+        Gives (listeners written, listeners unknown: neither in the model nor with a play of an item that it knows).
+        """
+        batch = BatchRecommendation(self.redis, self.served, top_k=top_k)
+        vectors = batch.vectors_and_lists(user_ids)
+        version = self.served.version
+        many = {
+            keys.user_embedding_name(user_id): {"model_version": version, "vector": vector}
+            for user_id, vector in vectors.items()
+        }
+        if many and not self.connector.set_embeddings_many(many, self.ttl_s):
+            raise RedisUnavailableError(self.connector.address, "the listeners' embeddings were not stored")
+        return len(vectors), len(user_ids) - len(vectors)
+
+    def _set(self, name: str, value: dict[str, Any]) -> None:
+        if not self.connector.set_embeddings(name, value, self.ttl_s):
+            raise RedisUnavailableError(self.connector.address, f"{keys.embeddings(name)} was not stored")
+
+
+def _parts(factors: npt.NDArray[np.float32]) -> list[range]:
+    n_rows, width = factors.shape
+    step = max(1, SHARD_BYTES // max(1, 4 * width))
+    return [range(start, min(start + step, n_rows)) for start in range(0, max(1, n_rows), step)]
+
+
+def _ids(ids: IdIndex, part: range) -> Any:
+    listed = ids.ids(part)
+    return np.asarray(listed, dtype=np.int64) if ids.is_int else listed

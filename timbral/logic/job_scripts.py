@@ -1,0 +1,68 @@
+"""What a job does in one step, as Lua. KEYS begin with: job, chunks that are left, open jobs."""
+
+from __future__ import annotations
+
+__all__ = ["BEGIN_CHUNK", "CLOSE", "CREATE", "END", "FINISH_CHUNK"]
+
+CREATE = """
+-- KEYS 4: model versions. ARGV: id, number of chunks, now, model version, then fields and values.
+if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+if not redis.call('ZSCORE', KEYS[4], ARGV[4]) then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'running', 'users_done', 0, 'users_unknown', 0)
+for place = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1]) end
+for number = 0, tonumber(ARGV[2]) - 1 do redis.call('SADD', KEYS[2], number) end
+if tonumber(ARGV[2]) == 0 then redis.call('HSET', KEYS[1], 'state', 'succeeded') end
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+return 1
+"""
+
+BEGIN_CHUNK = """
+-- ARGV: number, most attempts, the error of too many.
+if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return nil end
+if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return nil end
+local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], 1)
+if attempt > tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[3])
+  return nil
+end
+local known = redis.call('HMGET', KEYS[1], 'model_version', 'chunk_size', 'n_rows', 'users:' .. ARGV[1], 'arguments')
+return {attempt, known[1], known[2], known[3], known[4] or '', known[5]}
+"""
+
+FINISH_CHUNK = """
+-- KEYS 4: progress. ARGV: id, number, listeners done, listeners unknown, now, life of the progress.
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'running' then return 0 end
+if redis.call('SREM', KEYS[2], ARGV[2]) == 0 then return 0 end
+local done = redis.call('HINCRBY', KEYS[1], 'users_done', ARGV[3])
+local unknown = redis.call('HINCRBY', KEYS[1], 'users_unknown', ARGV[4])
+local total = redis.call('HGET', KEYS[1], 'total')
+redis.call('ZADD', KEYS[3], 'XX', ARGV[5], ARGV[1])
+local seen = string.format('%d', done + unknown)
+redis.call('HSET', KEYS[4], 'done', seen, 'total', total, 'text', seen .. '/' .. total .. ' listeners')
+redis.call('EXPIRE', KEYS[4], ARGV[6])
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'succeeded')
+return 1
+"""
+
+END = """
+-- ARGV: id, state, error, life of a mark on a task that is no job (yet).
+local state = redis.call('HGET', KEYS[1], 'state')
+if state and state ~= 'running' then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'error', ARGV[3])
+if not state then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
+return 1
+"""
+
+CLOSE = """
+-- ARGV: id, life from now on.
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  return 0
+end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[3], ARGV[1])
+return redis.call('HSETNX', KEYS[1], 'closed', 1)
+"""

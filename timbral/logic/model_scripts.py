@@ -1,0 +1,64 @@
+"""What the model store does in one step, as Lua."""
+
+from __future__ import annotations
+
+__all__ = ["BEGIN", "PROMOTE", "RETIRE", "ROLL_BACK"]
+
+BEGIN = """
+-- KEYS: trainings, fence. ARGV: task id, time stamp.
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if known then return known end
+local fence = redis.call('INCR', KEYS[2])
+local made = cjson.encode({version = ARGV[2] .. '-' .. string.format('%d', fence), fence = fence})
+redis.call('HSET', KEYS[1], ARGV[1], made)
+return made
+"""
+
+PROMOTE = """
+-- KEYS: current, promoted fence, versions, history. ARGV: version, force.
+local fence = redis.call('ZSCORE', KEYS[3], ARGV[1])
+if not fence then return 'unknown' end
+if redis.call('GET', KEYS[1]) == ARGV[1] then return 'live' end
+local highest = tonumber(redis.call('GET', KEYS[2]) or '0')
+fence = tonumber(fence)
+if ARGV[2] == '0' and fence <= highest then return 'stale' end
+if fence > highest then redis.call('SET', KEYS[2], string.format('%d', fence)) end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('LPUSH', KEYS[4], ARGV[1])
+redis.call('LTRIM', KEYS[4], 0, 99)
+return 'live'
+"""
+
+ROLL_BACK = """
+-- KEYS: current, versions, history. ARGV: the version to go to; '' only asks which it would be.
+local live = redis.call('GET', KEYS[1])
+local history = redis.call('LRANGE', KEYS[3], 0, -1)
+for place, version in ipairs(history) do
+  if version ~= live and redis.call('ZSCORE', KEYS[2], version) then
+    if ARGV[1] == version then
+      redis.call('SET', KEYS[1], version)
+      redis.call('LTRIM', KEYS[3], place - 1, -1)
+    end
+    return version
+  end
+end
+return ''
+"""
+
+RETIRE = """
+-- KEYS: current, versions, history, open jobs. ARGV: version, prefix of the jobs' keys.
+local live = redis.call('GET', KEYS[1])
+if live == ARGV[1] then return 0 end
+for _, job in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+  if redis.call('HGET', ARGV[2] .. job, 'model_version') == ARGV[1] then return 0 end
+end
+for _, version in ipairs(redis.call('LRANGE', KEYS[3], 0, -1)) do
+  if version ~= live and redis.call('ZSCORE', KEYS[2], version) then
+    if version == ARGV[1] then return 0 end
+    break
+  end
+end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('LREM', KEYS[3], 0, ARGV[1])
+return 1
+"""

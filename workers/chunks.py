@@ -1,0 +1,117 @@
+"""Fan-out: one request for many listeners becomes chunks, which all workers share, and one answer."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import structlog
+from celery import Task
+from celery.exceptions import Ignore
+
+from timbral.config.settings import settings
+from timbral.errors import MessageError, ModelNotFoundError
+from timbral.logic.batch_recommendation import BatchRecommendation
+from timbral.logic.job import MAX_ATTEMPTS, Chunk, chunk_task_id
+from timbral.logic.served_model import ServedModel
+from timbral.messages import ComputeRecommendations
+from workers import outcome, publishing, resources
+from workers.execution import TRANSIENT, again_later
+
+__all__ = ["compute", "enqueue_missing", "fan_out", "read"]
+
+logger = structlog.get_logger(__name__)
+
+MAX_ATTEMPTS_OF_AN_ERROR = 3
+"""Times that a chunk is tried which fails with an error that time does not heal; other errors have MAX_ATTEMPTS."""
+
+
+def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, digest: str) -> NoReturn:
+    """Split the request, put its chunks on their queue and end: whoever does the last one stores the answer.
+
+    Raises:
+        Ignore: always; the task has no result of its own.
+    """
+    jobs, size = resources.jobs(), settings.CHUNK_SIZE
+    everybody = message.user_ids is None
+    # New listeners, whom the model has not seen: they are in no row of it.
+    listed = [user for user in resources.overlay().listeners() if user not in served.user_ids] if everybody else []
+    listed = list(dict.fromkeys(message.user_ids or listed))
+    created = jobs.create(
+        job_id,
+        arguments={"top_k": message.top_k, "exclude_seen": message.exclude_seen},
+        model_version=served.version,
+        n_rows=len(served.user_ids) if everybody else 0,
+        chunk_size=size,
+        named=[listed[start : start + size] for start in range(0, len(listed), size)],
+        digest=digest,
+        kwargs=message.kwargs(),
+    )
+    if not created:
+        raise ModelNotFoundError(served.version)
+    jobs.check_cancelled(job_id)
+    if everybody:
+        batch = BatchRecommendation(resources.records(), served, top_k=message.top_k)
+        batch.write_popular()
+    enqueue_missing(job_id)
+    raise Ignore
+
+
+def enqueue_missing(job_id: str) -> int:
+    """Put those chunks of a job on their queue that are not done and that nobody holds; gives how many.
+
+    Where all are done, but nobody has said so, one is sent to say it.
+    """
+    jobs = resources.jobs()
+    remaining = jobs.remaining(job_id)
+    held = resources.held().task_ids() if remaining else set()
+    missing = [number for number in remaining if chunk_task_id(job_id, number) not in held]
+    publishing.publish_chunks(job_id, missing if remaining else [0])
+    jobs.touch(job_id)
+    logger.info("chunks enqueued", job=job_id, chunks=len(missing), of=len(remaining))
+    return len(missing)
+
+
+def read(args: tuple[Any, ...], arguments: dict[str, Any]) -> tuple[str, int]:
+    """Job id and number of a chunk, checked."""
+    job_id, number = arguments.get("job_id"), arguments.get("chunk")
+    fits = isinstance(job_id, str) and isinstance(number, int) and not isinstance(number, bool) and number >= 0
+    if args or not fits or len(arguments) != 2:
+        problem = "must be job_id, a string, and chunk, a number"
+        raise MessageError("compute_chunk", [{"field": "arguments", "problem": problem, "value": repr(arguments)[:80]}])
+    assert isinstance(job_id, str)  # noqa: S101 - for the type checker
+    assert isinstance(number, int)  # noqa: S101 - for the type checker
+    return job_id, number
+
+
+def compute(task: Task, job_id: str, number: int) -> None:
+    """Do one chunk; after the last one, announce the job. A chunk that is done, or whose job has ended, is nothing to do."""
+    jobs = resources.jobs()
+    chunk = jobs.begin_chunk(job_id, number)
+    if chunk is None:
+        outcome.announce(job_id)
+        return
+    try:
+        users, unknown = _recommend(chunk)
+        last = jobs.finish_chunk(chunk, users, unknown)
+    except Exception as error:
+        limit = MAX_ATTEMPTS if isinstance(error, TRANSIENT) else MAX_ATTEMPTS_OF_AN_ERROR
+        if chunk.attempt < limit:
+            again_later(task, error)
+        if jobs.fail(job_id, error):
+            outcome.announce(job_id)
+        raise
+    if last:
+        outcome.announce(job_id)
+
+
+def _recommend(chunk: Chunk) -> tuple[int, int]:
+    served = resources.store().get(chunk.model_version)
+    batch = BatchRecommendation(
+        resources.records(),
+        served,
+        top_k=chunk.arguments["top_k"],
+        exclude_seen=chunk.arguments["exclude_seen"],
+    )
+    if chunk.user_ids is not None:
+        return batch.for_users(chunk.user_ids)
+    return batch.for_codes(chunk.start, chunk.stop)

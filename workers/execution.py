@@ -1,0 +1,177 @@
+"""What every task does around its work: look whether it was cancelled, try again after an outage, do equal requests once."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn, TypeVar
+
+import redis.exceptions
+import structlog
+from celery import Task
+from celery.exceptions import Ignore, Reject, Retry
+from kombu.exceptions import OperationalError
+
+from timbral import keys
+from timbral.config.settings import public_address, settings
+from timbral.errors import MessageError, RedisUnavailableError
+from timbral.logic.progress import Progress
+from timbral.logic.replies import text
+from timbral.logic.single_flight import digest_of
+from timbral.messages import Message, read_message
+from workers import outcome, publishing, resources
+
+__all__ = ["TRANSIENT", "again_later", "delivery", "forward_to_own_queue", "progress_of", "read", "run_once"]
+
+logger = structlog.get_logger(__name__)
+
+TRANSIENT: Final = (
+    RedisUnavailableError,
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    OperationalError,
+    ConnectionError,
+    TimeoutError,
+)
+"""Errors that time heals. All others would come again, so they are the task's answer at once."""
+MAX_RETRIES: Final = 5
+MAX_BACK_OFF_S: Final = 60.0
+
+M = TypeVar("M", bound=Message)
+
+
+def read(message: type[M], args: tuple[Any, ...], arguments: dict[str, Any]) -> M:
+    """The task's arguments, checked.
+
+    Raises:
+        MessageError: lists each bad field.
+    """
+    if args:
+        problem = "arguments must be named"
+        raise MessageError(message.task, [{"field": "args", "problem": problem, "value": repr(args)[:80]}])
+    return read_message(message, arguments)
+
+
+@contextmanager
+def delivery(task: Task) -> Iterator[None]:
+    """One delivery of a task's message: nothing is done where it was cancelled; an outage is tried again later."""
+    task_id = task.request.id
+    try:
+        resources.jobs().check_cancelled(task_id)
+        yield
+    except (Ignore, Reject, Retry):
+        raise
+    except TRANSIENT as error:
+        if _may_retry(task):
+            again_later(task, error)
+        logger.error("given up", retries=task.request.retries, problem=str(error))
+        raise _as_ours(error) from error
+    except Exception:
+        outcome.forget_submitted([task_id])
+        raise
+    outcome.forget_submitted([task_id])
+
+
+def again_later(task: Task, error: BaseException) -> NoReturn:
+    """Put the task back with a delay that doubles each time. It stays the same task, with the same id."""
+    delay_s = min(MAX_BACK_OFF_S, 2.0**task.request.retries) * random.uniform(0.5, 1.0)  # noqa: S311
+    logger.warning("again later", delay_s=round(delay_s, 1), retries=task.request.retries, problem=str(error))
+    try:
+        retry = task.retry(exc=error, countdown=delay_s, max_retries=None, throw=False)
+    except Reject as reject:
+        # It could not be sent, and Celery would now drop it. Left unacknowledged, it comes back when Redis does.
+        raise Reject(error, requeue=True) from reject
+    raise retry
+
+
+def forward_to_own_queue(task: Task, kwargs: dict[str, Any]) -> None:
+    """A foreign sender that named no queue reached the default one: move the message to where the task belongs."""
+    queue = publishing.queue_of(task.name)
+    arrived_on = (task.request.delivery_info or {}).get("routing_key")
+    if arrived_on == task.app.conf.task_default_queue != queue:
+        publishing.publish(task.name, kwargs, task.request.id, queue)
+        logger.info("forwarded", queue=queue)
+        raise Ignore
+
+
+def progress_of(task: Task) -> Progress:
+    """Progress that the producer reads, and that Celery's state and Flower show."""
+
+    def report(done: int, total: int, words: str) -> None:
+        task.update_state(state="PROGRESS", meta={"done": done, "total": total, "text": words})
+        task.send_event("task-progress", result=f"{done}/{total} {words}")
+
+    return Progress(resources.records(), task.request.id, report)
+
+
+def run_once(
+    task: Task,
+    work: Callable[[str], dict[str, Any]],
+    arguments: dict[str, Any],
+    *context: object,
+    own: dict[str, Any] | None = None,
+    again_for_followers: bool = False,
+) -> dict[str, Any]:
+    """``work(digest)``, once for all equal requests of the moment: their results are stored with this one.
+
+    Args:
+        work: gives the answer; raises Ignore where somebody else will give it.
+        arguments: what is asked; a follower is sent again with them if this task is lost.
+        context: what else has to be equal.
+        own: fields of the answer that are this request's alone.
+        again_for_followers: who joins while the work runs may know of something that it has not seen: do it once more
+            for all of them. Otherwise they are content with it, and so is who waited in the queue meanwhile.
+
+    Raises:
+        Ignore: another task does it, and will store the result.
+    """
+    flights, task_id = resources.flights(), task.request.id
+    digest = digest_of(task.name, arguments, *context)
+    sent_at_s = None if again_for_followers else _sent_at_s(task_id)
+    joined = flights.join(digest, task_id, task.name, arguments, own=own, sent_at_s=sent_at_s)
+    if joined.role == "follow":
+        logger.info("follows", leader=joined.leader)
+        raise Ignore
+    if joined.role == "done":
+        logger.info("was done meanwhile", leader=joined.leader)
+        return dict(joined.result)
+    try:
+        waiting = flights.followers(digest)
+        while True:
+            answer = work(digest)
+            for follower in waiting:
+                outcome.succeed(follower, task.name, answer | flights.own_part(digest, follower))
+            waiting = flights.release(digest, task_id, waiting, answer)
+            if not waiting:
+                return answer | (own or {})
+            if not again_for_followers:
+                outcome.serve_followers(task.name, digest, task_id, answer)
+                return answer | (own or {})
+    except (Ignore, Reject, Retry):
+        raise
+    except Exception as error:
+        if not (isinstance(error, TRANSIENT) and _may_retry(task)):
+            outcome.fail_followers(task.name, digest, task_id, _as_ours(error))
+        raise
+
+
+def _may_retry(task: Task) -> bool:
+    return int(task.request.retries or 0) < MAX_RETRIES
+
+
+def _as_ours(error: BaseException) -> BaseException:
+    if isinstance(error, TRANSIENT) and not isinstance(error, RedisUnavailableError):
+        return RedisUnavailableError(public_address(settings.REDIS_URL), str(error))
+    return error
+
+
+def _sent_at_s(task_id: str) -> float | None:
+    sent = resources.records().hget(keys.SUBMITTED, task_id)
+    try:
+        return float(json.loads(text(sent))["at"]) if sent else None
+    except (KeyError, TypeError, ValueError):
+        return None

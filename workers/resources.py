@@ -1,0 +1,97 @@
+"""What the tasks of one process work with: made when first used, so that each process of a pool has its own."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from timbral.config.settings import settings
+from timbral.logic.held_messages import HeldMessages
+from timbral.logic.job import Jobs
+from timbral.logic.model_store import ModelStore
+from timbral.logic.overlay import Overlay
+from timbral.logic.single_flight import SingleFlight
+from timbral.utils.redis_connector import RedisConnector
+
+__all__ = ["broker", "connector", "flights", "held", "is_alive", "jobs", "overlay", "records", "store"]
+
+OUTAGE_RETRIES = 8
+"""Tries of one command, 0.2 s to 3 s apart: a Redis that restarts costs a task some seconds, and not its work."""
+
+
+def _client(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=30,
+        socket_connect_timeout=5,
+        socket_keepalive=True,
+        health_check_interval=25,
+        retry=Retry(ExponentialBackoff(cap=3, base=0.2), OUTAGE_RETRIES),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, BusyLoadingError],
+    )
+
+
+@cache
+def records() -> redis.Redis:
+    """The Redis of the cache, the models' records and the jobs."""
+    return _client(settings.redis_url)
+
+
+@cache
+def broker() -> redis.Redis:
+    """The Redis of the queue and the results."""
+    return records() if settings.broker_url == settings.redis_url else _client(settings.broker_url)
+
+
+@cache
+def connector() -> RedisConnector:
+    """The cache's public interface, for embeddings."""
+    return RedisConnector(settings.redis_url)
+
+
+@cache
+def store() -> ModelStore:
+    """The models; holds the one copy that this process has mapped."""
+    return ModelStore(records(), settings.MODEL_DIR, n_threads=_n_threads())
+
+
+@cache
+def overlay() -> Overlay:
+    """New plays and blocks."""
+    return Overlay(records())
+
+
+@cache
+def jobs() -> Jobs:
+    """The fanned-out jobs."""
+    return Jobs(records())
+
+
+@cache
+def held() -> HeldMessages:
+    """The messages in the queues and with workers."""
+    return HeldMessages(broker())
+
+
+@cache
+def flights() -> SingleFlight:
+    """The requests that are being done once for all who ask."""
+    return SingleFlight(records(), is_alive, look_after_s=max(2 * settings.RESTORE_INTERVAL_S, 2.0))
+
+
+def is_alive(task_id: str) -> bool:
+    """Whether the task's message is somewhere, or its job is open."""
+    return jobs().is_open(task_id) or task_id in held().task_ids()
+
+
+def _n_threads() -> int | None:
+    # workers.cores has shared the host's cores among the pool's processes.
+    shared = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(shared) if shared.isdigit() and settings.N_THREADS == 0 else None
