@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -14,6 +16,9 @@ from workers.delivery.pool_watch import PoolWatch
 from workers.delivery.shutdown import SoftShutdown
 
 transport.install()
+
+# `celery -A workers.app flower` finds the fleet's settings, and asks for a password, whatever folder it is started in.
+os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("flowerconfig.py")))
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
 app.config_from_object("celeryconfig")
