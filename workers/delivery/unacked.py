@@ -160,4 +160,5 @@ class Unacked:
     def drop(self, tag: str, lapsed_for_s: float | None = None) -> bool:
         """Forget a message that cannot be put back; False where somebody else was faster."""
         condition = "" if lapsed_for_s is None else lapsed_for_s
-        return bool(self._put_back(keys=[self.index_key, self.content_key, ""], args=[tag, "", "", condition]))
+        names = [self.index_key, self.content_key, self.content_key]  # no queue: the third stands in for one
+        return bool(self._put_back(keys=names, args=[tag, "", "", condition]))
