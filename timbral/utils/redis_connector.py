@@ -261,7 +261,7 @@ class RedisConnector:
 
     def _set(self, key: str, value: bytes, ttl: int) -> bool:
         ttl_s = _checked_ttl(ttl)
-        return bool(self.attempt("SETEX", key, lambda client: client.setex(key, ttl_s, value)))
+        return bool(self.attempt("SET", key, lambda client: client.set(key, value, ex=ttl_s)))
 
     def _get(self, key: str, decode: Callable[[Any], Any]) -> Any | None:
         return _decoded(key, self.attempt("GET", key, lambda client: client.get(key)), decode)
@@ -270,7 +270,7 @@ class RedisConnector:
         ttl_s = _checked_ttl(ttl)
 
         for batch in _batches(items):
-            answers = self.attempt("SETEX", f"{batch[0][0]} …", partial(_write, batch, ttl_s))
+            answers = self.attempt("SET", f"{batch[0][0]} …", partial(_write, batch, ttl_s))
             if answers is None or not all(answers):
                 return False
         return self._client is not None
@@ -290,7 +290,7 @@ class RedisConnector:
 def _write(batch: list[tuple[str, bytes]], ttl_s: int, client: redis.Redis) -> list[Any]:
     with client.pipeline(transaction=False) as pipeline:
         for key, value in batch:
-            pipeline.setex(key, ttl_s, value)
+            pipeline.set(key, value, ex=ttl_s)
         answers: list[Any] = pipeline.execute()
         return answers
 
