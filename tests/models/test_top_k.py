@@ -91,7 +91,7 @@ def requests(draw: st.DrawFn) -> tuple[Array, Array, int, dict[str, Any]]:
             options[name] = rows_of(rng, (n_users, n_items), draw(st.sampled_from([0, 0.1, 0.7, 1])))
     for name in ("blocked", "allowed"):
         if draw(st.booleans()):
-            options[name] = draw(st.lists(st.integers(0, n_items - 1), max_size=n_items))
+            options[name] = draw(st.lists(st.integers(0, n_items - 1), max_size=2 * n_items))
     return users, items, draw(st.integers(1, n_items + 3)), options
 
 
@@ -300,7 +300,7 @@ BACKWARDS.indices, BACKWARDS.indptr = np.zeros(9, np.int32), np.array([0, 9, 2, 
         (FOUR, FIVE, {"allowed": [0.5]}, "allowed must be a list of item indices"),
         (FOUR, FIVE, {"index": ItemIndex.of(np.ones((2, 6), np.float32))}, "the index is of item_factors of shape"),
         (-FOUR, FIVE, {"index": ItemIndex.of(FIVE)}, "user_factors must be finite and not negative"),
-        (FOUR * np.float32(np.nan), FIVE, {"index": ItemIndex.of(FIVE)}, "user_factors must be finite"),
+        (FOUR * np.float32(np.nan), FIVE, {}, "user_factors must be finite"),
         (np.ones((100, 2), np.float32), -FIVE, {}, "item_factors must be finite and not negative"),
         (np.ones((100, 2), np.float32), FIVE * np.float32(np.inf), {}, "item_factors must be finite"),
     ],

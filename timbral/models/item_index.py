@@ -48,16 +48,16 @@ class ItemIndex:
         n_components, n_items = item_factors.shape
         if item_factors.size and not (item_factors.min() >= 0 and item_factors.max() < np.inf):
             raise ParameterError("item_factors must be finite and not negative")
+        item_rows = np.ascontiguousarray(item_factors.T, np.float32)
         n_groups = -(-n_items // GROUP_ITEMS)
-        item_of = np.full(n_groups * GROUP_ITEMS, -1, np.int32)
         keys = np.empty(n_items, np.uint64)
-        _likeness(item_factors, keys)
+        _likeness(item_rows, keys)
+        item_of = np.full(n_groups * GROUP_ITEMS, -1, np.int32)
         item_of[:n_items] = np.argsort(keys)
         packed = aligned_zeros((n_groups * GROUP_BLOCKS, n_components, BLOCK_ITEMS))
-        _pack(item_factors, item_of, packed)
         block_ceilings = aligned_zeros((n_groups, n_components, GROUP_BLOCKS))
         group_ceilings = aligned_zeros((n_components, -(-n_groups // LANES) * LANES))
-        _raise_ceilings(packed, block_ceilings, group_ceilings)
+        _pack(item_rows, item_of, packed, block_ceilings, group_ceilings)
         arrays: list[npt.NDArray[Any]] = [packed, item_of, block_ceilings, group_ceilings]
         for array in arrays:
             array.flags.writeable = False
@@ -65,48 +65,39 @@ class ItemIndex:
 
 
 @kernel(matrix(float32), vector(uint64, writable=True))
-def _likeness(item_factors, keys):  # type: ignore[no-untyped-def]
+def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]
     """A sorting key for each item: norm in half octaves, strongest component, second strongest, norm; large norms first."""
-    n_components, n_items = item_factors.shape
-    squares = np.zeros(n_items, np.float32)
-    first, second = np.zeros(n_items, np.float32), np.zeros(n_items, np.float32)
-    first_at, second_at = np.zeros(n_items, np.int32), np.zeros(n_items, np.int32)
-    for component in range(n_components):
-        for item in range(n_items):
-            value = item_factors[component, item]
-            squares[item] += value * value
-            if value > second[item]:
-                if value > first[item]:
-                    second[item], second_at[item] = first[item], first_at[item]
-                    first[item], first_at[item] = value, component
-                else:
-                    second[item], second_at[item] = value, component
+    n_items, n_components = item_rows.shape
     for item in range(n_items):
-        level = 128 - np.int64(np.floor(np.log2(max(squares[item], np.float32(1e-30)))))
-        within = np.int64(0xFFFFFF) - np.int64(min(squares[item], np.float32(1e9)) * np.float32(1e-2))
-        keys[item] = np.uint64(
-            (level << 48) | (np.int64(first_at[item]) << 36) | (np.int64(second_at[item]) << 24) | within
-        )
-
-
-@kernel(matrix(float32), vector(int32), _WRITABLE_BLOCKS)
-def _pack(item_factors, item_of, packed):  # type: ignore[no-untyped-def]
-    n_components = item_factors.shape[0]
-    for block in range(len(packed)):
+        square, first, second = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        first_at, second_at = 0, 0
         for component in range(n_components):
-            for lane in range(BLOCK_ITEMS):
-                item = item_of[block * BLOCK_ITEMS + lane]
-                if item >= 0:
-                    packed[block, component, lane] = item_factors[component, item]
+            value = item_rows[item, component]
+            square += value * value
+            if value > second:
+                if value > first:
+                    second, second_at = first, first_at
+                    first, first_at = value, component
+                else:
+                    second, second_at = value, component
+        # Half an octave of the norm is an octave of its square.
+        octaves = np.log2(np.float64(max(np.float32(1e-30), min(square, np.float32(1e30)))))
+        level = np.floor(octaves)
+        within = np.int64((1.0 - (octaves - level)) * 0xFFFFFF)
+        keys[item] = np.uint64(((128 - np.int64(level)) << 48) | (first_at << 36) | (second_at << 24) | within)
 
 
-@kernel(_WRITABLE_BLOCKS, _WRITABLE_BLOCKS, matrix(float32, writable=True))
-def _raise_ceilings(packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]
+@kernel(matrix(float32), vector(int32), _WRITABLE_BLOCKS, _WRITABLE_BLOCKS, matrix(float32, writable=True))
+def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]
     for block in range(len(packed)):
         group, number = block // GROUP_BLOCKS, block % GROUP_BLOCKS
-        for component in range(packed.shape[1]):
-            highest = np.float32(0.0)
-            for lane in range(BLOCK_ITEMS):
-                highest = max(highest, packed[block, component, lane])
-            block_ceilings[group, component, number] = highest
-            group_ceilings[component, group] = max(group_ceilings[component, group], highest)
+        for lane in range(BLOCK_ITEMS):
+            item = item_of[block * BLOCK_ITEMS + lane]
+            if item < 0:
+                continue
+            for component in range(item_rows.shape[1]):
+                value = item_rows[item, component]
+                packed[block, component, lane] = value
+                if value > block_ceilings[group, component, number]:
+                    block_ceilings[group, component, number] = value
+                    group_ceilings[component, group] = max(group_ceilings[component, group], value)

@@ -72,7 +72,8 @@ def top_k(
 
     Args:
         user_factors: float32 of shape (n_users, n_components), not negative, finite; a row for each list.
-        item_factors: float32 of shape (n_components, n_items), not negative, finite.
+        item_factors: float32 of shape (n_components, n_items), not negative, finite; the transpose of a C-contiguous array
+            is taken as it is, another layout is copied.
         k: length of a list, at least 1; may exceed the number of items.
         seen: sparse, shape (n_users, n_items): what is stored in row ``u``, a zero too, is not in list ``u``.
         blocked: item indices that are in no list.
@@ -86,7 +87,7 @@ def top_k(
     Raises:
         ParameterError: a shape, a dtype or an index that cannot be right.
     """
-    users, items = _factors("user_factors", user_factors), _factors("item_factors", item_factors)
+    users, items = _read_only(_factors("user_factors", user_factors)), _factors("item_factors", item_factors)
     (n_users, n_components), n_items = users.shape, items.shape[1]
     if items.shape[0] != n_components:
         raise ParameterError(
@@ -98,26 +99,25 @@ def top_k(
         raise ParameterError(f"the index is of item_factors of shape {index.shape}, not {items.shape}")
     seen_rows = _rows("seen", seen, n_users, n_items)
     blocked_rows = _rows("blocked_by_user", blocked_by_user, n_users, n_items)
+    listed = None if allowed_by_user is None else _rows("allowed_by_user", allowed_by_user, n_users, n_items)
+    chosen = None if allowed is None else np.unique(_item_indices("allowed", allowed, n_items)).astype(np.int32)
     marks = np.zeros(n_items, np.int32)
-    width = n_items
+    if chosen is not None and (listed is not None or (index is not None and 4 * len(chosen) > n_items)):
+        marks[:] = kernels.EXCLUDED
+        marks[chosen] = 0
+        chosen = None  # what is marked needs no catalogue of its own
     if blocked is not None:
         marks[_item_indices("blocked", blocked, n_items)] = kernels.EXCLUDED
-    if allowed is not None:
-        chosen = np.unique(_item_indices("allowed", allowed, n_items)).astype(np.int32)
-        width = len(chosen)
-    if allowed_by_user is not None:
-        listed = _rows("allowed_by_user", allowed_by_user, n_users, n_items)
+    item_rows = _read_only(items.T)
+    width = n_items
+    if listed is not None:
         width = int(np.diff(listed[0]).max(initial=0))
-        if allowed is not None:
-            is_allowed = np.zeros(n_items, np.bool_)
-            is_allowed[chosen] = True
-            marks[~is_allowed] = kernels.EXCLUDED
-        search: Search = partial(kernels.search_listed, users, items, *listed)
-    elif allowed is not None:
-        part = _read_only(items[:, chosen])
-        search = _search(users, part, _read_only(chosen), None)
+        search: Search = partial(kernels.search_listed, users, item_rows, *listed)
+    elif chosen is not None:
+        width = len(chosen)
+        search = _search(users, item_rows[chosen], _read_only(chosen), None)
     else:
-        search = _search(users, items, None, index)
+        search = _search(users, item_rows, None, index)
     out = np.empty((n_users, min(k, width)), np.int32), np.empty((n_users, min(k, width)), np.float32)
     lengths = np.zeros(n_users, np.int64)
     if min(k, width):
@@ -134,16 +134,17 @@ def top_k(
 
 def _search(
     users: npt.NDArray[np.float32],
-    items: npt.NDArray[np.float32],
+    item_rows: npt.NDArray[np.float32],
     item_of: npt.NDArray[np.int32] | None,
     index: ItemIndex | None,
 ) -> Search:
-    if index is None and len(users) < INDEX_WORTH_USERS:
-        places = np.arange(items.shape[1], dtype=np.int32) if item_of is None else item_of
-        return partial(kernels.search_all, users, items, _read_only(places))
-    if users.size and not (users.min() >= 0 and users.max() < np.inf):
+    """The search of a catalogue, whose rows are the items ``item_of`` where it is a part of the whole."""
+    if not (users.min(initial=0) >= 0 and users.max(initial=0) < np.inf):
         raise ParameterError("user_factors must be finite and not negative")
-    index = index or ItemIndex.of(items)
+    if index is None and len(users) < INDEX_WORTH_USERS:
+        places = np.arange(len(item_rows), dtype=np.int32) if item_of is None else item_of
+        return partial(kernels.search_all, users, _read_only(item_rows), _read_only(places))
+    index = index or ItemIndex.of(item_rows.T)
     places = index.item_of
     if item_of is not None:
         places = _read_only(np.where(places < 0, np.int32(-1), item_of[places]))
@@ -174,7 +175,7 @@ def _factors(name: str, factors: npt.NDArray[np.float32]) -> npt.NDArray[np.floa
             f"{factors.dtype} of shape {factors.shape}" if isinstance(factors, np.ndarray) else type(factors).__name__
         )
         raise ParameterError(f"{name} must be a float32 array with 2 dimensions (got {found})")
-    return _read_only(factors)
+    return factors
 
 
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

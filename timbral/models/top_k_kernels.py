@@ -17,12 +17,12 @@ from timbral.models.kernel import kernel, matrix, vector
 from timbral.models.vector_sum import LANES, UNROLLED, weighted_sums
 
 EXCLUDED = -1
-TILE_ITEMS = 512
 ROUND_SHARE = np.float32(0.7)
 MAX_ROUNDS = 8
 TINY = np.float32(1e-37)  # what float32 may lose where products are below its normal range
 
 _jit = numba.njit(nogil=True, cache=True)
+_reordering_jit = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 
 _BLOCKS = types.Array(float32, 3, "C", readonly=True)
 _ROWS = vector(int64), vector(int32)
@@ -91,11 +91,28 @@ def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: igno
 
 
 @_jit
-def _score_of(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]
+def _score_of(user, item):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for component in range(len(user)):
+        total += np.float64(user[component]) * np.float64(item[component])
+    return np.float32(total)
+
+
+@_jit
+def _score_in_block(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]
+    """``_score_of``, leaving out the components that are zero in the user's vector: they change no sum."""
     total = 0.0
     for place in range(n_weights):
         total += np.float64(weights[place]) * np.float64(block[components[place], lane])
     return np.float32(total)
+
+
+@_reordering_jit
+def _nearly(user, item):  # type: ignore[no-untyped-def]
+    total = np.float32(0.0)
+    for component in range(len(user)):
+        total += user[component] * item[component]
+    return total
 
 
 @_jit
@@ -193,7 +210,7 @@ def search_index(  # type: ignore[no-untyped-def]
                             if not is_high or item < 0 or marks[item] == EXCLUDED or marks[item] == row + 1:
                                 continue
                             lane = place - block * BLOCK_ITEMS
-                            score = _score_of(w, c, n, packed[block], lane)
+                            score = _score_in_block(w, c, n, packed[block], lane)
                             size = _offer(scores, items, size, score, item)
                             threshold = _threshold(scores, size, n_components)
                 out_lengths[row], thresholds[user] = size, threshold
@@ -211,7 +228,7 @@ def search_index(  # type: ignore[no-untyped-def]
 @kernel(matrix(float32), matrix(float32), vector(int32), int64, int64, *_RULED_OUT, *_OUT)
 def search_all(  # type: ignore[no-untyped-def]
     user_factors,
-    item_factors,
+    item_rows,
     item_of,
     start,
     stop,
@@ -224,39 +241,21 @@ def search_all(  # type: ignore[no-untyped-def]
     out_scores,
     out_lengths,
 ):
-    """Lists for the users ``start`` to ``stop``, each score computed: for few users, for whom no index is worth making."""
-    n_components, n_items = item_factors.shape
-    totals = np.empty(TILE_ITEMS, np.float64)
-    weights = np.empty(n_components + UNROLLED, np.float64)
-    components = np.empty(n_components + UNROLLED, np.int64)
+    """Lists for the users ``start`` to ``stop``, each score computed: for few users, for whom no index is worth making.
+
+    ``item_rows`` (n_items, n_components) are the item factors, an item a row.
+    """
+    n_items, n_components = item_rows.shape
     for row in range(start, stop):
         _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
-        n_weights = 0
-        weights[:] = 0.0
-        components[:] = 0
-        for component in range(n_components):
-            if user_factors[row, component] != 0:
-                weights[n_weights], components[n_weights] = user_factors[row, component], component
-                n_weights += 1
-        for first in range(0, n_items, TILE_ITEMS):
-            tile = min(TILE_ITEMS, n_items - first)
-            totals[:] = 0.0
-            for place in range(0, n_weights, UNROLLED):
-                w0, w1, w2, w3 = weights[place], weights[place + 1], weights[place + 2], weights[place + 3]
-                values0 = item_factors[components[place], first : first + tile]
-                values1 = item_factors[components[place + 1], first : first + tile]
-                values2 = item_factors[components[place + 2], first : first + tile]
-                values3 = item_factors[components[place + 3], first : first + tile]
-                for lane in range(tile):  # one addition after the other: the order is part of the score
-                    total = totals[lane] + w0 * np.float64(values0[lane])
-                    total += w1 * np.float64(values1[lane])
-                    total += w2 * np.float64(values2[lane])
-                    totals[lane] = total + w3 * np.float64(values3[lane])
-            for lane in range(tile):
-                score, item = np.float32(totals[lane]), item_of[first + lane]
-                if (size < len(scores) or score > scores[0]) and marks[item] != EXCLUDED and marks[item] != row + 1:
-                    size = _offer(scores, items, size, score, item)
+        user, threshold = user_factors[row], np.float32(-1.0)
+        for place in range(n_items):
+            if _nearly(user, item_rows[place]) >= threshold:
+                item = item_of[place]
+                if marks[item] != EXCLUDED and marks[item] != row + 1:
+                    size = _offer(scores, items, size, _score_of(user, item_rows[place]), item)
+                    threshold = _threshold(scores, size, n_components)
         _sort_best_first(scores, items, size)
         out_lengths[row] = size
 
@@ -264,7 +263,7 @@ def search_all(  # type: ignore[no-untyped-def]
 @kernel(matrix(float32), matrix(float32), *_ROWS, int64, int64, *_RULED_OUT, *_OUT)
 def search_listed(  # type: ignore[no-untyped-def]
     user_factors,
-    item_factors,
+    item_rows,
     listed_indptr,
     listed,
     start,
@@ -286,9 +285,6 @@ def search_listed(  # type: ignore[no-untyped-def]
             item = listed[place]
             if marks[item] != EXCLUDED and marks[item] != row + 1:
                 marks[item] = row + 1  # an item that is listed twice is taken once
-                total = 0.0
-                for component in range(item_factors.shape[0]):
-                    total += np.float64(user_factors[row, component]) * np.float64(item_factors[component, item])
-                size = _offer(scores, items, size, np.float32(total), item)
+                size = _offer(scores, items, size, _score_of(user_factors[row], item_rows[item]), item)
         _sort_best_first(scores, items, size)
         out_lengths[row] = size
