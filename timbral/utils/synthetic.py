@@ -50,12 +50,12 @@ class ListeningHistory:
     """One entry of the three arrays for each listener and artist that they played.
 
     Attributes:
-        user_ids: int64 (n_rows,), from 1.
-        item_ids: int64 (n_rows,), the artists, from 1.
+        user_ids: int64 (n_rows,), from 0.
+        item_ids: int64 (n_rows,), the artists, from 0.
         plays: int64 (n_rows,), 1 or more.
-        artist_names: artist_names[item_id - 1].
-        artist_genres: artist_genres[item_id - 1].
-        listener_genres: listener_genres[user_id - 1], the genres that the listener likes, favourite first.
+        artist_names: artist_names[item_id].
+        artist_genres: artist_genres[item_id].
+        listener_genres: listener_genres[user_id], the genres that the listener likes, favourite first.
     """
 
     user_ids: npt.NDArray[np.int64]
@@ -75,7 +75,7 @@ class ListeningHistory:
 
     def write_artists_csv(self, filepath: str | os.PathLike[str]) -> None:
         """Columns ``item_id``, ``name``, ``genre``."""
-        ids = np.arange(1, len(self.artist_names) + 1)
+        ids = np.arange(len(self.artist_names))
         table = pa.table({"item_id": ids, "name": self.artist_names, "genre": self.artist_genres})
         arrow_csv.write_csv(table, os.fspath(filepath))
 
@@ -133,8 +133,8 @@ def make_listening_history(
         plays.append(np.ceil(rng.lognormal(2.3 + 0.5 * np.log(likes / likes.mean()), 1.4)).astype(np.int64))
     names = _names(n_items, rng)
     return ListeningHistory(
-        user_ids=np.concatenate(users) + 1,
-        item_ids=np.concatenate(items).astype(np.int64) + 1,
+        user_ids=np.concatenate(users),
+        item_ids=np.concatenate(items).astype(np.int64),
         plays=np.clip(np.concatenate(plays), 1, 100_000),
         artist_names=names,
         artist_genres=[GENRES[genres[genre]] for genre in genre_of],
