@@ -1,0 +1,152 @@
+"""The demo: a server, a worker, and the three tasks through ``producers``, from nothing to a listener's list."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import redis
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+import producers
+from timbral.config.settings import public_address
+from timbral.demo.data_source import DemoData, own_history, recognise
+from timbral.demo.fleet import demo_server, demo_worker
+from timbral.demo.report import print_keys, print_listeners, print_quality
+from timbral.utils.data_loader import DataLoader
+from timbral.utils.interactions import Interactions
+
+__all__ = ["DemoOptions", "run_demo"]
+
+WAIT_S = 1800.0
+PLAIN_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What the command line may say; None where the demo decides."""
+
+    data: Path | None = None
+    names: Path | None = None
+    user_col: str | None = None
+    item_col: str | None = None
+    value_col: str | None = None
+    separator: str | None = None
+    n_listeners: int = 3
+    n_components: int | None = None
+    random_state: int = 7
+
+
+def run_demo(options: DemoOptions, console: Console | None = None) -> None:
+    """Run the main job and show it; leaves no process and no file behind, also on Ctrl-C and SIGTERM.
+
+    Raises:
+        TimbralError: the data, the server or a task is not as it should be; says what.
+    """
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH  # no terminal to ask: a pipe or a CI log
+    started = time.monotonic()
+    with _sigterm_is_ctrl_c(), tempfile.TemporaryDirectory(prefix="timbral-demo-") as folder:
+        directory = Path(folder)
+        data = _data(options, directory)
+        console.print(f"[bold]data[/]    {data.description}")
+        url = os.environ.get("REDIS_URL") or None
+        with demo_server(url, directory) as url:
+            console.print(
+                f"[bold]server[/]  {public_address(url)}{'' if os.environ.get('REDIS_URL') else ', private, just started'}"
+            )
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            concurrency = max(1, min(4, cores))
+            with demo_worker(url, data.path.parent.resolve(), directory, concurrency=concurrency):
+                console.print(f"[bold]worker[/]  celery -A workers.app worker, {concurrency} processes")
+                producers.connect(redis_url=url)
+                try:
+                    _main_job(console, url, data, options)
+                finally:
+                    producers.close()
+    console.print(
+        f"\n[dim]Done in {time.monotonic() - started:.0f} s; the server and the worker are gone, nothing was left behind.[/]"
+    )
+
+
+def _data(options: DemoOptions, directory: Path) -> DemoData:
+    if options.data is None:
+        return own_history(directory, options.random_state)
+    return recognise(
+        options.data,
+        user_col=options.user_col,
+        item_col=options.item_col,
+        value_col=options.value_col,
+        separator=options.separator,
+        names_path=options.names,
+    )
+
+
+def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) -> None:
+    columns: dict[str, Any] = dict(data.columns)
+    console.print()
+    bar = Progress(
+        TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}[/]"),
+        console=console,
+    )  # fmt: skip
+    with bar:
+        job = producers.enqueue_train_model(data.path.name, n_components=options.n_components, **columns)
+        trained = _follow(bar, "train_model", job)
+        _follow(bar, "refresh_embeddings", producers.enqueue_refresh_embeddings())
+        _follow(bar, "compute_recommendations", producers.enqueue_compute_recommendations())
+    console.print(
+        f"\nModel [bold]{trained['model_version']}[/]: {trained['n_users']:,} listeners × {trained['n_items']:,} items, "
+        f"{trained['n_interactions']:,} plays known, {trained['n_components']} factors, {trained['iterations']} sweeps"
+    )
+    print_quality(console, trained)
+    plays = _plays(data)
+    with redis.Redis.from_url(url, socket_timeout=10) as client:
+        shown = print_listeners(console, client, data, plays, options.n_listeners, options.random_state)
+        print_keys(console, client, shown)
+
+
+def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
+    row = bar.add_task(name, total=None, text="waiting")
+
+    def show(_state: str, progress: producers.Progress) -> None:
+        bar.update(row, total=progress.total or None, completed=progress.done, text=progress.text)
+
+    answer = job.wait(WAIT_S, on_progress=show)
+    bar.update(row, total=1, completed=1, text=_said(name, answer))
+    return answer
+
+
+def _said(name: str, answer: dict[str, Any]) -> str:
+    if name == "train_model":
+        return str(answer["reason"])
+    if name == "refresh_embeddings":
+        return f"{answer['users']:,} listeners, {answer['items']:,} items"
+    return f"{answer['users_done']:,} listeners"
+
+
+def _plays(data: DemoData) -> Interactions:
+    columns = dict(data.columns)
+    file_format = columns.pop("format", None)
+    return DataLoader().load_csr(data.path, file_format, **columns)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _sigterm_is_ctrl_c() -> Iterator[None]:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
