@@ -72,18 +72,6 @@ class Broker:
         except (OperationalError, RedisError, OSError) as error:
             raise RedisUnavailableError(self._address, str(error)) from error
 
-    def revoke(self, task_id: str) -> None:
-        """Tell the workers that run now not to begin the task.
-
-        Raises:
-            RedisUnavailableError: they cannot be told.
-        """
-        try:
-            with self._connections.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as connection:
-                self.app.control.revoke(task_id, connection=connection)
-        except (OperationalError, RedisError, OSError) as error:
-            raise RedisUnavailableError(self._address, str(error)) from error
-
     def close(self) -> None:
         """Close every connection to the queue."""
         self._producers.force_close_all()  # type: ignore[no-untyped-call]

@@ -6,7 +6,9 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
+
+from redis.client import Pipeline
 
 from producers.connections import connections
 from timbral import keys
@@ -15,7 +17,6 @@ from timbral.errors import (
     JobTimeoutError,
     RedisUnavailableError,
     TaskFailedError,
-    TimbralError,
     error_from,
 )
 
@@ -75,7 +76,7 @@ class Job:
         Raises:
             RedisUnavailableError: Redis is away.
         """
-        return str(self._stored().get("status", "PENDING"))
+        return _state(self._stored())
 
     @property
     def done(self) -> bool:
@@ -90,11 +91,10 @@ class Job:
             RedisUnavailableError: Redis is away.
         """
         with connections().asking() as client, client.pipeline(transaction=False) as pipeline:
-            pipeline.hgetall(keys.progress(self.id))
-            pipeline.hmget(keys.job(self.id), "done", "total")
-            said, (job_done, job_total) = pipeline.execute()
-        done, total = (job_done, job_total) if job_total else (said.get(b"done"), said.get(b"total"))
-        return Progress(_number(done), _number(total), said.get(b"text", b"").decode(errors="replace"))
+            pipeline.hmget(keys.progress(self.id), "done", "total", "text")
+            pipeline.hget(keys.job(self.id), "total")
+            (done, total, text), job_total = pipeline.execute()
+        return Progress(_number(done), _number(total or job_total), (text or b"").decode(errors="replace"))
 
     @property
     def result(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class Job:
             try:
                 stored = self._stored()
                 if on_progress is not None:
-                    seen = (str(stored.get("status", "PENDING")), self.progress)
+                    seen = (_state(stored), self.progress)
                     if seen != shown:
                         shown = seen
                         on_progress(*seen)
@@ -143,23 +143,41 @@ class Job:
                 outage_began = outage_began or now
                 if now - outage_began > OUTAGE_PATIENCE_S or (deadline is not None and now >= deadline):
                     raise
-            if stored.get("status") in DONE_STATES:
+            if _state(stored) in DONE_STATES:
                 return self._answer(stored)
             now = time.monotonic()
             if deadline is not None and now >= deadline:
-                state = stored.get("status", "PENDING")
-                raise JobTimeoutError(self.id, f"not done after {timeout_s:g} s (state {state}); it goes on")
+                raise JobTimeoutError(self.id, f"not done after {timeout_s:g} s (state {_state(stored)}); it goes on")
             # A short task is answered in milliseconds; a long one is asked for twice a second.
             pause_s = min(max(pause_s, (now - started) / 10), LONGEST_PAUSE_S)
             time.sleep(pause_s if deadline is None else min(pause_s, max(deadline - now, 0.001)))
 
-    def cancel(self) -> None:
-        """Ask the fleet to drop the task: it is not begun if it waits, and stops at its next step if it runs.
+    def cancel(self) -> bool:
+        """Have the fleet drop the task: it is not begun if it waits, and ends at its next step if it runs.
+
+        Returns:
+            False where it had ended before.
 
         Raises:
             RedisUnavailableError: Redis is away.
         """
-        raise NotImplementedError
+        if self.done:
+            return False
+        name, life_s = keys.job(self.id), connections().settings.RESULT_EXPIRES_S
+        error = json.dumps(["JobCancelledError", [self.id, "it was cancelled"]])
+
+        def mark(pipeline: Pipeline) -> bool:
+            state: Any = pipeline.hget(name, "state")
+            pipeline.multi()
+            if state not in (None, b"running"):
+                return False
+            pipeline.hset(name, mapping={"state": "cancelled", "error": error})
+            if state is None:  # a mark on a task that is no job (yet): it must go by itself
+                pipeline.expire(name, life_s)
+            return True
+
+        with connections().asking() as client:
+            return bool(client.transaction(cast("Any", mark), name, value_from_callable=True))
 
     def _stored(self) -> dict[str, Any]:
         with connections().asking(results=True) as client:
@@ -180,16 +198,10 @@ class Job:
         if stored["status"] == "SUCCESS":
             answer: dict[str, Any] = result if isinstance(result, dict) else {"result": result}
             return answer
-        raise self._error(stored["status"], result)
-
-    def _error(self, status: str, result: Any) -> TimbralError:
-        failure = result if isinstance(result, dict) else {}
-        name, args = str(failure.get("exc_type") or ""), failure.get("exc_message")
-        args = args if isinstance(args, list) else [] if args is None else [args]
-        if status == "REVOKED":
-            return JobCancelledError(self.id, "it was cancelled")
-        ours = error_from(name, args)
-        return ours or TaskFailedError(
+        name, args = _failure(stored)
+        if stored["status"] == "REVOKED":
+            raise JobCancelledError(self.id, "it was cancelled")
+        raise error_from(name, args) or TaskFailedError(
             self.id, f"{name or 'it failed'}: {' '.join(str(arg) for arg in args)}".rstrip(": ")
         )
 
@@ -197,6 +209,19 @@ class Job:
 def job(id: str) -> Job:  # noqa: A002
     """The job with this id, sent by whichever process; an id that nobody knows has the state PENDING."""
     return Job(id)
+
+
+def _failure(stored: dict[str, Any]) -> tuple[str, list[Any]]:
+    """Class name and arguments of the error that Celery stored."""
+    failure = stored.get("result")
+    failure = failure if isinstance(failure, dict) else {}
+    args = failure.get("exc_message")
+    return str(failure.get("exc_type") or ""), args if isinstance(args, list) else [] if args is None else [args]
+
+
+def _state(stored: dict[str, Any]) -> str:
+    state = str(stored.get("status", "PENDING"))
+    return "REVOKED" if state == "FAILURE" and _failure(stored)[0] == JobCancelledError.__name__ else state
 
 
 def _number(value: bytes | None) -> int:
