@@ -181,6 +181,5 @@ def _known(index: IdIndex, text: str, kind: str) -> tuple[int, int | str]:
 
 def _seen(served: ServedModel, user: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Item codes and plays of one row of what the model was trained on."""
-    arrays, _ = served.model.tensors()
-    row = slice(int(arrays["seen_indptr"][user]), int(arrays["seen_indptr"][user + 1]))
-    return arrays["seen_indices"][row], arrays["seen_values"][row]
+    row = slice(int(served.seen.indptr[user]), int(served.seen.indptr[user + 1]))
+    return served.seen.indices[row], served.seen.data[row]

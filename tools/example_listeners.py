@@ -1,0 +1,65 @@
+"""Listeners, a model and their lists without a fleet: what the HTTP door's tests, pictures and benchmark look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import redis
+from scipy import sparse
+
+from timbral import keys
+from timbral.logic.batch_recommendation import BatchRecommendation
+from timbral.logic.model_store import ModelStore
+from timbral.logic.served_model import ServedModel
+from timbral.messages import utc_now
+from timbral.models.nmf_model import NMFModel
+from timbral.utils.id_index import IdIndex
+from timbral.utils.synthetic import ListeningHistory, make_listening_history
+
+__all__ = ["Example", "seed"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """What was put there."""
+
+    history: ListeningHistory
+    served: ServedModel
+
+    def played_by(self, user_id: int) -> dict[int, int]:
+        """Plays by artist."""
+        rows = self.history.user_ids == user_id
+        return dict(zip(self.history.item_ids[rows].tolist(), self.history.plays[rows].tolist(), strict=True))
+
+
+def seed(client: redis.Redis, model_dir: Path, *, n_users: int = 400, n_items: int = 300, top_k: int = 10) -> Example:
+    """Train on a made-up history, put the model live, write everybody's lists, the popular one and the artists' names."""
+    history = make_listening_history(n_users, n_items, 8, artists_per_user=20)
+    users, items = IdIndex(np.arange(1, n_users + 1)), IdIndex(np.arange(1, n_items + 1))
+    matrix = sparse.csr_matrix(
+        (history.plays.astype(np.float32), (history.user_ids - 1, history.item_ids - 1)), shape=(n_users, n_items)
+    )
+    model = NMFModel(16, 42, 40).fit(matrix)
+    model_dir.mkdir(parents=True, exist_ok=True)
+    store = ModelStore(client, model_dir)
+    version = store.begin("example").version
+    record = {
+        "version": version,
+        "created_at": utc_now(),
+        "n_users": n_users,
+        "n_items": n_items,
+        "n_interactions": int(matrix.nnz),
+        "n_components": model.n_components,
+    }
+    listeners = np.bincount(matrix.indices, minlength=n_items).astype(np.int64)
+    served = ServedModel(version, model, users, items, listeners, None, record)
+    store.write(served)
+    store.promote(version)
+    batch = BatchRecommendation(client, served, top_k=top_k)
+    batch.for_codes(0, n_users)
+    batch.write_popular()
+    names = {keys.encode_id(item_id): name for item_id, name in enumerate(history.artist_names, 1)}
+    client.hset(keys.ITEMS_NAMES, mapping=names)
+    return Example(history, served)
