@@ -53,7 +53,7 @@ def own_history(directory: Path, random_state: int = 7) -> DemoData:
     return DemoData(
         path=path,
         columns={"value_col": "plays"},
-        names=dict(enumerate(names, start=1)),
+        names=dict(enumerate(names)),
         description=f"{n_users:,} listeners and {len(names):,} artists of {n_genres} genres, made up here",
     )
 
