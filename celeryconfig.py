@@ -40,6 +40,7 @@ task_retry_on_worker_lost = (
 task_acks_on_failure = True
 task_acks_on_timeout = True
 worker_prefetch_multiplier = 1  # what a worker reserves, no other one can do
+worker_disable_prefetch = True  # nor after a reconnect, when Celery forgets that its processes are busy
 worker_cancel_long_running_tasks_on_connection_loss = False  # True acknowledges and loses them
 worker_deduplicate_successful_tasks = True  # a message that came back after its task's success is acknowledged
 worker_consumer = "workers.delivery.consumer:Consumer"  # counts deliveries, parks what cannot be worked on

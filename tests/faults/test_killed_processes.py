@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 def test_a_task_whose_process_is_killed_is_done_once_more(faults: Any, wait_until: Any) -> None:
     # given
     (worker,) = faults.start()
-    task_id = faults.send("work", "slow", seconds=3)
+    task_id = faults.send("work", "slow", seconds=3, again=0.2)
     wait_until(lambda: faults.begun("slow") == 1, 20, "the task's beginning")
 
     # when
@@ -36,7 +36,7 @@ def test_a_task_whose_process_is_killed_is_done_once_more(faults: Any, wait_unti
 def test_another_worker_takes_over_from_a_killed_one(faults: Any, wait_until: Any) -> None:
     # given: a visibility timeout of 4 s and a look every half second
     faults.start(2)
-    task_id = faults.send("work", "slow", seconds=3)
+    task_id = faults.send("work", "slow", seconds=3, again=0.2)
     wait_until(lambda: faults.begun("slow") == 1, 20, "the task's beginning")
 
     # when

@@ -19,7 +19,7 @@ def test_a_task_that_takes_too_long_is_handed_over_and_that_is_no_crash(
 ) -> None:
     # given: one delivery is all that a message may have, and a soft shutdown of 2 s
     workers = faults.start(2, environment={"MAX_DELIVERIES": "1", "VISIBILITY_TIMEOUT_S": "60", **remap})
-    task_id = faults.send("work", "long", seconds=6)
+    task_id = faults.send("work", "long", seconds=6, again=0.2)
     wait_until(lambda: faults.begun("long") == 1, 20, "the task's beginning")
 
     # when
@@ -65,7 +65,7 @@ def test_a_task_that_ends_in_time_is_finished_and_the_worker_leaves_with_it(faul
 def test_a_pool_without_processes_hands_over_too(faults: Any, wait_until: Any, pool: str) -> None:
     # given
     (leaving,) = faults.start(pool=pool, environment={"VISIBILITY_TIMEOUT_S": "60", "SOFT_SHUTDOWN_S": "1"})
-    task_id = faults.send("work", "long", seconds=8)
+    task_id = faults.send("work", "long", seconds=8, again=0.2)
     wait_until(lambda: faults.begun("long") == 1, 20, "the task's beginning")
     faults.start()
 

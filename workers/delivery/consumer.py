@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery.bootsteps import RUN
@@ -29,6 +30,11 @@ class Consumer(CeleryConsumer):
     def __init__(self, *args: Any, **options: Any) -> None:
         # Workers need not know of each other: mingle costs a second at the start, gossip a message per event.
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+
+    def ensure_connected(self, conn: Any) -> Any:
+        # kombu waits up to half a minute between two tries; a fleet shall be back soon after its Redis.
+        conn.ensure_connection = partial(conn.ensure_connection, interval_start=1, interval_step=0, interval_max=1)
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(**options)
