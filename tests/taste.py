@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy import sparse
+
+from timbral.logic.served_model import ServedModel
+from timbral.models.nmf_model import NMFModel
+from timbral.utils.id_index import IdIndex
 
 N_GENRES = 4
 ITEMS_PER_GENRE = 20
@@ -12,10 +18,10 @@ ITEMS_PER_GENRE = 20
 
 def history(
     n_users: int = 120, plays_each: int = 10, seed: int = 1, *, text_ids: bool = False
-) -> list[tuple[object, object, int]]:
+) -> list[tuple[Any, Any, int]]:
     """(user, item, plays) rows; listener u likes genre u % 4, whose artists are 100 * genre to 100 * genre + 19."""
     rng = np.random.default_rng(seed)
-    rows: list[tuple[object, object, int]] = []
+    rows: list[tuple[Any, Any, int]] = []
     for user in range(n_users):
         genre = user % N_GENRES
         for item in rng.choice(ITEMS_PER_GENRE, plays_each, replace=False):
@@ -25,9 +31,21 @@ def history(
     return rows
 
 
-def write_history(path: Path, rows: list[tuple[object, object, int]]) -> Path:
+def write_history(path: Path, rows: list[tuple[Any, Any, int]]) -> Path:
     """The rows as a csv file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["user_id,item_id,rating", *(f"{user},{item},{plays}" for user, item, plays in rows)]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def served_model(rows: list[tuple[Any, Any, int]], version: str = "20260101T000000-1", **options: Any) -> ServedModel:
+    """A model of the rows, as workers serve it."""
+    users, items = (IdIndex(sorted({row[place] for row in rows})) for place in (0, 1))
+    row_codes, column_codes = users.codes([row[0] for row in rows]), items.codes([row[1] for row in rows])
+    matrix = sparse.csr_matrix(
+        (np.array([row[2] for row in rows], np.float32), (row_codes, column_codes)), shape=(len(users), len(items))
+    )
+    model = NMFModel(options.pop("n_components", 8), 1, 40, n_threads=1, **options).fit(matrix)
+    listeners = np.bincount(matrix.indices, minlength=len(items)).astype(np.int64)
+    return ServedModel(version, model, users, items, listeners, None, {"version": version})
