@@ -147,17 +147,17 @@ def _fame(genre_of: npt.NDArray[Any], n_genres: int, rng: np.random.Generator) -
     fame = np.empty(len(genre_of), dtype=np.float32)
     for genre in range(n_genres):
         members = rng.permutation(np.flatnonzero(genre_of == genre))
-        fame[members] = (np.arange(len(members)) + 4.0) ** -1.0
+        fame[members] = (np.arange(len(members)) + 2.0) ** -1.2
     return fame
 
 
 def _tastes(n_users: int, n_genres: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
     """Liking of (user, genre, scene), and each listener's genres, favourite first."""
-    draw = (np.arange(n_genres) + 2.0) ** -1.0
+    draw = (np.arange(n_genres) + 2.0) ** -1.2
     n_liked = np.minimum(rng.choice([1, 2, 3], size=n_users, p=[0.3, 0.45, 0.25]), n_genres)
     drawn = np.log(draw) - np.log(_waits(rng, (n_users, n_genres)))
     ranked = np.argsort(-drawn, axis=1)
-    taste = np.full((n_users, n_genres, SCENES_PER_GENRE), 0.02, dtype=np.float32)
+    taste = np.full((n_users, n_genres, SCENES_PER_GENRE), 0.008, dtype=np.float32)
     rows = np.arange(n_users)
     for place, weight in enumerate((1.0, 0.6, 0.35)):
         liking = rows[n_liked > place]
