@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -17,10 +18,19 @@ import httpx
 __all__ = ["Chromium", "missing"]
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-ARGUMENTS = (
-    "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --disable-extensions --disable-dev-shm-usage --hide-scrollbars --force-color-profile=srgb"
-).split()
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+]
 
 
 def missing() -> str | None:
@@ -49,7 +59,7 @@ class Chromium:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self._driver = subprocess.Popen(
+        self._driver = subprocess.Popen(  # noqa: S603
             ["chromedriver", f"--port={port}"],  # noqa: S607
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -86,10 +96,8 @@ class Chromium:
 
     def __exit__(self, *_: object) -> None:
         if hasattr(self, "_session"):
-            try:
+            with contextlib.suppress(httpx.TransportError):
                 self._http.delete(self._session)
-            except httpx.TransportError:
-                pass
         self._http.close()
         self._driver.terminate()
         self._driver.wait(10)

@@ -23,15 +23,19 @@ __all__ = ["Example", "seed"]
 
 @dataclass(frozen=True)
 class Example:
-    """What was put there."""
+    """What was put there: listeners and artists with ids from 1."""
 
     history: ListeningHistory
     served: ServedModel
 
+    def name(self, item_id: int) -> str:
+        """An artist's name."""
+        return self.history.artist_names[item_id - 1]
+
     def played_by(self, user_id: int) -> dict[int, int]:
         """Plays by artist."""
-        rows = self.history.user_ids == user_id
-        return dict(zip(self.history.item_ids[rows].tolist(), self.history.plays[rows].tolist(), strict=True))
+        rows = self.history.user_ids == user_id - 1
+        return dict(zip((self.history.item_ids[rows] + 1).tolist(), self.history.plays[rows].tolist(), strict=True))
 
 
 def seed(client: redis.Redis, model_dir: Path, *, n_users: int = 400, n_items: int = 300, top_k: int = 10) -> Example:
@@ -39,7 +43,7 @@ def seed(client: redis.Redis, model_dir: Path, *, n_users: int = 400, n_items: i
     history = make_listening_history(n_users, n_items, 8, artists_per_user=20)
     users, items = IdIndex(np.arange(1, n_users + 1)), IdIndex(np.arange(1, n_items + 1))
     matrix = sparse.csr_matrix(
-        (history.plays.astype(np.float32), (history.user_ids - 1, history.item_ids - 1)), shape=(n_users, n_items)
+        (history.plays.astype(np.float32), (history.user_ids, history.item_ids)), shape=(n_users, n_items)
     )
     model = NMFModel(16, 42, 40).fit(matrix)
     model_dir.mkdir(parents=True, exist_ok=True)

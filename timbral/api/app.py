@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 import producers
 import timbral
@@ -24,6 +24,7 @@ from timbral.api.ids import SlashesInIds
 from timbral.api.limits import Limits, SecurityHeaders
 from timbral.api.metrics import Metrics
 from timbral.api.refusals import Refused, error_response, kind_of, redis_away
+from timbral.api.streams import Streams
 from timbral.config.settings import Settings, read_settings
 from timbral.errors import MessageError, ModelFileError, ModelNotFoundError, RedisUnavailableError
 
@@ -38,12 +39,14 @@ def create_app(settings: Settings) -> FastAPI:
     """
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Streams]]:
         producers.connect(settings.redis_url, settings.broker_url)
         app.state.door = make_door(settings)
+        warming = asyncio.get_running_loop().create_task(app.state.door.model.warm_up())
         try:
-            yield
+            yield {"streams": app.state.door.streams}
         finally:
+            warming.cancel()
             await app.state.door.close()
             producers.close()
 
@@ -108,7 +111,7 @@ def _answer_errors(app: FastAPI, settings: Settings) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers["allow"] = ", ".join(_methods_of(app, request))
+            headers["allow"] = _methods_of(app, request, headers.pop("Allow", ""))
         text = f"Nothing at {request.url.path!r}" if error.status_code == 404 else str(error.detail)
         return error_response(error.status_code, kind_of(error.status_code), text[:500], headers=headers)
 
@@ -145,7 +148,7 @@ def _as_coroutine(handler: Any) -> Any:
     return handle
 
 
-def _methods_of(app: FastAPI, request: Request) -> list[str]:
-    # Starlette names those of the first route of a path alone.
-    matching = (route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
+def _methods_of(app: FastAPI, request: Request, known: str) -> str:
+    # Starlette names those of the first route of a path alone; the description has all of them.
+    operations = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), {})
+    return ", ".join(sorted(method.upper() for method in operations)) or known

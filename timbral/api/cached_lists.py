@@ -7,6 +7,7 @@ request asks at once.
 from __future__ import annotations
 
 import asyncio
+from math import isfinite
 from typing import Any
 
 from pydantic_core import from_json
@@ -129,6 +130,15 @@ def parse_list(raw: bytes | None) -> list[Item] | None:
     if type(items) is not list:
         return None
     for item in items:
-        if type(item) is not dict or type(item.get("item_id")) not in (int, str):
+        if type(item) is not dict or not _is_id(item.get("item_id")) or not _is_score(item.get("score")):
             return None
     return items
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is str or (type(value) is int and -(2**63) <= value < 2**63)
+
+
+def _is_score(value: object) -> bool:
+    # JSON's 1e999 is read as infinity, which JSON cannot say.
+    return value is None or (type(value) is float and isfinite(value)) or (type(value) is int and abs(value) < 2**63)

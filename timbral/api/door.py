@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
@@ -17,6 +18,9 @@ from timbral.config.settings import Settings
 
 __all__ = ["Door", "TheDoor", "make_door"]
 
+MAX_JOB_THREADS = 16
+"""Looking after jobs has threads of its own: a hundred event streams must not take those that enqueue."""
+
 
 @dataclass(frozen=True)
 class Door:
@@ -28,6 +32,7 @@ class Door:
     names: ItemNames
     model: ModelReader
     streams: Streams
+    job_threads: CapacityLimiter
 
     async def close(self) -> None:
         """End the streams and let go of Redis."""
@@ -40,7 +45,15 @@ class Door:
 def make_door(settings: Settings) -> Door:
     """A door to what ``settings`` name; connects when it is first asked."""
     redis = connect(settings.redis_url)
-    return Door(settings, redis, CachedLists(redis.connection_pool), ItemNames(redis), ModelReader(settings), Streams())
+    return Door(
+        settings,
+        redis,
+        CachedLists(redis.connection_pool),
+        ItemNames(redis),
+        ModelReader(settings),
+        Streams(),
+        CapacityLimiter(MAX_JOB_THREADS),
+    )
 
 
 async def _the_door(request: Request) -> Door:

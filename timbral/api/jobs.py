@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 
 import producers
-from producers.job import DONE_STATES
+from producers.jobs import DONE_STATES
 from timbral import keys
 from timbral.api.door import Door, TheDoor
 from timbral.api.refusals import Refused, responses
@@ -103,7 +104,7 @@ async def read_job(door: Door, job_id: str) -> JobAnswer:
         Refused: 404, nothing is known of it.
         RedisUnavailableError: Redis is away.
     """
-    answer = await run_in_threadpool(_read, job_id)
+    answer = await run_sync(_read, job_id, limiter=door.job_threads)
     if answer.state == "PENDING" and answer.task is None and not await _was_sent(door, job_id):
         raise Refused(404, f"No job {job_id!r}: it was never sent, or its result has expired")
     return answer

@@ -5,6 +5,7 @@ numpy and the model's file come in with the first question, so that a door which
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -70,6 +71,13 @@ class ModelReader:
         self._current: Callable[[], ServedModel] | None = None
         self._served: ServedModel | None = None
         self._looked_at = float("-inf")
+
+    async def warm_up(self) -> None:
+        """Load numpy and map the model before the first listener waits for it; where there is no model, nothing happens."""
+        if not self._settings.MODEL_DIR.is_dir():
+            return
+        with contextlib.suppress(ModelNotFoundError, ModelFileError, redis.RedisError):
+            await self._ask(lambda served: served.seen.nnz)
 
     async def seen_among(self, user_id: str, item_ids: Sequence[int | str]) -> set[int | str]:
         """Those of ``item_ids`` that the listener had played at the training; none where there is no model or no such listener."""

@@ -28,6 +28,13 @@ class BoundedHead(HttpToolsProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """The server stops: event streams end now, so that it need not wait for them."""
+        streams = self.app_state.get("streams")
+        if streams is not None:
+            streams.closing.set()
+        super().shutdown()
+
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)

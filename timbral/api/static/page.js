@@ -141,7 +141,7 @@ function showGets(user, recommended, known) {
 function showPlays(listener) {
   const fill = (item, more) => showSimilar(item, more);
   if (listener === null) {
-    $("plays-note").textContent = "Nothing is known of this listener.";
+    $("plays-note").textContent = "Nothing yet that the model has seen.";
     $("plays").replaceChildren();
     return;
   }
@@ -201,7 +201,7 @@ async function look(user) {
     $("summary").textContent = listener?.n_items ? `${counts.format(listener.n_items)} items played` : "";
     if (recommended.source !== "cache") {
       const popular = recommended.source === "popular" ? " Here is what most listeners play." : "";
-      $("note").textContent = (listener === null ? "Nobody here knows this listener." : "There is no list for this listener right now.") + popular;
+      $("note").textContent = (listener === null ? "The model does not know this listener." : "There is no list for this listener right now.") + popular;
       $("note").hidden = false;
     }
     $("status").textContent = `Listener ${user}: ${recommended.items.length} items`;
