@@ -1,0 +1,191 @@
+"""The sweep: what is owed and has no message is sent again; what somebody holds, has done, or has just sent is left alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.embedded_server import EmbeddedServer
+from timbral.logic.held_messages import HeldMessages
+from timbral.logic.job import Jobs
+from timbral.logic.single_flight import SingleFlight
+from timbral.logic.sweep import Sweep, Swept
+
+VERSION = "20260101T000000-1"
+EVERY_S = 0.02
+Sent = list[tuple[str, dict[str, Any], str]]
+
+
+@pytest.fixture
+def sent() -> Sent:
+    return []
+
+
+@pytest.fixture
+def sweep(client: redis.Redis, sent: Sent) -> Callable[[], Swept]:
+    made = Sweep(client, client, lambda task, kwargs, task_id: sent.append((task, kwargs, task_id)), EVERY_S)
+
+    def run() -> Swept:
+        client.delete(keys.SWEEP_LOCK)
+        swept = made.run()
+        assert swept is not None
+        return swept
+
+    return run
+
+
+def submit(client: redis.Redis, task_id: str, *, age_s: float = 60.0) -> None:
+    record = {"task": "train_model", "kwargs": {"dataset": "d"}, "queue": "training", "at": time.time() - age_s}
+    client.hset(keys.SUBMITTED, task_id, json.dumps(record))
+
+
+def open_job(client: redis.Redis, n_rows: int = 30) -> Jobs:
+    client.zadd(keys.MODEL_VERSIONS, {VERSION: 1})
+    jobs = Jobs(client)
+    jobs.create("job", arguments={}, model_version=VERSION, n_rows=n_rows, chunk_size=10)
+    client.zadd(keys.JOBS_OPEN, {"job": 1})
+    return jobs
+
+
+def queued(client: redis.Redis, queue: str, task_id: str) -> None:
+    client.lpush(queue, json.dumps({"headers": {"id": task_id, "root_id": "other"}, "body": ""}))
+
+
+def test_a_submitted_task_that_is_nowhere_is_sent_again_under_its_id(
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent
+) -> None:
+    submit(client, "lost")
+
+    assert sweep().submitted == 1
+    assert sent == [("train_model", {"dataset": "d"}, "lost")]
+
+
+def test_what_is_queued_held_followed_or_new_is_left_alone(
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent
+) -> None:
+    for task_id in ("queued", "urgent", "held", "leader", "follower", "job"):
+        submit(client, task_id)
+    submit(client, "new", age_s=0.0)
+    queued(client, "training", "queued")
+    queued(client, "celery\x06\x163", "urgent")
+    for number, task_id in enumerate(("held", "leader")):
+        client.hset("unacked", f"tag{number}", json.dumps([{"headers": {"id": task_id}}, "", "training"]))
+    flights = SingleFlight(client, lambda task_id: True, 60)
+    flights.join("digest", "leader", "train_model", {})
+    flights.join("digest", "follower", "train_model", {})
+    open_job(client)
+
+    assert sweep().submitted == 0
+    assert [task for task, _, _ in sent] == ["compute_chunk"] * 3
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "REVOKED"])
+def test_the_record_of_a_task_that_has_its_result_goes(
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, status: str
+) -> None:
+    submit(client, "done")
+    client.set("celery-task-meta-done", json.dumps({"status": status}))
+
+    assert sweep() == Swept(0, 0, 0)
+    assert not client.exists(keys.SUBMITTED)
+
+
+def test_a_started_task_without_a_message_is_lost_too(
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent
+) -> None:
+    submit(client, "begun")
+    client.set("celery-task-meta-begun", json.dumps({"status": "STARTED"}))
+
+    assert sweep().submitted == 1
+
+
+def test_what_is_lost_again_and_again_is_dropped(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+    submit(client, "swallowed")
+    for _ in range(settings.MAX_DELIVERIES + 2):
+        sweep()
+
+    assert len(sent) == settings.MAX_DELIVERIES
+    assert not client.exists(keys.SUBMITTED)
+
+
+def test_a_record_that_is_none_is_dropped(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
+    client.hset(keys.SUBMITTED, mapping={"a": "garbage", "b": "[]", "c": '{"task": 1, "kwargs": {}, "at": 0}'})
+
+    assert sweep() == Swept(0, 0, 0)
+    assert not client.exists(keys.SUBMITTED)
+
+
+def test_chunks_that_nobody_holds_are_sent_again(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+    open_job(client)
+    queued(client, "batch", "job.1")
+
+    assert sweep().chunks == 2
+    assert [task_id for _, _, task_id in sent] == ["job.0", "job.2"]
+    assert sent[1][1] == {"job_id": "job", "chunk": 2}
+
+
+def test_a_job_that_moves_is_left_alone(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+    jobs = open_job(client)
+    jobs.touch("job")
+
+    assert sweep().chunks == 0
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, end: str
+) -> None:
+    jobs = open_job(client, n_rows=10)
+    if end == "succeeded":
+        chunk = jobs.begin_chunk("job", 0)
+        assert chunk is not None
+        jobs.finish_chunk(chunk, 10, 0)
+    else:
+        jobs.cancel("job") if end == "cancelled" else jobs.fail("job", ValueError("no"))
+    client.zadd(keys.JOBS_OPEN, {"job": 1})
+
+    assert sweep().chunks == 1
+    jobs.close("job")
+    assert sweep().chunks == 0
+
+
+def test_a_lost_leaders_follower_takes_over(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+    flights = SingleFlight(client, lambda task_id: True, 0.0)
+    flights.join("digest", "leader", "train_model", {"dataset": "d"})
+    client.sadd(keys.once_followers("digest"), "follower")
+
+    assert sweep().followers == 1
+    assert sent == [("train_model", {"dataset": "d"}, "follower")]
+
+
+def test_a_lost_leader_without_followers_is_forgotten(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
+    SingleFlight(client, lambda task_id: True, 0.0).join("digest", "leader", "train_model", {})
+
+    assert sweep() == Swept(0, 0, 0)
+    assert not client.exists(keys.once("digest"), keys.ONCE_OPEN)
+
+
+def test_only_one_worker_sweeps_at_a_time(client: redis.Redis, sent: Sent) -> None:
+    first, second = (Sweep(client, client, lambda *call: sent.append(call), 5.0) for _ in range(2))
+
+    assert first.run() is not None
+    assert second.run() is None
+
+
+def test_messages_as_kombu_writes_them_are_found(redis_server: EmbeddedServer, client: redis.Redis) -> None:
+    with Celery("sender", broker=f"{redis_server.url}/0", set_as_current=False) as app:
+        for priority in (0, 5):
+            app.send_task("anything", task_id=f"priority {priority}", queue="batch", priority=priority)
+        app.send_task("anything", task_id="other queue", queue="celery")
+        app.pool.force_close_all()
+
+    client.lpush("training", b"\xff garbage", "[]", '{"headers": null}')
+    assert HeldMessages(client).task_ids() == {"priority 0", "priority 5", "other queue"}

@@ -1,0 +1,187 @@
+"""A training: what it writes and answers, when it goes live, and that what fails or is stopped changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from taste import history, write_history
+
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.errors import DataError, DatasetNotFoundError, JobCancelledError
+from timbral.logic import training
+from timbral.logic.model_store import ModelStore
+from timbral.logic.overlay import Overlay
+from timbral.logic.training import TrainingRun
+from timbral.messages import ANSWERS, Play, TrainModel
+
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def store(client: redis.Redis, tmp_path: Path) -> ModelStore:
+    return ModelStore(client, tmp_path / "models", n_threads=1)
+
+
+@pytest.fixture
+def train(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    changed = settings.model_copy(
+        update={"DATA_DIR": tmp_path, "NMF_N_COMPONENTS": 8, "N_THREADS": 1, "KEEP_MODELS": 3}
+    )
+    monkeypatch.setattr(training, "settings", changed)
+    monkeypatch.setattr("timbral.models.nmf_model.settings", changed)
+    monkeypatch.setattr("timbral.models.threads.settings", changed)
+    write_history(tmp_path / "plays.csv", history(200))
+
+    def run(
+        task_id: str, *, check: Any = lambda: None, progress: Any = lambda *_: None, **arguments: Any
+    ) -> dict[str, Any]:
+        message = TrainModel(**{"dataset": "plays.csv"} | arguments)
+        return TrainingRun(store, Overlay(store.redis), progress, check).run(message, task_id)
+
+    return run
+
+
+def test_the_first_model_goes_live_with_metrics_above_popularity(train: Train, store: ModelStore) -> None:
+    answer = train("task")
+
+    assert set(answer) == set(ANSWERS["train_model"])
+    assert (answer["promoted"], answer["reason"]) == (True, "the first model")
+    assert answer["metrics"]["recall@20"] > 2 * answer["baseline"]["recall@20"]
+    live = store.current()
+    assert live.version == answer["model_version"]
+    assert live.model.n_interactions == 2000, "the version that is live saw the held-out rows too"
+    assert live.record["metrics"] == answer["metrics"]
+    assert int(live.item_listeners.sum()) == 2000
+
+
+def test_a_second_training_as_good_goes_live_and_an_incapable_one_does_not(train: Train, store: ModelStore) -> None:
+    train("first")
+    second = train("second", random_state=9)
+    third = train("third", n_components=1, max_iter=1)
+
+    assert second["promoted"]
+    assert "not worse" in second["reason"]
+    assert not third["promoted"]
+    assert third["reason"].startswith("worse: NDCG@20")
+    assert store.current_version() == second["model_version"]
+    assert store.versions()[0] == third["model_version"], "it is kept, for an operator to look at"
+
+
+def test_promote_says_whether_the_gate_is_asked(train: Train, store: ModelStore) -> None:
+    first = train("first")
+    assert not train("second", promote="never")["promoted"]
+    assert store.current_version() == first["model_version"]
+    assert train("third", n_components=1, max_iter=1, promote="always")["promoted"]
+
+
+def test_a_slower_older_training_stays_out(train: Train, store: ModelStore) -> None:
+    slow = store.begin("slow")
+    fast = train("fast")
+
+    answer = train("slow", promote="always")
+
+    assert answer["model_version"] == slow.version
+    assert not answer["promoted"]
+    assert "began later" in answer["reason"]
+    assert store.current_version() == fast["model_version"]
+
+
+def test_a_training_that_is_delivered_again_after_its_end_answers_without_training(train: Train) -> None:
+    first = train("task")
+    steps: list[int] = []
+
+    again = train("task", progress=lambda *step: steps.append(1))
+
+    assert again == first
+    assert steps == []
+
+
+def test_nothing_held_out_means_one_fit_no_metrics_and_no_gate(train: Train) -> None:
+    train("first")
+    answer = train("second", holdout=0)
+
+    assert answer["metrics"] == answer["baseline"] == {}
+    assert answer["promoted"]
+    assert "nothing was held out" in answer["reason"]
+    assert "evaluate" not in answer["durations_s"]
+
+
+def test_progress_counts_up_to_its_total(train: Train) -> None:
+    steps: list[tuple[int, int, str]] = []
+    train("task", progress=lambda *step: steps.append(step), max_iter=5, tol=0)
+
+    done = [step[0] for step in steps]
+    assert done == sorted(done)
+    assert steps[-1][0] == steps[-1][1] == 10
+    assert any(text.startswith("measuring: sweep 5") for _, _, text in steps)
+    assert any(text.startswith("training: sweep 5") for _, _, text in steps)
+
+
+def test_a_training_that_is_stopped_leaves_nothing_behind(train: Train, store: ModelStore) -> None:
+    first = train("first")
+    stop = threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise JobCancelledError("task", "it was cancelled")
+
+    with pytest.raises(JobCancelledError):
+        train("task", check=check, progress=lambda done, total, text: stop.set() if "training" in text else None)
+
+    assert store.versions() == [first["model_version"]]
+    assert len(list(store.model_dir.iterdir())) == 1
+    assert store.current_version() == first["model_version"]
+
+
+def test_bad_input_changes_nothing(train: Train, store: ModelStore, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("user_id,item_id,rating\n1,2,-3\n")
+    with pytest.raises(DataError, match="rating"):
+        train("a", dataset="bad.csv")
+    with pytest.raises(DatasetNotFoundError):
+        train("b", dataset="nothing.csv")
+
+    assert store.versions() == []
+    assert store.current_version() is None
+
+
+def test_new_plays_go_when_a_live_model_has_seen_them(train: Train, client: redis.Redis) -> None:
+    user, item, _ = history(200)[0]
+    Overlay(client).add_plays("t", [Play(user_id=user, item_id=item), Play(user_id=user, item_id=987)])
+
+    train("never", promote="never")
+    assert len(client.hgetall(keys.plays_user(user))) == 2
+    train("live")
+    assert client.hgetall(keys.plays_user(user)) == {b"987": b"1"}
+
+
+def test_the_newest_rows_are_held_out_where_there_are_times(train: Train, tmp_path: Path) -> None:
+    rows = [f"{user},{item},{plays},{1_700_000_000 + n}" for n, (user, item, plays) in enumerate(history(200))]
+    (tmp_path / "timed.csv").write_text("\n".join(["user_id,item_id,rating,at", *rows]))
+
+    answer = train("task", dataset="timed.csv", time_col="at")
+
+    assert answer["metrics"]["n_users"] == 200
+
+
+def test_old_versions_go(train: Train, store: ModelStore) -> None:
+    for number in range(6):
+        train(f"task {number}", max_iter=2, promote="always")
+
+    assert len(store.versions()) == 3
+    assert len(list(store.model_dir.glob("*.safetensors"))) == 3
+
+
+def test_a_changed_data_set_is_another_request(train: Train, tmp_path: Path) -> None:
+    message = TrainModel(dataset="plays.csv")
+    before = training.fingerprint(message)
+    assert training.fingerprint(message) == before
+
+    write_history(tmp_path / "plays.csv", history(201))
+
+    assert training.fingerprint(message) != before
