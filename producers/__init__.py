@@ -16,7 +16,7 @@ from __future__ import annotations
 from producers.blocks import block_items, blocked_items, unblock_items
 from producers.connections import close, connect
 from producers.enqueue import enqueue_compute_recommendations, enqueue_refresh_embeddings, enqueue_train_model
-from producers.job import Job, Progress, job
+from producers.jobs import Job, Progress, job
 from producers.recommendations import get_popular, get_recommendations, get_recommendations_many
 from timbral.messages import Id, Play
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from redis.exceptions import NoPermissionError
 
 from producers.connections import Connections, connections
-from producers.job import Job
+from producers.jobs import Job
 from timbral import keys
 from timbral.errors import RedisUnavailableError
 from timbral.messages import ComputeRecommendations, Id, Message, Play, RefreshEmbeddings, TrainModel, read_message
