@@ -22,7 +22,7 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
     "argsrepr": _TEXT,
     "kwargsrepr": _TEXT,
     "eta": _TEXT,
-    "expires": (str, int, float, type(None)),
+    "expires": _TEXT,
     "ignore_result": (bool, type(None)),
     "retries": (int, type(None)),
     "group_index": (int, type(None)),

@@ -242,8 +242,11 @@ class Channel(kombu_redis.Channel):
     def _deliver_value(self, value: bytes, queue: str) -> None:
         payload = self._readable(value, queue)
         if payload is not None:
+            properties = payload["properties"]
             # A new tag for each delivery: a worker that comes back to life cannot acknowledge what is no longer its own.
-            payload["properties"]["delivery_tag"] = str(uuid.uuid4())
+            properties["delivery_tag"] = str(uuid.uuid4())
+            # Where it goes back to, whatever its sender has written there.
+            properties["delivery_info"].update(exchange="", routing_key=queue)
             self.connection._deliver(payload, queue)
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
