@@ -28,7 +28,7 @@ RUN python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --disabl
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin timbral \
-    && mkdir -p /data /models /state /secrets && chown timbral:timbral /models /state /secrets && chmod 700 /state /secrets
+    && mkdir -p /data /models /state /run/secrets && chown timbral:timbral /models /state /run/secrets && chmod 700 /state /run/secrets
 COPY --from=dependencies /opt/venv /opt/venv
 COPY deploy/docker/entrypoint.sh deploy/docker/secrets.sh /opt/docker/
 COPY --from=application /opt/timbral /opt/timbral

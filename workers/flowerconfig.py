@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import sys
 
+from timbral.config.settings import SECRETS_DIR
 from workers.flower_text import readable
 
 
 def _given(name: str, default: str) -> str:
     # Flower reads the environment before this file, which would overwrite it.
-    return os.environ.get(f"FLOWER_{name.upper()}") or default
+    variable = f"FLOWER_{name.upper()}"
+    secret = SECRETS_DIR / variable
+    return os.environ.get(variable) or (secret.read_text().strip() if secret.is_file() else default)
 
 
 port = int(_given("port", "5555"))

@@ -4,12 +4,12 @@
 set -eu
 umask 077
 for name in REDIS_PASSWORD API_TOKEN FLOWER_BASIC_AUTH; do
-    if [ ! -s "/secrets/$name" ]; then
+    if [ ! -s "/run/secrets/$name" ]; then
         value=$(python3 -c 'import secrets; print(secrets.token_urlsafe(24))')
         [ "$name" != FLOWER_BASIC_AUTH ] || value=admin:$value
-        printf '%s' "$value" > "/secrets/$name.new"
-        mv "/secrets/$name.new" "/secrets/$name"
+        printf '%s' "$value" > "/run/secrets/$name.new"
+        mv "/run/secrets/$name.new" "/run/secrets/$name"
     fi
     eval "given=\${$name:-}"
-    [ "${1:-}" != show ] || printf '%s=%s\n' "$name" "${given:-$(cat "/secrets/$name")}"
+    [ "${1:-}" != show ] || printf '%s=%s\n' "$name" "${given:-$(cat "/run/secrets/$name")}"
 done

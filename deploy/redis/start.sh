@@ -2,16 +2,16 @@
 # Starts Redis in a container: passwords reach it in a file on a tmpfs, never on the command line that `ps` shows.
 set -eu
 here=$(dirname "$0")
-if [ -z "${REDIS_PASSWORD:-}" ] && [ -r /secrets/REDIS_PASSWORD ]; then
-    REDIS_PASSWORD=$(cat /secrets/REDIS_PASSWORD)
+if [ -z "${REDIS_PASSWORD:-}" ] && [ -r /run/secrets/REDIS_PASSWORD ]; then
+    REDIS_PASSWORD=$(cat /run/secrets/REDIS_PASSWORD)
 fi
 : "${REDIS_PASSWORD:?set REDIS_PASSWORD in .env}"
 umask 077
-sh "$here/users.sh" > /run/redis-users.acl
+sh "$here/users.sh" > /run/redis/users.acl
 unset REDIS_PASSWORD REDIS_ADMIN_PASSWORD PRODUCER_PASSWORD READER_PASSWORD APP_PASSWORD
-set -- redis-server "$here/redis.conf" --dir /data --aclfile /run/redis-users.acl --maxmemory "${REDIS_MAXMEMORY:-1gb}"
+set -- redis-server "$here/redis.conf" --dir /data --aclfile /run/redis/users.acl --maxmemory "${REDIS_MAXMEMORY:-1gb}"
 if [ "$(id -u)" = 0 ]; then
-    chown redis:redis /data /run/redis-users.acl
+    chown redis:redis /data /run/redis/users.acl
     find /data ! -user redis -exec chown redis:redis {} +
     exec setpriv --reuid redis --regid redis --clear-groups "$@"
 fi

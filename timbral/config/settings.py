@@ -18,12 +18,21 @@ from timbral.errors import SettingsError
 __all__ = ["Constants", "Settings", "settings"]
 
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+SECRETS_DIR: Final = Path("/run/secrets")
 
 
 class Settings(BaseSettings):
-    """What a deployment may set. Every field can be set by an environment variable of its name, or in ``.env``."""
+    """What a deployment may set. Every field can be set by an environment variable of its name, in ``.env``, or by a file of its
+    name in ``/run/secrets``, where containers find secrets."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,  # an empty password or token is none
+        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None,
+        extra="ignore",
+        frozen=True,
+    )
 
     # Redis
     REDIS_URL: str = Field(
