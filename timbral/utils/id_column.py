@@ -117,6 +117,8 @@ class IdColumn:
         kind = array.type
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             raise self._error(first_row, f"ids must be ints or strings, got the float {array[0].as_py()}")
+        if not (pa.types.is_integer(kind) or _is_text(kind) or _is_bytes(kind)):
+            raise self._error(first_row, f"ids must be ints or strings, got {array[0].as_py()!r} ({kind})")
         return array.dictionary_encode()
 
     def _checked(self, encoded: pa.DictionaryArray, first_row: int) -> pa.Array:
@@ -133,9 +135,7 @@ class IdColumn:
             return pc.cast(distinct, pa.int64(), safe=False)
         if pa.types.is_integer(kind):
             return distinct.cast(pa.int64())
-        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-        is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-        if not is_text and not is_bytes:
+        if not _is_text(kind) and not _is_bytes(kind):
             raise self._error(first_row, f"ids must be ints or strings, got {encoded[0].as_py()!r} ({kind})")
         try:
             text = distinct.cast(pa.large_string())
@@ -189,6 +189,14 @@ class IdColumn:
 
     def _error(self, row: int, problem: str) -> DataError:
         return DataError(f"column {self.column!r}, data row {row}: {problem}", self.filepath)
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_bytes(kind: Any) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _plain_ints(texts: Any) -> pa.Array | None:

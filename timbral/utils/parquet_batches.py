@@ -29,28 +29,33 @@ def parquet_batches(
     """
     stream = file.open()
     try:
-        reader = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=BUFFER_BYTES)
-        schema = reader.schema_arrow
+        schema = _opened(file, stream).schema_arrow
         found = names.found_in(schema.names, file.name)
+        # Arrow keeps the dictionaries that parquet has anyway, instead of a string for each row.
         texts = [name for name in (found.user, found.item) if _is_text(schema.field(name).type)]
-        if texts:
-            # Arrow keeps the dictionaries that parquet has anyway, instead of a string object for each row.
-            stream.seek(0)
-            reader = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=texts)
-    except (pa.ArrowException, OSError) as error:
-        stream.close()
-        raise _not_readable(file, error) from None
+        reader = _opened(file, stream, read_dictionary=texts)
     except BaseException:
         stream.close()
         raise
     return found, _batches(file, stream, reader, None if every_column else found.listed())
 
 
+def _opened(file: DatasetFile, stream: Any, **options: Any) -> Any:
+    try:
+        stream.seek(0)
+        return parquet.ParquetFile(stream, pre_buffer=False, buffer_size=BUFFER_BYTES, **options)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _not_readable(file, error) from None
+
+
 def _batches(file: DatasetFile, stream: Any, reader: Any, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
     with stream:
         try:
-            yield from reader.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns)
-        except (pa.ArrowException, OSError) as error:
+            for batch in reader.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns):
+                # A damaged page can hold places outside its dictionary, or bytes that are no text: Arrow reads on.
+                batch.validate(full=True)
+                yield batch
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _not_readable(file, error) from None
 
 
