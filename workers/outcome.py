@@ -13,7 +13,7 @@ from celery import current_app, states
 from celery.app.task import Context
 
 from timbral import keys
-from timbral.errors import JobCancelledError
+from timbral.errors import JobCancelledError, JobError
 from timbral.logic.single_flight import Flight
 from workers import publishing, resources
 
@@ -22,18 +22,21 @@ __all__ = ["announce", "fail_followers", "forget_submitted", "given_up", "succee
 logger = structlog.get_logger(__name__)
 
 
-def succeed(task_id: str, task: str, result: dict[str, Any], runtime_s: float = 0.0) -> None:
+def succeed(task_id: str, task: str, result: dict[str, Any]) -> None:
     """Store ``result`` for a task that ended without one."""
-    current_app.backend.store_result(task_id, result, states.SUCCESS, request=Context(id=task_id, task=task))
-    forget_submitted([task_id])
-    _send_event("task-succeeded", task_id, result=repr(result), runtime=runtime_s)
+    _store(task_id, task, result, states.SUCCESS)
+    _send_event("task-succeeded", task_id, result=repr(result), runtime=0.0)
 
 
 def fail(task_id: str, task: str, error: BaseException) -> None:
     """Store ``error`` for a task that ended without a result."""
-    current_app.backend.store_result(task_id, error, states.FAILURE, request=Context(id=task_id, task=task))
-    forget_submitted([task_id])
+    _store(task_id, task, error, states.FAILURE)
     _send_event("task-failed", task_id, exception=repr(error), traceback="")
+
+
+def _store(task_id: str, task: str, result: Any, state: str) -> None:
+    current_app.backend.store_result(task_id, result, state, request=Context(id=task_id, task=task))
+    forget_submitted([task_id])
 
 
 def serve_followers(task: str, digest: str, leader: str, result: dict[str, Any]) -> None:
@@ -85,13 +88,17 @@ def announce(job_id: str) -> None:
         return
     task = "compute_recommendations"
     if outcome.answer is not None:
-        succeed(job_id, task, outcome.answer, outcome.runtime_s)
+        _store(job_id, task, outcome.answer, states.SUCCESS)
         serve_followers(task, outcome.digest, job_id, outcome.answer)
-    elif outcome.error is not None:
-        fail(job_id, task, outcome.error)
-        fail_followers(task, outcome.digest, job_id, outcome.error)
-    jobs.close(job_id)
-    logger.info("job ended", job=job_id, state=outcome.state, runtime_s=round(outcome.runtime_s, 3))
+        event: dict[str, Any] = {"kind": "task-succeeded", "result": repr(outcome.answer), "runtime": outcome.runtime_s}
+    else:
+        error = outcome.error or JobError(job_id, "it ended without a reason")
+        _store(job_id, task, error, states.FAILURE)
+        fail_followers(task, outcome.digest, job_id, error)
+        event = {"kind": "task-failed", "exception": repr(error), "traceback": ""}
+    if jobs.close(job_id):
+        _send_event(task_id=job_id, **event)
+        logger.info("job ended", job=job_id, state=outcome.state, runtime_s=round(outcome.runtime_s, 3))
 
 
 def given_up(task_id: str, task: str, kwargs: dict[str, Any], error: BaseException) -> None:
