@@ -64,6 +64,7 @@ def stack(tmp_path: Path) -> Iterator[Up]:
 @pytest.mark.integration
 def test_one_command_brings_the_stack_up_and_one_signal_takes_all_of_it_down(stack: Up, wait_until: Wait) -> None:
     wait_until(lambda: "Ready." in stack.text or stack.process.poll() is not None, 60, "the stack")
+    assert "Ready." in stack.text, stack.text[-3000:]
     text = stack.text
     api = re.search(r"HTTP door +(\S+)", text)[1]  # type: ignore[index]
     flower = re.search(r"Flower +(\S+)", text)[1]  # type: ignore[index]
