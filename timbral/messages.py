@@ -153,14 +153,14 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 M = TypeVar("M", bound=Message)
 
 
-def read_message(message: type[M], arguments: dict[str, Any]) -> M:
-    """Check ``arguments`` against ``message``.
+def read_message(message: type[M], arguments: dict[str, Any], *, strict: bool = False) -> M:
+    """Check ``arguments`` against ``message``; ``strict`` takes no "10" for 10 and no 0 for false.
 
     Raises:
         MessageError: names the task and lists each bad field with its problem and the value that it had.
     """
     try:
-        return message.model_validate(arguments)
+        return message.model_validate(arguments, strict=strict or None)
     except ValidationError as error:
         problems: list[dict[str, str]] = []
         for detail in error.errors(include_url=False, include_context=False):

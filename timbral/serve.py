@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -42,7 +44,10 @@ def serve(*, host: str | None = None, port: int | None = None, workers: int | No
     if counters is not None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters
     try:
-        _run(settings, listening)
+        # uvicorn stops in good order and then sends the signal to itself once more.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            _run(settings, listening)
     finally:
         listening.close()
         if counters is not None:

@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,  # their scripts come from another host
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     for part in (tasks, jobs, events, recommendations, users, items, models, health, page):
         app.include_router(part.router)

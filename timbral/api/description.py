@@ -40,6 +40,9 @@ def _complete(app: FastAPI, settings: Settings) -> dict[str, Any]:
     for message in MESSAGES.values():
         made = message.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(made.pop("$defs", {}))
+        schemas[message.__name__] = made
+        body = schema["paths"][f"/tasks/{message.task}"]["post"]["requestBody"]["content"]["application/json"]
+        body["schema"] = {"$ref": f"#/components/schemas/{message.__name__}"}
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape, which no route answers with
         schemas.pop(name, None)
     components["securitySchemes"] = {

@@ -43,6 +43,11 @@ EXAMPLES: dict[type[Message], dict[str, dict[str, Any]]] = {
 }
 
 
+LINKS = {
+    name: {"operationId": f"{name}_job", "parameters": {"job_id": "$response.body#/id"}} for name in ("get", "delete")
+}
+
+
 class EnqueuedAnswer(BaseModel):
     """The task is on the queue."""
 
@@ -53,7 +58,7 @@ class EnqueuedAnswer(BaseModel):
 def _add_route(message: type[Message], enqueue: Callable[..., producers.Job]) -> None:
     async def post_task(request: Request) -> Response:
         arguments = await _object_in(request)
-        checked = read_message(message, arguments)
+        checked = read_message(message, arguments, strict=True)
         job = await run_in_threadpool(enqueue, **checked.kwargs())
         return Response(
             EnqueuedAnswer(id=job.id).model_dump_json(), 202, {"location": f"/jobs/{job.id}"}, "application/json"
@@ -61,8 +66,6 @@ def _add_route(message: type[Message], enqueue: Callable[..., producers.Job]) ->
 
     post_task.__doc__ = (message.__doc__ or "").strip()
     endpoint: Callable[[Request], Awaitable[Response]] = post_task
-    schema = message.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)  # app.py puts them among the components
     router.add_api_route(
         f"/tasks/{message.task}",
         endpoint,
@@ -70,18 +73,20 @@ def _add_route(message: type[Message], enqueue: Callable[..., producers.Job]) ->
         status_code=202,
         response_model=EnqueuedAnswer,
         summary=f"Enqueue {message.task}",
-        operation_id=f"post_{message.task}",
+        name=f"post_{message.task}",
         responses={
             202: {
                 "description": "On the queue.",
                 "headers": {"Location": {"schema": {"type": "string"}, "description": "Where the job is followed."}},
+                "links": LINKS,
             },
             **responses(400, 408, 413, 415, 422),
         },
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": schema, "examples": EXAMPLES[message]}},
+                # description.py puts the schema there: FastAPI would make floats of the 64-bit bounds.
+                "content": {"application/json": {"examples": EXAMPLES[message]}},
             }
         },
     )
@@ -97,7 +102,19 @@ async def _object_in(request: Request) -> dict[str, Any]:
         raise Refused(400, f"The body is not JSON: {error}") from None
     if type(arguments) is not dict:
         raise Refused(422, f"The body must be a JSON object of arguments, not {type(arguments).__name__}")
-    return arguments
+    whole: dict[str, Any] = _whole(arguments)
+    return whole
+
+
+def _whole(value: Any) -> Any:
+    """15.0 as 15: JSON has one kind of number, and its schemas call both an integer."""
+    if type(value) is float:
+        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    if type(value) is list:
+        return [_whole(one) for one in value]
+    if type(value) is dict:
+        return {name: _whole(one) for name, one in value.items()}
+    return value
 
 
 _add_route(TrainModel, producers.enqueue_train_model)
