@@ -191,12 +191,13 @@ def test_a_model_ranks_everybody_who_has_something_held_out() -> None:
 
 
 def test_blocks_of_listeners_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    held_out = csr([[user % 7] for user in range(50)])
-    whole = metrics.evaluate(Parrot([1, 2, 3]), held_out, k=3)
+    held_out, train = csr([[user % 7] for user in range(50)]), csr([[7]] * 50)
+    whole = metrics.evaluate(Parrot([1, 2, 3]), held_out, train, k=3)
 
     monkeypatch.setattr("timbral.utils.evaluation.USERS_PER_BLOCK", 7)
+    monkeypatch.setattr("timbral.utils.ranking_metrics.LISTS_PER_BLOCK", 3)
 
-    assert metrics.evaluate(Parrot([1, 2, 3]), held_out, k=3) == whole
+    assert metrics.evaluate(Parrot([1, 2, 3]), held_out, train, k=3) == pytest.approx(whole)
 
 
 def test_a_table_of_items_ends_its_lists_with_a_negative_item() -> None:

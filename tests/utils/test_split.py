@@ -89,3 +89,16 @@ def test_times_of_another_length_are_refused() -> None:
         hold_out(matrix_of([3]), 0.5, 0, np.array([1, 2]))
     with pytest.raises(ParameterError, match="n_last"):
         hold_out_last(matrix_of([3]), np.array([1, 2, 3]), 0, n_last=0)
+
+
+def test_blocks_of_rows_do_not_change_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = matrix_of([7, 0, 30, 1, 0, 12, 5, 0])
+    times = np.arange(matrix.nnz) * 7 % 11
+    whole = [hold_out(matrix, 0.3, 5), hold_out(matrix, 0.3, 5, times)]
+
+    monkeypatch.setattr("timbral.utils.split.ENTRIES_PER_BLOCK", 10)
+
+    blocks = [hold_out(matrix, 0.3, 5), hold_out(matrix, 0.3, 5, times)]
+    for (_, first), (_, second) in zip(whole, blocks, strict=True):
+        assert first.indices.tolist() == second.indices.tolist()
+        assert first.indptr.tolist() == second.indptr.tolist()

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from timbral.errors import DataError, ParameterError
-from timbral.utils.ranking import Ranking, ranking_metrics
+from timbral.utils.ranking import Ranking
+from timbral.utils.ranking_metrics import RankingMetrics
 
 __all__ = ["EvaluationMetrics"]
 
@@ -156,14 +157,14 @@ class EvaluationMetrics:
             DataError: nothing is held out.
         """
         users = _evaluated_users(held_out_csr, train_csr, k)
-        blocks: list[Ranking] = []
+        metrics = RankingMetrics(held_out_csr, train_csr, k)
         for start in range(0, len(users), USERS_PER_BLOCK):
             block = users[start : start + USERS_PER_BLOCK]
             top = model.recommend(block, top_k=k, exclude_seen=True)
-            blocks.append(Ranking(np.asarray(top.indptr), np.asarray(top.item_indices)))
+            metrics.add(Ranking.of(top), block)
             if on_progress is not None:
                 on_progress(start + len(block), len(users))
-        return ranking_metrics(Ranking.joined(blocks), users, held_out_csr, train_csr, k)
+        return metrics.result()
 
     def evaluate_ranking(
         self,
@@ -195,7 +196,9 @@ class EvaluationMetrics:
         kept = np.isin(users, evaluated)
         if not kept.any():
             raise DataError("none of the lists belongs to a listener with something held out")
-        return ranking_metrics(lists.chosen(kept), users[kept], held_out_csr, train_csr, k)
+        metrics = RankingMetrics(held_out_csr, train_csr, k)
+        metrics.add(lists if kept.all() else lists.chosen(kept), users[kept])
+        return metrics.result()
 
 
 def _hits(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> tuple[list[bool], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -21,6 +22,8 @@ from timbral.utils.time_column import TimeColumn
 from timbral.utils.value_column import checked_values
 
 __all__ = ["read_interactions"]
+
+logger = logging.getLogger(__name__)
 
 MOST_PENDING_ROWS: Final = 4_000_000
 """Rows are added up when so many are waiting, and as many as there are entries: memory follows the entries, not the rows."""
@@ -68,6 +71,7 @@ def read_interactions(
         matrix, entry_times = builder.build(rest, row_of, column_of, (len(user_ids), len(item_ids)))
     except DataError as error:
         raise DataError(str(error), file.name) from None
+    logger.info("%s: %d rows, %d users × %d items, %d entries", file.name, n_rows, *matrix.shape, matrix.nnz)
     return Interactions(matrix, user_ids, item_ids, entry_times, n_rows)
 
 

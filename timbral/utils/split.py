@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ from scipy import sparse
 from timbral.errors import ParameterError
 
 __all__ = ["hold_out", "hold_out_last"]
+
+ENTRIES_PER_BLOCK: Final = 2_000_000
 
 
 def hold_out(
@@ -57,27 +59,48 @@ def _split(
     nnz = len(matrix.data)
     if times is not None and len(times) != nnz:
         raise ParameterError(f"times must have one value per stored entry: {nnz}, got {len(times)}")
-    row_lengths = np.diff(matrix.indptr)
-    n_held = np.clip(n_held, 0, np.maximum(row_lengths - 1, 0))
-    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), row_lengths)
-    chance = np.random.default_rng(random_state).random(nnz)
+    indptr = matrix.indptr.astype(np.int64)
+    n_held = np.clip(n_held, 0, np.maximum(np.diff(indptr) - 1, 0))
+    rng = np.random.default_rng(random_state)
+    held = np.empty(nnz, dtype=bool)
+    start = 0
+    while start < matrix.shape[0]:
+        # Whole rows, some millions of entries at a time: sorting all of them at once would take more memory than the matrix.
+        stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + ENTRIES_PER_BLOCK, side="right")) - 1)
+        first, end = indptr[start], indptr[stop]
+        block_times = None if times is None else np.asarray(times[first:end])
+        held[first:end] = _held(indptr[start : stop + 1] - first, n_held[start:stop], rng, block_times)
+        start = stop
+    return _entries(matrix, ~held), _entries(matrix, held)
+
+
+def _held(
+    indptr: npt.NDArray[np.int64],
+    n_held: npt.NDArray[np.int64],
+    rng: np.random.Generator,
+    times: npt.NDArray[Any] | None,
+) -> npt.NDArray[np.bool_]:
+    """For each entry of some rows: whether it is held out."""
+    row_lengths = np.diff(indptr)
+    rows = np.repeat(np.arange(len(row_lengths), dtype=np.int32), row_lengths)
+    chance = rng.random(len(rows))
     if times is None:
         # A row's number plus a fraction sorts by row and by chance within it, in one key.
         order = np.argsort(rows + chance)
     else:
         # From the newest: the negative of the smallest int64 is itself, its complement is not.
-        newest_first = np.invert(times) if np.asarray(times).dtype.kind == "i" else -np.asarray(times)
+        newest_first = np.invert(times) if times.dtype.kind == "i" else -times
         order = np.lexsort((chance, newest_first, rows))
-    place = np.arange(nnz, dtype=np.int64) - np.repeat(matrix.indptr[:-1].astype(np.int64), row_lengths)
-    held = np.empty(nnz, dtype=bool)
+    place = np.arange(len(rows)) - np.repeat(indptr[:-1], row_lengths)
+    held = np.empty(len(rows), dtype=bool)
     held[order] = place < np.repeat(n_held, row_lengths)
-    return _entries(matrix, ~held), _entries(matrix, held)
+    return held
 
 
 def _entries(matrix: Any, chosen: npt.NDArray[np.bool_]) -> sparse.csr_matrix:
     """``matrix`` with its ``chosen`` stored entries alone."""
-    before = np.concatenate([[0], np.cumsum(chosen)])
-    indptr = before[matrix.indptr].astype(matrix.indptr.dtype)
-    made = sparse.csr_matrix((matrix.data[chosen], matrix.indices[chosen], indptr), shape=matrix.shape)
+    before = np.zeros(len(chosen) + 1, dtype=matrix.indptr.dtype)
+    np.cumsum(chosen, out=before[1:])
+    made = sparse.csr_matrix((matrix.data[chosen], matrix.indices[chosen], before[matrix.indptr]), shape=matrix.shape)
     made.has_sorted_indices = matrix.has_sorted_indices
     return made
