@@ -31,9 +31,14 @@ class Plays:
     def __len__(self) -> int:
         return len(self.users)
 
-    def csr(self, chosen: npt.NDArray[np.bool_] | slice = slice(None)) -> sparse.csr_matrix:
-        entries = self.values[chosen], (self.users[chosen], self.items[chosen])
-        return sparse.csr_matrix(entries, self.shape, dtype=np.float32)
+    def csr(self) -> sparse.csr_matrix:
+        return self.csr_of(self.values)
+
+    def csr_of(self, values: npt.NDArray[np.floating]) -> sparse.csr_matrix:
+        """``values``, one for each interaction, in the places (and so in the order) of ``csr``."""
+        made = sparse.csr_matrix((values, (self.users, self.items)), self.shape)
+        made.sort_indices()
+        return made
 
 
 def listening(
@@ -129,7 +134,9 @@ def _draw(
         items = np.empty(n_drawn, np.int64)
         for genre in range(n_genres):
             here = np.flatnonzero(genres == genre)
-            items[here] = members[genre][np.searchsorted(chances[genre], rng.random(len(here))).clip(max=len(members[genre]) - 1)]
+            items[here] = members[genre][
+                np.searchsorted(chances[genre], rng.random(len(here))).clip(max=len(members[genre]) - 1)
+            ]
         pairs = np.concatenate([pairs, users * n_items + items])
         times = np.concatenate([times, when])
         pairs, first = np.unique(pairs, return_index=True)

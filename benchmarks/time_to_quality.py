@@ -1,0 +1,79 @@
+"""Seconds of training until a model is as good as implicit's ALS ever gets, k=64 and 256."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import datasets, peers
+from benchmarks.measure import Options, Result, Row, main, seconds
+from benchmarks.peers import Als, Quality
+from timbral.models.nmf_model import NMFModel
+from timbral.utils.split import hold_out
+
+SWEEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
+Curve = list[tuple[float, float, int]]
+
+
+def run(options: Options) -> Result:
+    peers.warm_up()
+    small = 5 if options.quick else 1
+    sets = {"made-up plays": datasets.listening(8000 // small, 12_000 // small, 320_000 // small, seed=6)}
+    lastfm = datasets.lastfm(options.lastfm)
+    if lastfm is not None:
+        sets["Last.fm"] = lastfm
+    result = Result("time_to_quality")
+    for name, plays in sets.items():
+        train, held = hold_out(plays.csr(), 0.2, 0)
+        chosen, _ = peers.best_als(train, held, 64, quick=options.quick)
+        for k in (16, 32) if options.quick else (64, 256):
+            _compare(f"{name}, k={k}", train, held, dataclasses.replace(chosen, factors=k), result)
+    return result
+
+
+def _compare(name: str, train: peers.Csr, held: peers.Csr, settings: Als, result: Result) -> None:
+    theirs = _curve(
+        lambda sweeps: dataclasses.replace(settings, iterations=sweeps).fit(train),
+        lambda model: peers.quality_of_als(model, train, held),
+    )
+    ours = _curve(
+        lambda sweeps: NMFModel(settings.factors, 0, sweeps, 0.0).fit(train),
+        lambda model: peers.quality_of_ours(model, held),
+    )
+    goal, best = (max(score for _, score, _ in curve) for curve in (theirs, ours))
+    their_time, mine = _time_to(theirs, goal), _time_to(ours, goal)
+    result.rows.append(
+        Row(
+            f"time to implicit's quality, {name}",
+            their_time / mine if mine else 0.0,
+            "×",
+            1,
+            2,
+            f"{mine:.2f} s" if mine else "not reached",
+            f"implicit {their_time:.2f} s",
+            f"recall@20 + NDCG@20 of {goal:.3f}; ours gets to {best:.3f}; {settings}",
+        )
+    )
+    result.numbers[name] = {"ours": ours, "implicit": theirs, "goal": goal}
+
+
+def _curve(fit: Callable[[int], Any], judge: Callable[[Any], Quality]) -> Curve:
+    """(seconds, recall + NDCG, sweeps) of fits from scratch with more and more sweeps, to where more are not better."""
+    points: Curve = []
+    for sweeps in SWEEPS:
+        took, model = seconds(lambda n=sweeps: fit(n), 2)
+        quality = judge(model)
+        points.append((took, quality.recall + quality.ndcg, sweeps))
+        if len(points) >= 6 and max(score for _, score, _ in points[-3:]) < max(score for _, score, _ in points):
+            break
+    return points
+
+
+def _time_to(curve: Curve, goal: float) -> float:
+    """0 where it is never reached."""
+    return min((took for took, score, _ in curve if score >= goal), default=0.0)
+
+
+if __name__ == "__main__":
+    main(run)
