@@ -26,7 +26,13 @@ def test_schemathesis_finds_no_broken_promise(
     door: Any, queued: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = [str(SCHEMATHESIS), "--config-file", str(Path(__file__).with_name("schemathesis.toml"))]
-    command += ["run", f"{door.url}/openapi.json", "--header", "Authorization: Bearer a token for the tests", "--no-color"]
+    command += [
+        "run",
+        f"{door.url}/openapi.json",
+        "--header",
+        "Authorization: Bearer a token for the tests",
+        "--no-color",
+    ]
 
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
 
