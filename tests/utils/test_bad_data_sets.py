@@ -17,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from timbral.errors import DataError, DatasetNotFoundError
-from timbral.utils import csv_batches, dataset_file, json_batches
+from timbral.utils import csv_batches, dataset_file, json_rows
 from timbral.utils.data_loader import DataLoader
 
 HEAD = b"user_id,item_id,rating\n"
@@ -130,7 +130,7 @@ def test_bad_json(case: str, tmp_path: Path) -> None:
 
 
 def test_a_json_row_is_named_beyond_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_batches, "ROWS_PER_BATCH", 3)
+    monkeypatch.setattr(json_rows, "ROWS_PER_BATCH", 3)
     path = tmp_path / "plays.json"
 
     path.write_bytes(b"\n".join([ROW] * 7 + [ROW.replace(b"1", b'"1"')]))
@@ -228,7 +228,7 @@ def test_a_csv_row_that_is_larger_than_a_block_is_refused(tmp_path: Path, monkey
 
 
 def test_a_json_row_of_many_megabytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_batches, "MOST_ROW_CHARACTERS", 2**20)
+    monkeypatch.setattr(json_rows, "MOST_ROW_CHARACTERS", 2**20)
     path = tmp_path / "plays.json"
     path.write_bytes(b'[{"user_id": "' + b"x" * 4 * 2**20 + b'"}]')
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import csv, fs, parquet
 
 from timbral.errors import DataError, MissingColumnsError, ParameterError
-from timbral.utils import csv_batches, interactions_reader, json_batches, parquet_batches
+from timbral.utils import csv_batches, interactions_reader, json_rows, parquet_batches
 from timbral.utils.data_loader import DataLoader
 from timbral.utils.dataset_file import DatasetFile
 from timbral.utils.interactions import Interactions
@@ -77,7 +77,7 @@ def test_what_is_read_is_the_sum_of_the_rows_however_the_batches_fall(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interactions_reader, "MOST_PENDING_ROWS", 5)
         patch.setattr(parquet_batches, "ROWS_PER_BATCH", 3)
-        patch.setattr(json_batches, "ROWS_PER_BATCH", 3)
+        patch.setattr(json_rows, "ROWS_PER_BATCH", 3)
         patch.setattr(csv_batches, "BLOCK_BYTES", 64)
         read = load(path, time_col="t")
 
@@ -203,6 +203,18 @@ def test_a_header_of_thousands_of_columns(tmp_path: Path) -> None:
     header = ",".join(f"column{number}" for number in range(5_000)) + ",user_id,item_id"
 
     assert as_dict(load(write(tmp_path / "x.csv", f"{header}\n{'1,' * 5_000}7,8\n"))) == {(7, 8): 1.0}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("shift", [1, 2, 3])
+def test_a_character_across_the_end_of_what_is_looked_at_first(mark: str, shift: int, tmp_path: Path) -> None:
+    name = "界" * 500
+    rows = "".join(f"{'x' * shift if row == 0 else 'y'},{name}\n" for row in range(1_000))
+
+    read = load(write(tmp_path / "x.csv", f"{mark}user_id,item_id\n{rows}"))
+
+    assert list(read.item_ids) == [name]
+    assert read.n_rows == 1_000
 
 
 def test_the_value_column_is_optional_only_under_its_default_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -70,19 +71,19 @@ def _batches(
 def _header(file: DatasetFile, separator: str) -> list[str]:
     with file.open_text() as stream:
         head = _head(stream)
+    is_cut = len(head) == MOST_HEADER_BYTES
     if head.startswith(b"PAR1"):
         raise DataError("is a parquet file, not csv", file.name)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError("is UTF-16; save it as UTF-8", file.name)
+    head = head.removeprefix(codecs.BOM_UTF8)
     try:
-        text = head.decode("utf-8-sig")
+        text = head.decode()
     except UnicodeDecodeError as error:
-        # An error at the very end is a character that the cut went through.
-        if error.end < len(head):
-            head = head[: error.start]
-            if not _has_line_end(head):
-                raise DataError("its header is not valid UTF-8; save it as UTF-8", file.name) from None
-        text = head[: error.start].decode("utf-8-sig")
+        # What comes behind the header is checked when it is read; here it may be a character that the cut went through.
+        if not _has_line_end(head[: error.start]):
+            raise DataError("its header is not valid UTF-8; save it as UTF-8", file.name) from None
+        text = head[: error.start].decode()
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         row = next((row for row in rows if row), None)
@@ -90,7 +91,7 @@ def _header(file: DatasetFile, separator: str) -> list[str]:
         raise DataError(f"its header cannot be read: {error}", file.name) from None
     if row is None:
         raise DataError("is empty", file.name)
-    if len(head) >= MOST_HEADER_BYTES and not _has_line_end(head):
+    if is_cut and not _has_line_end(head):
         raise DataError(f"its header has no end in the first {MOST_HEADER_BYTES} bytes", file.name)
     return row
 

@@ -68,7 +68,10 @@ class DatasetFile:
     @classmethod
     def of(cls, filepath: str | os.PathLike[str] | DatasetFile) -> DatasetFile:
         """Any path on this machine, as it is."""
-        return filepath if isinstance(filepath, DatasetFile) else cls(os.fspath(filepath), os.fspath(filepath))
+        if isinstance(filepath, DatasetFile):
+            return filepath
+        path = os.fsdecode(filepath)
+        return cls(path, path)
 
     def open(self) -> Any:
         """The bytes as they are stored: a seekable binary file.

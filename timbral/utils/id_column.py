@@ -165,7 +165,8 @@ class IdColumn:
         if ints is not None:
             return ints
         self._may_be_int = False
-        at = next(at for at, text in enumerate(encoded.to_pylist()) if _plain_ints(pa.array([text])) is None)
+        odd = pa.array([not _is_plain_int(text) for text in distinct.to_pylist()])
+        at = pc.index(odd.take(encoded.indices), True).as_py()
         self._first_string = (encoded[at].as_py(), first_row + at)
         # What was taken for ints goes back to exactly the text that it was.
         if self._distinct is not None:
@@ -197,6 +198,13 @@ def _is_text(kind: Any) -> bool:
 
 def _is_bytes(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_plain_int(text: str) -> bool:
+    try:
+        return str(int(text)) == text and -(2**63) <= int(text) < 2**63
+    except ValueError:
+        return False
 
 
 def _plain_ints(texts: Any) -> pa.Array | None:

@@ -17,7 +17,8 @@ from timbral.utils.csv_batches import csv_batches
 from timbral.utils.csv_problem import csv_problem
 from timbral.utils.dataset_file import DatasetFile
 from timbral.utils.id_column import IdColumn
-from timbral.utils.json_batches import JsonColumns, json_rows
+from timbral.utils.json_batches import JsonColumns
+from timbral.utils.json_rows import json_rows
 from timbral.utils.parquet_batches import parquet_batches
 from timbral.utils.value_column import checked_values
 
