@@ -83,4 +83,8 @@ task_send_sent_event = True
 task_track_started = True
 worker_hijack_root_logger = False  # logs are structlog's
 
+# The schedule is the settings', and its state is in Redis: two schedulers do no harm.
+beat_scheduler = "workers.scheduler:RedisScheduler"
+beat_max_loop_interval = 5
+
 timezone = "UTC"

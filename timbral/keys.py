@@ -59,7 +59,7 @@ DEAD_LETTERS = "dead_letters"
 DEAD_LETTERS_GARBAGE = "dead_letters_garbage"
 DEAD_LETTER = "dead_letters:{letter_id}"
 UNACKED_LOOKS = "unacked_looks"
-WORKER = "worker:{name}"
+WORKERS = "worker:alive"
 SCHEDULE = "schedule"
 SCHEDULE_LOCK = "schedule:lock"
 
@@ -96,7 +96,7 @@ KEYS: tuple[Key, ...] = (
     Key(DEAD_LETTERS_GARBAGE, "zset", "those of them that were no proper messages: only the newest are kept", "none"),
     Key(DEAD_LETTER, "hash", "a parked message: task, arguments, body, reason, deliveries, queue", "none"),
     Key(UNACKED_LOOKS, "hash", "when a worker last looked for messages that nobody holds", "none"),
-    Key(WORKER, "string", "when the event loop of a worker last turned (seconds)", "30 s"),
+    Key(WORKERS, "zset", "node names of the workers, scored by when each last showed that it takes tasks (seconds)", "none; left out after an hour"),
     Key(SCHEDULE, "hash", "scheduled entry → when it was last sent (seconds)", "none"),
     Key(SCHEDULE_LOCK, "string", "the scheduler that is in charge", "30 s, renewed"),
 )  # fmt: skip
@@ -165,11 +165,6 @@ def once_followers(digest: str) -> str:
 def deliveries(task_id: str) -> str:
     """Key of the count of a message's deliveries."""
     return DELIVERIES.format(task_id=task_id)
-
-
-def worker(name: str) -> str:
-    """Key of a worker's sign of life, by its node name (``celery@host``)."""
-    return WORKER.format(name=name)
 
 
 def dead_letter(letter_id: str) -> str:

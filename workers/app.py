@@ -9,11 +9,12 @@ from typing import Any
 from celery import Celery, signals
 
 from timbral import logs
-from workers import cores
+from workers import cores, metrics
 from workers.delivery import transport
 from workers.delivery.heartbeat import Heartbeat
 from workers.delivery.pool_watch import PoolWatch
 from workers.delivery.shutdown import SoftShutdown
+from workers.delivery.sign_of_life import SignOfLife
 
 transport.install()
 
@@ -22,7 +23,10 @@ os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("flowerconfig.
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
 app.config_from_object("celeryconfig")
-app.steps["worker"].update({Heartbeat, PoolWatch, SoftShutdown})
+app.steps["worker"].update(
+    {Heartbeat, PoolWatch, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
+)
+app.steps["consumer"].add(metrics.TaskCounts)
 
 
 @signals.setup_logging.connect

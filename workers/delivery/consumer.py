@@ -16,6 +16,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from timbral.config.settings import settings
 from timbral.errors import DeadLetterError
 from timbral.logic import dead_letters
+from workers import metrics, outcome
 from workers.delivery.envelope import body_problem, headers_problem, task_id_of
 from workers.delivery.transport import OUTAGES, encode, is_stopping
 
@@ -40,6 +41,8 @@ class Consumer(CeleryConsumer):
         handle = super().create_task_handler(**options)
 
         def on_task_received(message: Any) -> None:
+            if message.deliveries > 1:
+                metrics.REDELIVERED.inc()
             problem = headers_problem(message.headers) or _payload_problem(message)
             if problem:
                 self._park(message, "garbage", problem)
@@ -78,7 +81,8 @@ class Consumer(CeleryConsumer):
     def _park(self, message: Any, kind: dead_letters.Kind, reason: str, error: Exception | None = None) -> None:
         """Write the dead letter, say so to whoever waits for the task, and only then let go of the message."""
         task, task_id = message.headers.get("task"), task_id_of(message._raw)
-        queue = message.delivery_info.get("routing_key", "")
+        queue = message.delivery_info["routing_key"]
+        metrics.PARKED.labels(kind).inc()
         with message.channel.conn_or_acquire() as client:
             letter = dead_letters.park(
                 client,
@@ -93,6 +97,7 @@ class Consumer(CeleryConsumer):
             )
         if error is not None and task_id is not None:
             self.app.backend.mark_as_failure(task_id, error)
+            outcome.given_up(task_id, str(task), _keywords(message), error)
             if self.event_dispatcher:
                 self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(error), traceback="")
         message.ack_log_error(logger, self.connection_errors)
@@ -119,6 +124,13 @@ def _payload_problem(message: Any) -> str | None:
         return body_problem(message.payload)
     except Exception as error:  # the content type decides which code reads it
         return f"body cannot be read: {error!r:.200}"
+
+
+def _keywords(message: Any) -> dict[str, Any]:
+    try:
+        return dict(message.payload[1])
+    except Exception:
+        return {}
 
 
 def _arguments(message: Any) -> str:

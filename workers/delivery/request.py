@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
 from celery.app.task import Task as CeleryTask
+from celery.exceptions import TimeLimitExceeded
 from celery.worker.request import Request as CeleryRequest
 
 from workers.delivery.transport import is_stopping
 
 __all__ = ["Request", "Task"]
+
+logger = logging.getLogger(__name__)
 
 
 class Request(CeleryRequest):
@@ -26,6 +30,17 @@ class Request(CeleryRequest):
         stopping = self._already_cancelled or self._already_revoked or is_stopping()
         self.message.crashed = lost and not stopping
         return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        super().on_timeout(soft, timeout)
+        if not soft and not is_stopping():
+            # Imported here: Flower and the scheduler load this module, and have no use for what the tasks need.
+            from workers.outcome import given_up
+
+            try:
+                given_up(self.id, self.name, self.kwargs, TimeLimitExceeded(timeout))
+            except Exception:
+                logger.exception("Cannot tell those who wait for %s that it was ended", self.id)
 
 
 class Task(CeleryTask):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 import uuid
 from queue import Empty
 from typing import Any, Final
@@ -210,6 +211,9 @@ class Channel(kombu_redis.Channel):
     QoS = QoS
     Message = Message
 
+    answered_at = 0.0
+    """When Redis last answered this channel's BRPOP, with a message or without (time.monotonic)."""
+
     def _brpop_read(self, **options: Any) -> bool:
         try:
             try:
@@ -217,6 +221,7 @@ class Channel(kombu_redis.Channel):
             except self.connection_errors:
                 self.client.connection.disconnect()
                 raise
+            self.answered_at = time.monotonic()
             if not reply:
                 raise Empty
             queue = reply[0].decode().rsplit(self.sep, 1)[0]

@@ -1,0 +1,72 @@
+"""Notes that this worker takes tasks, for workers.health: its event loop turns, and Redis answers it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import redis
+from celery import bootsteps
+
+from timbral import keys
+from workers.delivery.transport import running_requests
+from workers.health import MAX_AGE_S, short_client
+
+__all__ = ["SignOfLife"]
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S = 5.0
+FORGOTTEN_AFTER_S = 3_600.0
+
+
+class SignOfLife(bootsteps.StartStopStep):
+    """Worker step: a timer in the event loop, and a thread that writes down when it last fired."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._stop = threading.Event()
+        self._turned_at = time.monotonic()
+
+    def register_with_event_loop(self, worker: Any, hub: Any) -> None:  # noqa: ARG002
+        self._turn()
+        hub.call_repeatedly(INTERVAL_S / 5, self._turn)
+
+    def _turn(self) -> None:
+        self._turned_at = time.monotonic()
+
+    def start(self, worker: Any) -> None:
+        threading.Thread(target=self._run, args=(worker,), name="sign-of-life", daemon=True).start()
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002
+        self._stop.set()
+
+    terminate = stop
+
+    def _run(self, worker: Any) -> None:
+        client = short_client()
+        while not self._stop.wait(INTERVAL_S):
+            try:
+                now = time.time()
+                if self._takes_tasks(worker):
+                    client.zadd(keys.WORKERS, {worker.hostname: now})
+                client.zremrangebyscore(keys.WORKERS, 0, now - FORGOTTEN_AFTER_S)
+            except redis.RedisError as error:
+                logger.debug("No sign of life: %s", error)
+        try:
+            client.zrem(keys.WORKERS, worker.hostname)
+        except redis.RedisError:
+            logger.debug("Cannot sign off")
+
+    def _takes_tasks(self, worker: Any) -> bool:
+        busy = len(running_requests()) >= worker.pool.num_processes
+        now = time.monotonic()
+        if worker.pool.__module__.endswith("solo") and busy:
+            return True  # its event loop stands still while it works
+        consumer = getattr(worker.consumer, "task_consumer", None)
+        answered_at = getattr(getattr(consumer, "channel", None), "answered_at", 0.0)
+        return now - self._turned_at < MAX_AGE_S and (busy or now - answered_at < MAX_AGE_S)

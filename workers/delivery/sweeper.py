@@ -1,0 +1,45 @@
+"""Calls the sweep for lost work every RESTORE_INTERVAL_S; which worker of the fleet does it, the sweep settles itself.
+
+A thread, so that a Redis that is away holds up no event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from celery import bootsteps
+
+from timbral.config.settings import settings
+from workers import sweeping
+
+__all__ = ["Sweeper"]
+
+logger = logging.getLogger(__name__)
+
+
+class Sweeper(bootsteps.StartStopStep):
+    """Worker step that owns the thread."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._stop = threading.Event()
+
+    def start(self, worker: Any) -> None:
+        threading.Thread(target=self._run, args=(worker.app,), name="sweeper", daemon=True).start()
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002
+        self._stop.set()
+
+    terminate = stop
+
+    def _run(self, app: Any) -> None:
+        app.set_current()  # for this thread, which publishes
+        while not self._stop.wait(settings.RESTORE_INTERVAL_S):
+            try:
+                sweeping.sweep_once()
+            except Exception as error:
+                logger.warning("Cannot look for lost work: %s", error)
