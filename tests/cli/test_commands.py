@@ -1,0 +1,254 @@
+"""The commands, against a real worker with a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fleet_fixtures import Fleet
+
+import producers
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.logic import dead_letters
+from timbral.messages import ANSWERS
+
+pytestmark = pytest.mark.integration
+
+Cli = Callable[..., Any]
+LISTENER = "1002"
+
+
+@pytest.fixture(autouse=True)
+def _live(live: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = settings.model_copy(update={"MODEL_DIR": live.model_dir, "DATA_DIR": live.data_dir})
+    for module in ("tasks", "models"):
+        monkeypatch.setattr(f"timbral.cli.{module}.settings", known)
+
+
+def test_train_prints_the_answer_for_people_and_for_programs(cli: Cli, live: Fleet) -> None:
+    ran = cli("train", "plays.csv", "--random-state", "0", "--max-iter", "30", "--promote", "always", "--json")
+    assert ran.code == 0
+    assert set(ANSWERS["train_model"]) <= set(ran.json)
+    ran = cli(
+        "train", str(live.data_dir / "plays.csv"), "--random-state", "1", "--max-iter", "30", "--promote", "never"
+    )
+    assert ran.code == 0
+    assert "model_version" in ran.out
+    assert "recall@20" in ran.out
+    assert "promoted           no" in ran.out
+
+
+def test_a_file_with_other_columns_and_a_tab_is_described_by_options(cli: Cli, live: Fleet) -> None:
+    rows = (
+        (live.data_dir / "plays.csv").read_text().replace("user_id,item_id,rating", "who,what,often").replace(",", "\t")
+    )
+    (live.data_dir / "plays.tsv").write_text(rows)
+    options = (
+        "--format",
+        "csv",
+        "--user-col",
+        "who",
+        "--item-col",
+        "what",
+        "--value-col",
+        "often",
+        "--promote",
+        "never",
+    )
+    for tab in ("\\t", "tab"):
+        assert cli("train", "plays.tsv", "--separator", tab, *options, "--json").json["n_users"] == 120
+
+
+def test_a_data_error_of_the_worker_is_one_line_and_exit_code_2(cli: Cli, live: Fleet) -> None:
+    (live.data_dir / "bad.csv").write_text("user_id,track\n1,2\n")
+    ran = cli("train", "bad.csv")
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert "Missing required columns: ['item_id']" in ran.err
+    assert "Traceback" not in ran.err
+    assert cli("train", "no-such-file.csv").code == 2
+
+
+def test_no_wait_prints_the_id_and_job_says_the_rest(cli: Cli) -> None:
+    ran = cli("recommend", "--user", LISTENER, "--no-wait")
+    job_id = ran.out.strip()
+    assert ran.code == 0
+    assert f"timbral job status {job_id}" in ran.err
+    assert cli("job", "wait", job_id, "--json").json["users_done"] == 1
+    status = cli("job", "status", job_id, "--json").json
+    assert (status["state"], status["task"], status["error"]) == ("SUCCESS", "compute_recommendations", None)
+    assert status["result"]["users_done"] == 1
+    assert "SUCCESS" in cli("job", "status", job_id).out
+    ran = cli("job", "cancel", job_id)
+    assert ran.code == 1
+    assert "had ended before" in ran.err
+    sent = cli("recommend", "--no-wait", "--json").json
+    assert sent["task"] == "compute_recommendations"
+    assert cli("job", "wait", sent["job_id"]).code == 0
+
+
+def test_waiting_for_a_job_that_failed_or_is_not_done_is_exit_code_1_or_2(cli: Cli, live: Fleet) -> None:
+    ran = cli("job", "wait", "nobody-knows-it", "--timeout", "0.1")
+    assert ran.code == 1
+    assert "not done after 0.1 s" in ran.err
+    with live.server.client() as client:
+        client.set(
+            "celery-task-meta-bad",
+            json.dumps({"status": "FAILURE", "result": {"exc_type": "KeyError", "exc_message": ["x"]}}),
+        )
+    ran = cli("job", "wait", "bad")
+    assert ran.code == 1
+    assert "KeyError: x" in ran.err
+    assert "KeyError: x" in cli("job", "status", "bad", "--json").json["error"]
+    assert cli("job", "cancel", "not-yet-sent", "--json").json == {"job_id": "not-yet-sent", "cancelled": True}
+
+
+def test_recommend_then_show_by_id_and_with_names(cli: Cli, live: Fleet) -> None:
+    assert cli("recommend", "-u", LISTENER, "-u", "1003", "--top-k", "5", "--json").json["users_done"] == 2
+    listed = cli("show", LISTENER, "--json").json
+    assert len(listed) == 5
+    assert listed == producers.get_recommendations(int(LISTENER))
+    with live.server.client() as client:
+        client.hset(keys.ITEMS_NAMES, json.dumps(listed[0]["item_id"]), "Sigur Rós")
+        ran = cli("show", LISTENER)
+        client.delete(keys.ITEMS_NAMES)
+    assert ran.code == 0
+    assert "Sigur Rós" in ran.out.splitlines()[1]
+    assert str(listed[4]["item_id"]) in ran.out.splitlines()[5]
+
+
+def test_showing_a_listener_without_a_list_is_exit_code_1_and_popular_is_a_way_out(cli: Cli) -> None:
+    ran = cli("show", "no-such-listener")
+    assert (ran.code, ran.out) == (1, "")
+    assert "no recommendations for no-such-listener" in ran.err
+    ran = cli("show", "no-such-listener", "--json")
+    assert (ran.code, ran.json) == (1, None)
+    popular = cli("show", "--popular", "--json").json
+    assert popular
+    assert cli("show", "no-such-listener", "--popular", "--json").json == popular
+
+
+def test_text_ids_stay_text(cli: Cli, live: Fleet) -> None:
+    answer = cli("recommend", "--user", LISTENER, "--text-ids", "--json").json
+    assert (answer["users_done"], answer["users_unknown"]) == (0, 1)
+    cli("block", "5", "--text-ids")
+    assert producers.blocked_items() == {"5"}
+    cli("unblock", "5", "--text-ids")
+
+
+def test_plays_are_folded_in(cli: Cli) -> None:
+    answer = cli("refresh", "--play", "1003,301", "--play", "1003,302,4", "--json").json
+    assert (answer["users"], answer["plays"]) == (1, 2)
+    answer = cli("refresh", "--play", '{"user_id": "new, one", "item_id": 101, "plays": 2}', "--json").json
+    assert answer["plays"] == 1
+    assert cli("refresh", "--json").json["users"] >= 120
+
+
+@pytest.mark.parametrize("play", ["7", "7,", "1,2,3,4", "1,2,many", "{not json", '{"user_id": 1}'])
+def test_a_play_that_is_none_is_exit_code_2(cli: Cli, play: str) -> None:
+    ran = cli("refresh", "--play", play)
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+
+
+def test_block_and_unblock_count_from_the_next_read_on(cli: Cli) -> None:
+    cli("recommend", "-u", LISTENER)
+    first = str(cli("show", LISTENER, "--json").json[0]["item_id"])
+    ran = cli("block", first, "--user", LISTENER)
+    assert (ran.code, ran.out) == (0, f"blocked 1 item for {LISTENER}\n")
+    assert first not in [str(item["item_id"]) for item in cli("show", LISTENER, "--json").json]
+    assert cli("unblock", first, "-u", LISTENER, "--json").json == {"unblocked": 1, "user": LISTENER}
+    assert str(cli("show", LISTENER, "--json").json[0]["item_id"]) == first
+
+
+def test_models_are_listed_shown_promoted_rolled_back_and_pruned(cli: Cli, live: Fleet) -> None:
+    first = cli("train", "plays.csv", "--random-state", "21", "--max-iter", "30", "--promote", "always", "--json").json
+    second = cli("train", "plays.csv", "--random-state", "22", "--max-iter", "30", "--promote", "never", "--json").json
+    old, new = first["model_version"], second["model_version"]
+    listed = cli("models", "list", "--json").json
+    assert [record["version"] for record in listed[:2]] == [new, old]
+    assert [record["live"] for record in listed[:2]] == [False, True]
+    shown = cli("models", "list").out
+    assert old in shown
+    assert "yes" in shown
+    assert cli("models", "show", new, "--json").json["version"] == new
+    assert new in cli("models", "show", new).out
+    assert cli("models", "promote", new).out == f"{new} is live\n"
+    assert cli("health", "--json").json["model"] == new
+    assert cli("models", "roll-back", "--json").json == {"version": old}
+    ran = cli("models", "show", "20200101T000000-1")
+    assert ran.code == 2
+    assert "No model" in ran.err
+    gone = cli("models", "prune", "--keep", "2", "--json").json["removed"]
+    assert old not in gone
+    assert len(cli("models", "list", "--json").json) <= 4
+
+
+def test_dead_letters_are_listed_shown_sent_again_and_deleted(cli: Cli, live: Fleet) -> None:
+    with live.server.client() as client:
+        garbage = dead_letters.park(client, b"\xff\xfe", kind="garbage", reason="not JSON", queue="celery")
+    listed = cli("dead-letters", "list", "--json").json
+    assert [letter["letter_id"] for letter in listed] == [garbage]
+    assert "not JSON" in cli("dead-letters", "list").out
+    assert cli("dead-letters", "show", garbage, "--json").json["reason"] == "not JSON"
+    assert "not JSON" in cli("dead-letters", "show", garbage).out
+    ran = cli("dead-letters", "send-again", garbage)
+    assert ran.code == 2
+    assert "cannot be sent again" in ran.err
+    assert cli("dead-letters", "send-again", "--all", "--json").json == {"sent": []}
+    assert cli("dead-letters", "delete").code == 2
+    assert cli("dead-letters", "delete", garbage, "--json").json == {"deleted": 1}
+    assert cli("dead-letters", "delete", garbage).code == 2
+    assert cli("dead-letters", "show", garbage).code == 2
+    assert cli("dead-letters", "list", "--json").json == []
+
+
+def test_a_parked_message_that_is_sent_again_is_done(cli: Cli, live: Fleet) -> None:
+    app = producers.connections.connections().broker.app
+    with app.connection_for_write() as connection, live.server.client() as client:
+        name = "parked"
+        app.send_task("refresh_embeddings", kwargs={"user_ids": [int(LISTENER)]}, queue="celery", connection=connection)
+        _, body = client.brpop("nothing", 0.01) or (None, None)
+        assert body is None
+        del name
+        message = {
+            "body": "W1tdLCB7InVzZXJfaWRzIjogWzEwMDJdfSwge31d",
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {
+                "lang": "py",
+                "task": "refresh_embeddings",
+                "id": "parked-1",
+                "root_id": "parked-1",
+                "retries": 0,
+            },
+            "properties": {
+                "correlation_id": "parked-1",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "celery"},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": "t",
+            },
+        }
+        dead_letters.park(
+            client, json.dumps(message).encode(), kind="poison", reason="killed its worker", queue="celery",
+            task="refresh_embeddings", task_id="parked-1", deliveries=3,
+        )  # fmt: skip
+    assert cli("dead-letters", "send-again", "parked-1").out == "sent 1 again\n"
+    assert producers.job("parked-1").wait(30)["users"] == 1
+
+
+def test_health_tells_redis_queues_and_model(cli: Cli, live: Fleet) -> None:
+    report = cli("health", "--json").json
+    assert report["status"] == report["cache"]["status"] == "healthy"
+    assert report["waiting"] == {"celery": 0, "batch": 0, "training": 0}
+    assert report["dead_letters"] == 0
+    assert report["model"]
+    assert 0 <= report["model_age_s"] < 600
+    shown = cli("health").out
+    assert "healthy" in shown
+    assert str(live.server.port) in shown

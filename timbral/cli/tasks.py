@@ -1,0 +1,188 @@
+"""``timbral train``, ``recommend`` and ``refresh``: the three tasks, sent as any app sends them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import producers
+from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
+from timbral.config.settings import settings
+from timbral.errors import ParameterError
+
+__all__ = ["SEPARATORS", "dataset_below", "parsed_play", "register"]
+
+PANEL = "Tasks"
+SEPARATORS = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+
+TopK = Annotated[int, typer.Option("--top-k", "-k", help="Items in a list.")]
+Users = Annotated[
+    list[str] | None, typer.Option("--user", "-u", help="A listener's original id; may be given many times.")
+]
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands."""
+    application.command(rich_help_panel=PANEL)(train)
+    application.command(rich_help_panel=PANEL)(recommend)
+    application.command(rich_help_panel=PANEL)(refresh)
+
+
+def train(
+    dataset: Annotated[
+        str, typer.Argument(help="A file below DATA_DIR (its path there, or the path from here), or a URI like s3://….")
+    ],
+    format: Annotated[  # noqa: A002
+        str | None, typer.Option(help="csv, parquet or json; by the file's ending where not given.")
+    ] = None,
+    separator: Annotated[str, typer.Option(help=r"Column separator of a csv file; '\t' or tab for a tab.")] = ",",
+    user_col: Annotated[str, typer.Option(help="Column of the listeners' ids.")] = "user_id",
+    item_col: Annotated[str, typer.Option(help="Column of the items' ids.")] = "item_id",
+    value_col: Annotated[str, typer.Option(help="Column of the plays or ratings.")] = "rating",
+    time_col: Annotated[
+        str | None, typer.Option(help="Column of the time: the newest rows are held out, not random ones.")
+    ] = None,
+    n_components: Annotated[
+        int | None, typer.Option(help="Factors; the workers' NMF_N_COMPONENTS if not given.")
+    ] = None,
+    random_state: Annotated[int | None, typer.Option(help="Seed; the workers' NMF_RANDOM_STATE if not given.")] = None,
+    max_iter: Annotated[int | None, typer.Option(help="Most sweeps.")] = None,
+    tol: Annotated[float | None, typer.Option(help="Relative fall of the loss to stop at.")] = None,
+    holdout: Annotated[float, typer.Option(help="Share of each listener's rows held out for the metrics.")] = 0.2,
+    apply_play_thresholds: Annotated[
+        bool, typer.Option("--apply-play-thresholds", help="Leave rows with few plays out, cap the plays of a row.")
+    ] = False,
+    promote: Annotated[str, typer.Option(help="Go live if_not_worse, always or never.")] = "if_not_worse",
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    r"""Train a model on a data set; it goes live if it is not worse than the one that is.
+
+    $ timbral train plays.parquet
+
+    $ timbral train lastfm.dat --separator tab --user-col userID --item-col artistID --value-col weight
+
+    $ timbral train s3://plays/2024.parquet --promote never --no-wait
+    """
+    formats: Any = format  # the message checks both, and says what they may be
+    promotions: Any = promote
+    job = producers.enqueue_train_model(
+        dataset_below(dataset, settings.DATA_DIR),
+        format=formats,
+        separator=SEPARATORS.get(separator, separator),
+        user_col=user_col,
+        item_col=item_col,
+        value_col=value_col,
+        time_col=time_col,
+        n_components=n_components,
+        random_state=random_state,
+        max_iter=max_iter,
+        tol=tol,
+        holdout=holdout,
+        apply_play_thresholds=apply_play_thresholds,
+        promote=promotions,
+    )
+    sent(job, wait=wait, as_json=as_json)
+
+
+def recommend(
+    user: Users = None,
+    top_k: TopK = 10,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Also recommend what a listener has played.")
+    ] = False,
+    text_ids: TextIds = False,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write recommendations into the cache: everybody's, or those of the listeners named.
+
+    $ timbral recommend
+
+    $ timbral recommend --user 1042 --user 7 --top-k 20
+    """
+    users = [parsed_id(text, as_text=text_ids) for text in user] if user else None
+    job = producers.enqueue_compute_recommendations(user_ids=users, top_k=top_k, exclude_seen=not include_seen)
+    sent(job, wait=wait, as_json=as_json)
+
+
+def refresh(
+    user: Users = None,
+    play: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--play", "-p", help="A new play: USER,ITEM or USER,ITEM,PLAYS or a JSON object; may be given often."
+        ),
+    ] = None,
+    top_k: TopK = 10,
+    text_ids: TextIds = False,
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write embeddings into the cache; for new plays, fold them in and renew the listener's list.
+
+    $ timbral refresh
+
+    $ timbral refresh --play 1042,77 --play 1042,78,3
+
+    $ timbral refresh --play '{"user_id": "u,1", "item_id": "spotify:track:1", "plays": 2}'
+    """
+    users = [parsed_id(text, as_text=text_ids) for text in user] if user else None
+    plays = [parsed_play(text, as_text=text_ids) for text in play] if play else None
+    job = producers.enqueue_refresh_embeddings(user_ids=users, plays=plays, top_k=top_k)
+    sent(job, wait=wait, as_json=as_json)
+
+
+def dataset_below(dataset: str, data_dir: Path) -> str:
+    """``dataset`` as the workers know it: a path below their data folder, or a URI as it is.
+
+    Raises:
+        ParameterError: it is a file here, outside the data folder; says what to do.
+    """
+    path, below = Path(dataset).expanduser(), data_dir.resolve()
+    if re.match(r"^[a-z][a-z0-9+.-]+://", dataset, re.IGNORECASE) or _lies_below(below / path, below):
+        return str((below / path).relative_to(below)) if path.is_absolute() else dataset
+    if _lies_below(path, below):
+        return str(path.resolve().relative_to(below))
+    if path.exists() or path.is_absolute():
+        raise ParameterError(
+            f"{path} is not below the workers' data folder {below} (DATA_DIR): "
+            f"copy it there and run timbral train {path.name}, or start the workers with DATA_DIR={path.resolve().parent}"
+        )
+    return dataset  # no file of this machine; the workers may have one
+
+
+def _lies_below(path: Path, folder: Path) -> bool:
+    return path.exists() and path.resolve().is_relative_to(folder)
+
+
+def parsed_play(text: str, *, as_text: bool) -> dict[str, Any]:
+    """A play from the command line.
+
+    Raises:
+        ParameterError: it is not USER,ITEM or USER,ITEM,PLAYS or a JSON object.
+    """
+    problem = ParameterError(f"--play must be USER,ITEM or USER,ITEM,PLAYS or a JSON object, got {text!r}")
+    if text.startswith("{"):
+        try:
+            read: Any = json.loads(text)
+        except ValueError:
+            raise problem from None
+        return dict(read)
+    parts = text.split(",")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise problem
+    play: dict[str, Any] = {
+        "user_id": parsed_id(parts[0], as_text=as_text),
+        "item_id": parsed_id(parts[1], as_text=as_text),
+    }
+    if len(parts) == 3:
+        try:
+            play["plays"] = float(parts[2])
+        except ValueError:
+            raise problem from None
+    return play
