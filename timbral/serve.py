@@ -9,8 +9,8 @@ import signal
 import socket
 import sys
 import tempfile
-from typing import Any
 
+from timbral import logs
 from timbral.config.settings import Settings, read_settings
 from timbral.errors import SettingsError
 
@@ -33,6 +33,7 @@ def serve(*, host: str | None = None, port: int | None = None, workers: int | No
     # The processes read their settings from the environment, as this one does.
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     settings = read_settings()
+    logs.configure()
 
     from timbral.api.auth import check_not_open_to_the_world
 
@@ -66,7 +67,7 @@ def _run(settings: Settings, listening: socket.socket) -> None:
         http="timbral.api.protocol:BoundedHead",
         ws="none",
         lifespan="on",
-        log_config=_log_config(settings),
+        log_config=None,
         access_log=settings.DEBUG,
         server_header=False,
         proxy_headers=False,
@@ -87,6 +88,7 @@ def _listen(settings: Settings) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((settings.API_HOST, settings.API_PORT))
+        made.listen(BACKLOG)  # who comes while the processes start waits, and is not refused
     except (OSError, OverflowError) as error:
         made.close()
         where = f"{settings.API_HOST}:{settings.API_PORT}"
@@ -97,18 +99,6 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _log_config(settings: Settings) -> dict[str, Any]:
-    level = "DEBUG" if settings.DEBUG else "INFO"
-    line = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": line}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
-        "root": {"level": level, "handlers": ["stderr"]},
-    }
 
 
 def main() -> int:

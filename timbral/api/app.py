@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 import producers
 import timbral
+from timbral import logs
 from timbral.api import events, health, items, jobs, models, page, recommendations, tasks, users
 from timbral.api.auth import Auth
 from timbral.api.description import describe
@@ -76,7 +78,14 @@ def create_app(settings: Settings) -> FastAPI:
 
 def app_from_environment() -> FastAPI:
     """What each of the server's processes makes: the application with the settings of its environment."""
+    logs.configure()
+    logging.getLogger("uvicorn.error").addFilter(_without_colours)
     return create_app(read_settings())
+
+
+def _without_colours(record: logging.LogRecord) -> bool:
+    record.__dict__.pop("color_message", None)  # uvicorn's own formatter would print it; ours would print both
+    return True
 
 
 def _answer_errors(app: FastAPI, settings: Settings) -> None:

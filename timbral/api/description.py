@@ -51,6 +51,6 @@ def _complete(app: FastAPI, settings: Settings) -> dict[str, Any]:
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             needed = settings.API_TOKEN if method != "get" else settings.API_READ_TOKEN
-            if needed is not None and path not in OPEN:
+            if needed and path not in OPEN:
                 operation["security"] = [{"token": []}]
     return schema
