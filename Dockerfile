@@ -39,8 +39,7 @@ ENV PATH=/opt/venv/bin:/opt/timbral/bin:/usr/local/bin:/usr/bin:/bin \
     NUMBA_CACHE_DIR=/tmp/kernels \
     DATA_DIR=/data \
     MODEL_DIR=/models \
-    LOG_FORMAT=json \
-    REMAP_SIGTERM=SIGQUIT
+    LOG_FORMAT=json
 USER 10001:10001
 WORKDIR /state
 ENTRYPOINT ["/opt/docker/entrypoint.sh"]

@@ -1,0 +1,201 @@
+"""The files that an operator deploys say what the code says: settings, metrics, commands, users."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from timbral.config.settings import Settings
+from timbral.embedded_server import EmbeddedServer
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+OURS = ("secrets", "worker", "trainer", "scheduler", "flower", "api")
+KUBERNETES = sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))
+OF_OTHERS = {
+    # Redis's, for deploy/redis; Flower's own; the files' own.
+    "REDIS_ADMIN_PASSWORD", "APP_PASSWORD", "PRODUCER_PASSWORD", "READER_PASSWORD", "REDIS_MAXMEMORY",
+    "FLOWER_BASIC_AUTH", "FLOWER_DB",
+}  # fmt: skip
+
+
+def documents() -> list[dict[str, Any]]:
+    return [document for path in KUBERNETES for document in yaml.safe_load_all(path.read_text())]
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    return {
+        d["metadata"]["name"]: d["spec"]["template"]["spec"]
+        for d in documents()
+        if d["kind"] in ("Deployment", "StatefulSet")
+    }
+
+
+def test_every_variable_of_the_compose_file_is_a_setting() -> None:
+    for name, service in COMPOSE["services"].items():
+        unknown = set(service.get("environment", {})) - set(Settings.model_fields) - OF_OTHERS
+        assert not unknown, (name, unknown)
+
+
+def test_the_compose_file_gives_the_defaults_of_the_settings() -> None:
+    given = COMPOSE["services"]["worker"]["environment"]
+    differs = {}
+    for name, text in given.items():
+        match = re.fullmatch(r"\$\{(\w+):-(.*)\}", str(text))
+        default = Settings.model_fields[name].default
+        if match and match[1] == name and name != "LOG_FORMAT" and match[2]:
+            made = json.loads(match[2]) if match[2].startswith("[") else type(default)(json.loads(match[2]))
+            if made != (list(default) if isinstance(default, tuple) else default):
+                differs[name] = (match[2], default)
+    assert differs == {}
+
+
+def test_every_variable_that_the_compose_file_asks_for_is_in_the_example_and_the_other_way_round() -> None:
+    asked = set(re.findall(r"\$\{(\w+):?-?", (ROOT / "docker-compose.yml").read_text())) - {"TIMBRAL_IMAGE"}
+    shown = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert asked == shown
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_service_of_ours_is_locked_down_and_bounded(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["logging"]["options"]["max-size"]
+    assert isinstance(service.get("command", []), list)
+    if name != "secrets":
+        assert service["restart"] == "unless-stopped"
+        assert service["mem_limit"]
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert "secrets:/run/secrets:ro" in service["volumes"]
+
+
+def test_redis_is_published_to_nobody_and_the_doors_to_this_machine_alone() -> None:
+    assert "ports" not in COMPOSE["services"]["redis"]
+    assert COMPOSE["services"]["redis"]["networks"] == ["backend"]
+    assert COMPOSE["networks"]["backend"] == {"internal": True}
+    for name in ("api", "flower"):
+        (published,) = COMPOSE["services"][name]["ports"]
+        assert ":-127.0.0.1:" in published
+
+
+def test_a_worker_is_given_more_time_to_end_than_its_tasks_are() -> None:
+    soft_s = Settings.model_fields["SOFT_SHUTDOWN_S"].default
+    for name in ("worker", "trainer"):
+        assert int(COMPOSE["services"][name]["stop_grace_period"].removesuffix("s")) >= soft_s + 20
+        assert pods()[name]["terminationGracePeriodSeconds"] >= soft_s + 20
+
+
+def test_compose_and_kubernetes_start_the_same_programs() -> None:
+    for name in ("worker", "trainer", "scheduler", "flower"):
+        command = [re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word) for word in COMPOSE["services"][name]["command"]]
+        assert pods()[name]["containers"][0]["args"] == command
+    assert pods()["api"]["containers"][0]["args"][:2] == COMPOSE["services"]["api"]["command"]
+
+
+def test_the_modules_that_probes_run_exist() -> None:
+    text = (ROOT / "docker-compose.yml").read_text() + "".join(path.read_text() for path in KUBERNETES)
+    modules = set(re.findall(r'"-m", "([\w.]+)"', text))
+    assert modules == {"workers.health", "workers.service_health"}
+    for module in modules:
+        assert callable(importlib.import_module(module).main)
+
+
+def test_every_pod_runs_as_nobody_with_a_read_only_root_and_without_a_token() -> None:
+    assert len(pods()) == 6
+    for name, pod in pods().items():
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["automountServiceAccountToken"] is False, name
+        for container in pod["containers"]:
+            locked = container["securityContext"]
+            assert locked["readOnlyRootFilesystem"] is True, name
+            assert locked["allowPrivilegeEscalation"] is False, name
+            assert locked["capabilities"] == {"drop": ["ALL"]}, name
+            assert container["resources"]["limits"]["memory"], name
+
+
+def test_every_setting_in_the_cluster_s_map_is_one() -> None:
+    (settings_map,) = (d for d in documents() if d["kind"] == "ConfigMap")
+    Settings(
+        **{
+            name: value if name != "DATASET_URI_PREFIXES" else json.loads(value)
+            for name, value in settings_map["data"].items()
+        }
+    )
+    assert set(settings_map["data"]) <= set(Settings.model_fields)
+
+
+def test_the_kustomization_names_files_that_exist() -> None:
+    kustomization = yaml.safe_load((ROOT / "deploy/kustomization.yaml").read_text())
+    named = [*kustomization["resources"], *kustomization["configMapGenerator"][0]["files"]]
+    assert [name for name in named if not (ROOT / "deploy" / name).is_file()] == []
+    assert {f"kubernetes/{path.name}" for path in KUBERNETES} == set(kustomization["resources"])
+
+
+def test_the_image_is_made_of_what_the_builder_may_see() -> None:
+    visible = (ROOT / ".dockerignore").read_text().splitlines()
+    assert visible[1] == "*"
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for path in " ".join(copied).split():
+        assert (ROOT / path).exists(), path
+        assert any(path == line[1:] or path.startswith(f"{line[1:]}/") for line in visible if line.startswith("!")), (
+            path
+        )
+    assert not any(".env" in path or path.startswith("data") for path in " ".join(copied).split())
+
+
+def metric_names(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Every metric that a worker or the HTTP door can show."""
+    from timbral.api import metrics as door
+    from workers import metrics as worker
+
+    with server.client() as client:
+        client.set("model:current", "v1")
+        client.set("model:v1:metadata", json.dumps({"created_at": 0}))
+        names = {metric.name for metric in worker.FleetState(client, client).collect()}
+    for module in (door, worker):
+        names |= {m._name for m in vars(module).values() if isinstance(m, Counter | Gauge | Histogram)}
+    assert REGISTRY
+    endings = ("", "_total", "_bucket", "_sum", "_count")
+    return {name + ending for name in names for ending in endings}
+
+
+@pytest.mark.parametrize("path", ["deploy/grafana/timbral.json", "deploy/prometheus/alerts.yml"])
+def test_every_metric_that_is_drawn_or_watched_exists(
+    path: str, redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expressions = re.findall(r'expr"?: (?:>-\n)?((?:.|\n {10})+)', (ROOT / path).read_text())
+    used = set(re.findall(r"\btimbral_\w+", " ".join(expressions)))
+    assert len(used) > 10
+    assert used - metric_names(redis_server, monkeypatch) == set()
+
+
+def test_every_alert_has_its_section_in_the_handbook() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+    handbook = (ROOT / "docs/operations.md").read_text()
+    assert [rule["alert"] for rule in rules if f"### {rule['alert']}" not in handbook] == []
+    assert set(re.findall(r"^### (Timbral\w+)$", handbook, re.MULTILINE)) == {rule["alert"] for rule in rules}
+
+
+def test_the_dashboard_s_panels_stand_side_by_side() -> None:
+    panels = json.loads((ROOT / "deploy/grafana/timbral.json").read_text())["panels"]
+    taken = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in panels}) == len(panels)
