@@ -142,16 +142,15 @@ def made_model(n_users: int, n_items: int, k: int, plays_each: int, version: str
     rows = [np.unique(row) for row in items]
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     indices = np.concatenate(rows)
-    template = NMFModel(1, 0, 1, n_threads=1).fit(np.ones((2, 2), np.float32))
-    _, texts = template.tensors()
-    texts = {**texts, "options": texts["options"].replace('"n_components": 1', f'"n_components": {k}')}
-    tensors = {
+    tensors, texts = NMFModel(k, 0, 1, n_threads=1).fit(np.ones((2, 2), np.float32)).tensors()
+    ones = {"user_levels": np.ones(n_users, np.float32), "item_weights": np.ones(n_items, np.float32)}
+    tensors |= {name: value for name, value in ones.items() if name in tensors}
+    tensors |= {
         "user_factors": factors(n_users),
         "item_vectors": factors(n_items),
         "seen_indptr": indptr,
         "seen_indices": indices,
         "seen_values": np.ones(len(indices), np.float32),
-        "training_history": np.ones(1),
     }
     model = NMFModel.from_tensors(tensors, texts)
     ids = IdIndex(np.arange(n_users) + 10**9), IdIndex(np.arange(n_items) + 10**6)

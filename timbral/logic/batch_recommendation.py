@@ -23,6 +23,11 @@ __all__ = ["BatchRecommendation", "Done"]
 WRITES_PER_TRIP = 500
 SCORE_DIGITS = 6
 
+WRITE_MANY = """
+-- KEYS: of the lists. ARGV: their life in seconds, then the lists. A SET each, which costs the client a fifth of a pipeline's.
+for place, key in ipairs(KEYS) do redis.call('SET', key, ARGV[place + 1], 'EX', ARGV[1]) end
+"""
+
 
 class Done(NamedTuple):
     """Listeners whose lists were written, and those whom neither the model nor a new play knows."""
@@ -47,6 +52,7 @@ class BatchRecommendation:
         self.exclude_seen = exclude_seen
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
         self.overlay = Overlay(redis_client)
+        self._write_many = redis_client.register_script(WRITE_MANY)
 
     def for_users(self, user_ids: Sequence[Id]) -> Done:
         """Write the lists of ``user_ids`` (original ids)."""
@@ -133,11 +139,9 @@ class BatchRecommendation:
         entries = [f"{heads[place]}{score}}}" for place, score in zip(place_of.tolist(), scores, strict=True)]
         ends = top.indptr.tolist()
         for start in range(0, len(user_ids), WRITES_PER_TRIP):
-            with self.redis.pipeline(transaction=False) as pipeline:
-                for row in range(start, min(start + WRITES_PER_TRIP, len(user_ids))):
-                    listed = f"[{', '.join(entries[ends[row] : ends[row + 1]])}]"
-                    pipeline.set(keys.recommendations_user(user_ids[row]), listed, ex=self.ttl_s)
-                pipeline.execute()
+            rows = range(start, min(start + WRITES_PER_TRIP, len(user_ids)))
+            lists = [f"[{', '.join(entries[ends[row] : ends[row + 1]])}]" for row in rows]
+            self._write_many(keys=[keys.recommendations_user(user_ids[row]) for row in rows], args=[self.ttl_s, *lists])
 
     def write_popular(self) -> int:
         """Write what most listeners play, for a listener nobody knows; the score is the share of listeners. Gives the length."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,10 @@ from timbral.utils.id_index import IdIndex
 
 __all__ = ["ServedModel"]
 
-USERS, ITEMS, LISTENERS, EVALUATED_ITEMS = "user_ids", "item_ids", "item_listeners", "evaluated.item_vectors"
+USERS, ITEMS, LISTENERS, EVALUATED = "user_ids", "item_ids", "item_listeners", "evaluated."
 RECORD = "record"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +85,12 @@ class ServedModel:
         tensors, texts = self.model.tensors()
         tensors = dict(tensors) | self.user_ids.to_tensors(USERS) | self.item_ids.to_tensors(ITEMS)
         tensors[LISTENERS] = self.item_listeners
+        texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}
         if self.evaluated is not None:
-            tensors[EVALUATED_ITEMS] = self.evaluated.tensors()[0]["item_vectors"]
-        model_file.write(path, tensors, dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)})
+            theirs, their_texts = self.evaluated.tensors()
+            tensors |= {f"{EVALUATED}{name}": tensor for name, tensor in _without_users(theirs).items()}
+            texts |= {f"{EVALUATED}{name}": value for name, value in their_texts.items()}
+        model_file.write(path, tensors, texts)
 
     @classmethod
     def read(cls, path: Path, version: str, *, verify: bool = False) -> ServedModel:
@@ -102,7 +107,8 @@ class ServedModel:
             model = NMFModel.from_tensors(tensors, texts)
             users, items = IdIndex.from_tensors(tensors, USERS), IdIndex.from_tensors(tensors, ITEMS)
             listeners = tensors[LISTENERS]
-            evaluated = items_alone(tensors, texts)
+            theirs, their_texts = _evaluated_part(tensors), _evaluated_part(texts)
+            evaluated = NMFModel.from_tensors(theirs, their_texts) if theirs else None
             record = json.loads(texts.get(RECORD, "{}"))
         except (KeyError, TypeError, ValueError, DataError) as error:
             raise ModelFileError(str(path), f"is not a model that this version can read ({error})") from error
@@ -111,17 +117,11 @@ class ServedModel:
         return cls(version, model, users, items, listeners, evaluated, record)
 
 
-def items_alone(tensors: Mapping[str, npt.NDArray[Any]], texts: dict[str, str]) -> NMFModel | None:
-    """The evaluation's model as far as the file keeps it: it can fold listeners in and recommend to them."""
-    vectors = tensors.get(EVALUATED_ITEMS)
-    if vectors is None:
-        return None
-    nobody = {
-        "user_factors": np.zeros((0, vectors.shape[1]), np.float32),
-        "item_vectors": vectors,
-        "seen_indptr": np.zeros(1, np.int64),
-        "seen_indices": np.zeros(0, np.int32),
-        "seen_values": np.zeros(0, np.float32),
-        "training_history": np.zeros(0, np.float64),
-    }
-    return NMFModel.from_tensors(nobody, texts)
+def _without_users(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """A model's arrays without those of its listeners: it can still fold listeners in and recommend to them."""
+    kept = {name: tensor[:0] if name.startswith(("user_", "seen_")) else tensor for name, tensor in tensors.items()}
+    return kept | {"seen_indptr": np.zeros(1, tensors["seen_indptr"].dtype)}
+
+
+def _evaluated_part(parts: Mapping[str, T]) -> dict[str, T]:
+    return {name.removeprefix(EVALUATED): part for name, part in parts.items() if name.startswith(EVALUATED)}
