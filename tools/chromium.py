@@ -59,8 +59,8 @@ class Chromium:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self._driver = subprocess.Popen(  # noqa: S603
-            ["chromedriver", f"--port={port}"],  # noqa: S607
+        self._driver = subprocess.Popen(
+            ["chromedriver", f"--port={port}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
