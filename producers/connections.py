@@ -85,7 +85,7 @@ class Connections:
         url = self.settings.broker_url if results else self.settings.redis_url
         try:
             yield self._results if results else self._jobs
-        except (RedisError, OSError) as error:
+        except RedisError as error:
             raise RedisUnavailableError(public_address(url), str(error)) from error
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_train_prints_the_answer_for_people_and_for_programs(cli: Cli, live: Fle
     assert ran.code == 0
     assert "model_version" in ran.out
     assert "recall@20" in ran.out
-    assert "promoted           no" in ran.out
+    assert re.search(r"^promoted +no$", ran.out, re.MULTILINE)
 
 
 def test_a_file_with_other_columns_and_a_tab_is_described_by_options(cli: Cli, live: Fleet) -> None:
@@ -207,13 +208,7 @@ def test_dead_letters_are_listed_shown_sent_again_and_deleted(cli: Cli, live: Fl
 
 
 def test_a_parked_message_that_is_sent_again_is_done(cli: Cli, live: Fleet) -> None:
-    app = producers.connections.connections().broker.app
-    with app.connection_for_write() as connection, live.server.client() as client:
-        name = "parked"
-        app.send_task("refresh_embeddings", kwargs={"user_ids": [int(LISTENER)]}, queue="celery", connection=connection)
-        _, body = client.brpop("nothing", 0.01) or (None, None)
-        assert body is None
-        del name
+    with live.server.client() as client:
         message = {
             "body": "W1tdLCB7InVzZXJfaWRzIjogWzEwMDJdfSwge31d",
             "content-encoding": "utf-8",

@@ -87,6 +87,8 @@ def serve(
     $ timbral serve --host 127.0.0.1 --port 8000
     """
     with needs("api", "timbral serve"):
-        from timbral.serve import serve as run_serve
+        import fastapi  # noqa: F401 - before the door says that it listens
+        import uvicorn  # noqa: F401
 
-        run_serve(host=host, port=port, workers=workers)
+        from timbral.serve import serve as run_serve
+    run_serve(host=host, port=port, workers=workers)

@@ -1,0 +1,92 @@
+"""The worked examples, run as their docstrings say, against a real worker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from fleet_fixtures import Fleet
+
+import producers
+from timbral.embedded_server import EmbeddedServer
+
+pytestmark = pytest.mark.integration
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+LISTENER = 1002
+
+
+def run(name: str, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
+
+
+def test_the_script_trains_recommends_and_prints_a_list(app_environment: dict[str, str]) -> None:
+    ran = run("script.py", "plays.csv", str(LISTENER), environment=app_environment)
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert any(line.startswith("model ") for line in lines)
+    listed = [line.split("\t") for line in lines if "\t" in line]
+    assert len(listed) == 5
+    assert sum(int(item) // 100 == 2 for item, _ in listed) >= 4
+
+
+def test_the_script_says_what_is_wrong_with_the_data_and_when_redis_is_away(app_environment: dict[str, str]) -> None:
+    ran = run("script.py", "no-such-file.csv", "7", environment=app_environment)
+    assert ran.returncode == 1
+    assert "no-such-file.csv" in ran.stderr
+    ran = run("script.py", "plays.csv", "7", environment={**app_environment, "REDIS_URL": "redis://127.0.0.1:1"})
+    assert ran.returncode == 3
+    assert "not available" in ran.stderr
+
+
+def test_a_bare_send_task_without_our_code_gets_a_list(live: Fleet, app_environment: dict[str, str]) -> None:
+    with live.server.client() as client:
+        client.delete(f"recommendations:user:{LISTENER}")
+    code = (EXAMPLES / "bare_send_task.py").read_text()
+    assert "import producers" not in code
+    assert "import timbral" not in code
+    ran = run("bare_send_task.py", f"{live.server.url}/0", str(LISTENER), environment=app_environment)
+    assert ran.returncode == 0, ran.stderr
+    assert "result SUCCESS" in ran.stdout
+    assert len(json.loads(ran.stdout.splitlines()[-1])) == 5
+
+
+@pytest.fixture
+def web(live: Fleet) -> Iterator[TestClient]:
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import fastapi_app  # type: ignore[import-not-found]
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    with TestClient(fastapi_app.app) as client:
+        yield client
+
+
+def test_the_web_app_shows_a_list_folds_a_play_in_and_takes_a_dislike(web: TestClient) -> None:
+    producers.enqueue_compute_recommendations(user_ids=[LISTENER]).wait(60)
+    first, second, *_ = [item["item_id"] for item in web.get(f"/home/{LISTENER}").json()["items"]]
+    sent = web.post("/played", params={"user_id": LISTENER, "item_id": first})
+    assert sent.status_code == 202
+    producers.job(sent.json()["job"]).wait(60)
+    assert web.get(f"/jobs/{sent.json()['job']}").json()["state"] == "SUCCESS"
+    assert web.post("/dislike", params={"user_id": LISTENER, "item_id": second}).json() == {"blocked": 1}
+    left = [item["item_id"] for item in web.get(f"/home/{LISTENER}").json()["items"]]
+    assert first not in left
+    assert second not in left
+    producers.unblock_items(LISTENER, [second])
+    assert web.get("/home/424242").json()["items"], "a stranger gets what is popular"
+
+
+def test_the_web_app_answers_while_redis_is_away(web: TestClient, own_server: EmbeddedServer) -> None:
+    producers.connect(own_server.url)
+    own_server.stop()
+    assert web.get("/home/1").json() == {"items": []}
+    answer: Any = web.post("/played", params={"user_id": 1, "item_id": 2})
+    assert answer.status_code == 503

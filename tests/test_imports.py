@@ -1,0 +1,162 @@
+"""Imports point one way, and what an app imports is thin."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from timbral.embedded_server import EmbeddedServer
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "sklearn",
+    "numba",
+    "safetensors",
+    "fastapi",
+    "uvicorn",
+    "flower",
+    "prometheus_client",
+)
+
+
+def modules(package: str) -> Iterator[tuple[str, Path]]:
+    """Dotted names and files of a package or a module."""
+    base = ROOT / package.replace(".", "/")
+    for path in sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it the import stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return found
+
+
+def reached(path: Path, forbidden: tuple[str, ...]) -> set[str]:
+    return {name for name in imports(path) if name.startswith(tuple(f"{f}." for f in forbidden)) or name in forbidden}
+
+
+MAY_NOT: dict[str, tuple[str, ...]] = {
+    "producers": (
+        "workers",
+        "timbral.logic",
+        "timbral.models",
+        "timbral.api",
+        "timbral.cli",
+        "timbral.utils.data_loader",
+    ),
+    "timbral.models": (
+        "redis",
+        "celery",
+        "kombu",
+        "workers",
+        "producers",
+        "timbral.logic",
+        "timbral.cli",
+        "timbral.api",
+    ),
+    "timbral.utils": ("celery", "kombu", "workers", "producers", "timbral.logic", "timbral.cli", "timbral.api"),
+    "timbral.utils.data_loader": ("redis", "timbral.keys"),
+    "timbral.utils.evaluation": ("redis", "timbral.keys"),
+    "timbral.logic": ("celery", "kombu", "workers", "producers", "timbral.cli", "timbral.api"),
+    "timbral.config": (
+        "redis",
+        "celery",
+        "kombu",
+        "workers",
+        "producers",
+        "timbral.logic",
+        "timbral.models",
+        "timbral.utils",
+    ),
+    "timbral.errors": ("timbral", "redis", "celery", "kombu", "workers", "producers"),
+    "timbral.messages": ("redis", "celery", "kombu", "workers", "producers", "timbral.logic", "timbral.utils"),
+    "timbral.keys": ("redis", "celery", "kombu", "workers", "producers", "timbral.logic", "timbral.utils"),
+    "timbral": ("workers",),
+    "workers": ("producers", "timbral.cli", "timbral.api"),
+}
+
+
+@pytest.mark.parametrize("package", MAY_NOT)
+def test_imports_point_one_way(package: str) -> None:
+    wrong = {name: found for name, path in modules(package) if (found := reached(path, MAY_NOT[package]))}
+    assert wrong == {}
+
+
+def test_only_what_an_app_or_a_person_runs_imports_producers() -> None:
+    users = {name for name, path in modules("timbral") if reached(path, ("producers",))}
+    allowed = ("timbral.cli", "timbral.api", "timbral.demo")
+    assert {name for name in users if not name.startswith(allowed)} == set()
+
+
+THIN = (
+    "timbral",
+    "timbral.errors",
+    "timbral.messages",
+    "timbral.utils.redis_connector",
+    "timbral.utils.plain_pickle",
+    "producers",
+    "timbral.cli",
+    "timbral.cli.application",
+)
+
+
+@pytest.mark.parametrize("name", THIN)
+def test_what_an_app_imports_loads_nothing_heavy(name: str) -> None:
+    code = f"import sys, {name}; print([m for m in {(*HEAVY, 'workers')} if m in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_the_thin_install_enqueues_follows_and_reads(redis_server: EmbeddedServer) -> None:
+    # As where numpy and the rest are not installed: every import of them is an ImportError.
+    code = f"""
+import sys
+for name in {HEAVY}:
+    sys.modules[name] = None
+import json, redis, producers
+from timbral.cli import main
+from timbral.utils.redis_connector import RedisConnector
+url = {redis_server.url!r}
+producers.connect(url)
+job = producers.enqueue_train_model("plays.csv")
+client = redis.Redis.from_url(url)
+client.set("celery-task-meta-" + job.id, json.dumps({{"status": "SUCCESS", "result": {{"model_version": "v1"}}}}))
+assert job.wait(1) == {{"model_version": "v1"}}
+with RedisConnector(url) as cache:
+    assert cache.set_recommendations(7, [{{"item_id": 1, "score": 0.5}}])
+    assert cache.set_embeddings("a", {{"vector": [1.0, 2.0]}})
+    assert cache.get_embeddings("a") == {{"vector": [1.0, 2.0]}}
+assert producers.get_recommendations(7) == [{{"item_id": 1, "score": 0.5}}]
+producers.block_items(7, [1])
+assert producers.get_recommendations(7) == []
+for command in (["show", "7"], ["health"], ["job", "status", job.id], ["dead-letters", "list"]):
+    assert main(command) == 0, command
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=dict(os.environ))
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_importing_producers_is_quick() -> None:
+    code = "import time; t = time.process_time(); import producers; print(time.process_time() - t)"
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(2)
+    ]
+    assert min(times) < 1.5
