@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 
 from benchmarks import big_data
-from benchmarks.measure import Options, Result, Row, in_a_new_process, main
+from benchmarks.measure import Options, Result, Row, in_a_new_process, main, memory_bytes
 
 SWEEPS = 3
 
@@ -31,7 +30,7 @@ def load_and_fit(path: str) -> None:
     from timbral.utils.data_loader import DataLoader
 
     def peak_gb() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        return memory_bytes("VmHWM") / 1e9  # ru_maxrss would begin with the parent's
 
     imported, start = peak_gb(), time.perf_counter()
     matrix = DataLoader().load_csr(path).matrix

@@ -20,24 +20,30 @@ STYLES = {"aim": "green", "must": "yellow", "short": "red"}
 
 def show(results: list[Result]) -> None:
     console = Console()
-    table = Table(title="timbral, side by side", show_lines=True)
-    for name in ("what", "figure", "must", "aim", "", "ours", "peer", "note"):
+    if not console.is_terminal:
+        console = Console(width=170)
+    table = Table(title="timbral, side by side")
+    for name in ("what", "figure", "must", "aim", "reached", "ours", "peer"):
         table.add_column(name, overflow="fold")
     for result in results:
         for row in result.rows:
             cells = (row.what, _figure(row, row.figure), _bound(row, row.must), _bound(row, row.aim))
-            verdict = f"[{STYLES[row.verdict]}]{row.verdict}[/]"
-            table.add_row(*cells, verdict, row.ours, row.peer, f"[dim]{row.note}[/]")
+            table.add_row(*cells, f"[{STYLES[row.verdict]}]{row.verdict}[/]", row.ours, row.peer)
+        table.add_section()
     if table.row_count:
         console.print(table)
-    for result in results:
-        if result.skipped:
-            console.print(f"[yellow]{result.name} left out:[/] {result.skipped}")
+    for line in _notes(results):
+        console.print(f"[dim]{line}[/]")
+
+
+def _notes(results: list[Result]) -> list[str]:
+    notes = [f"- {row.what}: {row.note}." for result in results for row in result.rows if row.note]
+    return notes + [f"- {result.name} was left out: {result.skipped}." for result in results if result.skipped]
 
 
 def save(results: list[Result], machine: dict[str, Any], options: Options, *, whole: bool) -> Path:
     """Write the JSON; after a whole run that was not a quick one, the curves and the README's results too."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / ("quick.json" if options.quick else "latest.json" if whole else "part.json")
     content = as_json(results, machine, options)
     path.write_text(json.dumps(content, indent=1))
@@ -62,9 +68,7 @@ def _markdown(results: list[Result], machine: dict[str, Any]) -> str:
         for row in result.rows:
             cells = (row.what, _figure(row, row.figure), _bound(row, row.must), _bound(row, row.aim))
             lines.append("| " + " | ".join((*cells, row.verdict, row.ours, row.peer)) + " |")
-    notes = [f"- {row.what}: {row.note}." for result in results for row in result.rows if row.note]
-    left_out = [f"- {result.name} was left out: {result.skipped}." for result in results if result.skipped]
-    return "\n".join([*lines, "", *dict.fromkeys(notes), *left_out])
+    return "\n".join([*lines, "", *_notes(results)])
 
 
 def _figure(row: Row, value: float) -> str:
