@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -96,8 +98,12 @@ def test_metrics_count_by_route_and_never_by_id(http: httpx.Client) -> None:
     assert "some-stranger" not in http.get("/metrics").text
 
 
-def test_several_processes_are_counted_together(seeded: Any, start_door: Callable[..., Any], wait_until: Wait) -> None:
+def test_several_processes_are_counted_together_and_end_with_one_signal(
+    seeded: Any, start_door: Callable[..., Any], wait_until: Wait
+) -> None:
     door = start_door(seeded.server.url, API_WORKERS="2", API_TOKEN="x")
+    wait_until(lambda: door.log.count("Application startup complete") == 2, 20, "the start of both processes")
+    children = Path(f"/proc/{door.process.pid}/task/{door.process.pid}/children").read_text().split()
     n_requests = 40
 
     for _ in range(n_requests):  # a connection each, so that both processes get some
@@ -105,8 +111,9 @@ def test_several_processes_are_counted_together(seeded: Any, start_door: Callabl
 
     text = httpx.get(f"{door.url}/metrics").text
     assert f'timbral_http_recommendations_total{{source="cache"}} {n_requests}.0' in text
-    assert door.log.count("Application startup complete") == 2
-    assert door.stop() == 0
+    door.process.send_signal(signal.SIGINT)
+    assert door.process.wait(10) == 0
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 5, "the end of the children")
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/static/../app.py", "/static/%2e%2e%2fapp.py", "/static/app.py"])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +39,6 @@ def test_a_port_that_is_taken_ends_the_start_with_one_line(tmp_path: Path) -> No
     assert ended.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-def test_several_processes_end_with_one_signal(start_door: Callable[..., Any], wait_until: Callable[..., None]) -> None:
-    door = start_door("redis://127.0.0.1:1", API_WORKERS="2")
-    children = [int(c) for c in Path(f"/proc/{door.process.pid}/task/{door.process.pid}/children").read_text().split()]
-
-    door.process.send_signal(signal.SIGINT)
-
-    assert door.process.wait(10) == 0
-    assert len(children) >= 2
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 5, "the end of the children")
 
 
 @pytest.mark.parametrize("debug", [False, True])
