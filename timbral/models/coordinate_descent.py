@@ -13,118 +13,215 @@ Rows are independent of each other, so any number of threads gives the same bits
 
 from __future__ import annotations
 
+import numba
 from numba import float32, float64, int32, int64
 
 from timbral.models.kernel import kernel, matrix, vector
 
-__all__ = ["BUFFER_FLOATS", "descend_classic", "descend_weighted"]
+__all__ = ["BUFFER_FLOATS", "LANE", "MIN_BLOCK", "descend_classic", "descend_weighted"]
 
 BUFFER_FLOATS = 1 << 16
 """Fixed factors of a row's entries that are gathered at a time, in floats: they stay in the core's cache."""
 
+LANE = 32
+"""A row's entries are padded with zeros to a multiple of this: vectorised loops then have no scalar rest."""
+
 MIN_BLOCK = 16
+"""Fewest factors that are gathered at a time, however long the row: one cache line of each entry."""
+
+FEW = 16
+"""Up to this many entries, keeping the whole gradient up to date costs less than keeping the residuals."""
+
+_inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
+
+
+@_inlined
+def _row_of_few(  # type: ignore[no-untyped-def]
+    idx, c, r, a, column_weight, lam, l1, fixed, gram, diagonal, n_passes, tol, w, gradient, curvature, rest
+):  # fmt: skip
+    """A row with few entries: each step of a factor updates the whole gradient. Gives the row's loss and the passes used."""
+    n, k = len(idx), len(w)
+    for f in range(k):
+        gradient[f] = lam * w[f]
+        curvature[f] = a * diagonal[f] + lam
+    for f in range(k):
+        if w[f] != 0.0:
+            aw = a * w[f]
+            g_row = gram[f]
+            for q in range(k):
+                gradient[q] += aw * g_row[q]
+    for i in range(n):
+        h = fixed[idx[i]]
+        y = float32(0.0)
+        for f in range(k):
+            y += w[f] * h[f]
+        rest_i = c[i] - a * column_weight[idx[i]]
+        rest[i] = rest_i
+        pull_i = rest_i * y - c[i] * r[i]
+        for f in range(k):
+            gradient[f] += pull_i * h[f]
+            curvature[f] += rest_i * h[f] * h[f]
+    used = 0
+    for turn in range(n_passes):
+        used = turn + 1
+        moved, largest = float32(0.0), float32(0.0)
+        for f in range(k):
+            old = w[f]
+            g = gradient[f] + l1
+            if (old == 0.0 and g >= 0.0) or curvature[f] <= 0.0:
+                continue
+            new = max(old - g / curvature[f], float32(0.0))
+            step = new - old
+            largest = max(largest, new)
+            if step == 0.0:
+                continue
+            w[f] = new
+            moved = max(moved, abs(step))
+            gradient[f] += step * lam
+            step_a = step * a
+            g_row = gram[f]
+            for q in range(k):
+                gradient[q] += step_a * g_row[q]
+            for i in range(n):
+                h = fixed[idx[i]]
+                pull_i = step * rest[i] * h[f]
+                if pull_i != 0.0:
+                    for q in range(k):
+                        gradient[q] += pull_i * h[q]
+        if moved <= tol * largest:
+            break
+    # w·gradient is the quadratic part of the loss, less half of its linear part.
+    loss = float64(0.0)
+    for i in range(n):
+        h = fixed[idx[i]]
+        y = float32(0.0)
+        for f in range(k):
+            y += w[f] * h[f]
+        loss += float64(c[i] * r[i]) * float64(r[i] - y)
+    for f in range(k):
+        loss += float64(w[f]) * float64(gradient[f] + 2.0 * l1)
+    return loss, used
+
+
+@_inlined
+def _row_of_many(  # type: ignore[no-untyped-def]
+    idx, c, r, a, column_weight, lam, l1, fixed, gram, diagonal, n_passes, tol, w, slope, curvature, entry, want_loss
+):  # fmt: skip
+    """A row with many entries: each step of a factor updates the entries' residuals. Gives the row's loss and the passes used."""
+    n, k = len(idx), len(w)
+    padded = (n + LANE - 1) // LANE * LANE
+    rest = entry[0, :padded]  # c − a·s: what the Gram term leaves of an entry's weight
+    pull = entry[1, :padded]  # rest · ŷ − c·r: half the slope of the loss by ŷ
+    lines = entry[2:].reshape(-1)
+    for i in range(n):
+        rest[i] = c[i] - a * column_weight[idx[i]]
+        h = fixed[idx[i]]
+        y = float32(0.0)
+        for f in range(k):
+            y += w[f] * h[f]
+        pull[i] = rest[i] * y - c[i] * r[i]
+    for i in range(n, padded):
+        rest[i] = 0.0
+        pull[i] = 0.0
+    for f in range(k):
+        slope[f] = 0.0  # a·G·w
+    for f in range(k):
+        if w[f] != 0.0:
+            aw = a * w[f]
+            g_row = gram[f]
+            for q in range(k):
+                slope[q] += aw * g_row[q]
+    width = min(k, max(MIN_BLOCK, len(lines) // padded))
+    used = 0
+    for turn in range(n_passes):
+        used = turn + 1
+        moved, largest = float32(0.0), float32(0.0)
+        for f0 in range(0, k, width):
+            f1 = min(k, f0 + width)
+            if turn == 0 or width < k:
+                for i in range(n):
+                    h = fixed[idx[i]]
+                    for f in range(f0, f1):
+                        lines[(f - f0) * padded + i] = h[f]
+                for f in range(f0, f1):
+                    for i in range(n, padded):
+                        lines[(f - f0) * padded + i] = 0.0
+            for f in range(f0, f1):
+                line = lines[(f - f0) * padded : (f - f0 + 1) * padded]
+                g = float32(0.0)
+                if turn == 0:
+                    d = float32(0.0)
+                    for i in range(padded):
+                        g += pull[i] * line[i]
+                        d += rest[i] * line[i] * line[i]
+                    curvature[f] = d + a * diagonal[f] + lam
+                else:
+                    for i in range(padded):
+                        g += pull[i] * line[i]
+                old = w[f]
+                g += slope[f] + lam * old + l1
+                if (old == 0.0 and g >= 0.0) or curvature[f] <= 0.0:
+                    continue
+                new = max(old - g / curvature[f], float32(0.0))
+                step = new - old
+                largest = max(largest, new)
+                if step == 0.0:
+                    continue
+                w[f] = new
+                moved = max(moved, abs(step))
+                for i in range(padded):
+                    pull[i] += step * rest[i] * line[i]
+                step_a = step * a
+                g_row = gram[f]
+                for q in range(k):
+                    slope[q] += step_a * g_row[q]
+        if moved <= tol * largest:
+            break
+    loss = float64(0.0)
+    if want_loss:
+        for i in range(n):
+            h = fixed[idx[i]]
+            y = float32(0.0)
+            for f in range(k):
+                y += w[f] * h[f]
+            miss = float64(r[i] - y)
+            loss += float64(c[i]) * miss * miss - float64(c[i] - rest[i]) * float64(y) * float64(y)
+        for f in range(k):
+            loss += float64(w[f]) * float64(slope[f] + lam * w[f] + 2.0 * l1)
+    return loss, used
 
 
 @kernel(
     vector(int64), vector(int32), vector(float32), vector(float32), vector(float32), vector(float32), vector(float32), float32,
-    matrix(float32), matrix(float32), int64, float32, int64, int64, matrix(float32, writable=True), vector(float64, writable=True),
-    vector(int64, writable=True), vector(float32, writable=True), vector(float32, writable=True), matrix(float32, writable=True),
+    matrix(float32), matrix(float32), vector(float32), int64, float32, int64, int64, int64, matrix(float32, writable=True),
+    vector(float64, writable=True), vector(int64, writable=True), matrix(float32, writable=True), matrix(float32, writable=True),
     fastmath=True, boundscheck=False,
 )  # fmt: skip
 def descend_weighted(  # type: ignore[no-untyped-def]
     indptr, indices, confidence, target, row_weight, column_weight, l2, l1,
-    fixed, gram, n_passes, tol, start, stop, solved, loss,
-    passes_done, slope, curvature, entry,
+    fixed, gram, diagonal, n_passes, tol, want_loss, start, stop, solved, loss, passes_done, scratch, entry,
 ):  # fmt: skip
     """``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
 
-    ``slope``, ``curvature`` (k each) and ``entry`` (at least 3 rows, of at least as many entries as the longest row has) are scratch.
-    Stops a row early when no factor moved by more than ``tol`` times the row's greatest factor. ``loss[u]`` gets the row's loss with
-    the new factors: without the fixed side's regularisation. ``passes_done[u]`` gets the passes used.
+    ``scratch`` (2, k) and ``entry`` (at least 2 + MIN_BLOCK rows, of as many columns as the longest row has entries, rounded up to
+    LANE) are scratch. A row is done early when no factor moved by more than ``tol`` times the row's greatest factor. ``loss[u]`` gets
+    the row's loss with the new factors, where ``want_loss``: without the fixed side's regularisation. ``passes_done[u]`` gets the
+    passes used.
     """
-    k = fixed.shape[1]
+    slope, curvature = scratch[0], scratch[1]
     for u in range(start, stop):
         begin, end = indptr[u], indptr[u + 1]
-        n = end - begin
-        w = solved[u]
-        a = row_weight[u]
-        lam = l2[u]
-        rest = entry[0, :n]  # c − a·s: what the Gram term leaves of an entry's weight
-        pull = entry[1, :n]  # rest · ŷ − c·r: half the slope of the loss by ŷ
-        idx = indices[begin:end]
-        for i in range(n):
-            rest[i] = confidence[begin + i] - a * column_weight[idx[i]]
-            h = fixed[idx[i]]
-            y = float32(0.0)
-            for f in range(k):
-                y += w[f] * h[f]
-            pull[i] = rest[i] * y - confidence[begin + i] * target[begin + i]
-        for f in range(k):
-            slope[f] = 0.0
-            curvature[f] = -1.0
-        for f in range(k):
-            if w[f] != 0.0:
-                aw = a * w[f]
-                g_row = gram[f]
-                for q in range(k):
-                    slope[q] += aw * g_row[q]
-        width = k if n == 0 else min(k, max(16, (entry.shape[0] - 2) * entry.shape[1] // n))
-        lines = entry[2:].reshape(-1)
-        used = 0
-        for turn in range(n_passes):
-            used = turn + 1
-            moved = float32(0.0)
-            largest = float32(0.0)
-            for f0 in range(0, k, width):
-                f1 = min(k, f0 + width)
-                if turn == 0 or width < k:
-                    for i in range(n):
-                        h = fixed[idx[i]]
-                        for f in range(f0, f1):
-                            lines[(f - f0) * n + i] = h[f]
-                for f in range(f0, f1):
-                    line = lines[(f - f0) * n : (f - f0 + 1) * n]
-                    g = float32(0.0)
-                    if curvature[f] < 0.0:
-                        d = float32(0.0)
-                        for i in range(n):
-                            g += pull[i] * line[i]
-                            d += rest[i] * line[i] * line[i]
-                        curvature[f] = max(d + a * gram[f, f] + lam, float32(0.0))
-                    else:
-                        for i in range(n):
-                            g += pull[i] * line[i]
-                    d = curvature[f]
-                    if d <= 0.0:
-                        continue
-                    old = w[f]
-                    new = max(old - (g + slope[f] + lam * old + l1) / d, float32(0.0))
-                    step = new - old
-                    if step != 0.0:
-                        w[f] = new
-                        moved = max(moved, abs(step))
-                        for i in range(n):
-                            pull[i] += step * rest[i] * line[i]
-                        step_a = step * a
-                        g_row = gram[f]
-                        for q in range(k):
-                            slope[q] += step_a * g_row[q]
-                    largest = max(largest, new)
-            if moved <= tol * largest:
-                break
-        passes_done[u] = used
-        total = float64(0.0)
-        for i in range(n):
-            h = fixed[idx[i]]
-            y = float32(0.0)
-            for f in range(k):
-                y += w[f] * h[f]
-            miss = float64(target[begin + i] - y)
-            total += confidence[begin + i] * miss * miss - a * column_weight[idx[i]] * float64(y) * float64(y)
-        for f in range(k):
-            # slope is a·G·w, kept up to date by every step
-            total += float64(w[f]) * float64(slope[f] + lam * w[f] + 2.0 * l1)
-        loss[u] = total
+        idx, c, r = indices[begin:end], confidence[begin:end], target[begin:end]
+        if end - begin <= FEW:
+            loss[u], passes_done[u] = _row_of_few(
+                idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, diagonal, n_passes, tol, solved[u], slope,
+                curvature, entry[0],
+            )  # fmt: skip
+        else:
+            loss[u], passes_done[u] = _row_of_many(
+                idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, diagonal, n_passes, tol, solved[u], slope,
+                curvature, entry, want_loss,
+            )  # fmt: skip
 
 
 @kernel(

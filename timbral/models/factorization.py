@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from timbral.errors import TrainingError
-from timbral.models.coordinate_descent import BUFFER_FLOATS, MIN_BLOCK, descend_classic, descend_weighted
+from timbral.models.coordinate_descent import BUFFER_FLOATS, LANE, MIN_BLOCK, descend_classic, descend_weighted
 from timbral.models.gram import gram
-from timbral.models.interactions import Interactions
 from timbral.models.threads import Threads, spans
+from timbral.models.weighting import Side
 
-__all__ = ["Callback", "Factors", "Side", "factorize", "half_sweep"]
+__all__ = ["Callback", "Factors", "factorize", "half_sweep"]
 
 Callback = Callable[[int, int, float], Any]
 """``callback(iteration, max_iter, loss)`` after each sweep; False ends the training with a TrainingError, None goes on."""
@@ -24,21 +24,6 @@ Callback = Callable[[int, int, float], Any]
 SPANS_PER_THREAD = 16
 
 Vector = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side's rows of the problem (users, or items), and what their entries and they themselves weigh."""
-
-    rows: Interactions
-    confidence: Vector
-    """c of each entry, in the rows' order."""
-    target: Vector
-    """r of each entry."""
-    weight: Vector
-    """Of each row: the row's factor in the weight of what was not observed."""
-    l2: Vector
-    """λ of each row."""
 
 
 @dataclass
@@ -62,6 +47,7 @@ def half_sweep(
     n_passes: int,
     tol: float,
     classic: bool,
+    want_loss: bool = True,
     threads: Threads,
 ) -> tuple[float, int]:
     """Improve ``solved`` (rows of ``side``) in place, ``fixed`` being fixed; gives the loss without ``fixed``'s regularisation."""
@@ -69,7 +55,8 @@ def half_sweep(
     k = fixed.shape[1]
     loss = np.empty(rows.n_rows)
     passes = np.empty(rows.n_rows, dtype=np.int64)
-    longest = max(1, int(np.diff(rows.indptr).max(initial=0)))
+    longest = -(-max(1, int(np.diff(rows.indptr).max(initial=0))) // LANE) * LANE
+    diagonal = fixed_gram.diagonal().copy()
     entry_rows = 2 + max(MIN_BLOCK, -(-BUFFER_FLOATS // longest))
 
     def descend(start: int, stop: int) -> None:
@@ -83,7 +70,7 @@ def half_sweep(
             entry = np.empty((entry_rows, longest), dtype=np.float32)
             descend_weighted(
                 rows.indptr, rows.indices, side.confidence, side.target, side.weight, fixed_weight, side.l2, l1, fixed,
-                fixed_gram, n_passes, tol, start, stop, solved, loss, passes, scratch[0], scratch[1], entry,
+                fixed_gram, diagonal, n_passes, tol, want_loss, start, stop, solved, loss, passes, scratch, entry,
             )  # fmt: skip
 
     threads.run(descend, spans(rows.indptr, k, SPANS_PER_THREAD * threads.n_threads))
@@ -109,7 +96,7 @@ def factorize(
             item_gram = gram(factors.item, items.weight, threads).astype(np.float32)
             half_sweep(
                 users, factors.item, items.weight, item_gram, factors.user,
-                l1=l1, n_passes=n_passes, tol=0.0, classic=classic, threads=threads,
+                l1=l1, n_passes=n_passes, tol=0.0, classic=classic, want_loss=False, threads=threads,
             )  # fmt: skip
             user_gram = gram(factors.user, users.weight, threads).astype(np.float32)
             loss, _ = half_sweep(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from pathlib import Path
 from typing import Any, Self
@@ -16,13 +17,15 @@ from timbral.config.settings import Constants, settings
 from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError, TrainingError
 from timbral.models import model_file
 from timbral.models.checks import check_ids, check_int, check_real
-from timbral.models.factorization import Callback, Factors, Side, factorize, half_sweep
+from timbral.models.factorization import Callback, factorize, half_sweep
 from timbral.models.gram import gram
+from timbral.models.initialization import start_factors
 from timbral.models.interactions import Interactions, read_interactions
 from timbral.models.objective import Objective, Target
 from timbral.models.threads import Threads, resolve_n_threads
 from timbral.models.top_k import TopK
 from timbral.models.top_k import top_k as best_items
+from timbral.models.weighting import Side, Weighting
 
 __all__ = ["NMFModel"]
 
@@ -30,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer[Any]]
+
+WEIGHTING_NUMBERS = ("unobserved_weight", "user_l2", "item_l2", "item_weight_scale", "typical_target")
 
 FOLD_IN_PASSES = 500
 FOLD_IN_TOL = 1e-5
@@ -44,9 +49,9 @@ class NMFModel:
             number of threads.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: stop when a sweep lowers the loss by less than this share of it; ``Constants.NMF_TOL`` where None.
-        unobserved_weight, confidence, target, regularization, regularization_exponent, l1_regularization: the objective; see
-            ``timbral.models.objective.Objective``. ``NMFModel(unobserved_weight=1, confidence=0, target="value", regularization=0)``
-            is the classic NMF that minimises the Frobenius norm.
+        unobserved_weight, popularity_exponent, confidence, target, regularization, regularization_exponent, l1_regularization: the
+            objective; see ``timbral.models.objective.Objective``. ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the
+            classic NMF that minimises the Frobenius norm.
         n_threads: ``settings.N_THREADS`` where None; 0 for every core.
 
     Attributes:
@@ -68,9 +73,10 @@ class NMFModel:
         max_iter: int | None = None,
         tol: float | None = None,
         *,
-        unobserved_weight: float = Objective.unobserved_weight,
+        unobserved_weight: float | None = Objective.unobserved_weight,
+        popularity_exponent: float = Objective.popularity_exponent,
         confidence: float = Objective.confidence,
-        target: Target = Objective.target,
+        target: Target | None = Objective.target,
         regularization: float = Objective.regularization,
         regularization_exponent: float = Objective.regularization_exponent,
         l1_regularization: float = Objective.l1_regularization,
@@ -86,6 +92,7 @@ class NMFModel:
         self.tol = check_real(Constants.NMF_TOL if tol is None else tol, "tol", 0.0, 1.0)
         self.objective = Objective(
             unobserved_weight=unobserved_weight,
+            popularity_exponent=popularity_exponent,
             confidence=confidence,
             target=target,
             regularization=regularization,
@@ -106,6 +113,7 @@ class NMFModel:
         self.n_iter_ = 0
         self.converged = False
         self._seen: sparse.csr_matrix | None = None
+        self._weighting: Weighting | None = None
         self._grams: dict[str, FloatArray] = {}
 
     # Training
@@ -125,11 +133,12 @@ class NMFModel:
         rows = read_interactions(user_item_matrix, "user_item_matrix")
         if len(rows.values) == 0:
             raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
-        users, items = self._side(rows), self._side(rows.transposed(), of_items=True)
+        columns = rows.transposed()
+        weighting = Weighting.measure(self.objective, rows, np.diff(columns.indptr))
         factors = factorize(
-            users,
-            items,
-            self._start(rows),
+            weighting.users_side(rows),
+            weighting.items_side(columns),
+            start_factors(rows.n_rows, rows.n_columns, self.n_components, weighting.typical_target, self.random_state),
             l1=self.objective.l1_regularization,
             max_iter=self.max_iter,
             tol=self.tol,
@@ -139,33 +148,14 @@ class NMFModel:
         )
         if not (np.isfinite(factors.user).all() and np.isfinite(factors.item).all()):
             raise TrainingError("The training gave factors that are not finite; the values are too large for it")
-        self._become(factors.user, factors.item, rows, factors.loss)
+        self._become(factors.user, factors.item, rows, weighting, factors.loss)
         self.converged = factors.converged
         logger.info("Trained %d × %d, k=%d, %d sweeps", self.n_users, self.n_items, self.n_components, self.n_iter_)
         return self
 
-    def _side(self, rows: Interactions, *, of_items: bool = False) -> Side:
-        objective = self.objective
-        weight = objective.unobserved_weight if of_items else 1.0
-        return Side(
-            rows=rows,
-            confidence=objective.confidence_of(rows.values),
-            target=objective.target_of(rows.values),
-            weight=np.full(rows.n_rows, weight, dtype=np.float32),
-            l2=objective.l2_of(np.diff(rows.indptr), rows.n_columns),
-        )
-
-    def _start(self, rows: Interactions) -> Factors:
-        rng = np.random.default_rng(self.random_state)
-        scale = np.float32(0.1 / np.sqrt(self.n_components))
-        return Factors(
-            *(
-                np.abs(rng.standard_normal((n, self.n_components), dtype=np.float32)) * scale
-                for n in (rows.n_rows, rows.n_columns)
-            )
-        )
-
-    def _become(self, user: FloatArray, item: FloatArray, seen: Interactions, history: list[float]) -> None:
+    def _become(
+        self, user: FloatArray, item: FloatArray, seen: Interactions, weighting: Weighting, history: list[float]
+    ) -> None:
         self.user_factors = user
         self.item_factors = item.T
         self.n_users, self.n_items = user.shape[0], item.shape[0]
@@ -176,6 +166,7 @@ class NMFModel:
             shape=(self.n_users, self.n_items),
             copy=False,
         )
+        self._weighting = weighting
         self.training_history = history
         self.n_iter_ = len(history)
         self._grams = {}
@@ -198,18 +189,19 @@ class NMFModel:
 
         It is what the training's own half-sweep over users converges to. A user without plays gets zeros.
         """
-        self._check_fitted()
+        weighting = self._fitted_weighting()
         rows = read_interactions(user_items, "user_items", self.n_items)
-        return self._fold_in(self._side(rows), self._items(), self.objective.unobserved_weight, "items")
+        return self._fold_in(weighting.users_side(rows), self._items(), weighting.item_weights, "items")
 
     def fold_in_items(self, item_users: Any) -> FloatArray:
         """Vectors (n, n_components) for new items, whose plays are ``item_users`` (n, n_users), the users being fixed."""
-        self._check_fitted()
+        weighting = self._fitted_weighting()
         rows = read_interactions(item_users, "item_users", self.n_users)
-        return self._fold_in(self._side(rows, of_items=True), self._users(), 1.0, "users")
+        return self._fold_in(
+            weighting.items_side(rows), self._users(), np.ones(self.n_users, dtype=np.float32), "users"
+        )
 
-    def _fold_in(self, side: Side, fixed: FloatArray, weight: float, name: str) -> FloatArray:
-        weights = np.full(fixed.shape[0], weight, dtype=np.float32)
+    def _fold_in(self, side: Side, fixed: FloatArray, weights: FloatArray, name: str) -> FloatArray:
         solved = np.zeros((side.rows.n_rows, self.n_components), dtype=np.float32)
         with Threads(resolve_n_threads(self.n_threads) if len(side.rows.values) > 5000 else 1) as threads:
             if name not in self._grams:
@@ -219,6 +211,11 @@ class NMFModel:
                 n_passes=FOLD_IN_PASSES, tol=FOLD_IN_TOL, classic=self.objective.is_classic, threads=threads,
             )  # fmt: skip
         return solved
+
+    def _fitted_weighting(self) -> Weighting:
+        if self._weighting is None:
+            raise NotFittedError
+        return self._weighting
 
     # Asking
 
@@ -342,6 +339,7 @@ class NMFModel:
         """All of the fitted model: arrays by name, and texts by name."""
         self._check_fitted()
         seen = self._seen_of(None)
+        weighting = self._fitted_weighting()
         arrays = {
             "user_factors": self._users(),
             "item_vectors": self._items(),
@@ -349,9 +347,12 @@ class NMFModel:
             "seen_indices": seen.indices,
             "seen_values": seen.data,
             "training_history": np.asarray(self.training_history, dtype=np.float64),
+            "user_levels": weighting.user_levels,
+            "item_weights": weighting.item_weights,
         }
-        options = self.parameters() | {"converged": self.converged}
-        return arrays, {"kind": "nmf", "options": json.dumps(options, sort_keys=True)}
+        numbers = {name: getattr(weighting, name) for name in WEIGHTING_NUMBERS}
+        record = {"parameters": self.parameters(), "converged": self.converged, "weighting": numbers}
+        return arrays, {"kind": "nmf", "model": json.dumps(record, sort_keys=True)}
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write the model to ``filepath``, making missing folders, replacing an old file atomically."""
@@ -384,19 +385,21 @@ class NMFModel:
     def _restore(self, arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> None:
         if texts.get("kind") != "nmf":
             raise ParameterError(f"its kind is {texts.get('kind')!r}, not 'nmf'")
-        options = json.loads(texts["options"])
-        names = ("n_components", "random_state", "max_iter", "tol", "converged")
-        n_components, random_state, max_iter, tol, converged = (options.pop(name) for name in names)
-        objective = Objective.from_dict(options)
+        record = json.loads(texts["model"])
+        options = record["parameters"]
+        own = {name: options.pop(name) for name in ("n_components", "random_state", "max_iter", "tol")}
+        made = NMFModel(**own, **options, n_threads=self.n_threads)
         user, item = arrays["user_factors"], arrays["item_vectors"]
-        indptr, indices, values = arrays["seen_indptr"], arrays["seen_indices"], arrays["seen_values"]
-        rows = Interactions(indptr, indices, values, item.shape[0])
-        if user.shape[1] != n_components:
-            raise ParameterError(f"it has {user.shape[1]} factors, not {n_components}")
-        self.random_state, self.max_iter, self.tol = random_state, max_iter, tol
-        self.objective = objective
-        self._become(user, item, rows, arrays["training_history"].tolist())
-        self.converged = converged
+        if user.shape[1:] != (made.n_components,) or item.shape[1:] != (made.n_components,):
+            raise ParameterError(f"its factors are not {made.n_components} each")
+        numbers = {name: check_real(record["weighting"][name], name, 0.0, math.inf) for name in WEIGHTING_NUMBERS}
+        weighting = Weighting(
+            objective=made.objective, user_levels=arrays["user_levels"], item_weights=arrays["item_weights"], **numbers
+        )
+        seen = Interactions(arrays["seen_indptr"], arrays["seen_indices"], arrays["seen_values"], item.shape[0])
+        made._become(user, item, seen, weighting, arrays["training_history"].tolist())
+        made.converged = bool(record["converged"])
+        self.__dict__.update(made.__dict__)
 
     # What the others need
 

@@ -1,27 +1,28 @@
-"""What a training minimises, and how the values of the data enter it.
+"""What a training minimises, as options.
 
-Σ_observed c·(r − ŷ)² + Σ_not observed α₀·s_i·ŷ² + Σ_u λ_u |w_u|² + Σ_i λ_i |h_i|² + 2·l1·(Σ W + Σ H),    W, H ≥ 0
+    Σ_observed c·(r − ŷ)² + Σ_not observed α₀·s_i·ŷ² + Σ_u λ_u |w_u|² + Σ_i λ_i |h_i|² + 2·l1·(Σ W + Σ H),    W, H ≥ 0
+
+``timbral.models.weighting`` has what the options come to on a data set.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, Self, get_args
 
-import numpy as np
-import numpy.typing as npt
-
 from timbral.errors import ParameterError
+from timbral.models.checks import check_real
 
-__all__ = ["Objective", "Target"]
+__all__ = ["UNOBSERVED_SHARE", "Objective", "Target"]
 
 Target = Literal["one", "log", "value"]
 
-Vector = npt.NDArray[np.float32]
+UNOBSERVED_SHARE: Final = 15.0
+"""Where ``unobserved_weight`` is None: what was not observed weighs this many times what was, but no cell more than an observed one."""
 
 _LIMITS: Final = {
     "unobserved_weight": (0.0, 1.0),
+    "popularity_exponent": (0.0, 1.0),
     "confidence": (0.0, 1e6),
     "regularization": (0.0, 1e6),
     "regularization_exponent": (0.0, 2.0),
@@ -31,59 +32,49 @@ _LIMITS: Final = {
 
 @dataclass(frozen=True)
 class Objective:
-    """The options of the objective.
+    """The options of the objective. The defaults were chosen together, on several data sets; docs/model.md has the measurements.
 
-    unobserved_weight: α₀, the weight of a (user, item) that was not observed; an observed one weighs c ≥ 1.
-    confidence: how much an entry's weight grows with its value x: c = 1 + confidence · log1p(x).
-    target: what ŷ is to be where x was observed: 1 ("one"), log1p(x) ("log"), or x itself ("value").
-    regularization: λ; a row's own is λ · (its entries + α₀ · the other side's rows) ** regularization_exponent.
-        (Rendle, Krichene, Zhang, Koren: "Revisiting the Performance of iALS on Item Recommendation Benchmarks", 2021.)
+    unobserved_weight: α₀, the mean weight of a (user, item) that was not observed; an observed one weighs 1 in the mean. None chooses
+        it by the density of the data: ``UNOBSERVED_SHARE`` · density, at most 1.
+    popularity_exponent: s_i grows with the item's users to this power: that nobody played a popular item says more than that nobody
+        played a rare one. (He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.) s has
+        the mean 1, and α₀·s_i stays ≤ 1, so that s is 1 where α₀ is 1.
+    confidence: how much an entry's weight c grows with the logarithm l = log1p(x) of its value x, against the user's mean of it:
+        c = (1 + confidence · l / mean of l) / (1 + confidence). 0 is unit confidence, c = 1.
+    target: what ŷ is to be where x was observed: 1 ("one"), log1p(x) ("log"), or x itself ("value"). None means "one", but "value" where
+        confidence is 0: then the values would count for nothing.
+    regularization: κ, against the noise of the data: κ = 1 suppresses a factor that is as weak as pure noise of the data's density makes
+        them, σ = rms(c·r) · (√(mean entries a user) + √(mean entries an item)). λ is κ·σ in the mean of the users, and of the items.
+    regularization_exponent: ν, how λ_u grows with the user's entries, and λ_i with the item's: λ ∝ (1 + entries)^ν. (Rendle, Krichene,
+        Zhang, Koren: "Revisiting the Performance of iALS on Item Recommendation Benchmarks", 2021.) A row's noise grows as its square root.
     l1_regularization: of all factors.
     """
 
-    unobserved_weight: float = 0.1
+    unobserved_weight: float | None = None
+    popularity_exponent: float = 0.35
     confidence: float = 1.0
-    target: Target = "one"
-    regularization: float = 0.03
-    regularization_exponent: float = 1.0
+    target: Target | None = None
+    regularization: float = 0.42
+    regularization_exponent: float = 0.5
     l1_regularization: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
-            if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-                raise ParameterError(f"{name} must be a number, got {value!r}")
-            if not low <= value <= high:  # NaN too
-                raise ParameterError(f"{name} must be in [{low:g}, {high:g}], got {value!r}")
-            object.__setattr__(self, name, float(value))
-        if self.target not in get_args(Target):
-            raise ParameterError(f"target must be one of {get_args(Target)}, got {self.target!r}")
+            if name != "unobserved_weight" or value is not None:
+                object.__setattr__(self, name, check_real(value, name, low, high))
+        if self.target is not None and self.target not in get_args(Target):
+            raise ParameterError(f"target must be one of {list(get_args(Target))} or None, got {self.target!r}")
+
+    @property
+    def resolved_target(self) -> Target:
+        """``target``, or what None means."""
+        return self.target or ("value" if self.confidence == 0.0 else "one")
 
     @property
     def is_classic(self) -> bool:
         """Every cell weighs the same: the observed ones need no treatment of their own."""
         return self.unobserved_weight == 1.0 and self.confidence == 0.0
-
-    def confidence_of(self, values: Vector) -> Vector:
-        """c of each value, float32."""
-        if self.confidence == 0.0:
-            return np.ones_like(values)
-        return np.asarray(1.0 + np.float32(self.confidence) * np.log1p(values), dtype=np.float32)
-
-    def target_of(self, values: Vector) -> Vector:
-        """r of each value, float32."""
-        if self.target == "one":
-            return np.ones_like(values)
-        return np.log1p(values) if self.target == "log" else values
-
-    def l2_of(self, n_entries: npt.NDArray[np.int64], n_others: int) -> Vector:
-        """λ of rows that have ``n_entries`` entries each among ``n_others`` columns."""
-        if self.regularization == 0.0:
-            return np.zeros(len(n_entries), dtype=np.float32)
-        size = n_entries + self.unobserved_weight * n_others
-        if not math.isfinite(self.regularization_exponent):
-            raise ParameterError("regularization_exponent must be finite")
-        return np.asarray(self.regularization * size**self.regularization_exponent, dtype=np.float32)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
