@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ import pytest
 import redis
 from celery import Celery
 from fleet_fixtures import Fleet, WorkerProcess
-
-from timbral.embedded_server import EmbeddedServer
 
 HERE = Path(__file__).parent
 
@@ -31,13 +28,24 @@ class FaultFleet:
 
     def start(self, n_workers: int = 1, **options: Any) -> list[WorkerProcess]:
         """Start workers and wait until they take messages."""
-        options["options"] = (*options.get("options", ()), "-I", "fault_tasks")
-        return self.fleet.start(n_workers, python_path=HERE, **options)
+        return self.fleet.start(n_workers, **self._with_the_fault_tasks(options))
+
+    def worker(self, **options: Any) -> WorkerProcess:
+        """A worker that is not started yet."""
+        return self.fleet.worker(**self._with_the_fault_tasks(options))
+
+    @staticmethod
+    def _with_the_fault_tasks(options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "python_path": HERE, "options": (*options.get("options", ()), "-I", "fault_tasks")}
 
     def send(self, task: str, name: str, *, queue: str = "celery", **kwargs: Any) -> str:
         """Send a fault task; returns its id."""
+        return self.send_task(f"fault.{task}", queue, name=name, **kwargs)
+
+    def send_task(self, task: str, to_queue: str | None = None, **kwargs: Any) -> str:
+        """Send any task; returns its id."""
         task_id = str(uuid.uuid4())
-        self.app.send_task(f"fault.{task}", kwargs={"name": name, **kwargs}, task_id=task_id, queue=queue)
+        self.app.send_task(task, kwargs=kwargs, task_id=task_id, queue=to_queue)
         return task_id
 
     def client(self) -> redis.Redis:
@@ -91,10 +99,3 @@ class FaultFleet:
 def faults(own_fleet: Fleet) -> FaultFleet:
     """A fleet on a server of the test's own, with an append-only file."""
     return FaultFleet(own_fleet)
-
-
-@pytest.fixture
-def stopwatch() -> Iterator[Callable[[], float]]:
-    """Seconds since the test began to count: ``elapsed = stopwatch()``."""
-    began = time.monotonic()
-    yield lambda: time.monotonic() - began

@@ -15,7 +15,23 @@ from timbral.logic import dead_letters
 
 pytestmark = pytest.mark.faults
 
-JUNK: list[Any] = [None, True, -1, 0, 2**70, 1e300, "", "junk", "\x00", "ü" * 300, [], [[]], ["x", 1], {}, {"a": {"b": []}}]
+JUNK: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    2**70,
+    1e300,
+    "",
+    "junk",
+    "\x00",
+    "ü" * 300,
+    [],
+    [[]],
+    ["x", 1],
+    {},
+    {"a": {"b": []}},
+]
 
 
 def message(name: str) -> dict[str, Any]:
@@ -26,14 +42,34 @@ def message(name: str) -> dict[str, Any]:
         "content-encoding": "utf-8",
         "content-type": "application/json",
         "headers": {
-            **{"lang": "py", "task": "fault.work", "id": task_id, "shadow": None, "eta": None, "expires": None, "group": None},
-            **{"group_index": None, "retries": 0, "timelimit": [None, None], "root_id": task_id, "parent_id": None},
-            **{"argsrepr": "()", "kwargsrepr": "{}", "origin": "test", "ignore_result": None, "replaced_task_nesting": 0},
-            **{"stamped_headers": None, "stamps": {}},
+            "lang": "py",
+            "task": "fault.work",
+            "id": task_id,
+            "shadow": None,
+            "eta": None,
+            "expires": None,
+            "group": None,
+            "group_index": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "root_id": task_id,
+            "parent_id": None,
+            "argsrepr": "()",
+            "kwargsrepr": "{}",
+            "origin": "test",
+            "ignore_result": None,
+            "replaced_task_nesting": 0,
+            "stamped_headers": None,
+            "stamps": {},
         },
         "properties": {
-            **{"correlation_id": task_id, "reply_to": task_id, "delivery_mode": 2, "priority": 0, "body_encoding": "base64"},
-            **{"delivery_info": {"exchange": "", "routing_key": "celery"}, "delivery_tag": str(uuid.uuid4())},
+            "correlation_id": task_id,
+            "reply_to": task_id,
+            "delivery_mode": 2,
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": "celery"},
+            "delivery_tag": str(uuid.uuid4()),
         },
     }
 
@@ -87,7 +123,9 @@ def test_all_good_messages_are_done_and_all_bad_ones_parked_or_refused(faults: A
         # then: every good one was done, once
         wait_until(lambda: client.llen("celery") == 0 and faults.held() == 0, 60, "the end of the queue")
         counts = {name.decode(): int(times) for name, times in client.hgetall("test:done").items()}
-        assert {name: times for name, times in counts.items() if name.startswith("good")} == {f"good{n}": 1 for n in range(1000)}
+        assert {name: times for name, times in counts.items() if name.startswith("good")} == {
+            f"good{n}": 1 for n in range(1000)
+        }
 
         # and: of the bad ones each was parked, or refused by its task, or was bad in nothing that matters
         letters = dead_letters.count(client)

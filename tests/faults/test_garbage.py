@@ -24,7 +24,14 @@ def envelope(task: str = "fault.work", **changes: Any) -> dict[str, Any]:
         "body": base64.b64encode(json.dumps([[], {"name": "garbage"}, {}]).encode()).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": {"lang": "py", "task": task, "id": task_id, "root_id": task_id, "retries": 0, "timelimit": [None, None]},
+        "headers": {
+            "lang": "py",
+            "task": task,
+            "id": task_id,
+            "root_id": task_id,
+            "retries": 0,
+            "timelimit": [None, None],
+        },
         "properties": {
             "correlation_id": task_id,
             "delivery_mode": 2,
@@ -73,7 +80,9 @@ GARBAGE: dict[str, bytes | dict[str, Any]] = {
     "no id": envelope(headers__id=...),
     "an id that is a number": envelope(headers__id=7),
     "a task that is a list": envelope(headers__task=["fault.work"]),
-    "protocol 1": envelope(headers={}, body=b64({"task": "fault.work", "id": "1", "args": [], "kwargs": {"name": "garbage"}})),
+    "protocol 1": envelope(
+        headers={}, body=b64({"task": "fault.work", "id": "1", "args": [], "kwargs": {"name": "garbage"}})
+    ),
     "bad base64": envelope(body="!!!no"),
     "another body_encoding": envelope(properties__body_encoding="rot13"),
     "a body that is an object": envelope(body={"a": 1}),
@@ -106,7 +115,11 @@ GARBAGE: dict[str, bytes | dict[str, Any]] = {
 
 def test_garbage_on_every_queue_and_priority_is_parked_and_the_rest_flows(faults: Any, wait_until: Any) -> None:
     # given: each kind once, spread over the queues and their lists of priorities
-    places = [queue + step for queue in ("celery", "batch", "training") for step in ("", "\x06\x163", "\x06\x166", "\x06\x169")]
+    places = [
+        queue + step
+        for queue in ("celery", "batch", "training")
+        for step in ("", "\x06\x163", "\x06\x166", "\x06\x169")
+    ]
     with faults.client() as client:
         for n, value in enumerate(GARBAGE.values()):
             client.lpush(places[n % len(places)], value if isinstance(value, bytes) else json.dumps(value))
@@ -141,7 +154,14 @@ def test_garbage_among_the_held_messages_is_parked_and_does_not_stop_the_looks(f
     # given: in unacked, long lapsed: garbage of all kinds, an index without content, and behind it a proper message
     proper = envelope(body=b64([[], {"name": "rescued"}, {}]))
     with faults.client() as client:
-        garbage = [b"\xff", b"3", b"[]", b"[1, 2, 3]", json.dumps([{"a": 1}, "", "celery"]), json.dumps([envelope(), "", ""])]
+        garbage = [
+            b"\xff",
+            b"3",
+            b"[]",
+            b"[1, 2, 3]",
+            json.dumps([{"a": 1}, "", "celery"]),
+            json.dumps([envelope(), "", ""]),
+        ]
         for n, value in enumerate(garbage):
             client.hset("unacked", f"garbage{n}", value)
             client.zadd("unacked_index", {f"garbage{n}": n + 1})
@@ -167,7 +187,15 @@ def test_garbage_on_the_control_and_event_channels_is_dropped(faults: Any, wait_
     # when
     with faults.client() as client:
         for topic in ("/0.celery.pidbox", "/0.celeryev/worker.heartbeat"):
-            for value in (b"\xff\xfe", b"hello", b"3", b"[]", b"{}", json.dumps(envelope(body="!!!")), json.dumps(envelope())):
+            for value in (
+                b"\xff\xfe",
+                b"hello",
+                b"3",
+                b"[]",
+                b"{}",
+                json.dumps(envelope(body="!!!")),
+                json.dumps(envelope()),
+            ):
                 client.publish(topic, value)
 
     # then
@@ -181,7 +209,9 @@ def test_garbage_on_the_control_and_event_channels_is_dropped(faults: Any, wait_
 
 def test_a_flood_of_garbage_does_not_fill_redis(client: Any) -> None:
     # given: a poison letter, older than the flood
-    dead_letters.park(client, b"poison", kind="poison", reason="it kills", queue="celery", task="train_model", task_id="t1")
+    dead_letters.park(
+        client, b"poison", kind="poison", reason="it kills", queue="celery", task="train_model", task_id="t1"
+    )
 
     # when
     for n in range(dead_letters.GARBAGE_KEPT + 50):

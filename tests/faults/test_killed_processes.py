@@ -45,7 +45,9 @@ def test_another_worker_takes_over_from_a_killed_one(faults: Any, wait_until: An
 
     # then
     wait_until(lambda: faults.begun("slow") == 2, 20, "the second beginning")
-    assert time.monotonic() - killed_at < 4 + 0.5 + 4, "not within the visibility timeout and a look, with room for a busy machine"
+    assert time.monotonic() - killed_at < 4 + 0.5 + 4, (
+        "not within the visibility timeout and a look, with room for a busy machine"
+    )
     wait_until(lambda: faults.succeeded(task_id), 20, "success")
     assert (faults.begun("slow"), faults.done("slow")) == (2, 1)
 
@@ -65,7 +67,12 @@ def test_a_message_that_kills_its_process_is_parked_after_three_deliveries(fault
     assert failure["exc_message"][0] == poison
     with faults.client() as client:
         letter = dead_letters.show(client, poison)
-        assert (letter.kind, letter.task, letter.deliveries, letter.queue) == ("poison", "fault.kill_child", 3, "celery")
+        assert (letter.kind, letter.task, letter.deliveries, letter.queue) == (
+            "poison",
+            "fault.kill_child",
+            3,
+            "celery",
+        )
         assert letter.args == '{"name": "poison"}'
         assert "3 times" in letter.reason
         assert not client.exists(keys.deliveries(poison))

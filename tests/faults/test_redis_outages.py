@@ -59,7 +59,9 @@ def test_a_running_task_survives_the_death_of_redis_and_runs_once(faults: Any, w
     assert all(worker.alive for worker in faults.fleet.workers)
 
 
-def test_a_result_is_stored_and_acknowledged_after_an_outage_at_the_end_of_its_task(faults: Any, wait_until: Any) -> None:
+def test_a_result_is_stored_and_acknowledged_after_an_outage_at_the_end_of_its_task(
+    faults: Any, wait_until: Any
+) -> None:
     # given
     faults.start()
     task_id = faults.send("work", "ending", seconds=2)

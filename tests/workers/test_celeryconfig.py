@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+
+import celery.backends.redis
+from celery.app.defaults import NAMESPACES, flatten
+from kombu.transport.redis import Channel
+
+import celeryconfig
+from workers.delivery.transport import Transport
+
+SETTINGS = {
+    name: value
+    for name, value in vars(celeryconfig).items()
+    if not name.startswith("_") and not isinstance(value, ModuleType) and name not in ("Queue", "settings")
+}
+READ_BY_THE_EVENT_LOOP = {"unacked_restore_interval", "health_check_interval"}
+
+
+def test_every_setting_is_one_that_celery_knows() -> None:
+    known = dict(flatten(NAMESPACES))
+    read_by_the_backend = inspect.getsource(celery.backends.redis)
+
+    assert [name for name in SETTINGS if name not in known and f"'{name}'" not in read_by_the_backend] == []
+    assert not any(inspect.isclass(value) for value in SETTINGS.values())
+
+
+def test_every_transport_option_is_one_that_kombu_reads() -> None:
+    known = {*Channel.from_transport_options, *READ_BY_THE_EVENT_LOOP}
+
+    assert [name for name in celeryconfig.broker_transport_options if name not in known] == []
+
+
+def test_no_message_reaches_two_queues() -> None:
+    routing_keys = [queue.routing_key for queue in celeryconfig.task_queues]
+
+    assert routing_keys == [queue.name for queue in celeryconfig.task_queues]
+    assert {route["queue"] for route in celeryconfig.task_routes.values()} < set(routing_keys)
+    assert celeryconfig.task_default_queue in routing_keys
+
+
+def test_the_application_loads_the_settings_and_uses_our_transport() -> None:
+    from workers.app import app
+
+    assert {name: app.conf[name] for name in SETTINGS} == SETTINGS
+    with app.connection() as connection:
+        assert connection.transport_cls == "redis"
+        assert isinstance(connection.transport, Transport)
+
+
+def test_a_result_outlives_every_key_of_the_cache() -> None:
+    settings = celeryconfig.settings
+
+    assert max(settings.RECOMMENDATIONS_TTL_S, settings.EMBEDDINGS_TTL_S) <= celeryconfig.result_expires
