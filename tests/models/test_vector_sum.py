@@ -4,12 +4,33 @@ import numba
 import numpy as np
 import pytest
 
-from timbral.models.vector_sum import LANES, UNROLLED, aligned_zeros, weighted_sums
+from timbral.models.vector_sum import LANES, UNROLLED, WIDE, aligned_zeros, weighted_sums, weighted_sums_of_blocks
 
 
 @numba.njit
 def sums_of(weights, components, matrix, column, threshold, out):  # type: ignore[no-untyped-def]
     return weighted_sums(weights, components, len(weights), matrix, column, threshold, out)
+
+
+@numba.njit
+def sums_of_blocks(weights, components, blocks, first, threshold, out):  # type: ignore[no-untyped-def]
+    return weighted_sums_of_blocks(weights, components, len(weights), blocks, first, threshold, out)
+
+
+def test_blocks_in_a_row_are_summed_and_compared() -> None:
+    rng = np.random.default_rng(1)
+    blocks = rng.random((9, 30, LANES), dtype=np.float32)
+    weights, components = rng.random(8, dtype=np.float32), rng.integers(0, 30, 8)
+    out = np.full(WIDE * LANES + 1, -1, np.float32)
+
+    for first in (0, 5):
+        expected = np.concatenate([weights @ blocks[number, components] for number in range(first, first + WIDE)])
+        threshold = np.float32(np.median(expected))
+        reached = sums_of_blocks(weights, components, blocks, first, threshold, out)
+
+        np.testing.assert_allclose(out[:-1], expected, rtol=1e-5)
+        assert out[-1] == -1
+        assert reached % 2**64 == sum(1 << lane for lane in range(WIDE * LANES) if out[lane] >= threshold)
 
 
 @pytest.mark.parametrize("n_weights", [0, UNROLLED, 5 * UNROLLED])

@@ -14,11 +14,13 @@ from numba import float32, int32, int64, types
 
 from timbral.models.item_index import BLOCK_ITEMS, GROUP_BLOCKS
 from timbral.models.kernel import kernel, matrix, vector
-from timbral.models.vector_sum import LANES, UNROLLED, weighted_sums
+from timbral.models.vector_sum import LANES, UNROLLED, WIDE, weighted_sums, weighted_sums_of_blocks
 
 EXCLUDED = -1
 ROUND_SHARE = np.float32(0.7)
 MAX_ROUNDS = 8
+ALL_WIDE = (1 << WIDE) - 1
+LOW_63_BITS = (1 << 63) - 1  # a shift to the right repeats the sign
 TINY = np.float32(1e-37)  # what float32 may lose where products are below its normal range
 
 _jit = numba.njit(nogil=True, cache=True)
@@ -154,7 +156,7 @@ def search_index(  # type: ignore[no-untyped-def]
     ceilings = np.empty((n_users, group_ceilings.shape[1]), np.float32)
     upper, lower = np.empty(n_users, np.float32), np.empty(n_users, np.float32)
     thresholds = np.empty(n_users, np.float32)
-    sums = np.empty(LANES, np.float32)
+    sums = np.empty(WIDE * LANES, np.float32)
     for user in range(n_users):
         size = 0
         for component in range(n_components):
@@ -190,29 +192,36 @@ def search_index(  # type: ignore[no-untyped-def]
                 w, c, n = weights[user], components[user], n_weights[user]
                 for first in range(0, GROUP_BLOCKS, LANES):
                     blocks = weighted_sums(w, c, n, block_ceilings[group], first, threshold, sums)
-                    block = group * GROUP_BLOCKS + first - 1
+                    block = group * GROUP_BLOCKS + first
                     while blocks != 0:
-                        block += 1
-                        is_high = blocks & 1
-                        blocks >>= 1
-                        if not is_high:
+                        if blocks & 1 == 0:
+                            blocks >>= 1
+                            block += 1
                             continue
-                        lanes = weighted_sums(w, c, n, packed[block], 0, threshold, sums)
+                        if blocks & ALL_WIDE == ALL_WIDE:
+                            lanes = weighted_sums_of_blocks(w, c, n, packed, block, threshold, sums)
+                            n_done = WIDE
+                        else:
+                            lanes = weighted_sums(w, c, n, packed[block], 0, threshold, sums)
+                            n_done = 1
                         if lanes != 0 and not is_marked:
                             _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
                             is_marked = True
-                        place = block * BLOCK_ITEMS - 1
-                        while lanes != 0:
-                            place += 1
+                        for lane in range(n_done * LANES):
+                            if lanes == 0:
+                                break
                             is_high = lanes & 1
-                            lanes >>= 1
-                            item = item_of[place]
-                            if not is_high or item < 0 or marks[item] == EXCLUDED or marks[item] == row + 1:
+                            lanes = (lanes >> 1) & LOW_63_BITS
+                            item = item_of[block * BLOCK_ITEMS + lane]
+                            if not is_high or sums[lane] < threshold or item < 0:
                                 continue
-                            lane = place - block * BLOCK_ITEMS
-                            score = _score_in_block(w, c, n, packed[block], lane)
+                            if marks[item] == EXCLUDED or marks[item] == row + 1:
+                                continue
+                            score = _score_in_block(w, c, n, packed[block + lane // LANES], lane % LANES)
                             size = _offer(scores, items, size, score, item)
                             threshold = _threshold(scores, size, n_components)
+                        blocks >>= n_done
+                        block += n_done
                 out_lengths[row], thresholds[user] = size, threshold
         for user in range(n_users):
             upper[user] = lower[user]

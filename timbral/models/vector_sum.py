@@ -16,9 +16,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "UNROLLED", "aligned_zeros", "weighted_sums"]
+__all__ = ["LANES", "UNROLLED", "WIDE", "aligned_zeros", "weighted_sums", "weighted_sums_of_blocks"]
 
 LANES = 16
+WIDE = 4
 UNROLLED = 4
 """Sums that run side by side, so that an addition need not wait for the one before it."""
 
@@ -42,54 +43,92 @@ def _weighted_sums(
     ``weights`` float32 and ``components`` int64, of which the first ``n_weights`` count, a multiple of ``UNROLLED``;
     ``matrix`` float32, C-contiguous, 2-D. Nothing is checked.
     """
-    arrays = (
-        (weights, types.float32, 1),
-        (components, types.int64, 1),
-        (matrix, types.float32, 2),
-        (out, types.float32, 1),
-    )
-    if not all(
-        isinstance(array, types.Array) and (array.dtype, array.ndim, array.layout) == (dtype, ndim, "C")
-        for array, dtype, ndim in arrays
+    if not _are_arrays(
+        (weights, types.float32, 1), (components, types.int64, 1), (matrix, types.float32, 2), (out, types.float32, 1)
     ):
         return None
     signature = types.int64(weights, components, types.int64, matrix, types.int64, types.float32, out)
-    return signature, _generate
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        matrix = context.make_array(signature.args[3])(context, builder, arguments[3])
+        start = builder.gep(matrix.data, [arguments[4]])
+        row_size = builder.sdiv(cgutils.unpack_tuple(builder, matrix.strides)[0], _INT64(4))
+        return _generate(context, builder, signature, arguments, [start], row_size)
+
+    return signature, generate
+
+
+def _weighted_sums_of_blocks(
+    _context: Any, weights: Any, components: Any, _n_weights: Any, blocks: Any, _first: Any, _threshold: Any, out: Any
+) -> Any:
+    """``weighted_sums`` of ``WIDE`` blocks in a row, ``blocks[first]`` and on, into out[:64]: loads each weight but once.
+
+    ``blocks`` float32, C-contiguous, of shape (n_blocks, n_components, 16).
+    """
+    if not _are_arrays(
+        (weights, types.float32, 1), (components, types.int64, 1), (blocks, types.float32, 3), (out, types.float32, 1)
+    ):
+        return None
+    signature = types.int64(weights, components, types.int64, blocks, types.int64, types.float32, out)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        blocks = context.make_array(signature.args[3])(context, builder, arguments[3])
+        block_size = builder.sdiv(cgutils.unpack_tuple(builder, blocks.strides)[0], _INT64(4))
+        starts = [
+            builder.gep(blocks.data, [builder.mul(builder.add(arguments[4], _INT64(number)), block_size)])
+            for number in range(WIDE)
+        ]
+        return _generate(context, builder, signature, arguments, starts, _INT64(LANES))
+
+    return signature, generate
 
 
 weighted_sums: Any = intrinsic(_weighted_sums)
+weighted_sums_of_blocks: Any = intrinsic(_weighted_sums_of_blocks)
 
 
-def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-    types_of = dict(zip(("weights", "components", "_", "matrix", "_", "_", "out"), signature.args, strict=True))
-    _, _, n_weights, _, column, threshold, _ = arguments
-    weights, components, matrix, out = (
-        context.make_array(types_of[name])(context, builder, arguments[place])
-        for name, place in (("weights", 0), ("components", 1), ("matrix", 3), ("out", 6))
+def _are_arrays(*arrays: tuple[Any, types.Type, int]) -> bool:
+    return all(
+        isinstance(array, types.Array) and (array.dtype, array.ndim, array.layout) == (dtype, ndim, "C")
+        for array, dtype, ndim in arrays
     )
-    first = builder.gep(matrix.data, [column])
-    row_bytes = cgutils.unpack_tuple(builder, matrix.strides)[0]
-    row_size = builder.sdiv(row_bytes, _INT64(4))
+
+
+def _generate(
+    context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any, starts: list[ir.Value], row_size: ir.Value
+) -> ir.Value:
+    """The sums of the vectors that lie ``row_size`` floats apart from each of ``starts`` on."""
+    weights, components, out = (
+        context.make_array(signature.args[place])(context, builder, arguments[place]) for place in (0, 1, 6)
+    )
+    threshold = _in_all_lanes(builder, arguments[5])
     multiply_add = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fmuladd.v{LANES}f32"
     )
-    sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, [0.0] * LANES)) for _ in range(UNROLLED)]
-    for place in sums:  # alloca_once_value sets them once a function, not once a call
-        builder.store(ir.Constant(_VECTOR, [0.0] * LANES), place)
-    with cgutils.for_range_slice(builder, _INT64(0), n_weights, _INT64(UNROLLED), _INT64) as (start, _):
-        for number, place in enumerate(sums):
-            at = builder.add(start, _INT64(number))
+    zeros = ir.Constant(_VECTOR, [0.0] * LANES)
+    sums = [[cgutils.alloca_once(builder, _VECTOR) for _ in range(UNROLLED)] for _ in starts]
+    for place in (place for places in sums for place in places):
+        builder.store(zeros, place)
+    with cgutils.for_range_slice(builder, _INT64(0), arguments[2], _INT64(UNROLLED), _INT64) as (first, _):
+        for number in range(UNROLLED):
+            at = builder.add(first, _INT64(number))
             weight = _in_all_lanes(builder, builder.load(builder.gep(weights.data, [at])))
-            component = builder.load(builder.gep(components.data, [at]))
-            row = builder.gep(first, [builder.mul(component, row_size)])
-            values = builder.load(builder.bitcast(row, _VECTOR.as_pointer()), align=4)
-            builder.store(builder.call(multiply_add, [weight, values, builder.load(place)]), place)
-    parts = [builder.load(place) for place in sums]
-    while len(parts) > 1:
-        parts = [builder.fadd(left, right) for left, right in zip(parts[::2], parts[1::2], strict=True)]
-    builder.store(parts[0], builder.bitcast(out.data, _VECTOR.as_pointer()), align=4)
-    reached = builder.fcmp_ordered(">=", parts[0], _in_all_lanes(builder, threshold))
-    return builder.zext(builder.bitcast(reached, ir.IntType(LANES)), _INT64)
+            offset = builder.mul(builder.load(builder.gep(components.data, [at])), row_size)
+            for start, places in zip(starts, sums, strict=True):
+                row = builder.bitcast(builder.gep(start, [offset]), _VECTOR.as_pointer())
+                values = builder.load(row, align=4)
+                product = builder.call(multiply_add, [weight, values, builder.load(places[number])])
+                builder.store(product, places[number])
+    reached = _INT64(0)
+    for number, places in enumerate(sums):
+        parts = [builder.load(place) for place in places]
+        while len(parts) > 1:
+            parts = [builder.fadd(left, right) for left, right in zip(parts[::2], parts[1::2], strict=True)]
+        target = builder.gep(out.data, [_INT64(number * LANES)])
+        builder.store(parts[0], builder.bitcast(target, _VECTOR.as_pointer()), align=4)
+        bits = builder.bitcast(builder.fcmp_ordered(">=", parts[0], threshold), ir.IntType(LANES))
+        reached = builder.or_(reached, builder.shl(builder.zext(bits, _INT64), _INT64(number * LANES)))
+    return reached
 
 
 def _in_all_lanes(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
