@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from producers.broker import Broker
-from timbral.config.settings import Settings, public_address, settings
+from timbral.config.settings import Settings, public_address, read_settings, settings
 from timbral.errors import RedisUnavailableError
 from timbral.utils.redis_connector import RedisConnector
 
@@ -127,11 +127,13 @@ def connect(redis_url: str | None = None, broker_url: str | None = None) -> None
     Args:
         redis_url: the Redis of the cache and, unless ``broker_url`` is given, of the queue; REDIS_URL where None.
         broker_url: the Redis of the queue, where it is another; BROKER_URL where both are None.
+
+    Raises:
+        SettingsError: a ValueError; a URL is none of Redis.
     """
     global _made
-    changes = {"REDIS_URL": redis_url, "BROKER_URL": broker_url} if redis_url else {"BROKER_URL": broker_url}
-    given = {} if redis_url is None and broker_url is None else changes
-    made = Connections(settings.model_copy(update=given))
+    given = {"REDIS_URL": redis_url, "BROKER_URL": broker_url} if redis_url else {"BROKER_URL": broker_url}
+    made = Connections(read_settings(**given) if redis_url or broker_url else settings)
     with _lock:
         before, _made = _made, made
     if before is not None:

@@ -92,8 +92,8 @@ class Job:
         """
         with connections().asking() as client, client.pipeline(transaction=False) as pipeline:
             pipeline.hmget(keys.progress(self.id), "done", "total", "text")
-            pipeline.hget(keys.job(self.id), "total")
-            (done, total, text), job_total = pipeline.execute()
+            pipeline.hmget(keys.job(self.id), "total")
+            (done, total, text), (job_total,) = pipeline.execute()
         return Progress(_number(done), _number(total or job_total), (text or b"").decode(errors="replace"))
 
     @property
@@ -227,5 +227,5 @@ def _state(stored: dict[str, Any]) -> str:
 def _number(value: bytes | None) -> int:
     try:
         return int(float(value or 0))
-    except ValueError:
+    except (ValueError, OverflowError):  # not a number, or infinity
         return 0

@@ -106,16 +106,7 @@ def test_only_what_an_app_or_a_person_runs_imports_producers() -> None:
     assert {name for name in users if not name.startswith(allowed)} == set()
 
 
-THIN = (
-    "timbral",
-    "timbral.errors",
-    "timbral.messages",
-    "timbral.utils.redis_connector",
-    "timbral.utils.plain_pickle",
-    "producers",
-    "timbral.cli",
-    "timbral.cli.application",
-)
+THIN = ("timbral", "timbral.utils.redis_connector", "producers", "timbral.cli.application")
 
 
 @pytest.mark.parametrize("name", THIN)

