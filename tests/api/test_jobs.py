@@ -60,6 +60,20 @@ def test_a_job_that_is_done_tells_its_result(http: httpx.Client, stored: Callabl
     assert (found["state"], found["result"], found["error"]) == ("SUCCESS", {"model_version": "v", "loss": 0.25}, None)
 
 
+def test_whatever_is_stored_for_a_job_the_answer_is_json(
+    http: httpx.Client, store: redis.Redis, stored: Callable[..., None]
+) -> None:
+    stored("SUCCESS", {"path": "caf\udce9.csv", "loss": float("inf"), "deep": [[[[]]]]})
+    store.hset(keys.progress(JOB_ID), mapping={"done": "inf", "total": "x", "text": b"\xff"})
+
+    found = http.get(f"/jobs/{JOB_ID}")
+
+    assert (found.status_code, found.json()["result"]["path"]) == (200, r"caf\udce9.csv")
+    assert found.json()["result"]["loss"] is None
+    store.set(f"celery-task-meta-{JOB_ID}", b"\x80\x04K.")
+    assert http.get(f"/jobs/{JOB_ID}").json()["state"] == "PENDING"
+
+
 @pytest.mark.parametrize(
     ("exc_type", "exc_message", "error"),
     [

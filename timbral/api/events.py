@@ -68,7 +68,7 @@ async def _events(door: Door, job: JobAnswer) -> AsyncIterator[str]:
         began = spoke = time.monotonic()
         shown = None
         while True:
-            text, now = job.model_dump_json(), time.monotonic()
+            text, now = job.as_json(), time.monotonic()
             if job.final:
                 yield f"event: done\ndata: {text}\n\n"
                 return

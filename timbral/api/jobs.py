@@ -8,6 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 from redis.exceptions import RedisError
 
 import producers
@@ -69,6 +70,13 @@ class JobAnswer(BaseModel):
     result: dict[str, Any] | None = Field(None, description="The task's answer, once its state is SUCCESS.")
     error: JobFailure | None = Field(None, description="Why, once its state is FAILURE or REVOKED.")
 
+    def as_json(self) -> str:
+        """JSON text, whatever a worker's texts hold: half a surrogate pair (of a file's name, say) is shown escaped."""
+        try:
+            return self.model_dump_json()
+        except PydanticSerializationError:
+            return JobAnswer.model_validate(_characters_alone(self.model_dump())).model_dump_json()
+
     @property
     def final(self) -> bool:
         """Whether nothing will change any more."""
@@ -78,7 +86,7 @@ class JobAnswer(BaseModel):
 @router.get("/jobs/{job_id}", response_model=JobAnswer, responses=responses(404, 422), summary="How far a job is")
 async def get_job(door: TheDoor, job_id: JobId) -> Response:
     """State and progress, then the result or the error. 404 for a job that was never sent or whose result has expired."""
-    return Response((await read_job(door, job_id)).model_dump_json(), media_type="application/json")
+    return Response((await read_job(door, job_id)).as_json(), media_type="application/json")
 
 
 @router.delete(
@@ -94,7 +102,7 @@ async def delete_job(door: TheDoor, job_id: JobId) -> Response:
     if not known.final:
         await run_in_threadpool(producers.job(job_id).cancel)
         known = await read_job(door, job_id)
-    return Response(known.model_dump_json(), 202, media_type="application/json")
+    return Response(known.as_json(), 202, media_type="application/json")
 
 
 async def read_job(door: Door, job_id: str) -> JobAnswer:
@@ -126,6 +134,16 @@ def _read(job_id: str) -> JobAnswer:
         except TimbralError as error:
             answer.error = _failure(error)
     return answer
+
+
+def _characters_alone(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_characters_alone(one) for one in value]
+    if isinstance(value, dict):
+        return {_characters_alone(name): _characters_alone(one) for name, one in value.items()}
+    return value
 
 
 def _failure(error: TimbralError) -> JobFailure:

@@ -84,7 +84,7 @@ async def recommend(door: Door, user_id: str, limit: int | None = None, names: b
     items = parse_list(raw)
     if items is None:
         if raw is not None:
-            logger.warning("The value of %s is not a list of items; left aside", keys.recommendations_user(user_id))
+            logger.warning("The value of %r is not a list of items; left aside", keys.recommendations_user(user_id))
         items = await _popular(door, user_id)
         source = "none" if items is None else "popular"
         items = (items or [])[: limit or N_POPULAR]
