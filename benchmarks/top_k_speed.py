@@ -28,7 +28,7 @@ def run(options: Options) -> Result:
     result = Result("top_k_speed")
     cases = {
         "trained factors": (model.user_factors, model.item_factors, (1, 3)),
-        "the worst case: dense uniform factors": (dense[0], dense[1].T, (0, 1)),
+        "the worst case: dense uniform factors": (dense[0], dense[1].T, (1, 3)),
     }
     for name, (users, items, (must, aim)) in cases.items():
         peer = AlternatingLeastSquares(64, num_threads=n_cores())
