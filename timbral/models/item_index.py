@@ -27,7 +27,7 @@ GROUP_ITEMS = BLOCK_ITEMS * GROUP_BLOCKS
 _WRITABLE_BLOCKS = types.Array(float32, 3, "C")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ItemIndex:
     """A rearranged copy of the item factors, as large as they are. All arrays are read-only.
 

@@ -25,7 +25,7 @@ CHUNK_USERS = 64
 INDEX_WORTH_USERS = 48
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TopK:
     """Ragged lists, one for each user asked for, best item first.
 
