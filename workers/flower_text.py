@@ -16,24 +16,30 @@ def readable(task: Any) -> Any:
     task.kwargs = readable_arguments(task.kwargs)
     if task.state == "FAILURE" and task.exception:
         task.result = task.exception
-    task.result = _short(task.result) if task.result is not None else task.result
+    if task.result is not None:
+        task.result = readable_arguments(task.result)
     return task
 
 
 def readable_arguments(text: str | None) -> str:
-    """``{'dataset': 'plays.csv', 'n_components': 8}`` as ``dataset=plays.csv n_components=8``; lists by their length."""
+    """``{'dataset': 'plays.csv', 'n_components': 8}`` as ``dataset=plays.csv n_components=8``; long lists by their length."""
     try:
         arguments = ast.literal_eval(text or "{}")
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return _short(text)  # Celery cuts long arguments short, and what is left is no Python any more
-    if not isinstance(arguments, dict):
-        return _short(text)
-    return " ".join(f"{name}={_value(value)}" for name, value in arguments.items())
+    return _pairs(arguments) if isinstance(arguments, dict) else _short(text)
+
+
+def _pairs(values: dict[Any, Any]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in values.items())
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, list) and len(value) > 3:
-        return f"[{', '.join(str(v) for v in value[:2])}, … {len(value)} in all]"
+    if isinstance(value, dict):
+        return f"({_pairs(value)})"
+    if isinstance(value, list):
+        shown = [_value(item) if isinstance(item, dict) else _short(repr(item)) for item in value[:3]]
+        return f"[{', '.join(shown)}]" if len(value) <= 3 else f"[{', '.join(shown[:2])}, … {len(value)} in all]"
     return _short(value)
 
 

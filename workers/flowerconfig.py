@@ -33,7 +33,7 @@ persistent = bool(db)
 state_save_interval = 60_000  # milliseconds
 
 # What was asked and how far it is, before the ids.
-tasks_columns = _given("tasks_columns", "name,state,kwargs,result,received,runtime,worker,uuid")
+tasks_columns = _given("tasks_columns", "name,state,kwargs,result,runtime,worker,received,uuid")
 format_task = readable
 
 # Nobody gets in without a password: Flower shows arguments and results, and can end workers.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from celery import current_app, states
+from celery import current_app, current_task, states
 from celery.app.task import Context
 
 from timbral import keys
@@ -121,7 +121,9 @@ def forget_submitted(task_ids: Iterable[str]) -> None:
 def _send_event(kind: str, task_id: str, **fields: Any) -> None:
     # Only for people to see; an outage here must not undo what was stored.
     try:
-        with current_app.events.default_dispatcher() as dispatcher:
+        # Under the worker's own name: another one would be one more worker in Flower.
+        name = current_task.request.hostname if current_task else None
+        with current_app.events.default_dispatcher(hostname=name) as dispatcher:
             dispatcher.send(kind, uuid=task_id, **fields)
     except Exception as error:
         logger.warning("event not sent", kind=kind, job=task_id, problem=str(error))
