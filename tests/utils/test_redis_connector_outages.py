@@ -111,7 +111,7 @@ def test_a_frozen_server_costs_one_bounded_wait_and_then_next_to_nothing(
         assert connector.get_recommendations(1) is None
         assert 0.3 < time.monotonic() - started < 1.5
         started = time.monotonic()
-        for _ in range(1000):
+        for _ in range(200):
             assert connector.get_recommendations(1) is None
         assert time.monotonic() - started < 0.3
         # A look at the frozen server holds up the one who looks, and not the others.
