@@ -26,7 +26,6 @@ app.config_from_object("celeryconfig")
 app.steps["worker"].update(
     {Heartbeat, PoolWatch, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
 )
-app.steps["consumer"].add(metrics.TaskCounts)
 
 
 @signals.setup_logging.connect
@@ -37,6 +36,14 @@ def _set_up_logs(**_: Any) -> None:
 @signals.worker_init.connect
 def _share_cores(sender: Any, **_: Any) -> None:
     cores.share(sender.concurrency)
+
+
+@signals.worker_init.connect
+def _warm_up(**_: Any) -> None:
+    # Imported here: Flower and the scheduler load this module too, and need no model.
+    from workers.warm_up import warm_up
+
+    warm_up()
 
 
 @signals.worker_process_init.connect

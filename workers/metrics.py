@@ -17,6 +17,8 @@ from celery import bootsteps
 from prometheus_client import Counter, Histogram, start_http_server
 from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from timbral import keys
 from timbral.config.settings import settings
@@ -46,28 +48,24 @@ QUEUES = ("celery", "batch", "training")
 PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 
 
-class TaskCounts(bootsteps.StartStopStep):
-    """Consumer step that reads along what the worker tells Flower."""
+class TaskCounts:
+    """Reads along what a worker tells Flower, and counts it."""
 
-    requires = ("celery.worker.consumer.events:Events",)
-
-    def __init__(self, consumer: Any, **options: Any) -> None:
-        super().__init__(consumer, **options)
+    def __init__(self) -> None:
         self._names: dict[str, str] = {}
 
-    def start(self, consumer: Any) -> None:
-        dispatcher = consumer.event_dispatcher
-        if dispatcher is None:
-            return
+    def read_along(self, dispatcher: Any) -> None:
+        """Count the events that ``dispatcher`` sends from now on."""
         send = dispatcher.send
 
         def send_and_count(type: str, *args: Any, **fields: Any) -> Any:  # noqa: A002
-            self._count(type, fields)
+            self.count(type, fields)
             return send(type, *args, **fields)
 
         dispatcher.send = send_and_count
 
-    def _count(self, kind: str, fields: dict[str, Any]) -> None:
+    def count(self, kind: str, fields: dict[str, Any]) -> None:
+        """Count one event."""
         task_id = fields.get("uuid", "")
         if kind == "task-received":
             self._names[task_id] = fields.get("name") or "?"
@@ -178,7 +176,7 @@ class Server(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:  # noqa: ARG002
         broker, records = (
-            redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2)
+            redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
             for url in (settings.broker_url, settings.redis_url)
         )
         try:

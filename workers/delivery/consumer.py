@@ -30,7 +30,14 @@ class Consumer(CeleryConsumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # Workers need not know of each other: mingle costs a second at the start, gossip a message per event.
+        self._counts = metrics.TaskCounts()
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+
+    def update_strategies(self) -> None:
+        # For each connection, after its dispatcher was made and before a strategy takes hold of it.
+        if self.event_dispatcher is not None:
+            self._counts.read_along(self.event_dispatcher)
+        super().update_strategies()
 
     def ensure_connected(self, conn: Any) -> Any:
         # kombu waits up to half a minute between two tries; a fleet shall be back soon after its Redis.
@@ -98,7 +105,7 @@ class Consumer(CeleryConsumer):
         if error is not None and task_id is not None:
             self.app.backend.mark_as_failure(task_id, error)
             outcome.given_up(task_id, str(task), _keywords(message), error)
-            if self.event_dispatcher:
+            if self.event_dispatcher is not None:
                 self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(error), traceback="")
         message.ack_log_error(logger, self.connection_errors)
         logger.error("Parked %s %s from queue %s as dead letter %s: %s", task, task_id, queue, letter, reason)

@@ -23,6 +23,7 @@ from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
 from timbral.logic import dead_letters
+from workers import metrics
 from workers.delivery.envelope import envelope_problem, task_id_of
 from workers.delivery.unacked import Unacked
 
@@ -284,6 +285,7 @@ class Channel(kombu_redis.Channel):
         """Write what is no message as a dead letter."""
         with self.conn_or_acquire() as client:
             letter = dead_letters.park(client, value, kind="garbage", reason=reason, queue=queue)
+        metrics.PARKED.labels("garbage").inc()
         logger.error("Parked garbage from queue %s as dead letter %s: %s", queue or "(unacked)", letter, reason)
 
 

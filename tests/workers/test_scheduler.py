@@ -1,0 +1,140 @@
+"""The scheduler, as processes of ``celery -A workers.app beat``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from timbral import keys
+from timbral.config.settings import read_settings
+from timbral.embedded_server import EmbeddedServer
+from timbral.errors import SettingsError
+from workers.scheduler import Entry, entries_of
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(redis_server: EmbeddedServer, tmp_path: Path) -> Iterator[Start]:
+    """``start(RENEW_EVERY_S=2)``: a scheduler process; ended with the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def begin(**settings: object) -> subprocess.Popen[bytes]:
+        given = {name: str(value) for name, value in settings.items()}
+        with (tmp_path / f"beat{len(processes)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "workers.app", "beat", "-l", "INFO"],
+                cwd=tmp_path,
+                env={**os.environ, "REDIS_URL": redis_server.url, **given},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def sent(client: redis.Redis) -> list[dict[str, Any]]:
+    """Headers of the renewals in the queue, the oldest first."""
+    return [json.loads(value)["headers"] for value in reversed(client.lrange("celery", 0, -1))]
+
+
+def test_two_schedulers_send_each_renewal_once(start: Start, client: redis.Redis, wait_until: Any) -> None:
+    # given
+    client.set(keys.MODEL_CURRENT, "v1")
+    for _ in range(2):
+        start(RENEW_EVERY_S=2)
+
+    # when
+    wait_until(lambda: len(sent(client)) >= 4, 40, "four renewals")
+    times = [float(json.loads(value)["at"]) for value in client.hvals(keys.SUBMITTED)]
+
+    # then: one every two seconds, and each with the record that makes a lost one come back
+    assert {header["task"] for header in sent(client)} == {"compute_recommendations"}
+    assert {header["id"] for header in sent(client)} <= {field.decode() for field in client.hkeys(keys.SUBMITTED)}
+    times.sort()
+    assert all(later - earlier >= 1.99 for earlier, later in pairwise(times))
+
+
+def test_another_takes_over_from_a_killed_one_and_neither_repeats_nor_skips(
+    start: Start, client: redis.Redis, wait_until: Any
+) -> None:
+    # given: one in charge that has sent the renewal, and one in waiting
+    client.set(keys.MODEL_CURRENT, "v1")
+    first = start(RENEW_EVERY_S=3600)
+    wait_until(lambda: len(sent(client)) == 1, 30, "the first renewal")
+    holder = client.get(keys.SCHEDULE_LOCK)
+    start(RENEW_EVERY_S=3600)
+
+    # when: it is killed, its lock lapses, and the time comes
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    client.pexpire(keys.SCHEDULE_LOCK, 100)
+    wait_until(lambda: client.get(keys.SCHEDULE_LOCK) not in (None, holder), 30, "a new holder")
+
+    # then: nothing is repeated now, and the next one is sent when it is due
+    assert len(sent(client)) == 1
+    client.hset(keys.SCHEDULE, "renew_recommendations", time.time() - 3601)
+    wait_until(lambda: len(sent(client)) == 2, 15, "the second renewal")
+
+
+def test_a_restart_goes_on_where_it_was_and_leaves_the_lock(start: Start, client: redis.Redis, wait_until: Any) -> None:
+    # given
+    client.set(keys.MODEL_CURRENT, "v1")
+    first = start(RENEW_EVERY_S=3600)
+    wait_until(lambda: len(sent(client)) == 1, 30, "the first renewal")
+
+    # when
+    first.send_signal(signal.SIGTERM)
+    first.wait(15)
+    assert not client.exists(keys.SCHEDULE_LOCK)
+    start(RENEW_EVERY_S=3600)
+    wait_until(lambda: client.exists(keys.SCHEDULE_LOCK), 30, "a new holder")
+
+    # then
+    last = client.hget(keys.SCHEDULE, "renew_recommendations")
+    time.sleep(0.3)
+    assert len(sent(client)) == 1
+    assert client.hget(keys.SCHEDULE, "renew_recommendations") == last
+
+
+def test_trainings_go_to_their_own_queue_and_need_no_model(start: Start, client: redis.Redis, wait_until: Any) -> None:
+    start(RETRAIN_EVERY_S=3600, RETRAIN_DATASET="plays.csv", RENEW_EVERY_S=2)
+
+    wait_until(lambda: client.llen("training") == 1, 30, "the training")
+
+    assert client.llen("celery") == 0, "nothing to renew before there is a model"
+    assert json.loads(client.lindex("training", 0))["headers"]["task"] == "train_model"
+    record = json.loads(client.hvals(keys.SUBMITTED)[0])
+    assert (record["task"], record["kwargs"], record["queue"]) == ("train_model", {"dataset": "plays.csv"}, "training")
+
+
+def test_the_schedule_is_what_the_settings_ask_for() -> None:
+    settings = read_settings(RENEW_EVERY_S=60, RETRAIN_EVERY_S=600, RETRAIN_DATASET="a.csv")
+
+    assert entries_of(settings) == [
+        Entry("renew_recommendations", "compute_recommendations", {}, 60),
+        Entry("retrain", "train_model", {"dataset": "a.csv"}, 600),
+    ]
+    assert entries_of(read_settings(RENEW_EVERY_S=0)) == []
+
+
+def test_a_renewal_that_comes_after_the_expiry_is_refused() -> None:
+    with pytest.raises(SettingsError, match="RENEW_EVERY_S: must be less than RECOMMENDATIONS_TTL_S=100"):
+        entries_of(read_settings(RENEW_EVERY_S=100, RECOMMENDATIONS_TTL_S=100))
