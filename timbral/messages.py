@@ -34,6 +34,7 @@ Id = (
 )
 """An original id: a 64-bit int or a string. 1 and "1" are two ids; a float or a bool is none."""
 
+_KEYS_IN_URI = re.compile(r"//[^/@\s]*@")
 _URI = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -104,6 +105,9 @@ class TrainModel(Message):
             raise ValueError("must be a path below the data folder, without '..', or a URI")
         if _URI.match(dataset) and ".." in dataset.split("/"):
             raise ValueError("must be a URI without '..'")
+        if _URI.match(dataset) and ("?" in dataset or "@" in dataset.split("/")[2]):
+            # Messages are seen in Flower and logs.
+            raise ValueError("must be a URI without keys and options: those belong into the workers' environment")
         return dataset
 
     @model_validator(mode="after")
@@ -179,7 +183,7 @@ def _problem(detail: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = _KEYS_IN_URI.sub("//…@", repr(value))
     return text if len(text) <= 80 else text[:79] + "…"
 
 

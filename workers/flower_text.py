@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 __all__ = ["readable", "readable_arguments"]
 
+_KEYS_IN_URI = re.compile(r"//[^/@\s]*@")
 MAX_SHOWN = 160
 """Characters of an argument or a result in Flower's table."""
 
@@ -44,5 +46,5 @@ def _value(value: Any) -> str:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = _KEYS_IN_URI.sub("//…@", str(value))
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
