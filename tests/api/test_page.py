@@ -15,6 +15,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(http: htt
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert set(re.findall(r'(?:src|href)="([^"#]+)"', answer.text)) == {
         "/",
+        "/openapi.json",
         "/static/icon.svg",
         "/static/page.css",
         "/static/page.js",

@@ -183,6 +183,7 @@ async function look(user) {
   $("results").setAttribute("aria-busy", "true");
   $("status").textContent = "Looking…";
   $("who").textContent = `Listener ${user}`;
+  $("path").textContent = `/users/${encodeURIComponent(user)}/recommendations`;
   document.title = `${user} · timbral`;
   ghosts();
   try {
@@ -242,8 +243,8 @@ async function showModel() {
   try {
     const { current, models } = await ask("/models");
     const live = models.find((model) => model.version === current);
-    const shape = live?.n_users ? `, ${counts.format(live.n_users)} listeners × ${counts.format(live.n_items)} items` : "";
-    $("model").textContent = current ? `Model ${current}${shape}` : "No model is live yet";
+    const shape = live?.n_users ? `${counts.format(live.n_users)} listeners × ${counts.format(live.n_items)} items` : "";
+    $("model").replaceChildren(current ? shape : "No model is live yet", element("span", "version", current ? ` · model ${current}` : ""));
   } catch {
     $("model").textContent = "";
   }
