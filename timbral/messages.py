@@ -34,7 +34,7 @@ Id = (
 )
 """An original id: a 64-bit int or a string. 1 and "1" are two ids; a float or a bool is none."""
 
-_KEYS_IN_URI = re.compile(r"//[^/@\s]*@")
+_KEYS_IN_URI = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]*")
 _URI = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -183,7 +183,7 @@ def _problem(detail: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = _KEYS_IN_URI.sub("//…@", repr(value))
+    text = _KEYS_IN_URI.sub("…", repr(value)) if "://" in repr(value) else repr(value)
     return text if len(text) <= 80 else text[:79] + "…"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["readable", "readable_arguments"]
 
-_KEYS_IN_URI = re.compile(r"//[^/@\s]*@")
+_KEYS_IN_URI = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]*")
 MAX_SHOWN = 160
 """Characters of an argument or a result in Flower's table."""
 
@@ -46,5 +46,5 @@ def _value(value: Any) -> str:
 
 
 def _short(value: object) -> str:
-    text = _KEYS_IN_URI.sub("//…@", str(value))
+    text = _KEYS_IN_URI.sub("…", str(value)) if "://" in str(value) else str(value)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
