@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+import redis
 from celery import Celery
 
 from timbral.embedded_server import EmbeddedServer
@@ -165,7 +166,7 @@ class Watch:
         self.events: list[dict[str, Any]] = []
         self._app = Celery("watch", broker=f"{server.url}/0")
         self._stop = threading.Event()
-        self._ready = threading.Event()
+        self._server = server
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
@@ -173,15 +174,12 @@ class Watch:
             try:
                 with self._app.connection_for_read() as connection:
                     receiver = self._app.events.Receiver(connection, handlers={"*": self._record})
-                    receiver.on_consume_ready = lambda *args, **kwargs: self._ready.set()  # type: ignore[method-assign]
-                    for _ in receiver.consume(limit=None, timeout=0.2, wakeup=False):
-                        if self._stop.is_set():
-                            return
-            except (TimeoutError, OSError):  # nothing came, or the server is away: look again
-                continue
-            except Exception:
-                if self._stop.wait(0.1):
-                    return
+                    with receiver.Consumer() as (consuming, _channel, _consumers):
+                        while not self._stop.is_set():
+                            with contextlib.suppress(TimeoutError):  # nothing came
+                                consuming.drain_events(timeout=0.2)
+            except Exception:  # the server is away: look again
+                self._stop.wait(0.1)
 
     def _record(self, event: dict[str, Any]) -> None:
         if event["type"].startswith("task-"):
@@ -202,8 +200,13 @@ class Watch:
         return [e["type"] for e in list(self.events) if e.get("uuid") == task_id]
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10), "the event receiver did not start"
+        with self._server.client() as client:
+            before = _subscribers(client)
+            self._thread.start()
+            deadline = time.monotonic() + 10
+            while not _subscribers(client) - before:
+                assert time.monotonic() < deadline, "the event receiver did not start"
+                time.sleep(0.01)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -266,6 +269,11 @@ def own_fleet(own_server: EmbeddedServer, tmp_path: Path) -> Iterator[Fleet]:
     made = Fleet(own_server, tmp_path)
     yield made
     made.close()
+
+
+def _subscribers(client: redis.Redis) -> set[str]:
+    """Ids of the connections that are subscribed to events."""
+    return {str(one["id"]) for one in client.client_list() if int(one["psub"]) > 0}
 
 
 def _local_ports(pid: int) -> set[int]:

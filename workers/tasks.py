@@ -8,11 +8,9 @@ from typing import Any
 from celery import Task
 
 from timbral.config.settings import settings
-from timbral.logic import training
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.embedding_refresh import EmbeddingRefresh
 from timbral.logic.served_model import ServedModel
-from timbral.logic.training import TrainingRun
 from timbral.messages import ComputeRecommendations, RefreshEmbeddings, TrainModel
 from workers import chunks, resources
 from workers.app import app
@@ -24,13 +22,16 @@ __all__ = ["compute_chunk", "compute_recommendations", "refresh_embeddings", "tr
 @app.task(bind=True, name="train_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
 def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     """Train on a data set and write a new model version."""
+    # Imported here: what reads data sets takes 40 MB, and a worker that never trains does without.
+    from timbral.logic.training import TrainingRun, fingerprint
+
     with delivery(self):
         message = read(TrainModel, args, arguments)
         forward_to_own_queue(self, arguments)
         task_id = self.request.id
         check = partial(resources.jobs().check_cancelled, task_id)
         run = TrainingRun(resources.store(), resources.overlay(), progress_of(self), check)
-        state = training.fingerprint(message)
+        state = fingerprint(message)
         return run_once(self, lambda digest: run.run(message, task_id), message.kwargs(), state)  # noqa: ARG005
 
 

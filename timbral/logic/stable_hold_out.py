@@ -6,11 +6,11 @@ rows that neither has seen.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import sparse
 
 from timbral.errors import ParameterError
@@ -60,8 +60,8 @@ def _hashes(ids: IdIndex) -> npt.NDArray[np.uint64]:
     listed = ids.ids(range(len(ids)))
     if ids.is_int:
         return _mixed(np.asarray(listed, dtype=np.int64).view(np.uint64))
-    hashed: npt.NDArray[np.uint64] = pd.util.hash_array(np.asarray(listed, dtype=object), categorize=False)
-    return _mixed(hashed)
+    digests = b"".join(hashlib.blake2b(str(one).encode(), digest_size=8).digest() for one in listed)
+    return _mixed(np.frombuffer(digests, dtype="<u8").astype(np.uint64))
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

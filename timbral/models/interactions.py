@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import sparse
 
 from timbral.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Interactions", "read_interactions"]
 
@@ -51,7 +54,7 @@ def read_interactions(data: Any, name: str, n_columns: int | None = None) -> Int
         DataError: not 2-D, no rows or columns, not numbers, another number of columns than ``n_columns``, or a value that is negative,
             NaN or infinite; the text says which and where.
     """
-    if isinstance(data, pd.DataFrame):
+    if _is_dataframe(data):
         parts = _from_dataframe(data, name)
     elif sparse.issparse(data):
         parts = _from_sparse(data, name)
@@ -117,7 +120,7 @@ def _from_dataframe(data: pd.DataFrame, name: str) -> Any:
     rows, values, counts = [], [], np.zeros(n_columns + 1, dtype=np.int64)
     for position in range(n_columns):
         column = data.iloc[:, position].array
-        if isinstance(column, pd.arrays.SparseArray) and column.fill_value == 0:
+        if hasattr(column, "sp_index") and column.fill_value == 0:
             where = column.sp_index.indices
             stored = np.asarray(column.sp_values)
         else:
@@ -161,8 +164,14 @@ def _check_values(raw: Any, values: npt.NDArray[np.float32], rows: Any, name: st
             if what == "an infinite value" and np.isfinite(raw[entry]):
                 what = "a value too large for 32-bit floats"
             labels = (
-                f" (user {data.index[row]!r}, item {data.columns[column]!r})" if isinstance(data, pd.DataFrame) else ""
+                f" (user {data.index[row]!r}, item {data.columns[column]!r})" if _is_dataframe(data) else ""
             )
             raise DataError(
                 f"{name} has {what} ({raw[entry]}) at row {row}, column {column}{labels}; values must be ≥ 0 and finite"
             )
+
+
+def _is_dataframe(data: Any) -> bool:
+    # pandas is not imported for this: a worker that recommends does without it, and without its 40 MB.
+    pandas: Any = sys.modules.get("pandas")
+    return pandas is not None and isinstance(data, pandas.DataFrame)
