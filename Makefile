@@ -3,8 +3,18 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-DATA   ?=
 ARGS   ?=
+
+# What `make demo` takes: DATA=path, and where the demo cannot tell them from the header, the names of its columns.
+DATA      ?=
+NAMES     ?=
+USER_COL  ?=
+ITEM_COL  ?=
+VALUE_COL ?=
+SEPARATOR ?=
+demo_options = $(foreach option,data names user-col item-col value-col separator,$(call demo_option,$(option)))
+demo_option  = $(if $($(call variable,$(1))),--$(1) "$($(call variable,$(1)))")
+variable     = $(shell echo $(1) | tr a-z- A-Z_)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types unit up soak bench bench-fleet compose-test screenshots clean
@@ -19,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 	@touch $@
 
 demo: $(STAMP)  ## Train, recommend and show it, on a history of its own or on DATA=path
-	@$(BIN)/timbral demo $(if $(DATA),--data "$(DATA)") $(ARGS)
+	@$(BIN)/timbral demo $(demo_options) $(ARGS)
 
 test: lint types unit  ## Every test, lint and type check
 

@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from timbral.cli.output import needs
-from timbral.cli.tasks import SEPARATORS
 
 __all__ = ["register"]
 
@@ -53,7 +52,7 @@ def demo(
             user_col=user_col,
             item_col=item_col,
             value_col=value_col,
-            separator=SEPARATORS.get(separator, separator) if separator else None,
+            separator=separator,
             n_listeners=n_listeners,
             n_components=n_components,
             random_state=random_state,
