@@ -69,7 +69,7 @@ task_time_limit = settings.TASK_TIME_LIMIT_S
 
 # Results outlive the cache, so that under volatile-ttl the cache is evicted first.
 result_expires = settings.RESULT_EXPIRES_S
-result_extended = True  # Flower and dead letters show the name and the arguments
+result_extended = True  # the task's name, for whoever has only its id
 result_backend_always_retry = True
 result_backend_transport_options = {"retry_policy": {"max_retries": 60}}
 redis_socket_timeout = 30

@@ -23,6 +23,7 @@ os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("flowerconfig.
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
 app.config_from_object("celeryconfig")
+app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend")
 app.steps["worker"].update(
     {Heartbeat, PoolWatch, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
 )

@@ -124,6 +124,9 @@ def test_retries_that_a_task_asks_for_are_no_crashes(faults: Any, wait_until: An
     # then
     wait_until(lambda: faults.succeeded(task_id), 20, "success")
     assert (faults.begun("patient"), faults.done("patient")) == (7, 1)
+    stored = faults.result(task_id)
+    assert (stored["name"], stored["retries"]) == ("fault.retry", 6)
+    assert not {"args", "kwargs"} & stored.keys(), "a result carries no copy of the arguments"
     wait_until(lambda: faults.held() == 0, 5, "the acknowledgement")
     with faults.client() as client:
         assert not client.exists(keys.deliveries(task_id))

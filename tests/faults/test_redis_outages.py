@@ -18,7 +18,6 @@ def test_nothing_is_lost_when_redis_is_killed_while_the_fleet_is_idle(faults: An
     first = faults.send("work", "first")
     wait_until(lambda: faults.succeeded(first), 20, "the first task")
     waiting = faults.send("work", "waiting", queue="batch")
-    time.sleep(1.1)  # appendfsync everysec: what is a second old is on disk
 
     # when
     faults.server.kill()
@@ -41,7 +40,6 @@ def test_a_running_task_survives_the_death_of_redis_and_runs_once(faults: Any, w
     faults.start(2)
     task_id = faults.send("work", "long", seconds=outage_s + 5)
     wait_until(lambda: faults.begun("long") == 1, 20, "the task's beginning")
-    time.sleep(1.1)  # appendfsync everysec
 
     # when
     faults.server.kill()
@@ -66,7 +64,6 @@ def test_a_result_is_stored_and_acknowledged_after_an_outage_at_the_end_of_its_t
     faults.start()
     task_id = faults.send("work", "ending", seconds=2)
     wait_until(lambda: faults.begun("ending") == 1, 20, "the task's beginning")
-    time.sleep(1.1)  # appendfsync everysec
 
     # when: the task ends while Redis is away
     faults.server.kill()

@@ -5,6 +5,10 @@ envelope     what a message must look like
 transport    kombu's Redis transport over ``unacked``, with garbage kept away from the worker
 consumer     the worker's consumer: parks what cannot be worked on
 request      tells a crash from a hand-over
+results      the result backend
 heartbeat    renews what a living worker holds
+pool_watch   notices a killed process
+sign_of_life notes that the worker takes tasks
+sweeper      calls the sweep for lost work
 shutdown     SIGTERM: finish, or hand over
 """

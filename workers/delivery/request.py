@@ -38,7 +38,7 @@ class Request(CeleryRequest):
             from workers.outcome import given_up
 
             try:
-                given_up(self.id, self.name, self.kwargs, TimeLimitExceeded(timeout))
+                given_up(self.id, self.type, self.kwargs, TimeLimitExceeded(timeout))
             except Exception:
                 logger.exception("Cannot tell those who wait for %s that it was ended", self.id)
 
