@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from timbral.models.gram import gram
 from timbral.models.initialization import start_factors
 from timbral.models.interactions import Interactions, read_interactions
 from timbral.models.objective import Objective, Target
+from timbral.models.regularization import choose_regularization
 from timbral.models.threads import Threads, resolve_n_threads
 from timbral.models.top_k import TopK
 from timbral.models.top_k import top_k as best_items
@@ -77,7 +79,7 @@ class NMFModel:
         popularity_exponent: float = Objective.popularity_exponent,
         confidence: float = Objective.confidence,
         target: Target | None = Objective.target,
-        regularization: float = Objective.regularization,
+        regularization: float | None = Objective.regularization,
         regularization_exponent: float = Objective.regularization_exponent,
         l1_regularization: float = Objective.l1_regularization,
         n_threads: int | None = None,
@@ -134,7 +136,12 @@ class NMFModel:
         if len(rows.values) == 0:
             raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
         columns = rows.transposed()
-        weighting = Weighting.measure(self.objective, rows, np.diff(columns.indptr))
+        n_threads = resolve_n_threads(self.n_threads)
+        objective = self.objective
+        if objective.regularization is None:
+            chosen = choose_regularization(objective, rows, self.n_components, self.random_state, n_threads)
+            objective = replace(objective, regularization=chosen)
+        weighting = Weighting.measure(objective, rows, np.diff(columns.indptr))
         factors = factorize(
             weighting.users_side(rows),
             weighting.items_side(columns),
@@ -143,7 +150,7 @@ class NMFModel:
             max_iter=self.max_iter,
             tol=self.tol,
             classic=self.objective.is_classic,
-            threads=Threads(resolve_n_threads(self.n_threads)),
+            threads=Threads(n_threads),
             callback=callback,
         )
         if not (np.isfinite(factors.user).all() and np.isfinite(factors.item).all()):
@@ -351,6 +358,7 @@ class NMFModel:
             "item_weights": weighting.item_weights,
         }
         numbers = {name: getattr(weighting, name) for name in WEIGHTING_NUMBERS}
+        numbers["regularization"] = weighting.objective.regularization
         record = {"parameters": self.parameters(), "converged": self.converged, "weighting": numbers}
         return arrays, {"kind": "nmf", "model": json.dumps(record, sort_keys=True)}
 
@@ -394,7 +402,13 @@ class NMFModel:
             raise ParameterError(f"its factors are not {made.n_components} each")
         numbers = {name: check_real(record["weighting"][name], name, 0.0, math.inf) for name in WEIGHTING_NUMBERS}
         weighting = Weighting(
-            objective=made.objective, user_levels=arrays["user_levels"], item_weights=arrays["item_weights"], **numbers
+            objective=replace(
+                made.objective,
+                regularization=check_real(record["weighting"]["regularization"], "regularization", 0, math.inf),
+            ),
+            user_levels=arrays["user_levels"],
+            item_weights=arrays["item_weights"],
+            **numbers,
         )
         seen = Interactions(arrays["seen_indptr"], arrays["seen_indices"], arrays["seen_values"], item.shape[0])
         made._become(user, item, seen, weighting, arrays["training_history"].tolist())

@@ -17,7 +17,7 @@ __all__ = ["UNOBSERVED_SHARE", "Objective", "Target"]
 
 Target = Literal["one", "log", "value"]
 
-UNOBSERVED_SHARE: Final = 15.0
+UNOBSERVED_SHARE: Final = 8.0
 """Where ``unobserved_weight`` is None: what was not observed weighs this many times what was, but no cell more than an observed one."""
 
 _LIMITS: Final = {
@@ -45,6 +45,7 @@ class Objective:
         confidence is 0: then the values would count for nothing.
     regularization: κ, against the noise of the data: κ = 1 suppresses a factor that is as weak as pure noise of the data's density makes
         them, σ = rms(c·r) · (√(mean entries a user) + √(mean entries an item)). λ is κ·σ in the mean of the users, and of the items.
+        None has it tried on a part of the data: see ``timbral.models.regularization``.
     regularization_exponent: ν, how λ_u grows with the user's entries, and λ_i with the item's: λ ∝ (1 + entries)^ν. (Rendle, Krichene,
         Zhang, Koren: "Revisiting the Performance of iALS on Item Recommendation Benchmarks", 2021.) A row's noise grows as its square root.
     l1_regularization: of all factors.
@@ -54,14 +55,14 @@ class Objective:
     popularity_exponent: float = 0.35
     confidence: float = 1.0
     target: Target | None = None
-    regularization: float = 0.42
+    regularization: float | None = None
     regularization_exponent: float = 0.5
     l1_regularization: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
-            if name != "unobserved_weight" or value is not None:
+            if value is not None or name not in ("unobserved_weight", "regularization"):
                 object.__setattr__(self, name, check_real(value, name, low, high))
         if self.target is not None and self.target not in get_args(Target):
             raise ParameterError(f"target must be one of {list(get_args(Target))} or None, got {self.target!r}")

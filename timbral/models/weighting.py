@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from timbral.errors import ParameterError
 from timbral.models.interactions import Interactions
 from timbral.models.objective import UNOBSERVED_SHARE, Objective
 
@@ -54,6 +55,9 @@ class Weighting:
     def measure(cls, objective: Objective, users: Interactions, item_counts: npt.NDArray[np.int64]) -> Self:
         """The weighting of a data set, ``users`` its rows, ``item_counts`` the entries of each of its columns."""
         n_users, n_items, n_entries = users.n_rows, users.n_columns, len(users.values)
+        kappa = objective.regularization
+        if kappa is None:
+            raise ParameterError("regularization must be chosen before the data are weighed")
         alpha = objective.unobserved_weight
         if alpha is None:
             alpha = min(1.0, UNOBSERVED_SHARE * n_entries / (n_users * n_items))
@@ -69,8 +73,8 @@ class Weighting:
         return cls(
             objective=objective,
             unobserved_weight=float(alpha),
-            user_l2=float(objective.regularization * noise / np.mean((1.0 + counts) ** nu)),
-            item_l2=float(objective.regularization * noise / np.mean((1.0 + item_counts) ** nu)),
+            user_l2=float(kappa * noise / np.mean((1.0 + counts) ** nu)),
+            item_l2=float(kappa * noise / np.mean((1.0 + item_counts) ** nu)),
             item_weight_scale=scale,
             user_levels=levels,
             item_weights=weights,
