@@ -72,6 +72,18 @@ def test_a_version_is_written_whole_and_read_back_with_its_original_ids(store: M
     assert not live.model.user_factors.flags.writeable, "mapped, so that a host has one copy"
 
 
+def test_a_model_from_its_file_recommends_what_it_did_before_it_was_written(store: ModelStore) -> None:
+    version = trained(store, "task")
+    store.promote(version)
+    users = np.zeros(100, dtype=np.int64)
+
+    before, after = (one.recommend(users, top_k=3) for one in (served(version).model, store.current().model))
+
+    assert store.current().model.item_index is not None
+    assert np.array_equal(before.item_indices, after.item_indices)
+    assert np.array_equal(before.scores, after.scores)
+
+
 def test_an_older_training_never_replaces_a_newer_one(store: ModelStore) -> None:
     slow, fast = store.begin("slow").version, store.begin("fast").version
     for version in (fast, slow):

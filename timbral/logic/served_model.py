@@ -16,12 +16,16 @@ from scipy import sparse
 from timbral.errors import DataError, ModelFileError
 from timbral.messages import Id
 from timbral.models import model_file
+from timbral.models.item_index import BLOCK_ITEMS, GROUP_BLOCKS, GROUP_ITEMS, ItemIndex
 from timbral.models.nmf_model import NMFModel
+from timbral.models.vector_sum import LANES
 from timbral.utils.id_index import IdIndex
 
 __all__ = ["ServedModel"]
 
 USERS, ITEMS, LISTENERS, EVALUATED = "user_ids", "item_ids", "item_listeners", "evaluated."
+INDEX = "item_index."
+INDEX_PARTS = ("packed", "item_of", "block_ceilings", "group_ceilings")
 RECORD = "record"
 
 T = TypeVar("T")
@@ -85,6 +89,9 @@ class ServedModel:
         tensors, texts = self.model.tensors()
         tensors = dict(tensors) | self.user_ids.to_tensors(USERS) | self.item_ids.to_tensors(ITEMS)
         tensors[LISTENERS] = self.item_listeners
+        # Made once and mapped by all, where every batch of every process would make its own, as large as the item factors.
+        index = ItemIndex.of(tensors["item_vectors"].T)
+        tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
         texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}
         if self.evaluated is not None:
             theirs, their_texts = self.evaluated.tensors()
@@ -107,6 +114,7 @@ class ServedModel:
             model = NMFModel.from_tensors(tensors, texts)
             users, items = IdIndex.from_tensors(tensors, USERS), IdIndex.from_tensors(tensors, ITEMS)
             listeners = tensors[LISTENERS]
+            model.item_index = _item_index(tensors, model)
             theirs, their_texts = _evaluated_part(tensors), _evaluated_part(texts)
             evaluated = NMFModel.from_tensors(theirs, their_texts) if theirs else None
             record = json.loads(texts.get(RECORD, "{}"))
@@ -125,3 +133,19 @@ def _without_users(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDA
 
 def _evaluated_part(parts: Mapping[str, T]) -> dict[str, T]:
     return {name.removeprefix(EVALUATED): part for name, part in parts.items() if name.startswith(EVALUATED)}
+
+
+def _item_index(tensors: Mapping[str, npt.NDArray[Any]], model: NMFModel) -> ItemIndex:
+    """The index in the file; its numbers are checked, since a kernel reads memory where they say."""
+    parts = [tensors[f"{INDEX}{name}"] for name in INDEX_PARTS]
+    packed, item_of, block_ceilings, group_ceilings = parts
+    n_groups = -(-model.n_items // GROUP_ITEMS)
+    shapes = [
+        (n_groups * GROUP_BLOCKS, model.n_components, BLOCK_ITEMS),
+        (n_groups * GROUP_ITEMS,),
+        (n_groups, model.n_components, GROUP_BLOCKS),
+        (model.n_components, -(-n_groups // LANES) * LANES),
+    ]
+    if [part.shape for part in parts] != shapes or item_of.min() < -1 or item_of.max() >= model.n_items:
+        raise DataError("its index does not fit its item factors")
+    return ItemIndex((model.n_components, model.n_items), packed, item_of, block_ceilings, group_ceilings)

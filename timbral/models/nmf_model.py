@@ -22,6 +22,7 @@ from timbral.models.factorization import Callback, factorize, half_sweep
 from timbral.models.gram import gram
 from timbral.models.initialization import start_factors
 from timbral.models.interactions import Interactions, read_interactions
+from timbral.models.item_index import ItemIndex
 from timbral.models.objective import Objective, Target
 from timbral.models.regularization import choose_regularization
 from timbral.models.threads import Threads, resolve_n_threads
@@ -62,6 +63,7 @@ class NMFModel:
         is_fitted, n_users, n_items: what they say; the counts are 0 before a fit.
         training_history: the loss after each sweep.
         n_iter_: sweeps that the fit took.
+        item_index: ItemIndex of item_factors, set by who asks often and keeps one; None, and each ``recommend`` makes its own.
         converged: whether the loss had stopped falling, before ``max_iter`` sweeps.
 
     Raises:
@@ -117,6 +119,7 @@ class NMFModel:
         self._seen: sparse.csr_matrix | None = None
         self._weighting: Weighting | None = None
         self._grams: dict[str, FloatArray] = {}
+        self.item_index: ItemIndex | None = None
 
     # Training
 
@@ -177,6 +180,7 @@ class NMFModel:
         self.training_history = history
         self.n_iter_ = len(history)
         self._grams = {}
+        self.item_index = None
         self.is_fitted = True
 
     @property
@@ -308,6 +312,7 @@ class NMFModel:
             if allowed is None
             else check_ids(allowed, self.n_items, "Item IDs", "allowed").astype(np.int32),
             allowed_by_user=self._by_user(allowed_by_user, "allowed_by_user", len(wanted)),
+            index=self.item_index,
             n_threads=resolve_n_threads(self.n_threads),
         )
 
