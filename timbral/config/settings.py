@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         (), description='URI prefixes that data sets may be read from, as a JSON list: ["s3://plays/"].'
     )
     MODEL_DIR: Path = Field(Path("models"), description="Folder of the model versions; shared by all workers.")
+    MODEL_ARCHIVE_URI: str | None = Field(
+        None, description="Where model files are kept too (s3://models/production), for hosts that share no MODEL_DIR."
+    )
     KEEP_MODELS: int = Field(
         5, ge=1, le=1000, description="How many model versions are kept; the current one always is."
     )

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,8 +18,10 @@ import redis
 import structlog
 
 from timbral import keys
+from timbral.config.settings import settings
 from timbral.errors import ModelFileError, ModelNotFoundError, ParameterError, TimbralError
 from timbral.logic import model_scripts as scripts
+from timbral.logic.model_archive import ModelArchive
 from timbral.logic.replies import text
 from timbral.logic.served_model import ServedModel
 
@@ -50,10 +53,19 @@ class ModelStore:
         redis_client: the Redis of the records.
         model_dir: folder of the files, shared by all workers.
         n_threads: threads of a model's work in this process; ``settings.N_THREADS`` where None.
+        archive_uri: where the files are kept too, for hosts that do not share ``model_dir``; ``settings.MODEL_ARCHIVE_URI``
+            where None.
     """
 
-    def __init__(self, redis_client: redis.Redis, model_dir: Path, n_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        redis_client: redis.Redis,
+        model_dir: Path,
+        n_threads: int | None = None,
+        archive_uri: str | None = None,
+    ) -> None:
         self.redis = redis_client
+        self._archive_uri = archive_uri or settings.MODEL_ARCHIVE_URI
         self.n_threads = n_threads
         self.model_dir = Path(model_dir)
         self._served: ServedModel | None = None
@@ -86,6 +98,8 @@ class ModelStore:
             ModelStoreError: disk full, no permission, …; nothing changed.
         """
         served.write(self.path(served.version))
+        if self.archive is not None:
+            self.archive.put(self.path(served.version))
         with self.redis.pipeline(transaction=True) as pipeline:
             pipeline.set(keys.model_metadata(served.version), json.dumps(served.record))
             pipeline.zadd(keys.MODEL_VERSIONS, {served.version: _fence(served.version)})
@@ -179,14 +193,31 @@ class ModelStore:
         raise error
 
     def _read(self, version: str) -> ServedModel:
-        served = ServedModel.read(self.path(version), version)
+        served = ServedModel.read(self._fetched(version), version)
         served.model.n_threads = self.n_threads
         return served
 
     def _check(self, version: str) -> None:
         if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
             raise ModelNotFoundError(version)
-        ServedModel.read(self.path(version), version, verify=True)
+        ServedModel.read(self._fetched(version), version, verify=True)
+
+    @cached_property
+    def archive(self) -> ModelArchive | None:
+        """Where the files are kept too, None where all hosts share a folder."""
+        return ModelArchive(self._archive_uri) if self._archive_uri else None
+
+    def _fetched(self, version: str) -> Path:
+        """The version's file on this host; what was fetched before and has been pruned since goes."""
+        path = self.path(version)
+        if self.archive is None or path.exists():
+            return path
+        self.archive.fetch(path)
+        kept = set(self.versions())
+        for other in self.model_dir.glob("*.safetensors"):
+            if _VERSION.fullmatch(other.stem) and other.stem not in kept:
+                other.unlink(missing_ok=True)
+        return path
 
     # Records
 
@@ -239,6 +270,8 @@ class ModelStore:
             known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN]
             if self._retire(keys=known, args=[version, keys.job("")]):
                 self.path(version).unlink(missing_ok=True)
+                if self.archive is not None:
+                    self.archive.delete(self.path(version).name)
                 self.redis.delete(keys.model_metadata(version))
                 gone.append(version)
         self._forget_trainings()
