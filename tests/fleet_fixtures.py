@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -88,6 +89,7 @@ class WorkerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_die_with_the_tests,
             )
         return self
 
@@ -274,6 +276,16 @@ def own_fleet(own_server: EmbeddedServer, tmp_path: Path) -> Iterator[Fleet]:
 def _subscribers(client: redis.Redis) -> set[str]:
     """Ids of the connections that are subscribed to events."""
     return {str(one["id"]) for one in client.client_list() if int(one["psub"]) > 0}
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
+
+
+def _die_with_the_tests() -> None:
+    """In the new process: be killed with the one that runs the tests, which may be killed itself."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _local_ports(pid: int) -> set[int]:

@@ -97,6 +97,36 @@ def test_a_message_that_kills_its_whole_worker_is_parked_by_the_next_ones(faults
     wait_until(lambda: faults.succeeded(task_id), 20, "the next task")
 
 
+def test_who_was_there_each_time_a_worker_was_killed_is_not_parked_with_the_culprit(
+    faults: Any, wait_until: Any
+) -> None:
+    # given: one worker of two processes, so that poison takes an innocent task with it; two deliveries are all
+    def start() -> Any:
+        (worker,) = faults.start(concurrency=2, environment={"VISIBILITY_TIMEOUT_S": "2", "MAX_DELIVERIES": "2"})
+        return worker
+
+    worker = start()
+    innocent = faults.send("work", "innocent", seconds=3)
+    wait_until(lambda: faults.begun("innocent") == 1, 20, "the innocent's beginning")
+    poison = faults.send("kill_worker", "poison")
+
+    # when: each worker that is lost is replaced by another, until the poison is parked
+    def parked() -> bool:
+        nonlocal worker
+        if not worker.alive:
+            worker = start()
+        return faults.result(poison).get("status") == "FAILURE"
+
+    wait_until(parked, 60, "the failure's record")
+
+    # then
+    wait_until(lambda: faults.succeeded(innocent), 30, "the innocent's success")
+    assert faults.begun("poison") == 2
+    assert faults.begun("innocent") <= 3
+    with faults.client() as client:
+        assert [letter.letter_id for letter in dead_letters.list_letters(client)] == [poison]
+
+
 def test_a_dead_letter_sent_again_is_done_and_counted_anew(faults: Any, wait_until: Any) -> None:
     # given: a task that kills its process three times, and would succeed then
     faults.start()

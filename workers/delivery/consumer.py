@@ -18,11 +18,13 @@ from timbral.errors import DeadLetterError
 from timbral.logic import dead_letters
 from workers import metrics, outcome
 from workers.delivery.envelope import body_problem, headers_problem, task_id_of
-from workers.delivery.transport import OUTAGES, encode, is_stopping
+from workers.delivery.transport import OUTAGES, encode, is_stopping, running_requests
 
 __all__ = ["Consumer"]
 
 logger = logging.getLogger(__name__)
+
+PUT_OFF_S = 1.0
 
 
 class Consumer(CeleryConsumer):
@@ -55,6 +57,8 @@ class Consumer(CeleryConsumer):
                 self._park(message, "garbage", problem)
             elif message.deliveries > settings.MAX_DELIVERIES:
                 self._park_poison(message)
+            elif message.deliveries == settings.MAX_DELIVERIES and _suspects():
+                self._put_off(message)
             else:
                 try:
                     handle(message)
@@ -77,6 +81,14 @@ class Consumer(CeleryConsumer):
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002
         name = message.headers["task"]
         self._park(message, "unknown_task", f"no worker of this version knows the task {name!r}", NotRegistered(name))
+
+    def _put_off(self, message: Any) -> None:
+        """A message's last delivery is not shared with others that were there when a worker was lost: one of them is to blame, and only
+        that one shall be parked."""
+        logger.info("Put off the last delivery of %s: others run that may be to blame", message.headers["id"])
+        qos, tag = message.channel.qos, message.delivery_tag
+        qos.unacked.uncount(message.headers["id"])
+        self.timer.call_after(PUT_OFF_S, qos.give_back, (tag,))
 
     def _park_poison(self, message: Any) -> None:
         task_id = message.headers["id"]
@@ -124,6 +136,10 @@ class Consumer(CeleryConsumer):
             if self.controller.semaphore is not None:
                 self.controller.semaphore.release()
         self._park(message, "garbage", f"cannot be worked on: {error!r:.200}")
+
+
+def _suspects() -> bool:
+    return any(request.message.deliveries > 1 for request in running_requests())
 
 
 def _payload_problem(message: Any) -> str | None:

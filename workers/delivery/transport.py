@@ -98,6 +98,15 @@ class QoS(kombu_redis.QoS):
             self._settle(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
 
+    def give_back(self, delivery_tag: str) -> None:
+        """Put a message back that was not worked on, and is not counted any more."""
+        if self._held.pop(delivery_tag, None) is not None:
+            try:
+                self.restore_by_tag(delivery_tag, leftmost=True)
+            except OUTAGES as error:
+                logger.warning("Cannot put %s back, it will lapse: %s", delivery_tag, error)
+            virtual.QoS.ack(self, delivery_tag)
+
     def settle_late(self) -> None:
         """Acknowledge what could not be while Redis was away."""
         for tag in list(self._unsettled):

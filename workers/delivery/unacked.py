@@ -114,6 +114,10 @@ class Unacked:
                 pipe.delete(keys.deliveries(task_id))
             pipe.execute()
 
+    def uncount(self, task_id: str) -> None:
+        """Take a delivery back: whatever happens to the worker now is not this message's fault."""
+        self.client.decr(keys.deliveries(task_id))
+
     def renew(self, tags: Iterable[str]) -> int:
         """Say that these are still held; returns how many of them were."""
         listed = list(tags)
