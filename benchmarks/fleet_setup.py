@@ -143,6 +143,7 @@ def made_model(n_users: int, n_items: int, k: int, plays_each: int, version: str
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     indices = np.concatenate(rows)
     tensors, texts = NMFModel(k, 0, 1, n_threads=1).fit(np.ones((2, 2), np.float32)).tensors()
+    tensors.pop("item_gram")  # of the other item vectors
     ones = {"user_levels": np.ones(n_users, np.float32), "item_weights": np.ones(n_items, np.float32)}
     tensors |= {name: value for name, value in ones.items() if name in tensors}
     tensors |= {

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from timbral.errors import ParameterError
 
-__all__ = ["check_ids", "check_int", "check_real"]
+__all__ = ["check_by_user", "check_ids", "check_int", "check_real"]
 
 
 def check_int(value: Any, name: str, low: int, high: int) -> int:
@@ -45,3 +46,13 @@ def check_ids(ids: Any, count: int, what: str, name: str) -> npt.NDArray[np.int6
     if (array < 0).any() or (array >= count).any():
         raise ParameterError(f"{what} must be in range [0, {count})")
     return array.astype(np.int64)
+
+
+def check_by_user(matrix: Any, name: str, shape: tuple[int, int]) -> Any:
+    """A sparse ``matrix`` of ``shape``, (users asked for, n_items), as CSR; None stays None."""
+    if matrix is None:
+        return None
+    if not sparse.issparse(matrix) or matrix.shape != shape:  # type: ignore[attr-defined]
+        got = getattr(matrix, "shape", type(matrix).__name__)
+        raise ParameterError(f"{name} must be a sparse matrix of shape {shape}, got {got}")
+    return matrix.tocsr()  # type: ignore[attr-defined]

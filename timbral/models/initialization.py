@@ -17,7 +17,8 @@ def start_factors(n_users: int, n_items: int, n_components: int, typical: float,
     rng = np.random.default_rng(seed)
     # The mean of a half-normal is σ·√(2/π), so that of a product of two is σ²·2/π.
     scale = np.float32(math.sqrt(0.1 * typical / n_components * math.pi / 2))
-    return Factors(*(_half_normal(rng, (n, n_components), scale) for n in (n_users, n_items)))
+    user = _half_normal(rng, (n_users, n_components), scale)
+    return Factors(user, _half_normal(rng, (n_items, n_components), scale))
 
 
 def _half_normal(rng: np.random.Generator, shape: tuple[int, int], scale: np.float32) -> npt.NDArray[np.float32]:

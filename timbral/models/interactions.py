@@ -139,7 +139,7 @@ def _from_dataframe(data: pd.DataFrame, name: str) -> Any:
         values.append(stored)
         counts[position + 1] = len(where)
     if not rows:
-        return sparse.csr_matrix((n_rows, n_columns), dtype=np.float32)
+        return sparse.csr_matrix(np.zeros((n_rows, n_columns), dtype=np.float32))
     together = np.concatenate(values)
     return sparse.csc_matrix(
         (together.astype(together.dtype.newbyteorder("=")), np.concatenate(rows), np.cumsum(counts)), shape=data.shape

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,14 +15,17 @@ from scipy import sparse
 from timbral.config.settings import Constants, settings
 from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError, TrainingError
 from timbral.models import model_file
-from timbral.models.checks import check_ids, check_int, check_real
+from timbral.models.checks import check_by_user, check_ids, check_int, check_real
+from timbral.models.explanation import contributions
 from timbral.models.factorization import Callback, factorize, half_sweep
 from timbral.models.gram import gram
 from timbral.models.initialization import start_factors
 from timbral.models.interactions import Interactions, read_interactions
 from timbral.models.item_index import ItemIndex
+from timbral.models.model_record import ModelRecord
 from timbral.models.objective import Objective, Target
 from timbral.models.regularization import choose_regularization
+from timbral.models.similarity import most_similar
 from timbral.models.threads import Threads, resolve_n_threads
 from timbral.models.top_k import TopK
 from timbral.models.top_k import top_k as best_items
@@ -37,10 +38,10 @@ logger = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer[Any]]
 
-WEIGHTING_NUMBERS = ("unobserved_weight", "user_l2", "item_l2", "item_weight_scale", "typical_target")
-
 FOLD_IN_PASSES = 500
 FOLD_IN_TOL = 1e-5
+FOLD_IN_ALONE = 5_000
+"""Up to so many entries, one thread folds in before a second has started."""
 
 
 class NMFModel:
@@ -214,14 +215,21 @@ class NMFModel:
 
     def _fold_in(self, side: Side, fixed: FloatArray, weights: FloatArray, name: str) -> FloatArray:
         solved = np.zeros((side.rows.n_rows, self.n_components), dtype=np.float32)
-        with Threads(resolve_n_threads(self.n_threads) if len(side.rows.values) > 5000 else 1) as threads:
-            if name not in self._grams:
-                self._grams[name] = gram(fixed, weights, threads).astype(np.float32)
+        fixed_gram = self._gram(name, weights)
+        with Threads(resolve_n_threads(self.n_threads) if len(side.rows.values) > FOLD_IN_ALONE else 1) as threads:
             half_sweep(
-                side, fixed, weights, self._grams[name], solved, l1=self.objective.l1_regularization,
-                n_passes=FOLD_IN_PASSES, tol=FOLD_IN_TOL, classic=self.objective.is_classic, threads=threads,
+                side, fixed, weights, fixed_gram, solved, l1=self.objective.l1_regularization, n_passes=FOLD_IN_PASSES,
+                tol=FOLD_IN_TOL, classic=self.objective.is_classic, want_loss=False, threads=threads,
             )  # fmt: skip
         return solved
+
+    def _gram(self, name: str, weights: FloatArray) -> FloatArray:
+        """The Gram matrix of the "items" or the "users", kept: it costs as much as folding in thousands of rows."""
+        if name not in self._grams:
+            with Threads(resolve_n_threads(self.n_threads)) as threads:
+                factors = self._items() if name == "items" else self._users()
+                self._grams[name] = gram(factors, weights, threads).astype(np.float32)
+        return self._grams[name]
 
     def _fitted_weighting(self) -> Weighting:
         if self._weighting is None:
@@ -237,7 +245,9 @@ class NMFModel:
         items = check_ids(item_ids, self.n_items, "Item IDs", "item_ids")
         if len(users) != len(items):
             raise ParameterError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
-        return np.asarray(np.einsum("jf,jf->j", self._users()[users], self._items()[items]), dtype=np.float32)
+        # In double precision, as top_k does it: the same pair has the same score everywhere.
+        scores = np.einsum("jf,jf->j", self._users()[users], self._items()[items], dtype=np.float64)
+        return np.asarray(scores, dtype=np.float32)
 
     def get_user_embeddings(self, user_ids: Any) -> FloatArray:
         """Rows of user_factors (len, n_components), a copy."""
@@ -265,11 +275,11 @@ class NMFModel:
         user_factors: npt.ArrayLike | None = None,
         top_k: int = 10,
         exclude_seen: bool = True,
-        seen: sparse.sparray | sparse.spmatrix | None = None,
+        seen: Any = None,
         blocked: Any = None,
-        blocked_by_user: sparse.sparray | sparse.spmatrix | None = None,
+        blocked_by_user: Any = None,
         allowed: Any = None,
-        allowed_by_user: sparse.sparray | sparse.spmatrix | None = None,
+        allowed_by_user: Any = None,
     ) -> TopK:
         """The best items of many users.
 
@@ -299,30 +309,23 @@ class NMFModel:
                 )
         if exclude_seen and seen is None and (user_factors is None or known is not None):
             seen = self._seen_of(known)
+        shape = len(wanted), self.n_items
         return best_items(
             wanted,
-            self.item_factors,
+            self._items().T,
             min(top_k, self.n_items),
-            seen=self._by_user(seen, "seen", len(wanted)) if exclude_seen else None,
+            seen=check_by_user(seen, "seen", shape) if exclude_seen else None,
             blocked=None
             if blocked is None
             else check_ids(blocked, self.n_items, "Item IDs", "blocked").astype(np.int32),
-            blocked_by_user=self._by_user(blocked_by_user, "blocked_by_user", len(wanted)),
+            blocked_by_user=check_by_user(blocked_by_user, "blocked_by_user", shape),
             allowed=None
             if allowed is None
             else check_ids(allowed, self.n_items, "Item IDs", "allowed").astype(np.int32),
-            allowed_by_user=self._by_user(allowed_by_user, "allowed_by_user", len(wanted)),
+            allowed_by_user=check_by_user(allowed_by_user, "allowed_by_user", shape),
             index=self.item_index,
             n_threads=resolve_n_threads(self.n_threads),
         )
-
-    def _by_user(self, matrix: Any, name: str, n_users: int) -> sparse.csr_matrix | None:
-        if matrix is None:
-            return None
-        if not sparse.issparse(matrix) or matrix.shape != (n_users, self.n_items):
-            shape = getattr(matrix, "shape", type(matrix).__name__)
-            raise ParameterError(f"{name} must be a sparse matrix of shape {(n_users, self.n_items)}, got {shape}")
-        return sparse.csr_matrix(matrix)
 
     def _seen_of(self, users: npt.NDArray[np.int64] | None) -> sparse.csr_matrix:
         if self._seen is None:
@@ -334,90 +337,84 @@ class NMFModel:
         self._check_fitted()
         item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
+        return most_similar(self._items(), item, top_k)
+
+    def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none negative.
+
+        All contributions (``top_k`` = n_items) add up to ``predict([user_id], [item_id])``; see ``timbral.models.explanation`` for how,
+        and for what may be missing. Items that contribute nothing are left out.
+        """
+        weighting = self._fitted_weighting()
+        user = int(check_ids([user_id], self.n_users, "User IDs", "user_id")[0])
+        item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
+        top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
+        history = self._seen_of(np.array([user]))
+        rows = Interactions(history.indptr.astype(np.int64), history.indices, history.data, self.n_items)
+        side = weighting.users_side(rows)
         vectors = self._items()
-        lengths = np.sqrt(np.einsum("if,if->i", vectors, vectors))
-        if lengths[item] == 0:
-            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
-        scores = vectors @ vectors[item]
-        scores /= np.maximum(lengths * lengths[item], np.finfo(np.float32).tiny)
-        scores[item] = -1
-        candidates = np.flatnonzero(scores > 0)
-        order = candidates[np.lexsort((candidates, -scores[candidates]))][:top_k]
-        return order.astype(np.int32), scores[order].astype(np.float32)
+        parts = contributions(
+            self._users()[user], vectors[item], vectors[rows.indices], side.confidence * side.target
+        ).astype(np.float32)
+        order = np.lexsort((rows.indices, -parts))[:top_k]
+        order = order[parts[order] > 0]
+        return rows.indices[order].astype(np.int32), parts[order]
 
     # Files
 
     def tensors(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-        """All of the fitted model: arrays by name, and texts by name."""
-        self._check_fitted()
-        seen = self._seen_of(None)
+        """All of the fitted model: arrays by name, none of them copied, and texts by name."""
         weighting = self._fitted_weighting()
-        arrays = {
-            "user_factors": self._users(),
-            "item_vectors": self._items(),
-            "seen_indptr": seen.indptr,
-            "seen_indices": seen.indices,
-            "seen_values": seen.data,
-            "training_history": np.asarray(self.training_history, dtype=np.float64),
-            "user_levels": weighting.user_levels,
-            "item_weights": weighting.item_weights,
-        }
-        numbers = {name: getattr(weighting, name) for name in WEIGHTING_NUMBERS}
-        numbers["regularization"] = weighting.objective.regularization
-        record = {"parameters": self.parameters(), "converged": self.converged, "weighting": numbers}
-        return arrays, {"kind": "nmf", "model": json.dumps(record, sort_keys=True)}
+        seen = self._seen_of(None)
+        record = ModelRecord(
+            parameters=self.parameters(),
+            user=self._users(),
+            item=self._items(),
+            item_gram=self._gram("items", weighting.item_weights),
+            seen=Interactions(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]
+            weighting=weighting,
+            loss=self.training_history,
+            converged=self.converged,
+        )
+        return record.tensors()
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the model to ``filepath``, making missing folders, replacing an old file atomically."""
+        """Write the model to ``filepath``, making missing folders, replacing an old file atomically.
+
+        Raises:
+            NotFittedError: there is no model yet.
+            ModelStoreError: the disk is full, no permission, …; an old file is untouched.
+        """
         arrays, texts = self.tensors()
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model_file.write(path, arrays, texts)
+        model_file.write(filepath, arrays, texts)
 
     def load(self, filepath: str | os.PathLike[str]) -> Self:
         """Become the model that was saved at ``filepath``. Its arrays are mapped from the file, read-only; no code is run.
 
         Raises:
             ModelNotFoundError: no such file; it is a FileNotFoundError.
-            ModelFileError: damaged, or not a model of ours; it is a ValueError.
+            ModelFileError: damaged, or not a model of ours; it is a ValueError. The model stays what it was.
         """
         arrays, texts = model_file.read(filepath)
         try:
-            self._restore(arrays, texts)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(os.fspath(filepath), f"not a model that this version can read ({error})") from error
+            self._restore(ModelRecord.from_tensors(arrays, texts))
+        except (DataError, ParameterError) as error:
+            raise ModelFileError(os.fspath(filepath), f"not a model that this version can read: {error}") from error
         return self
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> Self:
-        """The model whose ``tensors()`` these were."""
+    def from_tensors(cls, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> Self:
+        """The model whose ``tensors()`` these were; DataError or ParameterError where they are none's."""
         model = cls()
-        model._restore(tensors, metadata)
+        model._restore(ModelRecord.from_tensors(tensors, metadata))
         return model
 
-    def _restore(self, arrays: dict[str, npt.NDArray[Any]], texts: dict[str, str]) -> None:
-        if texts.get("kind") != "nmf":
-            raise ParameterError(f"its kind is {texts.get('kind')!r}, not 'nmf'")
-        record = json.loads(texts["model"])
-        options = record["parameters"]
-        own = {name: options.pop(name) for name in ("n_components", "random_state", "max_iter", "tol")}
-        made = NMFModel(**own, **options, n_threads=self.n_threads)
-        user, item = arrays["user_factors"], arrays["item_vectors"]
-        if user.shape[1:] != (made.n_components,) or item.shape[1:] != (made.n_components,):
-            raise ParameterError(f"its factors are not {made.n_components} each")
-        numbers = {name: check_real(record["weighting"][name], name, 0.0, math.inf) for name in WEIGHTING_NUMBERS}
-        weighting = Weighting(
-            objective=replace(
-                made.objective,
-                regularization=check_real(record["weighting"]["regularization"], "regularization", 0, math.inf),
-            ),
-            user_levels=arrays["user_levels"],
-            item_weights=arrays["item_weights"],
-            **numbers,
-        )
-        seen = Interactions(arrays["seen_indptr"], arrays["seen_indices"], arrays["seen_values"], item.shape[0])
-        made._become(user, item, seen, weighting, arrays["training_history"].tolist())
-        made.converged = bool(record["converged"])
+    def _restore(self, record: ModelRecord) -> None:
+        made = NMFModel(**record.parameters, n_threads=self.n_threads)
+        made._become(record.user, record.item, record.seen, record.weighting, record.loss)
+        made.converged = record.converged
+        if record.item_gram is not None:
+            made._grams["items"] = record.item_gram
         self.__dict__.update(made.__dict__)
 
     # What the others need
