@@ -64,3 +64,13 @@ def retry(self: Any, name: str, times: int) -> str:
         raise self.retry(countdown=0)
     _count("done", name)
     return name
+
+
+@app.task(name="fault.threads")
+def threads() -> list[int]:
+    """Threads that the libraries of this process may use."""
+    import numpy as np
+    import threadpoolctl
+
+    np.ones((8, 8)) @ np.ones((8, 8))
+    return [int(library["num_threads"]) for library in threadpoolctl.threadpool_info()]

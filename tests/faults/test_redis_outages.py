@@ -34,11 +34,13 @@ def test_nothing_is_lost_when_redis_is_killed_while_the_fleet_is_idle(faults: An
     assert [faults.begun(name) for name in ("first", "second", "waiting")] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("outage_s", [2, 9], ids=["short", "longer than the visibility timeout"])
-def test_a_running_task_survives_the_death_of_redis_and_runs_once(faults: Any, wait_until: Any, outage_s: int) -> None:
+def test_a_running_task_survives_a_death_of_redis_that_outlasts_the_visibility_timeout_and_runs_once(
+    faults: Any, wait_until: Any
+) -> None:
     # given: a visibility timeout of 4 s, and a second worker that would take whatever looks lost
     faults.start(2)
-    task_id = faults.send("work", "long", seconds=outage_s + 5)
+    outage_s = 6
+    task_id = faults.send("work", "long", seconds=outage_s + 4)
     wait_until(lambda: faults.begun("long") == 1, 20, "the task's beginning")
 
     # when

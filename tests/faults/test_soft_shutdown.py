@@ -61,24 +61,29 @@ def test_a_task_that_ends_in_time_is_finished_and_the_worker_leaves_with_it(faul
         assert waiting.encode() in client.lindex("celery", 0)
 
 
-@pytest.mark.parametrize("pool", ["solo", "threads"])
-def test_a_pool_without_processes_hands_over_too(faults: Any, wait_until: Any, pool: str) -> None:
-    # given
-    (leaving,) = faults.start(pool=pool, environment={"VISIBILITY_TIMEOUT_S": "60", "SOFT_SHUTDOWN_S": "1"})
-    task_id = faults.send("work", "long", seconds=8, again=0.2)
-    wait_until(lambda: faults.begun("long") == 1, 20, "the task's beginning")
+def test_pools_without_processes_hand_over_too(faults: Any, wait_until: Any) -> None:
+    # given: a worker of each kind with a queue of its own, in the middle of a task, and one more that takes from both
+    environment = {"VISIBILITY_TIMEOUT_S": "60", "SOFT_SHUTDOWN_S": "1"}
+    pools = {"celery": "solo", "batch": "threads"}
+    leaving = {
+        queue: faults.start(queues=queue, pool=pool, environment=environment)[0] for queue, pool in pools.items()
+    }
+    task_ids = {queue: faults.send("work", queue, queue=queue, seconds=20, again=0.1) for queue in pools}
+    wait_until(lambda: all(faults.begun(queue) == 1 for queue in pools), 20, "the tasks' beginnings")
     faults.start()
 
     # when
-    leaving.signal(signal.SIGTERM)
+    for worker in leaving.values():
+        worker.signal(signal.SIGTERM)
     asked_at = time.monotonic()
 
     # then
-    wait_until(lambda: faults.begun("long") == 2, 20, "the second beginning")
-    assert time.monotonic() - asked_at < 10
-    wait_until(lambda: not leaving.alive, 10, "the worker's end")
-    wait_until(lambda: faults.succeeded(task_id), 30, "success")
-    assert (faults.begun("long"), faults.done("long")) == (2, 1)
+    for queue, task_id in task_ids.items():
+        wait_until(lambda queue=queue: faults.begun(queue) == 2, 20, f"the second beginning on {queue}")
+        assert time.monotonic() - asked_at < 10, queue
+        wait_until(lambda task_id=task_id: faults.succeeded(task_id), 20, "success")
+        wait_until(lambda queue=queue: not leaving[queue].alive, 10, "the worker's end")
+        assert (faults.begun(queue), faults.done(queue)) == (2, 1)
 
 
 def test_an_idle_worker_leaves_at_once(faults: Any, wait_until: Any) -> None:
