@@ -61,6 +61,7 @@ compose-test: $(STAMP)  ## Bring the compose stack up on a Docker Engine, use it
 
 screenshots: $(STAMP)  ## Make the pictures in docs/images
 	$(BIN)/python -m tools.screenshots $(ARGS)
+	$(BIN)/python -m tools.screenshot_page
 
 clean:  ## Remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

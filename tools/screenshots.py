@@ -1,4 +1,5 @@
-"""``make screenshots``: the pictures in docs/images, taken with a headless Chromium from a stack that is started for them."""
+"""``make screenshots``: the pictures in docs/images, taken with a headless Chromium: Flower's from a stack that is started for them,
+and those of the HTTP door's page (tools/screenshot_page.py)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tools import screenshot_page
 from tools.chromium import Chromium, missing
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs/images"
@@ -35,8 +37,6 @@ class Stack:
                 file.write("user_id,item_id,rating\n")
                 rows = zip(history.user_ids, history.item_ids, history.plays, strict=True)
                 file.writelines(f"{user},{item},{plays}\n" for user, item, plays in rows)
-            if name == "plays.csv":
-                self.names = history.artist_names
         self.log = folder / "up.log"
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS_", "BROKER_"))}
         environment |= {"FLOWER_BASIC_AUTH": AUTH, "SOFT_SHUTDOWN_S": "1", "RENEW_EVERY_S": "0"}
@@ -89,7 +89,7 @@ def save(browser: Chromium, name: str) -> None:
 
 
 def take(running: Stack) -> None:
-    """All pictures: Flower's of a busy fleet, and the page of a listener."""
+    """All pictures: Flower's of a busy fleet."""
     import producers
 
     producers.connect(running.redis)
@@ -137,6 +137,8 @@ def main() -> int:
         return 1
     with stack() as running:
         take(running)
+    with screenshot_page.door() as url:
+        screenshot_page.take(url, IMAGES)
     return 0
 
 

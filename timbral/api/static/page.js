@@ -82,11 +82,12 @@ async function showReasons(user, item, into) {
   try {
     const answer = await ask(`/users/${encodeURIComponent(user)}/explain/${encodeURIComponent(item.item_id)}?limit=5`);
     const list = element("ul");
+    const strongest = answer.because[0]?.share ?? 0;
     for (const reason of answer.because) {
       const made = element("li", "reason");
       const name = element("span", "", named(reason));
       name.dir = "auto";
-      made.append(name, element("span", "amount", shares.format(reason.share)), bar(reason.share));
+      made.append(name, element("span", "amount", shares.format(reason.share)), bar(reason.share / strongest));
       list.append(made);
     }
     show(answer.because.length ? list : element("p", "quiet", "Nothing in the history speaks for it."));
