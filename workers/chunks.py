@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+import numpy as np
 import structlog
 from celery import Task
 from celery.exceptions import Ignore
@@ -34,8 +35,7 @@ def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, d
     jobs, size = resources.jobs(), settings.CHUNK_SIZE
     everybody = message.user_ids is None
     # New listeners, whom the model has not seen: they are in no row of it.
-    listed = [user for user in resources.overlay().listeners() if user not in served.user_ids] if everybody else []
-    listed = list(dict.fromkeys(message.user_ids or listed))
+    listed = list(dict.fromkeys(message.user_ids or _new_listeners(served)))
     created = jobs.create(
         job_id,
         arguments={"top_k": message.top_k, "exclude_seen": message.exclude_seen},
@@ -46,20 +46,28 @@ def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, d
         digest=digest,
         kwargs=message.kwargs(),
     )
-    if not created:
+    if created == "gone":
         raise ModelNotFoundError(served.version)
     jobs.check_cancelled(job_id)
     if everybody:
         batch = BatchRecommendation(resources.records(), served, top_k=message.top_k)
         batch.write_popular()
-    enqueue_missing(job_id)
+    if created == "known":
+        enqueue_missing(job_id)
+    else:
+        publishing.publish_chunks(job_id, jobs.remaining(job_id))
     raise Ignore
+
+
+def _new_listeners(served: ServedModel) -> list[int | str]:
+    listeners = resources.overlay().listeners()
+    return [listeners[place] for place in np.flatnonzero(served.user_ids.codes(listeners) < 0).tolist()]
 
 
 def enqueue_missing(job_id: str) -> int:
     """Put those chunks of a job on their queue that are not done and that nobody holds; gives how many.
 
-    Where all are done, but nobody has said so, one is sent to say it.
+    Where all are done, but nobody has said so, one is sent to say it. It looks through the queues, which a new job need not.
     """
     jobs = resources.jobs()
     remaining = jobs.remaining(job_id)

@@ -21,7 +21,7 @@ def jobs(client: redis.Redis) -> Jobs:
     return Jobs(client)
 
 
-def create(jobs: Jobs, job_id: str = "job", **options: Any) -> bool:
+def create(jobs: Jobs, job_id: str = "job", **options: Any) -> str:
     given = {"arguments": {"top_k": 5}, "model_version": VERSION, "n_rows": 25, "chunk_size": 10} | options
     return jobs.create(job_id, **given)
 
@@ -69,13 +69,13 @@ def test_a_redelivered_parent_does_not_begin_again(jobs: Jobs) -> None:
     assert chunk is not None
     jobs.finish_chunk(chunk, 10, 0)
 
-    assert create(jobs)
+    assert create(jobs) == "known"
 
     assert jobs.remaining("job") == [0, 2]
 
 
 def test_a_job_of_a_version_that_is_gone_is_not_opened(jobs: Jobs) -> None:
-    assert not create(jobs, model_version="20260101T000000-2")
+    assert create(jobs, model_version="20260101T000000-2") == "gone"
     assert not jobs.is_open("job")
 
 

@@ -66,7 +66,7 @@ class BatchRecommendation:
     def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, npt.NDArray[np.float32]]:
         """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown listeners none."""
         vectors: dict[Id, npt.NDArray[np.float32]] = {}
-        self._write(list(dict.fromkeys(user_ids)), self.served.user_ids.codes(list(dict.fromkeys(user_ids))), vectors)
+        self._write(list(user_ids), self.served.user_ids.codes(user_ids), vectors)
         return vectors
 
     def _write(

@@ -23,6 +23,8 @@ __all__ = ["EmbeddingRefresh"]
 SHARD_BYTES = 8 * 2**20
 """Factors up to this size lie under one key; larger ones in shards of it, since a value of hundreds of MB stalls Redis."""
 
+LISTENERS_PER_BLOCK = 2_000
+
 
 class EmbeddingRefresh:
     """Writes embeddings of one model version through the connector; unlike it, raises where a write fails."""
@@ -80,15 +82,18 @@ class EmbeddingRefresh:
         Gives (listeners written, listeners unknown: neither in the model nor with a play of an item that it knows).
         """
         batch = BatchRecommendation(self.redis, self.served, top_k=top_k)
-        vectors = batch.vectors_and_lists(user_ids)
-        version = self.served.version
-        many = {
-            keys.user_embedding_name(user_id): {"model_version": version, "vector": vector}
-            for user_id, vector in vectors.items()
-        }
-        if many and not self.connector.set_embeddings_many(many, self.ttl_s):
-            raise RedisUnavailableError(self.connector.address, "the listeners' embeddings were not stored")
-        return len(vectors), len(user_ids) - len(vectors)
+        wanted = list(dict.fromkeys(user_ids))
+        n_written = 0
+        for start in range(0, len(wanted), LISTENERS_PER_BLOCK):
+            vectors = batch.vectors_and_lists(wanted[start : start + LISTENERS_PER_BLOCK])
+            many = {
+                keys.user_embedding_name(user_id): {"model_version": self.served.version, "vector": vector}
+                for user_id, vector in vectors.items()
+            }
+            if many and not self.connector.set_embeddings_many(many, self.ttl_s):
+                raise RedisUnavailableError(self.connector.address, "the listeners' embeddings were not stored")
+            n_written += len(vectors)
+        return n_written, len(wanted) - n_written
 
     def _set(self, name: str, value: dict[str, Any]) -> None:
         if not self.connector.set_embeddings(name, value, self.ttl_s):

@@ -83,11 +83,11 @@ class Jobs:
         named: Sequence[Sequence[int | str]] = (),
         digest: str = "",
         kwargs: dict[str, Any] | None = None,
-    ) -> bool:
+    ) -> Literal["new", "known", "gone"]:
         """Open a job over the first ``n_rows`` rows of ``model_version``, and the listeners of the lists in ``named``.
 
-        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. A job that is there already is left as it is
-        (its task was delivered again). False where the version is gone: begin again with the one that is live now.
+        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. A "known" job is left as it is: its task was
+        delivered again. "gone" is the version: begin again with the one that is live now.
         """
         n_chunks = -(-n_rows // chunk_size)
         total = n_rows + sum(len(part) for part in named)
@@ -104,7 +104,7 @@ class Jobs:
         fields |= {f"users:{n_chunks + place}": json.dumps(list(part)) for place, part in enumerate(named)}
         flat = [item for pair in fields.items() for item in pair]
         known: list[Any] = [job_id, n_chunks + len(named), now_s(), model_version, *flat]
-        return bool(self._create(keys=[*self._keys(job_id), keys.MODEL_VERSIONS], args=known))
+        return text(self._create(keys=[*self._keys(job_id), keys.MODEL_VERSIONS], args=known))  # type: ignore[return-value]
 
     def remaining(self, job_id: str) -> list[int]:
         """Numbers of the chunks that are not done."""

@@ -6,14 +6,14 @@ __all__ = ["BEGIN_CHUNK", "CLOSE", "CREATE", "END", "FINISH_CHUNK"]
 
 CREATE = """
 -- KEYS 4: model versions. ARGV: id, number of chunks, now, model version, then fields and values.
-if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
-if not redis.call('ZSCORE', KEYS[4], ARGV[4]) then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'known' end
+if not redis.call('ZSCORE', KEYS[4], ARGV[4]) then return 'gone' end
 redis.call('HSET', KEYS[1], 'state', 'running', 'users_done', 0, 'users_unknown', 0)
 for place = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1]) end
 for number = 0, tonumber(ARGV[2]) - 1 do redis.call('SADD', KEYS[2], number) end
 if tonumber(ARGV[2]) == 0 then redis.call('HSET', KEYS[1], 'state', 'succeeded') end
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
-return 1
+return 'new'
 """
 
 BEGIN_CHUNK = """
