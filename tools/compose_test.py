@@ -147,6 +147,8 @@ def must(condition: object, what: str) -> None:
 
 def compose_command() -> list[str]:
     """v2 where there is one, else 1.29."""
+    if not shutil.which("docker") or subprocess.run(["docker", "version"], capture_output=True).returncode:
+        sys.exit(f"No Docker Engine answers (DOCKER_HOST={os.environ.get('DOCKER_HOST', 'is not set')}).")
     with contextlib.suppress(OSError):
         if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
             return ["docker", "compose"]

@@ -175,6 +175,33 @@ def test_every_key_of_ours_is_within_the_workers_reach() -> None:
     assert [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)] == []
 
 
+def test_a_restart_reads_back_what_transactions_and_scripts_wrote(tmp_path: Path) -> None:
+    # Redis 7.0 replays them as the user `default`, and drops those that it is not allowed.
+    server = GuardedServer(tmp_path).start()
+    try:
+        with server.client("worker") as worker:
+            with worker.pipeline(transaction=True) as pipeline:
+                pipeline.set("model:current", "v1").zadd("model:versions", {"v1": 1}).execute()
+            worker.eval(
+                "redis.call('HSET', KEYS[1], 'a', 1) redis.call('SADD', KEYS[2], 7)", 2, "plays:user:7", "plays:users"
+            )
+        server.stop()
+        server.start()
+        with server.client("worker") as worker:
+            assert worker.get("model:current") == b"v1"
+            assert worker.zrange("model:versions", 0, -1) == [b"v1"]
+            assert worker.hgetall("plays:user:7") == {b"a": b"1"}
+            assert worker.smembers("plays:users") == {b"7"}
+        once = Retry(NoBackoff(), 0)
+        with (
+            redis.Redis(port=server.port, username="default", password="", retry=once) as default,
+            pytest.raises(AuthenticationError),
+        ):
+            default.ping()
+    finally:
+        server.stop()
+
+
 def test_a_user_without_a_password_does_not_exist() -> None:
     printed = users_acl({"worker": "secret-of-the-worker"})
     assert [line.split()[1] for line in printed.splitlines()] == ["default", "health", "worker"]
