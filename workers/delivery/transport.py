@@ -82,7 +82,11 @@ class QoS(kombu_redis.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
         info = message.delivery_info
         content = dumps([message._raw, info["exchange"], info["routing_key"]])
-        message.deliveries = self.unacked.take(delivery_tag, content, task_id_of(message._raw))
+        try:
+            message.deliveries = self.unacked.take(delivery_tag, content, task_id_of(message._raw))
+        except redis.exceptions.OutOfMemoryError as error:
+            # It is off the queue, and cannot be put back either: to work on it is all that is left, and frees memory.
+            logger.error("Took a message without a record of it, Redis is full: %s", error)
         self._held[delivery_tag] = message
         virtual.QoS.append(self, message, delivery_tag)
 
@@ -142,8 +146,11 @@ class QoS(kombu_redis.QoS):
         """Put back what no living worker has renewed for the visibility timeout."""
         timeout_s = float(self.visibility_timeout)
         interval_s = float(self.channel.unacked_restore_interval)
-        for tag in self.unacked.lapsed(timeout_s, gap_s=2 * interval_s + 1, grace_s=timeout_s / 4 + 2):
-            self.restore_by_tag(tag, lapsed_for_s=timeout_s)
+        try:
+            for tag in self.unacked.lapsed(timeout_s, gap_s=2 * interval_s + 1, grace_s=timeout_s / 4 + 2):
+                self.restore_by_tag(tag, lapsed_for_s=timeout_s)
+        except redis.exceptions.ResponseError as error:  # full, for one; the next look may succeed
+            logger.error("Cannot put lapsed messages back: %s", error)
 
     def restore_by_tag(
         self,
@@ -257,11 +264,6 @@ class Channel(kombu_redis.Channel):
     def _deliver_value(self, value: bytes, queue: str) -> None:
         payload = self._readable(value, queue)
         if payload is not None:
-            properties = payload["properties"]
-            # A new tag for each delivery: a worker that comes back to life cannot acknowledge what is no longer its own.
-            properties["delivery_tag"] = str(uuid.uuid4())
-            # Where it goes back to, whatever its sender has written there.
-            properties["delivery_info"].update(exchange="", routing_key=queue)
             self.connection._deliver(payload, queue)
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
@@ -282,6 +284,11 @@ class Channel(kombu_redis.Channel):
         if problem:
             self.park(value, queue, problem)
             return None
+        properties = payload["properties"]
+        # A new tag for each delivery: a worker that comes back to life cannot acknowledge what is no longer its own.
+        properties["delivery_tag"] = str(uuid.uuid4())
+        # Where it goes back to, whatever its sender has written there.
+        properties["delivery_info"].update(exchange="", routing_key=queue)
         return dict(payload)
 
     def queue_of(self, exchange: str, routing_key: str) -> str | None:
