@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 from fleet_fixtures import Fleet
 
+from timbral.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
 from workers.flower_text import readable, readable_arguments
 
@@ -43,7 +45,7 @@ class Flower:
             "FLOWER_ADDRESS": "127.0.0.1",
         }
         environment |= {"FLOWER_BASIC_AUTH": auth} if auth else {}
-        self.log = fleet.directory / "flower.log"
+        self.log = fleet.directory / f"flower-{self.port}.log"
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "celery", "-A", "workers.app", "flower"]
             self.process = subprocess.Popen(
@@ -84,14 +86,25 @@ class Flower:
         self.process.wait(15)
 
 
-@pytest.fixture
-def flower(fleet: Fleet, wait_until: Wait) -> Iterator[Flower]:
-    made = Flower(fleet, AUTH)
-    try:
-        wait_until(made.answers, 30, "Flower's first answer")
-        yield made
-    finally:
-        made.close()
+@pytest.fixture(scope="module")
+def module_fleet(session_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """One fleet for all tests of this module: Flower takes seconds to start, and is only looked at."""
+    with session_server.client() as client:
+        client.flushall()
+    made = Fleet(session_server, tmp_path_factory.mktemp("flower"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def flower(module_fleet: Fleet) -> Iterator[Flower]:
+    made = Flower(module_fleet, AUTH)
+    module_fleet.worker().spawn()
+    deadline = time.monotonic() + 30
+    while not made.answers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield made
+    made.close()
 
 
 def send(fleet: Fleet, code: str) -> list[str]:
@@ -109,10 +122,10 @@ def write_plays(path: Path) -> None:
 
 @pytest.mark.integration
 def test_flower_shows_workers_tasks_with_words_and_reasons_and_queues_to_whoever_knows_the_password(
-    fleet: Fleet, flower: Flower, wait_until: Wait
+    module_fleet: Fleet, flower: Flower, wait_until: Wait
 ) -> None:
-    # Given a worker for all queues but that of trainings, and a task that waits there
-    fleet.start(1, queues="celery,batch,training")
+    # Given tasks that are done and tasks that fail
+    fleet = module_fleet
     write_plays(fleet.data_dir / "plays.csv")
     done, failed, refused = send(
         fleet,
@@ -160,10 +173,9 @@ def test_flower_shows_workers_tasks_with_words_and_reasons_and_queues_to_whoever
 @pytest.mark.browser
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_a_person_logs_in_with_a_browser_and_sees_a_failed_task_with_its_reason(
-    fleet: Fleet, flower: Flower, wait_until: Wait
+    module_fleet: Fleet, flower: Flower, wait_until: Wait
 ) -> None:
-    fleet.start(1)
-    (failed,) = send(fleet, "print(producers.enqueue_train_model('missing.csv').id)")
+    (failed,) = send(module_fleet, "print(producers.enqueue_train_model('missing.csv').id)")
     wait_until(lambda: flower.table().get(failed, {}).get("state") == "FAILURE", 30, "the failure")
     with Chromium(1300, 800) as browser:
         browser.open(f"{flower.url}/tasks")
@@ -178,8 +190,8 @@ def test_a_person_logs_in_with_a_browser_and_sees_a_failed_task_with_its_reason(
         browser.wait_for("return ['celery', 'batch', 'training'].every(name => document.body.innerText.includes(name))")
 
 
-def test_flower_refuses_to_start_without_a_password(fleet: Fleet) -> None:
-    flower = Flower(fleet, None)
+def test_flower_refuses_to_start_without_a_password(module_fleet: Fleet) -> None:
+    flower = Flower(module_fleet, None)
     assert flower.process.wait(30) == 1
     assert "FLOWER_BASIC_AUTH=user:password" in flower.log.read_text()
 
