@@ -237,7 +237,7 @@ def run(soak: Soak, duration_s: float, n_jobs: int) -> dict[str, Any]:
     for queues in ("celery,batch", "celery,batch", "training"):
         soak.start_worker(queues)
     for worker in soak.fleet.workers:
-        worker.wait_ready()
+        worker.wait_ready(300)  # the first start of all compiles the kernels
     producers.enqueue_train_model("plays.csv", n_components=8, max_iter=30, promote="always").wait(120)
     ends = time.monotonic() + duration_s
     next_fault = time.monotonic() + soak.rng.uniform(*PAUSE_S)

@@ -93,13 +93,13 @@ class WorkerProcess:
             )
         return self
 
-    def start(self, timeout_s: float = 30.0) -> Self:
+    def start(self, timeout_s: float = 100.0) -> Self:
         """Start the process and wait until it takes messages."""
         self.spawn()
         self.wait_ready(timeout_s)
         return self
 
-    def wait_ready(self, timeout_s: float = 30.0) -> None:
+    def wait_ready(self, timeout_s: float = 100.0) -> None:
         """Wait until this process waits on its queues."""
         assert self.process is not None
         deadline = time.monotonic() + timeout_s

@@ -45,9 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 1
 
 
-def short_client() -> redis.Redis:
-    """A client of the queue's Redis that gives up soon."""
-    return redis.Redis.from_url(settings.broker_url, socket_timeout=3, socket_connect_timeout=3)
+def short_client(url: str | None = None) -> redis.Redis:
+    """A client that gives up soon; of the queue's Redis where no URL is given."""
+    return redis.Redis.from_url(url or settings.broker_url, socket_timeout=3, socket_connect_timeout=3)
 
 
 if __name__ == "__main__":

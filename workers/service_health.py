@@ -41,7 +41,7 @@ def flower() -> str | None:
 
 def scheduler() -> str | None:
     """A scheduler is in charge: it renews its lock, or the lock would be gone."""
-    return None if short_client().exists(keys.SCHEDULE_LOCK) else "no scheduler is in charge"
+    return None if short_client(settings.redis_url).exists(keys.SCHEDULE_LOCK) else "no scheduler is in charge"
 
 
 CHECKS: Final[dict[str, Callable[[], str | None]]] = {"api": api, "flower": flower, "scheduler": scheduler}

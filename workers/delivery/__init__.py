@@ -2,7 +2,10 @@
 
 unacked      the messages that workers hold, in Redis: taken, renewed, settled, put back
 envelope     what a message must look like
-transport    kombu's Redis transport over ``unacked``, with garbage kept away from the worker
+message      a message in a worker's hand
+held         what this worker works on
+qos          what a channel has delivered, over ``unacked``
+transport    kombu's Redis transport, with garbage kept away from the worker
 consumer     the worker's consumer: parks what cannot be worked on
 request      tells a crash from a hand-over
 results      the result backend

@@ -18,7 +18,9 @@ from timbral.errors import DeadLetterError
 from timbral.logic import dead_letters
 from workers import metrics, outcome
 from workers.delivery.envelope import body_problem, headers_problem, task_id_of
-from workers.delivery.transport import OUTAGES, encode, is_stopping, running_requests
+from workers.delivery.held import is_stopping, running_requests
+from workers.delivery.message import encode
+from workers.delivery.qos import OUTAGES
 
 __all__ = ["Consumer"]
 

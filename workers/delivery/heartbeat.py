@@ -13,7 +13,9 @@ import redis
 from celery import bootsteps
 
 from timbral.config.settings import settings
-from workers.delivery.transport import Channel, held_requests, settle_late
+from workers.delivery.held import held_requests
+from workers.delivery.qos import settle_late
+from workers.delivery.transport import Channel
 from workers.delivery.unacked import Unacked
 
 __all__ = ["Heartbeat"]

@@ -11,7 +11,7 @@ from celery.app.task import Task as CeleryTask
 from celery.exceptions import TimeLimitExceeded
 from celery.worker.request import Request as CeleryRequest
 
-from workers.delivery.transport import is_stopping
+from workers.delivery.held import is_stopping
 
 __all__ = ["Request", "Task"]
 

@@ -20,7 +20,7 @@ from celery.utils.functional import noop
 from celery.worker import state
 from kombu.common import ignore_errors
 
-from workers.delivery.transport import running_requests
+from workers.delivery.held import running_requests
 
 __all__ = ["SoftShutdown"]
 

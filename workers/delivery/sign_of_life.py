@@ -11,7 +11,7 @@ import redis
 from celery import bootsteps
 
 from timbral import keys
-from workers.delivery.transport import running_requests
+from workers.delivery.held import running_requests
 from workers.health import MAX_AGE_S, short_client
 
 __all__ = ["SignOfLife"]
