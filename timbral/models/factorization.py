@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from timbral.errors import TrainingError
 from timbral.models.coordinate_descent import BUFFER_FLOATS, LANE, MIN_BLOCK, descend_classic, descend_weighted
+from timbral.models.extrapolation import StepSize, extrapolate
 from timbral.models.gram import gram
 from timbral.models.threads import Threads, spans
 from timbral.models.weighting import Side
@@ -22,6 +24,9 @@ Callback = Callable[[int, int, float], Any]
 """``callback(iteration, max_iter, loss)`` after each sweep; False ends the training with a TrainingError, None goes on."""
 
 SPANS_PER_THREAD = 16
+
+FIRST_SWEEPS = 4
+"""Sweeps from their own start at first: far from a minimum, the way that a sweep went does not lead on."""
 
 Vector = npt.NDArray[np.float32]
 
@@ -90,29 +95,50 @@ def factorize(
     threads: Threads,
     callback: Callback | None = None,
 ) -> Factors:
-    """Train ``factors`` in place, from where they stand, for at most ``max_iter`` sweeps."""
+    """Train ``factors`` in place, from where they stand, for at most ``max_iter`` sweeps.
+
+    ``factors.loss`` gets the loss after each sweep that lowered it. The factors that come back are those of the last loss.
+    """
+    user, item = factors.user, factors.item
+    last_item = item.copy()
+    new_user, new_item = np.empty_like(user), np.empty_like(item)
+    size = StepSize()
+    step = 0.0  # the first sweep has no way to go on
+    sweep = partial(half_sweep, l1=l1, n_passes=n_passes, tol=0.0, classic=classic, threads=threads)
     with threads:
         for iteration in range(1, max_iter + 1):
-            item_gram = gram(factors.item, items.weight, threads).astype(np.float32)
-            half_sweep(
-                users, factors.item, items.weight, item_gram, factors.user,
-                l1=l1, n_passes=n_passes, tol=0.0, classic=classic, want_loss=False, threads=threads,
-            )  # fmt: skip
-            user_gram = gram(factors.user, users.weight, threads).astype(np.float32)
-            loss, _ = half_sweep(
-                items, factors.user, users.weight, user_gram, factors.item,
-                l1=l1, n_passes=n_passes, tol=0.0, classic=classic, threads=threads,
-            )  # fmt: skip
-            loss += float(users.l2 @ np.einsum("uf,uf->u", factors.user, factors.user))
-            loss += 2 * l1 * float(factors.user.sum(dtype=np.float64))
+            np.copyto(new_item, item)
+            extrapolate(last_item, new_item, step, threads)
+            np.copyto(new_user, user)
+            item_gram = gram(new_item, items.weight, threads).astype(np.float32)
+            sweep(users, new_item, items.weight, item_gram, new_user, want_loss=False)
+            extrapolate(user, new_user, step, threads)
+            user_gram = gram(new_user, users.weight, threads).astype(np.float32)
+            loss, _ = sweep(items, new_user, users.weight, user_gram, new_item)
+            loss += float(users.l2 @ np.einsum("uf,uf->u", new_user, new_user))
+            loss += 2 * l1 * float(new_user.sum(dtype=np.float64))
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"The loss became {loss} in sweep {iteration}: the values are too large for this training"
                 )
+            fall = factors.loss[-1] - loss if factors.loss else math.inf
+            if fall < 0.0 and step > 0.0:
+                size.shrink()
+                step = 0.0
+                continue
+            user, new_user = new_user, user
+            last_item, item, new_item = item, new_item, last_item
+            factors.user, factors.item = user, item
             factors.loss.append(loss)
             if callback is not None and callback(iteration, max_iter, loss) is False:
                 raise TrainingError(f"The training was cancelled in sweep {iteration} of at most {max_iter}")
-            if len(factors.loss) > 1 and factors.loss[-2] - loss < tol * abs(factors.loss[-2]):
-                factors.converged = True
-                break
+            if fall < tol * abs(loss + fall):
+                if step == 0.0:
+                    factors.converged = True
+                    break
+                step = 0.0  # only a sweep without a step tells that there is nothing left to gain
+                continue
+            if step > 0.0:
+                size.grow()
+            step = size.step if iteration >= FIRST_SWEEPS else 0.0
     return factors

@@ -66,7 +66,8 @@ def read_interactions(data: Any, name: str, n_columns: int | None = None) -> Int
     if n_columns is not None and shape[1] != n_columns:
         raise DataError(f"{name} must have {n_columns} columns, got shape {shape}")
     rows = parts.tocsr()
-    values = rows.data.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+        values = rows.data.astype(np.float32)
     _check_values(rows.data, values, rows, name, data)
     rows = sparse.csr_matrix((values, rows.indices.copy(), rows.indptr.copy()), shape=shape)
     rows.sum_duplicates()
