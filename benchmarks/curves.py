@@ -31,7 +31,7 @@ def draw(content: dict[str, Any]) -> list[Path]:
         if name not in numbers:
             continue
         figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-        plot(axes, json.loads(json.dumps(numbers[name])))
+        plot(axes, numbers[name])
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         IMAGES.mkdir(parents=True, exist_ok=True)

@@ -60,9 +60,12 @@ def throughput(quick: bool) -> tuple[list[Row], dict[str, Any]]:
     cpu_share = min(s[1] for s in single) / min(f[1] for f in fleet)
     what = f"all {n_users:,} listeners × {n_items:,} items, 2 processes, of one process's speed × 2"
     ours, peer = f"{min(f[0] for f in fleet):.2f} s", f"{min(s[0] for s in single):.2f} s"
-    note = "the server shares the two cores; by CPU time (worker's parent included) " + f"{100 * cpu_share:.0f} %"
-    row = Row(what, 100 * wall_share, "%", 85, 95, ours, peer, note)
-    return [row], {"single_wall_cpu_s": single, "fleet_wall_cpu_s": fleet, "cpu_share": cpu_share}
+    note = "by the clock; the server and this measurement want the same two cores"
+    rows = [Row(f"{what}, clock", 100 * wall_share, "%", 85, 95, ours, peer, note)]
+    ours, peer = f"{min(f[1] for f in fleet):.2f} s", f"{min(s[1] for s in single):.2f} s"
+    note = "by the CPU time that the processes used, the worker's parent included: what two free cores would give"
+    rows.append(Row(f"{what}, CPU time", 100 * cpu_share, "%", 85, 95, ours, peer, note))
+    return rows, {"single_wall_cpu_s": single, "fleet_wall_cpu_s": fleet}
 
 
 def latency(quick: bool) -> tuple[list[Row], dict[str, Any]]:

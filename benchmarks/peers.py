@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 import warnings
@@ -100,19 +101,30 @@ def quality_of_als(model: AlternatingLeastSquares, train: Csr, held_out: Csr) ->
 
 def best_als(train: Csr, held_out: Csr, factors: int, *, quick: bool = False) -> tuple[Als, Quality]:
     """The best of a grid by recall + NDCG, chosen on the very data that it is then judged on: implicit's advantage."""
-    regularizations, alphas = ((0.1, 10.0), (1.0, 10.0)) if quick else ((0.01, 1.0, 10.0, 30.0), (1.0, 5.0, 20.0))
-    tried = []
+    regularizations, alphas = ((10.0, 30.0), (1.0, 10.0)) if quick else ((1.0, 10.0, 30.0, 100.0), (1.0, 5.0, 20.0))
+    best = _Best(train, held_out)
     for regularization, alpha, weights in itertools.product(regularizations, alphas, ("log", "one")):
-        settings = Als(factors, regularization, alpha, 15, weights)
-        found = quality_of_als(settings.fit(train), train, held_out)
-        tried.append((found.recall + found.ndcg, str(settings), settings, found))
-    _, _, settings, found = max(tried)
-    for iterations in () if quick else (8, 30):
-        other = Als(factors, settings.regularization, settings.alpha, iterations, settings.weights)
-        quality = quality_of_als(other.fit(train), train, held_out)
-        if quality.recall + quality.ndcg > found.recall + found.ndcg:
-            settings, found = other, quality
-    return settings, found
+        best.try_it(Als(factors, regularization, alpha, 15, weights))
+    if not quick:
+        for change in (0.55, 1.8):
+            best.try_it(dataclasses.replace(best.settings, regularization=best.settings.regularization * change))
+        best.try_it(dataclasses.replace(best.settings, alpha=best.settings.alpha / 2))
+        for iterations in (8, 30):
+            best.try_it(dataclasses.replace(best.settings, iterations=iterations))
+    return best.settings, best.quality
+
+
+class _Best:
+    """The best settings of those that were tried."""
+
+    def __init__(self, train: Csr, held_out: Csr) -> None:
+        self.train, self.held_out = train, held_out
+        self.settings, self.quality = Als(1), Quality(0, 0)
+
+    def try_it(self, settings: Als) -> None:
+        found = quality_of_als(settings.fit(self.train), self.train, self.held_out)
+        if found.recall + found.ndcg > self.quality.recall + self.quality.ndcg:
+            self.settings, self.quality = settings, found
 
 
 def fit_sklearn(train: Csr, n_components: int, **options: Any) -> tuple[Any, Any, NMF, float]:

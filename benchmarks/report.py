@@ -45,13 +45,13 @@ def save(results: list[Result], machine: dict[str, Any], options: Options, *, wh
     """Write the JSON; after a whole run that was not a quick one, the curves and the README's results too."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / ("quick.json" if options.quick else "latest.json" if whole else "part.json")
-    content = as_json(results, machine, options)
-    path.write_text(json.dumps(content, indent=1))
+    text = json.dumps(as_json(results, machine, options), indent=1, default=float)  # numpy's numbers too
+    path.write_text(text)
     if whole and not options.quick:
-        curves.draw(content)
-        text = README.read_text()
+        curves.draw(json.loads(text))
+        readme = README.read_text()
         section = f"{START}\n{_markdown(results, machine)}\n{STOP}"
-        README.write_text(re.sub(f"{START}.*?{STOP}", lambda _: section, text, flags=re.DOTALL))
+        README.write_text(re.sub(f"{START}.*?{STOP}", lambda _: section, readme, flags=re.DOTALL))
     return path
 
 

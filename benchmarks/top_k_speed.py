@@ -31,10 +31,10 @@ def run(options: Options) -> Result:
         "the worst case: dense uniform factors": (dense[0], dense[1].T, (1, 3)),
     }
     for name, (users, items, (must, aim)) in cases.items():
-        peer = AlternatingLeastSquares(64, num_threads=n_cores())
-        peer.user_factors, peer.item_factors = users, np.ascontiguousarray(items.T)
         mine, found = seconds(lambda users=users, items=items: top_k(users, items, 10, seen=plays), 3)
         with threadpool_limits(1, "blas"):
+            peer = AlternatingLeastSquares(64, num_threads=n_cores())
+            peer.user_factors, peer.item_factors = users, np.ascontiguousarray(items.T)
             theirs, _ = seconds(lambda peer=peer: peer.recommend(np.arange(plays.shape[0]), plays, N=10), 2)
         _check(found, users, items, plays)
         index = ItemIndex.of(items)
