@@ -94,22 +94,19 @@ def read(args: tuple[Any, ...], arguments: dict[str, Any]) -> tuple[str, int]:
 def compute(task: Task, job_id: str, number: int) -> None:
     """Do one chunk; after the last one, announce the job. A chunk that is done, or whose job has ended, is nothing to do."""
     jobs = resources.jobs()
-    chunk = jobs.begin_chunk(job_id, number)
-    if chunk is None:
-        outcome.announce(job_id)
-        return
+    chunk: Chunk | None = None
     try:
-        users, unknown = _recommend(chunk)
-        last = jobs.finish_chunk(chunk, users, unknown)
+        chunk = jobs.begin_chunk(job_id, number)
+        if chunk is None or jobs.finish_chunk(chunk, *_recommend(chunk)):
+            outcome.announce(job_id)
     except Exception as error:
         limit = MAX_ATTEMPTS if isinstance(error, TRANSIENT) else MAX_ATTEMPTS_OF_AN_ERROR
-        if chunk.attempt < limit:
+        attempt = int(task.request.retries or 0) + 1 if chunk is None else chunk.attempt
+        if attempt < limit:
             again_later(task, error)
         if jobs.fail(job_id, error):
             outcome.announce(job_id)
         raise
-    if last:
-        outcome.announce(job_id)
 
 
 def _recommend(chunk: Chunk) -> tuple[int, int]:
