@@ -13,12 +13,16 @@ import secrets
 import signal
 import socket
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
+import redis
+
+from timbral import keys
 from timbral.config.settings import Settings, public_address, read_settings
 from timbral.embedded_server import EmbeddedServer
 from timbral.errors import SettingsError
@@ -74,6 +78,7 @@ def programs(settings: Settings, where: Addresses, concurrency: int) -> list[Pro
         "FLOWER_ADDRESS": "127.0.0.1",
         "FLOWER_PORT": str(where.flower_port),
         "FLOWER_BASIC_AUTH": where.flower_auth,
+        "FLOWER_LOGGING": "error",  # it complains of each worker that is not there yet
         "FLOWER_DB": str(STATE_DIR.absolute() / "flower"),
         "SOFT_SHUTDOWN_S": str(soft_s),
         "PYTHONUNBUFFERED": "1",
@@ -140,7 +145,7 @@ def up(
         supervisor.say(
             f"Redis on {public_address(server.url)}, data sets in {settings.DATA_DIR}/, models in {settings.MODEL_DIR}/"
         )
-        welcome = _Welcome(supervisor, where)
+        welcome = _Welcome(supervisor, where, server)
 
         def tick() -> None:
             if server.process is None or server.process.poll() is not None:
@@ -155,24 +160,27 @@ def up(
 
 
 class _Welcome:
-    """Says the addresses, once both answer."""
+    """Says the addresses, once both doors answer and both workers take tasks."""
 
-    def __init__(self, supervisor: Supervisor, where: Addresses) -> None:
-        self._supervisor, self._where = supervisor, where
-        self._waiting = {f"{where.api}/health", f"{where.flower}/healthcheck"}
+    def __init__(self, supervisor: Supervisor, where: Addresses, server: EmbeddedServer) -> None:
+        self._supervisor, self._where, self._server = supervisor, where, server
+        self._waiting = {f"{where.api}/health", f"{where.flower}/healthcheck", "worker", "trainer"}
 
     def __call__(self) -> None:
         if not self._waiting:
             return
-        for url in list(self._waiting):
+        for url in [url for url in self._waiting if url.startswith("http")]:
             with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=0.5):  # noqa: S310
                 self._waiting.discard(url)
+        with contextlib.suppress(redis.RedisError), self._server.client() as client:
+            names: Any = client.zrangebyscore(keys.WORKERS, time.time() - 10, "+inf")
+            self._waiting -= {name.decode().partition("@")[0] for name in names}
         if not self._waiting:
             where = self._where
             user, _, password = where.flower_auth.partition(":")
             lines = [
                 "Ready. Ctrl-C stops everything.",
-                f"  HTTP door  {where.api}       a page for people; {where.api}/docs for the rest",
+                f"  HTTP door  {where.api}       a page for people; for programs: /openapi.json",
                 f"  Flower     {where.flower}       user {user}, password {password}",
                 f"  Redis      {where.redis_url}" + ("" if where.redis_url.endswith(f":{REDIS_PORT}") else f"       export REDIS_URL={where.redis_url}"),
             ]  # fmt: skip
