@@ -33,7 +33,7 @@ ALIGNMENT: Final = 64
 """The first tensor starts at a multiple of this, a cache line."""
 METADATA_KEY: Final = "__metadata__"
 CRC_KEY: Final = "timbral.header_crc32"
-DTYPES: Final = {
+DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
