@@ -291,7 +291,7 @@ class TestAsking:
         ],
     )
     def test_a_model_that_was_not_fitted_says_so(self, ask: Any) -> None:
-        with pytest.raises(NotFittedError, match="^Model must be fitted before making predictions$") as caught:
+        with pytest.raises(NotFittedError, match=r"^Model must be fitted before making predictions$") as caught:
             ask(NMFModel())
 
         assert isinstance(caught.value, ValueError)
@@ -542,7 +542,7 @@ class TestFiles:
         assert isinstance(missing.value, FileNotFoundError)
 
         (tmp_path / "foreign.pkl").write_bytes(b"\x80\x04\x95 a pickle")
-        with pytest.raises(ModelFileError, match="foreign.pkl"):
+        with pytest.raises(ModelFileError, match=r"foreign\.pkl"):
             NMFModel().load(tmp_path / "foreign.pkl")
 
     def _refuses(self, tmp_path: Path, arrays: dict[str, Any], texts: dict[str, str], problem: str) -> None:

@@ -44,7 +44,7 @@ class ModelTrainer:
     ) -> NMFModel:
         """Fit an NMFModel to ``user_item_matrix`` and append a record of it to ``training_history``.
 
-        The record has ``parameters`` (a dict), ``n_users``, ``n_items``, ``shape``, ``n_interactions``, ``density``, ``n_iterations``,
+        The record has ``parameters`` (a dict), ``regularization`` and ``unobserved_weight`` as used, ``n_users``, ``n_items``, ``shape``, ``n_interactions``, ``density``, ``n_iterations``,
         ``converged``, ``loss`` (after the last sweep), ``loss_per_iteration`` (a list), ``duration_s`` and ``version`` (timbral's).
         None means what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones. Raises what ``NMFModel`` and its ``fit``
         raise; a training that failed leaves no record.
@@ -55,6 +55,8 @@ class ModelTrainer:
         duration_s = time.perf_counter() - started
         record = {
             "parameters": model.parameters(),
+            "regularization": model.regularization_,
+            "unobserved_weight": model.unobserved_weight_,
             "n_users": model.n_users,
             "n_items": model.n_items,
             "shape": [model.n_users, model.n_items],

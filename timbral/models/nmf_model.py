@@ -189,6 +189,16 @@ class NMFModel:
         """(user, item) pairs that the model was fitted to; 0 before a fit."""
         return 0 if self._seen is None else int(self._seen.nnz)
 
+    @property
+    def regularization_(self) -> float:
+        """κ as used: as given, or as chosen on a part of the data."""
+        return float(self._fitted_weighting().objective.regularization or 0.0)
+
+    @property
+    def unobserved_weight_(self) -> float:
+        """α₀ as used: as given, or by the density of the data."""
+        return self._fitted_weighting().unobserved_weight
+
     def parameters(self) -> dict[str, Any]:
         """What the model was made with: plain values by the names of the constructor's arguments."""
         own = {name: getattr(self, name) for name in ("n_components", "random_state", "max_iter", "tol")}

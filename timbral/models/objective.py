@@ -39,7 +39,8 @@ class Objective:
     popularity_exponent: s_i grows with the item's users to this power: that nobody played a popular item says more than that nobody
         played a rare one. (He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.) s has
         the mean 1, and α₀·s_i stays ≤ 1, so that s is 1 where α₀ is 1.
-    confidence: how much an entry's weight c grows with the logarithm l = log1p(x) of its value x, against the user's mean of it:
+    confidence: how much an entry's weight c grows with the logarithm l = log1p(x) of its value x, against the user's mean of it (x in
+        units of the median, where that is below 1):
         c = (1 + confidence · l / mean of l) / (1 + confidence). 0 is unit confidence, c = 1.
     target: what ŷ is to be where x was observed: 1 ("one"), log1p(x) ("log"), or x itself ("value"). None means "one", but "value" where
         confidence is 0: then the values would count for nothing.

@@ -44,8 +44,10 @@ class Weighting:
     item_l2: float
     item_weight_scale: float
     """α₀·s_i is this times (1 + entries)^β, at most 1."""
+    value_scale: float
+    """What values are divided by before their logarithm: 1, or less where most are below 1 (hours, shares)."""
     user_levels: Vector
-    """Of each user, the mean of log1p of their values."""
+    """Of each user, the mean logarithm l of their values."""
     item_weights: Vector
     """Of each item, α₀·s_i."""
     typical_target: float
@@ -62,9 +64,10 @@ class Weighting:
         if alpha is None:
             alpha = min(1.0, UNOBSERVED_SHARE * n_entries / (n_users * n_items))
         counts = np.diff(users.indptr)
-        levels = _means(users, counts)
+        value_scale = min(1.0, float(np.median(users.values)))
+        levels = _means(users, counts, value_scale)
         scale, weights = _item_weights(item_counts, alpha, objective.popularity_exponent)
-        confidence = _confidence(objective, users.values, np.repeat(levels, counts))
+        confidence = _confidence(objective, users.values, value_scale, np.repeat(levels, counts))
         target = _target(objective, users.values)
         pull = float(np.sqrt(np.mean(np.square(confidence * target), dtype=np.float64)))
         noise = pull * (np.sqrt(n_entries / n_users) + np.sqrt(n_entries / n_items))
@@ -76,6 +79,7 @@ class Weighting:
             user_l2=float(kappa * noise / np.mean((1.0 + counts) ** nu)),
             item_l2=float(kappa * noise / np.mean((1.0 + item_counts) ** nu)),
             item_weight_scale=scale,
+            value_scale=value_scale,
             user_levels=levels,
             item_weights=weights,
             typical_target=float((confidence * target).sum(dtype=np.float64)) / weight_of_all,
@@ -86,7 +90,12 @@ class Weighting:
         counts = np.diff(rows.indptr)
         return Side(
             rows=rows,
-            confidence=_confidence(self.objective, rows.values, np.repeat(_means(rows, counts), counts)),
+            confidence=_confidence(
+                self.objective,
+                rows.values,
+                self.value_scale,
+                np.repeat(_means(rows, counts, self.value_scale), counts),
+            ),
             target=_target(self.objective, rows.values),
             weight=np.ones(rows.n_rows, dtype=np.float32),
             l2=self._l2(counts, self.user_l2),
@@ -98,7 +107,7 @@ class Weighting:
         exponent = self.objective.popularity_exponent
         return Side(
             rows=rows,
-            confidence=_confidence(self.objective, rows.values, self.user_levels[rows.indices]),
+            confidence=_confidence(self.objective, rows.values, self.value_scale, self.user_levels[rows.indices]),
             target=_target(self.objective, rows.values),
             weight=np.minimum(self.item_weight_scale * (1.0 + counts) ** exponent, 1.0).astype(np.float32),
             l2=self._l2(counts, self.item_l2),
@@ -108,20 +117,24 @@ class Weighting:
         return np.asarray(scale * (1.0 + counts) ** self.objective.regularization_exponent, dtype=np.float32)
 
 
-def _means(rows: Interactions, counts: npt.NDArray[np.int64]) -> Vector:
-    """Mean of log1p of each row's values; 1 for a row without any."""
+def _logarithms(values: Vector, scale: float) -> Vector:
+    return np.log1p(values) if scale == 1.0 else np.log1p(values / np.float32(scale))
+
+
+def _means(rows: Interactions, counts: npt.NDArray[np.int64], scale: float) -> Vector:
+    """Mean logarithm of each row's values; 1 for a row without any."""
     means = np.ones(rows.n_rows, dtype=np.float32)
     filled = counts > 0
     if filled.any():
-        sums = np.add.reduceat(np.log1p(rows.values), rows.indptr[:-1][filled], dtype=np.float64)
+        sums = np.add.reduceat(_logarithms(rows.values, scale), rows.indptr[:-1][filled], dtype=np.float64)
         means[filled] = np.maximum(sums / counts[filled], 1e-30)
     return means
 
 
-def _confidence(objective: Objective, values: Vector, levels: Vector) -> Vector:
+def _confidence(objective: Objective, values: Vector, scale: float, levels: Vector) -> Vector:
     if objective.confidence == 0.0:
         return np.ones_like(values)
-    confidence = np.log1p(values)
+    confidence = _logarithms(values, scale)
     confidence /= levels
     confidence *= np.float32(objective.confidence / (1.0 + objective.confidence))
     confidence += np.float32(1.0 / (1.0 + objective.confidence))
