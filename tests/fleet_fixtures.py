@@ -73,7 +73,7 @@ class WorkerProcess:
             **(environment or {}),
         }
         if python_path is not None:
-            self.environment["PYTHONPATH"] = str(python_path)
+            self.environment["PYTHONPATH"] = os.pathsep.join([str(python_path), os.environ.get("PYTHONPATH", "")])
         self.process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> Self:
