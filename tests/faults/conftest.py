@@ -16,6 +16,16 @@ from fleet_fixtures import Fleet, WorkerProcess
 HERE = Path(__file__).parent
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes runs only where it is asked for: ``pytest -m soak``."""
+    if config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 class FaultFleet:
     """A fleet whose workers know the fault tasks, with the means to send these and to see how often they were executed."""
 
