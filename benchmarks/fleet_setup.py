@@ -144,11 +144,13 @@ def made_model(n_users: int, n_items: int, k: int, plays_each: int, version: str
     indices = np.concatenate(rows)
     tensors, texts = NMFModel(k, 0, 1, n_threads=1).fit(np.ones((2, 2), np.float32)).tensors()
     tensors.pop("item_gram")  # of the other item vectors
-    ones = {"user_levels": np.ones(n_users, np.float32), "item_weights": np.ones(n_items, np.float32)}
-    tensors |= {name: value for name, value in ones.items() if name in tensors}
+    vectors, weights = factors(n_items), np.full(n_items, 0.1, np.float32)
     tensors |= {
         "user_factors": factors(n_users),
-        "item_vectors": factors(n_items),
+        "item_vectors": vectors,
+        "user_levels": np.ones(n_users, np.float32),
+        "item_weights": weights,
+        "item_gram": np.ascontiguousarray((vectors.T * weights) @ vectors),
         "seen_indptr": indptr,
         "seen_indices": indices,
         "seen_values": np.ones(len(indices), np.float32),
