@@ -47,6 +47,7 @@ up: $(STAMP)  ## The whole stack in one terminal: server, workers, scheduler, Fl
 	@$(BIN)/timbral up $(ARGS)
 
 soak: $(STAMP)  ## Ten minutes of work under random faults
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 bench: $(STAMP)  ## Measure the engine beside scikit-learn and implicit (LASTFM=path for the real data)

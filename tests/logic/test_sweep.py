@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import kombu.pools
+import pytest
 import redis
 from celery import Celery
 
