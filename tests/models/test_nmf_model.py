@@ -260,6 +260,8 @@ class TestFit:
 
         with pytest.raises(TrainingError, match="cancelled in sweep 2 of at most 200"):
             model.fit(matrix, callback=lambda iteration, limit, loss: iteration < 2)
+        with pytest.raises(TrainingError, match="cancelled in sweep 1"):
+            model.fit(matrix, callback=lambda *_: np.bool_(False))
         with pytest.raises(KeyError):
             model.fit(matrix, callback=lambda *call: {}["x"])
 

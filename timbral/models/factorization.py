@@ -130,7 +130,8 @@ def factorize(
             last_item, item, new_item = item, new_item, last_item
             factors.user, factors.item = user, item
             factors.loss.append(loss)
-            if callback is not None and callback(iteration, max_iter, loss) is False:
+            answer = None if callback is None else callback(iteration, max_iter, loss)
+            if isinstance(answer, bool | np.bool_) and not answer:
                 raise TrainingError(f"The training was cancelled in sweep {iteration} of at most {max_iter}")
             if fall < tol * abs(loss + fall):
                 if step == 0.0:
