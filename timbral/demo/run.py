@@ -106,7 +106,7 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) 
         _follow(bar, "compute_recommendations", producers.enqueue_compute_recommendations())
     console.print(
         f"\nModel [bold]{trained['model_version']}[/]: {trained['n_users']:,} listeners × {trained['n_items']:,} items, "
-        f"{trained['n_interactions']:,} plays known, {trained['n_components']} factors, {trained['iterations']} sweeps"
+        f"{trained['n_interactions']:,} rows, {trained['n_components']} factors, {trained['iterations']} sweeps"
     )
     print_quality(console, trained)
     plays = _plays(data)
