@@ -12,7 +12,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 def main() -> None:
     """Run the demo and replace the README's block by its output."""
-    run = subprocess.run([sys.executable, "-m", "timbral.cli", "demo"], capture_output=True, text=True, check=True)  # noqa: S603
+    run = subprocess.run([sys.executable, "-m", "timbral.cli", "demo"], capture_output=True, text=True, check=True)
     lines = [line.rstrip() for line in run.stdout.splitlines()]
     shown = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     block = f"<!-- demo -->\n```\n{shown}\n```\n<!-- /demo -->"
