@@ -47,20 +47,19 @@ def _row_of_few(  # type: ignore[no-untyped-def]
     for f in range(k):
         if w[f] != 0.0:
             aw = a * w[f]
-            g_row = gram[f]
             for q in range(k):
-                gradient[q] += aw * g_row[q]
+                gradient[q] += aw * gram[f, q]
     for i in range(n):
-        h = fixed[idx[i]]
+        j = idx[i]
         y = float32(0.0)
         for f in range(k):
-            y += w[f] * h[f]
+            y += w[f] * fixed[j, f]
         rest_i = c[i] - a * column_weight[idx[i]]
         rest[i] = rest_i
         pull_i = rest_i * y - c[i] * r[i]
         for f in range(k):
-            gradient[f] += pull_i * h[f]
-            curvature[f] += rest_i * h[f] * h[f]
+            gradient[f] += pull_i * fixed[j, f]
+            curvature[f] += rest_i * fixed[j, f] * fixed[j, f]
     used = 0
     for turn in range(n_passes):
         used = turn + 1
@@ -79,24 +78,23 @@ def _row_of_few(  # type: ignore[no-untyped-def]
             moved = max(moved, abs(step))
             gradient[f] += step * lam
             step_a = step * a
-            g_row = gram[f]
             for q in range(k):
-                gradient[q] += step_a * g_row[q]
+                gradient[q] += step_a * gram[f, q]
             for i in range(n):
-                h = fixed[idx[i]]
-                pull_i = step * rest[i] * h[f]
+                j = idx[i]
+                pull_i = step * rest[i] * fixed[j, f]
                 if pull_i != 0.0:
                     for q in range(k):
-                        gradient[q] += pull_i * h[q]
+                        gradient[q] += pull_i * fixed[j, q]
         if moved <= tol * largest:
             break
     # w·gradient is the quadratic part of the loss, less half of its linear part.
     loss = float64(0.0)
     for i in range(n):
-        h = fixed[idx[i]]
+        j = idx[i]
         y = float32(0.0)
         for f in range(k):
-            y += w[f] * h[f]
+            y += w[f] * fixed[j, f]
         loss += float64(c[i] * r[i]) * float64(r[i] - y)
     for f in range(k):
         loss += float64(w[f]) * float64(gradient[f] + 2.0 * l1)
@@ -115,10 +113,10 @@ def _row_of_many(  # type: ignore[no-untyped-def]
     lines = entry[2:].reshape(-1)
     for i in range(n):
         rest[i] = c[i] - a * column_weight[idx[i]]
-        h = fixed[idx[i]]
+        j = idx[i]
         y = float32(0.0)
         for f in range(k):
-            y += w[f] * h[f]
+            y += w[f] * fixed[j, f]
         pull[i] = rest[i] * y - c[i] * r[i]
     for i in range(n, padded):
         rest[i] = 0.0
@@ -128,9 +126,8 @@ def _row_of_many(  # type: ignore[no-untyped-def]
     for f in range(k):
         if w[f] != 0.0:
             aw = a * w[f]
-            g_row = gram[f]
             for q in range(k):
-                slope[q] += aw * g_row[q]
+                slope[q] += aw * gram[f, q]
     width = min(k, max(MIN_BLOCK, len(lines) // padded))
     used = 0
     for turn in range(n_passes):
@@ -140,9 +137,9 @@ def _row_of_many(  # type: ignore[no-untyped-def]
             f1 = min(k, f0 + width)
             if turn == 0 or width < k:
                 for i in range(n):
-                    h = fixed[idx[i]]
+                    j = idx[i]
                     for f in range(f0, f1):
-                        lines[(f - f0) * padded + i] = h[f]
+                        lines[(f - f0) * padded + i] = fixed[j, f]
                 for f in range(f0, f1):
                     for i in range(n, padded):
                         lines[(f - f0) * padded + i] = 0.0
@@ -172,18 +169,17 @@ def _row_of_many(  # type: ignore[no-untyped-def]
                 for i in range(padded):
                     pull[i] += step * rest[i] * line[i]
                 step_a = step * a
-                g_row = gram[f]
                 for q in range(k):
-                    slope[q] += step_a * g_row[q]
+                    slope[q] += step_a * gram[f, q]
         if moved <= tol * largest:
             break
     loss = float64(0.0)
     if want_loss:
         for i in range(n):
-            h = fixed[idx[i]]
+            j = idx[i]
             y = float32(0.0)
             for f in range(k):
-                y += w[f] * h[f]
+                y += w[f] * fixed[j, f]
             miss = float64(r[i] - y)
             loss += float64(c[i]) * miss * miss - float64(c[i] - rest[i]) * float64(y) * float64(y)
         for f in range(k):
@@ -243,19 +239,18 @@ def descend_classic(  # type: ignore[no-untyped-def]
             product[f] = 0.0
         squares = float64(0.0)
         for i in range(begin, end):
-            h = fixed[indices[i]]
+            j = indices[i]
             r = target[i]
             squares += float64(r) * float64(r)
             for f in range(k):
-                product[f] += r * h[f]
+                product[f] += r * fixed[j, f]
         for f in range(k):
             slope[f] = l1 - product[f]
         for f in range(k):
             if w[f] != 0.0:
                 x = w[f]
-                g_row = gram[f]
                 for q in range(k):
-                    slope[q] += x * g_row[q]
+                    slope[q] += x * gram[f, q]
                 slope[f] += x * lam
         used = 0
         for turn in range(n_passes):
@@ -272,9 +267,8 @@ def descend_classic(  # type: ignore[no-untyped-def]
                 if step != 0.0:
                     w[f] = new
                     moved = max(moved, abs(step))
-                    g_row = gram[f]
                     for q in range(k):
-                        slope[q] += step * g_row[q]
+                        slope[q] += step * gram[f, q]
                     slope[f] += step * lam
                 largest = max(largest, new)
             if moved <= tol * largest:
