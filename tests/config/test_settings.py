@@ -86,7 +86,7 @@ def test_a_wrong_value_is_an_error_that_names_the_setting(
 def test_a_mistyped_name_in_the_env_file_is_an_error_that_offers_the_right_one(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("NMF_N_COMPONENT=7\nCOMPOSE_PROJECT_NAME=x\n")
 
-    with pytest.raises(SettingsError, match="NMF_N_COMPONENT: .* did you mean NMF_N_COMPONENTS") as caught:
+    with pytest.raises(SettingsError, match=r"NMF_N_COMPONENT: .* did you mean NMF_N_COMPONENTS") as caught:
         read_settings()
     assert "COMPOSE" not in str(caught.value)
 
