@@ -26,6 +26,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in long]
 
 
+_OBSERVED: list[tuple[str, str]] = []
+
+
+@pytest.fixture
+def observed() -> Callable[[str, str], None]:
+    """``observed(fault, what happened)``: a row of the table that stands at the end of the run."""
+    return lambda fault, happened: _OBSERVED.append((fault, happened))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The fault table of this run."""
+    if _OBSERVED:
+        terminalreporter.section("what the faults did")
+        for fault, happened in _OBSERVED:
+            terminalreporter.write_line(f"| {fault} | {happened} |")
+
+
 class FaultFleet:
     """A fleet whose workers know the fault tasks, with the means to send these and to see how often they were executed."""
 

@@ -13,7 +13,7 @@ from timbral.logic import dead_letters
 pytestmark = pytest.mark.faults
 
 
-def test_a_task_whose_process_is_killed_is_done_once_more(faults: Any, wait_until: Any) -> None:
+def test_a_task_whose_process_is_killed_is_done_once_more(faults: Any, wait_until: Any, observed: Any) -> None:
     # given
     (worker,) = faults.start()
     task_id = faults.send("work", "slow", seconds=3, again=0.2)
@@ -25,15 +25,17 @@ def test_a_task_whose_process_is_killed_is_done_once_more(faults: Any, wait_unti
 
     # then
     wait_until(lambda: faults.succeeded(task_id), 30, "success after the kill")
-    assert time.monotonic() - killed_at < 30
+    took_s = time.monotonic() - killed_at
+    assert took_s < 30
     assert (faults.begun("slow"), faults.done("slow")) == (2, 1)
+    observed("kill -9 of a pool's process", f"done again {took_s:.1f} s after the kill; begun 2 times, done once")
     wait_until(lambda: faults.held() == 0, 5, "the acknowledgement")
     with faults.client() as client:
         assert not client.exists(keys.deliveries(task_id))
         assert not client.exists(keys.DEAD_LETTERS)
 
 
-def test_another_worker_takes_over_from_a_killed_one(faults: Any, wait_until: Any) -> None:
+def test_another_worker_takes_over_from_a_killed_one(faults: Any, wait_until: Any, observed: Any) -> None:
     # given: a visibility timeout of 4 s and a look every half second
     faults.start(2)
     task_id = faults.send("work", "slow", seconds=3, again=0.2)
@@ -45,14 +47,18 @@ def test_another_worker_takes_over_from_a_killed_one(faults: Any, wait_until: An
 
     # then
     wait_until(lambda: faults.begun("slow") == 2, 20, "the second beginning")
-    assert time.monotonic() - killed_at < 4 + 0.5 + 4, (
-        "not within the visibility timeout and a look, with room for a busy machine"
-    )
+    took_s = time.monotonic() - killed_at
+    assert took_s < 4 + 0.5 + 4, "not within the visibility timeout and a look, with room for a busy machine"
     wait_until(lambda: faults.succeeded(task_id), 20, "success")
     assert (faults.begun("slow"), faults.done("slow")) == (2, 1)
+    observed(
+        "kill -9 of a whole worker, VT 4 s, look 0.5 s", f"taken over after {took_s:.1f} s; begun 2 times, done once"
+    )
 
 
-def test_a_message_that_kills_its_process_is_parked_after_three_deliveries(faults: Any, wait_until: Any) -> None:
+def test_a_message_that_kills_its_process_is_parked_after_three_deliveries(
+    faults: Any, wait_until: Any, observed: Any
+) -> None:
     # given: poison in front of, and among, proper work
     faults.start(2)
     before = faults.send("work", "before")
@@ -79,18 +85,22 @@ def test_a_message_that_kills_its_process_is_parked_after_three_deliveries(fault
 
     # and the rest flowed
     wait_until(lambda: all(map(faults.succeeded, [before, *others])), 30, "the other tasks")
+    observed("a message that kills its process", "parked after 3 executions; the 21 tasks around it done")
     assert faults.held() == 0
 
 
-def test_a_message_that_kills_its_whole_worker_is_parked_by_the_next_ones(faults: Any, wait_until: Any) -> None:
+def test_a_message_that_kills_its_whole_worker_is_parked_by_the_next_ones(
+    faults: Any, wait_until: Any, observed: Any
+) -> None:
     # given: poison that takes its worker with it; as many workers as it may kill, and one more
-    faults.start(4)
+    faults.start(4, environment={"VISIBILITY_TIMEOUT_S": "2"})
     poison = faults.send("kill_worker", "poison")
 
     # then
     wait_until(lambda: faults.result(poison).get("status") == "FAILURE", 45, "the failure's record")
     assert faults.begun("poison") == 3
     assert sum(worker.alive for worker in faults.fleet.workers) == 1
+    observed("a message that kills its whole worker", "parked after 3 executions and 3 workers; the fourth goes on")
     with faults.client() as client:
         assert [letter.letter_id for letter in dead_letters.list_letters(client)] == [poison]
     task_id = faults.send("work", "after")
@@ -98,7 +108,7 @@ def test_a_message_that_kills_its_whole_worker_is_parked_by_the_next_ones(faults
 
 
 def test_who_was_there_each_time_a_worker_was_killed_is_not_parked_with_the_culprit(
-    faults: Any, wait_until: Any
+    faults: Any, wait_until: Any, observed: Any
 ) -> None:
     # given: one worker of two processes, so that poison takes an innocent task with it; two deliveries are all
     def start() -> Any:
@@ -123,6 +133,10 @@ def test_who_was_there_each_time_a_worker_was_killed_is_not_parked_with_the_culp
     wait_until(lambda: faults.succeeded(innocent), 30, "the innocent's success")
     assert faults.begun("poison") == 2
     assert faults.begun("innocent") <= 3
+    observed(
+        "the same beside an innocent task, 2 deliveries",
+        f"poison parked; innocent done, begun {faults.begun('innocent')} times",
+    )
     with faults.client() as client:
         assert [letter.letter_id for letter in dead_letters.list_letters(client)] == [poison]
 

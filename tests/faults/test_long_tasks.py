@@ -10,7 +10,7 @@ pytestmark = pytest.mark.faults
 
 
 def test_a_task_five_times_longer_than_the_visibility_timeout_runs_once_in_every_kind_of_pool(
-    faults: Any, wait_until: Any
+    faults: Any, wait_until: Any, observed: Any
 ) -> None:
     # given: a worker of each kind with a queue of its own, and one that would take whatever looks lost
     environment = {"VISIBILITY_TIMEOUT_S": "3"}
@@ -26,3 +26,4 @@ def test_a_task_five_times_longer_than_the_visibility_timeout_runs_once_in_every
     for queue in ("celery", "batch", "training"):
         assert (faults.begun(queue), faults.done(queue)) == (1, 1), queue
     wait_until(lambda: faults.held() == 0, 5, "the acknowledgements")
+    observed("a task 5 × VT, two workers; prefork, solo, threads", "begun once and done once, in each")
