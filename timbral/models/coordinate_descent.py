@@ -14,6 +14,7 @@ Rows are independent of each other, so any number of threads gives the same bits
 from __future__ import annotations
 
 import numba
+import numpy as np
 from numba import float32, float64, int32, int64
 
 from timbral.models.kernel import kernel, matrix, vector
@@ -32,78 +33,108 @@ MIN_BLOCK = 16
 FEW = 16
 """Up to this many entries, keeping the whole gradient up to date costs less than keeping the residuals."""
 
+FULL_PASS = 4
+"""Of the passes over a row with many entries, every fourth looks at all factors, the others only at those in use."""
+
 _inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
 
 
 @_inlined
 def _row_of_few(  # type: ignore[no-untyped-def]
-    idx, c, r, a, column_weight, lam, l1, fixed, gram, diagonal, n_passes, tol, w, gradient, curvature, rest
+    idx, c, r, a, column_weight, lam, l1, fixed, gram, n_passes, n_rounds, tol, w, gradient, active, entry, square, parts
 ):  # fmt: skip
-    """A row with few entries: each step of a factor updates the whole gradient. Gives the row's loss and the passes used."""
+    """A row with few entries. Gives the row's loss and the passes used.
+
+    A round finds the factors that are in use or want to be, writes the row's small dense problem in these alone, and descends in it.
+    """
     n, k = len(idx), len(w)
-    for f in range(k):
-        gradient[f] = lam * w[f]
-        curvature[f] = a * diagonal[f] + lam
-    for f in range(k):
-        if w[f] != 0.0:
-            aw = a * w[f]
-            for q in range(k):
-                gradient[q] += aw * gram[f, q]
-    for i in range(n):
-        j = idx[i]
-        y = float32(0.0)
-        for f in range(k):
-            y += w[f] * fixed[j, f]
-        rest_i = c[i] - a * column_weight[idx[i]]
-        rest[i] = rest_i
-        pull_i = rest_i * y - c[i] * r[i]
-        for f in range(k):
-            gradient[f] += pull_i * fixed[j, f]
-            curvature[f] += rest_i * fixed[j, f] * fixed[j, f]
+    rest = entry[0]
     used = 0
-    for turn in range(n_passes):
-        used = turn + 1
-        moved, largest = float32(0.0), float32(0.0)
+    n_active = 0
+    for _ in range(n_rounds):
         for f in range(k):
-            old = w[f]
-            g = gradient[f] + l1
-            if (old == 0.0 and g >= 0.0) or curvature[f] <= 0.0:
-                continue
-            new = max(old - g / curvature[f], float32(0.0))
-            step = new - old
-            largest = max(largest, new)
-            if step == 0.0:
-                continue
-            w[f] = new
-            moved = max(moved, abs(step))
-            gradient[f] += step * lam
-            step_a = step * a
-            for q in range(k):
-                gradient[q] += step_a * gram[f, q]
-            for i in range(n):
-                j = idx[i]
-                pull_i = step * rest[i] * fixed[j, f]
-                if pull_i != 0.0:
-                    for q in range(k):
-                        gradient[q] += pull_i * fixed[j, q]
-        if moved <= tol * largest:
+            gradient[f] = lam * w[f]
+        for f in range(k):
+            if w[f] != 0.0:
+                aw = a * w[f]
+                for q in range(k):
+                    gradient[q] += aw * gram[f, q]
+        for i in range(n):
+            j = idx[i]
+            y = float32(0.0)
+            for f in range(k):
+                y += w[f] * fixed[j, f]
+            rest[i] = c[i] - a * column_weight[j]
+            pull_i = rest[i] * y - c[i] * r[i]
+            for f in range(k):
+                gradient[f] += pull_i * fixed[j, f]
+        n_active = 0
+        for f in range(k):
+            if w[f] > 0.0 or gradient[f] + l1 < 0.0:
+                active[n_active] = f
+                n_active += 1
+        own, slope = parts[0, :n_active], parts[1, :n_active]
+        for p in range(n_active):
+            own[p] = w[active[p]]
+            slope[p] = gradient[active[p]] + l1
+        for p in range(n_active):
+            f = active[p]
+            for q in range(n_active):
+                square[p, q] = a * gram[f, active[q]]
+            square[p, p] += lam
+        for i in range(n):
+            j = idx[i]
+            line = parts[2, :n_active]
+            for p in range(n_active):
+                line[p] = fixed[j, active[p]]
+            for p in range(n_active):
+                x = rest[i] * line[p]
+                if x != 0.0:
+                    for q in range(n_active):
+                        square[p, q] += x * line[q]
+        first_moved, largest = float32(0.0), float32(0.0)
+        for inner in range(n_passes):
+            used += 1
+            moved = float32(0.0)
+            largest = float32(0.0)
+            for p in range(n_active):
+                d = square[p, p]
+                old = own[p]
+                if d <= 0.0 or (old == 0.0 and slope[p] >= 0.0):
+                    continue
+                new = max(old - slope[p] / d, float32(0.0))
+                step = new - old
+                largest = max(largest, new)
+                if step == 0.0:
+                    continue
+                own[p] = new
+                moved = max(moved, abs(step))
+                for q in range(n_active):
+                    slope[q] += step * square[p, q]
+            if inner == 0:
+                first_moved = moved
+            if moved <= tol * largest:
+                break
+        for p in range(n_active):
+            w[active[p]] = own[p]
+        if first_moved <= tol * largest:
             break
-    # w·gradient is the quadratic part of the loss, less half of its linear part.
+    # w·gradient is the quadratic part of the loss, less half of its linear part; factors out of use have no part in it.
     loss = float64(0.0)
     for i in range(n):
         j = idx[i]
         y = float32(0.0)
-        for f in range(k):
-            y += w[f] * fixed[j, f]
+        for p in range(n_active):
+            y += parts[0, p] * fixed[j, active[p]]
         loss += float64(c[i] * r[i]) * float64(r[i] - y)
-    for f in range(k):
-        loss += float64(w[f]) * float64(gradient[f] + 2.0 * l1)
+    for p in range(n_active):
+        loss += float64(parts[0, p]) * float64(parts[1, p] + l1)
     return loss, used
 
 
 @_inlined
 def _row_of_many(  # type: ignore[no-untyped-def]
-    idx, c, r, a, column_weight, lam, l1, fixed, gram, diagonal, n_passes, tol, w, slope, curvature, entry, want_loss
+    idx, c, r, a, column_weight, lam, l1, fixed, gram, n_passes, tol, w, slope, curvature, entry, want_loss
 ):  # fmt: skip
     """A row with many entries: each step of a factor updates the entries' residuals. Gives the row's loss and the passes used."""
     n, k = len(idx), len(w)
@@ -151,8 +182,10 @@ def _row_of_many(  # type: ignore[no-untyped-def]
                     for i in range(padded):
                         g += pull[i] * line[i]
                         d += rest[i] * line[i] * line[i]
-                    curvature[f] = d + a * diagonal[f] + lam
+                    curvature[f] = d + a * gram[f, f] + lam
                 else:
+                    if w[f] == 0.0 and turn % FULL_PASS != 0:
+                        continue
                     for i in range(padded):
                         g += pull[i] * line[i]
                 old = w[f]
@@ -171,7 +204,7 @@ def _row_of_many(  # type: ignore[no-untyped-def]
                 step_a = step * a
                 for q in range(k):
                     slope[q] += step_a * gram[f, q]
-        if moved <= tol * largest:
+        if moved <= tol * largest and turn % FULL_PASS == 0:
             break
     loss = float64(0.0)
     if want_loss:
@@ -189,33 +222,35 @@ def _row_of_many(  # type: ignore[no-untyped-def]
 
 @kernel(
     vector(int64), vector(int32), vector(float32), vector(float32), vector(float32), vector(float32), vector(float32), float32,
-    matrix(float32), matrix(float32), vector(float32), int64, float32, int64, int64, int64, matrix(float32, writable=True),
+    matrix(float32), matrix(float32), int64, int64, float32, int64, int64, int64, matrix(float32, writable=True),
     vector(float64, writable=True), vector(int64, writable=True), matrix(float32, writable=True), matrix(float32, writable=True),
     fastmath=True, boundscheck=False,
 )  # fmt: skip
 def descend_weighted(  # type: ignore[no-untyped-def]
     indptr, indices, confidence, target, row_weight, column_weight, l2, l1,
-    fixed, gram, diagonal, n_passes, tol, want_loss, start, stop, solved, loss, passes_done, scratch, entry,
+    fixed, gram, n_passes, n_rounds, tol, want_loss, start, stop, solved, loss, passes_done, scratch, entry,
 ):  # fmt: skip
-    """``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
+    """``n_rounds`` times ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
 
-    ``scratch`` (2, k) and ``entry`` (at least 2 + MIN_BLOCK rows, of as many columns as the longest row has entries, rounded up to
+    ``scratch`` (5 + k, k) and ``entry`` (at least 2 + MIN_BLOCK rows, of as many columns as the longest row has entries, rounded up to
     LANE) are scratch. A row is done early when no factor moved by more than ``tol`` times the row's greatest factor. ``loss[u]`` gets
     the row's loss with the new factors, where ``want_loss``: without the fixed side's regularisation. ``passes_done[u]`` gets the
     passes used.
     """
-    slope, curvature = scratch[0], scratch[1]
+    k = fixed.shape[1]
+    slope, curvature, parts, square = scratch[0], scratch[1], scratch[2:5], scratch[5:]
+    active = np.empty(k, dtype=np.int64)
     for u in range(start, stop):
         begin, end = indptr[u], indptr[u + 1]
         idx, c, r = indices[begin:end], confidence[begin:end], target[begin:end]
         if end - begin <= FEW:
             loss[u], passes_done[u] = _row_of_few(
-                idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, diagonal, n_passes, tol, solved[u], slope,
-                curvature, entry[0],
+                idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, n_passes, n_rounds, tol, solved[u], slope,
+                active, entry, square, parts,
             )  # fmt: skip
         else:
             loss[u], passes_done[u] = _row_of_many(
-                idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, diagonal, n_passes, tol, solved[u], slope,
+                idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, n_passes * n_rounds, tol, solved[u], slope,
                 curvature, entry, want_loss,
             )  # fmt: skip
 

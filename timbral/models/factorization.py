@@ -25,6 +25,9 @@ Callback = Callable[[int, int, float], Any]
 
 SPANS_PER_THREAD = 16
 
+PASSES = 4
+"""Passes over a row in a half-sweep: what costs is to gather the row's problem, and a row well solved leads to better minima."""
+
 FIRST_SWEEPS = 4
 """Sweeps from their own start at first: far from a minimum, the way that a sweep went does not lead on."""
 
@@ -50,6 +53,7 @@ def half_sweep(
     *,
     l1: float,
     n_passes: int,
+    n_rounds: int = 1,
     tol: float,
     classic: bool,
     want_loss: bool = True,
@@ -61,21 +65,20 @@ def half_sweep(
     loss = np.empty(rows.n_rows)
     passes = np.empty(rows.n_rows, dtype=np.int64)
     longest = -(-max(1, int(np.diff(rows.indptr).max(initial=0))) // LANE) * LANE
-    diagonal = fixed_gram.diagonal().copy()
     entry_rows = 2 + max(MIN_BLOCK, -(-BUFFER_FLOATS // longest))
 
     def descend(start: int, stop: int) -> None:
-        scratch = np.empty((2, k), dtype=np.float32)
+        scratch = np.empty((5 + k, k), dtype=np.float32)
         if classic:
             descend_classic(
-                rows.indptr, rows.indices, side.target, side.l2, l1, fixed, fixed_gram, n_passes, tol, start, stop, solved,
+                rows.indptr, rows.indices, side.target, side.l2, l1, fixed, fixed_gram, n_passes * n_rounds, tol, start, stop, solved,
                 loss, passes, scratch[0], scratch[1],
             )  # fmt: skip
         else:
             entry = np.empty((entry_rows, longest), dtype=np.float32)
             descend_weighted(
                 rows.indptr, rows.indices, side.confidence, side.target, side.weight, fixed_weight, side.l2, l1, fixed,
-                fixed_gram, diagonal, n_passes, tol, want_loss, start, stop, solved, loss, passes, scratch, entry,
+                fixed_gram, n_passes, n_rounds, tol, want_loss, start, stop, solved, loss, passes, scratch, entry,
             )  # fmt: skip
 
     threads.run(descend, spans(rows.indptr, k, SPANS_PER_THREAD * threads.n_threads))
@@ -90,7 +93,6 @@ def factorize(
     l1: float,
     max_iter: int,
     tol: float,
-    n_passes: int = 1,
     classic: bool = False,
     threads: Threads,
     callback: Callback | None = None,
@@ -104,7 +106,7 @@ def factorize(
     new_user, new_item = np.empty_like(user), np.empty_like(item)
     size = StepSize()
     step = 0.0  # the first sweep has no way to go on
-    sweep = partial(half_sweep, l1=l1, n_passes=n_passes, tol=0.0, classic=classic, threads=threads)
+    sweep = partial(half_sweep, l1=l1, n_passes=1 if classic else PASSES, tol=0.0, classic=classic, threads=threads)
     with threads:
         for iteration in range(1, max_iter + 1):
             np.copyto(new_item, item)

@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer[Any]]
 
-FOLD_IN_PASSES = 500
+FOLD_IN_PASSES = 20
+FOLD_IN_ROUNDS = 25
 FOLD_IN_TOL = 1e-5
 FOLD_IN_ALONE = 5_000
 """Up to so many entries, one thread folds in before a second has started."""
@@ -228,7 +229,7 @@ class NMFModel:
         fixed_gram = self._gram(name, weights)
         with Threads(resolve_n_threads(self.n_threads) if len(side.rows.values) > FOLD_IN_ALONE else 1) as threads:
             half_sweep(
-                side, fixed, weights, fixed_gram, solved, l1=self.objective.l1_regularization, n_passes=FOLD_IN_PASSES,
+                side, fixed, weights, fixed_gram, solved, l1=self.objective.l1_regularization, n_passes=FOLD_IN_PASSES, n_rounds=FOLD_IN_ROUNDS,
                 tol=FOLD_IN_TOL, classic=self.objective.is_classic, want_loss=False, threads=threads,
             )  # fmt: skip
         return solved

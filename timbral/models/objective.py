@@ -17,7 +17,7 @@ __all__ = ["UNOBSERVED_SHARE", "Objective", "Target"]
 
 Target = Literal["one", "log", "value"]
 
-UNOBSERVED_SHARE: Final = 8.0
+UNOBSERVED_SHARE: Final = 10.0
 """Where ``unobserved_weight`` is None: what was not observed weighs this many times what was, but no cell more than an observed one."""
 
 _LIMITS: Final = {
@@ -53,11 +53,11 @@ class Objective:
     """
 
     unobserved_weight: float | None = None
-    popularity_exponent: float = 0.35
+    popularity_exponent: float = 0.4
     confidence: float = 1.0
     target: Target | None = None
     regularization: float | None = None
-    regularization_exponent: float = 0.5
+    regularization_exponent: float = 0.4
     l1_regularization: float = 0.0
 
     def __post_init__(self) -> None:
