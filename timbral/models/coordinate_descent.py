@@ -41,57 +41,72 @@ _inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
 
 @_inlined
 def _row_of_few(  # type: ignore[no-untyped-def]
-    idx, c, r, a, column_weight, lam, l1, fixed, gram, n_passes, n_rounds, tol, w, gradient, active, entry, square, parts
+    u, begin, end, indices, c, r, a, column_weight, lam, l1, fixed, gram, n_passes, n_rounds, tol, w, gradient, own, slope, line,
+    active, entry, square,
 ):  # fmt: skip
     """A row with few entries. Gives the row's loss and the passes used.
 
     A round finds the factors that are in use or want to be, writes the row's small dense problem in these alone, and descends in it.
+    Arrays are indexed in place: a view of a row costs as much as the row's arithmetic.
     """
-    n, k = len(idx), len(w)
-    rest = entry[0]
+    n, k = end - begin, fixed.shape[1]
     used = 0
     n_active = 0
     for _ in range(n_rounds):
         for f in range(k):
-            gradient[f] = lam * w[f]
+            gradient[f] = lam * w[u, f]
         for f in range(k):
-            if w[f] != 0.0:
-                aw = a * w[f]
+            aw = a * w[u, f]
+            if aw != 0.0:
                 for q in range(k):
                     gradient[q] += aw * gram[f, q]
         for i in range(n):
-            j = idx[i]
+            j = indices[begin + i]
             y = float32(0.0)
             for f in range(k):
-                y += w[f] * fixed[j, f]
-            rest[i] = c[i] - a * column_weight[j]
-            pull_i = rest[i] * y - c[i] * r[i]
+                y += w[u, f] * fixed[j, f]
+            entry[0, i] = c[begin + i] - a * column_weight[j]
+            pull = entry[0, i] * y - c[begin + i] * r[begin + i]
             for f in range(k):
-                gradient[f] += pull_i * fixed[j, f]
+                gradient[f] += pull * fixed[j, f]
         n_active = 0
         for f in range(k):
-            if w[f] > 0.0 or gradient[f] + l1 < 0.0:
-                active[n_active] = f
-                n_active += 1
-        own, slope = parts[0, :n_active], parts[1, :n_active]
-        for p in range(n_active):
-            own[p] = w[active[p]]
-            slope[p] = gradient[active[p]] + l1
-        for p in range(n_active):
-            f = active[p]
-            for q in range(n_active):
-                square[p, q] = a * gram[f, active[q]]
-            square[p, p] += lam
-        for i in range(n):
-            j = idx[i]
-            line = parts[2, :n_active]
+            # Without a branch: which factors are in use cannot be foretold.
+            active[n_active] = f
+            n_active += (w[u, f] > 0.0) | (gradient[f] + l1 < 0.0)
+        if n_active * 3 > k * 2:
+            n_active = k
+            for p in range(k):
+                active[p] = p
+                own[p] = w[u, p]
+                slope[p] = gradient[p] + l1
+                for q in range(k):
+                    square[p, q] = a * gram[p, q]
+                square[p, p] += lam
+            for i in range(n):
+                j = indices[begin + i]
+                for p in range(k):
+                    x = entry[0, i] * fixed[j, p]
+                    if x != 0.0:
+                        for q in range(k):
+                            square[p, q] += x * fixed[j, q]
+        else:
             for p in range(n_active):
-                line[p] = fixed[j, active[p]]
-            for p in range(n_active):
-                x = rest[i] * line[p]
-                if x != 0.0:
-                    for q in range(n_active):
-                        square[p, q] += x * line[q]
+                f = active[p]
+                own[p] = w[u, f]
+                slope[p] = gradient[f] + l1
+                for q in range(n_active):
+                    square[p, q] = a * gram[f, active[q]]
+                square[p, p] += lam
+            for i in range(n):
+                j = indices[begin + i]
+                for p in range(n_active):
+                    line[p] = fixed[j, active[p]]
+                for p in range(n_active):
+                    x = entry[0, i] * line[p]
+                    if x != 0.0:
+                        for q in range(n_active):
+                            square[p, q] += x * line[q]
         first_moved, largest = float32(0.0), float32(0.0)
         for inner in range(n_passes):
             used += 1
@@ -116,19 +131,19 @@ def _row_of_few(  # type: ignore[no-untyped-def]
             if moved <= tol * largest:
                 break
         for p in range(n_active):
-            w[active[p]] = own[p]
+            w[u, active[p]] = own[p]
         if first_moved <= tol * largest:
             break
     # w·gradient is the quadratic part of the loss, less half of its linear part; factors out of use have no part in it.
     loss = float64(0.0)
     for i in range(n):
-        j = idx[i]
+        j = indices[begin + i]
         y = float32(0.0)
         for p in range(n_active):
-            y += parts[0, p] * fixed[j, active[p]]
-        loss += float64(c[i] * r[i]) * float64(r[i] - y)
+            y += own[p] * fixed[j, active[p]]
+        loss += float64(c[begin + i] * r[begin + i]) * float64(r[begin + i] - y)
     for p in range(n_active):
-        loss += float64(parts[0, p]) * float64(parts[1, p] + l1)
+        loss += float64(own[p]) * float64(slope[p] + l1)
     return loss, used
 
 
@@ -238,17 +253,19 @@ def descend_weighted(  # type: ignore[no-untyped-def]
     passes used.
     """
     k = fixed.shape[1]
-    slope, curvature, parts, square = scratch[0], scratch[1], scratch[2:5], scratch[5:]
-    active = np.empty(k, dtype=np.int64)
+    slope, curvature, own, compact_slope, line, square = (
+        scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5:],
+    )  # fmt: skip
+    active = np.empty(k + 1, dtype=np.int64)
     for u in range(start, stop):
         begin, end = indptr[u], indptr[u + 1]
-        idx, c, r = indices[begin:end], confidence[begin:end], target[begin:end]
         if end - begin <= FEW:
             loss[u], passes_done[u] = _row_of_few(
-                idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, n_passes, n_rounds, tol, solved[u], slope,
-                active, entry, square, parts,
+                u, begin, end, indices, confidence, target, row_weight[u], column_weight, l2[u], l1, fixed, gram, n_passes,
+                n_rounds, tol, solved, slope, own, compact_slope, line, active, entry, square,
             )  # fmt: skip
         else:
+            idx, c, r = indices[begin:end], confidence[begin:end], target[begin:end]
             loss[u], passes_done[u] = _row_of_many(
                 idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, n_passes * n_rounds, tol, solved[u], slope,
                 curvature, entry, want_loss,

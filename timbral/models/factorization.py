@@ -106,17 +106,18 @@ def factorize(
     new_user, new_item = np.empty_like(user), np.empty_like(item)
     size = StepSize()
     step = 0.0  # the first sweep has no way to go on
-    sweep = partial(half_sweep, l1=l1, n_passes=1 if classic else PASSES, tol=0.0, classic=classic, threads=threads)
+    sweep = partial(half_sweep, l1=l1, tol=0.0, classic=classic, threads=threads)
     with threads:
         for iteration in range(1, max_iter + 1):
+            n_passes = 1 if classic or iteration < FIRST_SWEEPS else PASSES
             np.copyto(new_item, item)
             extrapolate(last_item, new_item, step, threads)
             np.copyto(new_user, user)
             item_gram = gram(new_item, items.weight, threads).astype(np.float32)
-            sweep(users, new_item, items.weight, item_gram, new_user, want_loss=False)
+            sweep(users, new_item, items.weight, item_gram, new_user, n_passes=n_passes, want_loss=False)
             extrapolate(user, new_user, step, threads)
             user_gram = gram(new_user, users.weight, threads).astype(np.float32)
-            loss, _ = sweep(items, new_user, users.weight, user_gram, new_item)
+            loss, _ = sweep(items, new_user, users.weight, user_gram, new_item, n_passes=n_passes)
             loss += float(users.l2 @ np.einsum("uf,uf->u", new_user, new_user))
             loss += 2 * l1 * float(new_user.sum(dtype=np.float64))
             if not math.isfinite(loss):
