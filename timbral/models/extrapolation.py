@@ -24,18 +24,35 @@ SHRINKAGE = 1.5
 ROWS = 4096
 
 
-@kernel(matrix(float32), matrix(float32, writable=True), float32, int64, int64, fastmath=True, boundscheck=False)
-def _extrapolate_rows(before, after, step, start, stop):  # type: ignore[no-untyped-def]
+@kernel(
+    matrix(float32),
+    matrix(float32),
+    matrix(float32, writable=True),
+    float32,
+    int64,
+    int64,
+    fastmath=True,
+    boundscheck=False,
+)
+def _extrapolate_rows(before, after, out, step, start, stop):  # type: ignore[no-untyped-def]
     for row in range(start, stop):
         for f in range(before.shape[1]):
-            after[row, f] = max(after[row, f] + step * (after[row, f] - before[row, f]), float32(0.0))
+            out[row, f] = max(after[row, f] + step * (after[row, f] - before[row, f]), float32(0.0))
 
 
-def extrapolate(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], step: float, threads: Threads) -> None:
-    """Move ``after`` on by ``step`` times its way from ``before``, in place, no value below 0."""
+def extrapolate(
+    before: npt.NDArray[np.float32],
+    after: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+    step: float,
+    threads: Threads,
+) -> None:
+    """``out`` gets ``after`` moved on by ``step`` times its way from ``before``, no value below 0; ``out`` may be ``after``."""
     if step > 0.0:
         parts = [(start, min(start + ROWS, len(after))) for start in range(0, len(after), ROWS)]
-        threads.run(lambda start, stop: _extrapolate_rows(before, after, step, start, stop), parts)
+        threads.run(lambda start, stop: _extrapolate_rows(before, after, out, step, start, stop), parts)
+    elif out is not after:
+        np.copyto(out, after)
 
 
 @dataclass

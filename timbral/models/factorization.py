@@ -110,12 +110,11 @@ def factorize(
     with threads:
         for iteration in range(1, max_iter + 1):
             n_passes = 1 if classic or iteration < FIRST_SWEEPS else PASSES
-            np.copyto(new_item, item)
-            extrapolate(last_item, new_item, step, threads)
+            extrapolate(last_item, item, new_item, step, threads)
             np.copyto(new_user, user)
             item_gram = gram(new_item, items.weight, threads).astype(np.float32)
             sweep(users, new_item, items.weight, item_gram, new_user, n_passes=n_passes, want_loss=False)
-            extrapolate(user, new_user, step, threads)
+            extrapolate(user, new_user, new_user, step, threads)
             user_gram = gram(new_user, users.weight, threads).astype(np.float32)
             loss, _ = sweep(items, new_user, users.weight, user_gram, new_item, n_passes=n_passes)
             loss += float(users.l2 @ np.einsum("uf,uf->u", new_user, new_user))

@@ -37,8 +37,8 @@ MAX_ENTRIES: Final = 300_000
 MAX_RANKED: Final = 1_000
 MIN_ROW: Final = 5
 HELD_OUT: Final = 0.2
-COMPONENTS: Final = 32
-SWEEPS: Final = 7
+COMPONENTS: Final = 24
+SWEEPS: Final = 5
 LENGTH: Final = 20
 
 
