@@ -50,11 +50,15 @@ def test_a_training_whose_process_is_killed_is_done_once_more_and_makes_one_vers
     (worker,) = plays.start()
     task_id = plays.send_task("train_model", **SLOW)
     with plays.client() as client:
-        wait_until(lambda: client.hget(keys.progress(task_id), "done") not in (None, b"0"), 30, "some progress")
+        wait_until(
+            lambda: plays.result(task_id).get("status") in ("STARTED", "PROGRESS"), 30, "the training's beginning"
+        )
 
         # when
         killed_at = time.monotonic()
         worker.kill_child()
+
+        assert not plays.succeeded(task_id)
 
         # then
         wait_until(lambda: plays.succeeded(task_id), 60, "success after the kill")
