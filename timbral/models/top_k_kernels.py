@@ -23,8 +23,8 @@ ALL_WIDE = (1 << WIDE) - 1
 LOW_63_BITS = (1 << 63) - 1  # a shift to the right repeats the sign
 TINY = np.float32(1e-37)  # what float32 may lose where products are below its normal range
 
-_jit = numba.njit(nogil=True, cache=True)
-_reordering_jit = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+_jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
+_reordering_jit = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
 _BLOCKS = types.Array(float32, 3, "C", readonly=True)
 _ROWS = vector(int64), vector(int32)
