@@ -33,7 +33,7 @@ class Bench:
 
     def slow_training(self, **arguments: Any) -> AsyncResult:
         """One that takes a second or two, and does not go live."""
-        given = {"dataset": "slow.csv", "n_components": 64, "max_iter": 60, "tol": 0, "promote": "never"} | arguments
+        given = {"dataset": "slow.csv", "n_components": 128, "max_iter": 60, "tol": 0, "promote": "never"} | arguments
         return self.send("train_model", **given)
 
 
@@ -43,7 +43,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with EmbeddedServer(append_only=False) as server:
         fleet = Fleet(server, directory)
         write_history(fleet.data_dir / "plays.csv", history())
-        write_history(fleet.data_dir / "slow.csv", history(800, seed=2))
+        write_history(fleet.data_dir / "slow.csv", history(3000, seed=2))
         try:
             fleet.start(2, concurrency=2, environment={"CHUNK_SIZE": "10"})
             made = Bench(fleet)
