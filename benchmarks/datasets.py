@@ -77,11 +77,11 @@ def ratings(n_users: int, n_items: int, n_interactions: int, *, n_genres: int = 
 
 
 def lastfm(folder: str | os.PathLike[str] | None = None) -> Plays | None:
-    """Last.fm 2K (HetRec 2011) from ``folder`` or ``$LASTFM``; None where there is none. Its rows carry no time."""
-    folder = folder or os.environ.get("LASTFM")
-    file = Path(folder) / "user_artists.dat" if folder else None
-    if file is None or not file.exists():
+    """Last.fm 2K (HetRec 2011) from ``folder`` or ``$LASTFM``, or its file; None where neither names one. Its rows carry no time."""
+    given = folder or os.environ.get("LASTFM")
+    if not given:
         return None
+    file = Path(given) / "user_artists.dat" if Path(given).is_dir() else Path(given)
     users, items, plays = np.loadtxt(file, np.int64, skiprows=1, unpack=True)
     _, users = np.unique(users, return_inverse=True)
     _, items = np.unique(items, return_inverse=True)
