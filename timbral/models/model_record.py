@@ -21,6 +21,7 @@ __all__ = ["ModelRecord"]
 
 KIND: Final = "nmf"
 NUMBERS: Final = ("unobserved_weight", "user_l2", "item_l2", "item_weight_scale", "typical_target", "value_scale")
+CHOSEN: Final = ("regularization", "popularity_exponent")
 DTYPES: Final = {
     "user_factors": "float32",
     "item_vectors": "float32",
@@ -61,7 +62,7 @@ class ModelRecord:
         if self.item_gram is not None:
             arrays["item_gram"] = self.item_gram
         numbers = {name: getattr(self.weighting, name) for name in NUMBERS}
-        numbers["regularization"] = self.weighting.objective.regularization
+        numbers |= {name: getattr(self.weighting.objective, name) for name in CHOSEN}
         record = {"parameters": self.parameters, "converged": self.converged, "weighting": numbers}
         return arrays, {"kind": KIND, "model": json.dumps(record, sort_keys=True)}
 
@@ -79,7 +80,8 @@ class ModelRecord:
             parameters, numbers, converged = record["parameters"], record["weighting"], record["converged"]
             own = {name: parameters[name] for name in ("n_components", "random_state", "max_iter", "tol")}
             objective = Objective.from_dict({name: value for name, value in parameters.items() if name not in own})
-            chosen = replace(objective, regularization=numbers["regularization"])
+            kappa, beta = (check_real(numbers[name], name, 0.0, math.inf) for name in CHOSEN)
+            chosen = replace(objective, regularization=kappa, popularity_exponent=beta)
             checked = {name: check_real(numbers[name], name, 0.0, math.inf) for name in NUMBERS}
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"its record is not one of a model ({error!r})") from error

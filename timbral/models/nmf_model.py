@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -80,7 +79,7 @@ class NMFModel:
         tol: float | None = None,
         *,
         unobserved_weight: float | None = Objective.unobserved_weight,
-        popularity_exponent: float = Objective.popularity_exponent,
+        popularity_exponent: float | None = Objective.popularity_exponent,
         confidence: float = Objective.confidence,
         target: Target | None = Objective.target,
         regularization: float | None = Objective.regularization,
@@ -142,10 +141,7 @@ class NMFModel:
             raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
         columns = rows.transposed()
         n_threads = resolve_n_threads(self.n_threads)
-        objective = self.objective
-        if objective.regularization is None:
-            chosen = choose_regularization(objective, rows, self.n_components, self.random_state, n_threads)
-            objective = replace(objective, regularization=chosen)
+        objective = choose_regularization(self.objective, rows, self.n_components, self.random_state, n_threads)
         weighting = Weighting.measure(objective, rows, np.diff(columns.indptr))
         factors = factorize(
             weighting.users_side(rows),

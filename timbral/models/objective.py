@@ -32,13 +32,14 @@ _LIMITS: Final = {
 
 @dataclass(frozen=True)
 class Objective:
-    """The options of the objective. The defaults were chosen together, on several data sets; docs/model.md has the measurements.
+    """The options of the objective. The defaults were chosen together, on several data sets.
 
     unobserved_weight: α₀, the mean weight of a (user, item) that was not observed; an observed one weighs 1 in the mean. None chooses
         it by the density of the data: ``UNOBSERVED_SHARE`` · density, at most 1.
     popularity_exponent: s_i grows with the item's users to this power: that nobody played a popular item says more than that nobody
         played a rare one. (He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.) s has
         the mean 1, and α₀·s_i stays ≤ 1, so that s is 1 where α₀ is 1.
+        None has it chosen together with the regularization.
     confidence: how much an entry's weight c grows with the logarithm l = log1p(x) of its value x, against the user's mean of it (x in
         units of the median, where that is below 1):
         c = (1 + confidence · l / mean of l) / (1 + confidence). 0 is unit confidence, c = 1.
@@ -53,7 +54,7 @@ class Objective:
     """
 
     unobserved_weight: float | None = None
-    popularity_exponent: float = 0.4
+    popularity_exponent: float | None = None
     confidence: float = 1.0
     target: Target | None = None
     regularization: float | None = None
@@ -63,7 +64,7 @@ class Objective:
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
-            if value is not None or name not in ("unobserved_weight", "regularization"):
+            if value is not None or name not in ("unobserved_weight", "popularity_exponent", "regularization"):
                 object.__setattr__(self, name, check_real(value, name, low, high))
         if self.target is not None and self.target not in get_args(Target):
             raise ParameterError(f"target must be one of {list(get_args(Target))} or None, got {self.target!r}")

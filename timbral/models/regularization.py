@@ -1,4 +1,4 @@
-"""How strongly to regularise a data set: tried on a part of its listeners, with small models and held-out plays.
+"""How strongly to regularise a data set, and to weigh what is popular: tried on a part of its listeners, with small models and held-out plays.
 
 What is right depends on how much structure there is above the noise, which no count of the data tells: on listening data whose genres are
 plain it is half of what faint ones need. A few small fits do tell, in a fraction of the time of the training.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,17 @@ from timbral.models.threads import Threads
 from timbral.models.top_k import top_k
 from timbral.models.weighting import Weighting
 
-__all__ = ["DEFAULT_REGULARIZATION", "choose_regularization"]
+__all__ = ["DEFAULT_POPULARITY_EXPONENT", "DEFAULT_REGULARIZATION", "choose_regularization"]
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_REGULARIZATION: Final = 0.5
 """Taken where the data are too few to try."""
+
+DEFAULT_POPULARITY_EXPONENT: Final = 0.3
+"""Taken where the data are too few to try, or where the regularization was given."""
+
+POPULARITY_EXPONENTS: Final = (0.4, 0.2)
 
 LADDER: Final = (0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
 MIN_JUDGED: Final = 100
@@ -44,48 +49,102 @@ LENGTH: Final = 20
 
 def choose_regularization(
     objective: Objective, rows: Interactions, n_components: int, seed: int, n_threads: int
-) -> float:
-    """The ``regularization`` whose small models rank held-out plays of ``rows`` best; the same on any number of threads."""
-    rng = np.random.default_rng(seed)
-    sample = _sample(rows, rng)
-    judged = np.flatnonzero(np.diff(sample.indptr) >= MIN_ROW)
-    if len(judged) < MIN_JUDGED or len(sample.values) < MIN_ENTRIES:
-        return DEFAULT_REGULARIZATION
-    held = _hold_out(sample, rng)
-    known, hidden = _part(sample, ~held), _part(sample, held)
-    judged = np.sort(rng.permutation(judged)[:MAX_RANKED])
-    columns = known.transposed()
-    item_counts = np.diff(columns.indptr)
-    scores: dict[int, float] = {}
+) -> Objective:
+    """``objective`` with a ``regularization`` and a ``popularity_exponent`` where it has none: those whose small models rank held-out plays
+    of ``rows`` best; the same on any number of threads.
+    """
+    if objective.regularization is None:
+        tried = _Trial.of(objective, rows, n_components, seed, n_threads)
+        if tried is not None:
+            return tried.best()
+    return _with_defaults(objective)
 
-    def score(step: int) -> float:
+
+def _with_defaults(objective: Objective) -> Objective:
+    kappa, beta = objective.regularization, objective.popularity_exponent
+    return replace(
+        objective,
+        regularization=DEFAULT_REGULARIZATION if kappa is None else kappa,
+        popularity_exponent=DEFAULT_POPULARITY_EXPONENT if beta is None else beta,
+    )
+
+
+@dataclass
+class _Trial:
+    """A part of the listeners, some of whose plays are held out, and what was tried on them."""
+
+    objective: Objective
+    known: Interactions
+    columns: Interactions
+    hidden: Interactions
+    judged: npt.NDArray[np.int64]
+    n_components: int
+    seed: int
+    n_threads: int
+    scores: dict[tuple[int, float], float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, objective: Objective, rows: Interactions, n_components: int, seed: int, n_threads: int) -> Self | None:
+        """None where there are too few."""
+        rng = np.random.default_rng(seed)
+        sample = _sample(rows, rng)
+        judged = np.flatnonzero(np.diff(sample.indptr) >= MIN_ROW)
+        if len(judged) < MIN_JUDGED or len(sample.values) < MIN_ENTRIES:
+            return None
+        held = _hold_out(sample, rng)
+        known = _part(sample, ~held)
+        judged = np.sort(rng.permutation(judged)[:MAX_RANKED])
+        k = min(COMPONENTS, n_components)
+        return cls(objective, known, known.transposed(), _part(sample, held), judged, k, seed, n_threads)
+
+    def best(self) -> Objective:
+        """Climbs the ladder from its middle with the first exponent; the second is tried where the first was best, and below."""
+        given = self.objective.popularity_exponent
+        exponents = POPULARITY_EXPONENTS if given is None else (given,)
+        step = LADDER.index(DEFAULT_REGULARIZATION)
+        ends = []
+        for exponent in exponents:
+            step = self._climb(step, exponent)
+            ends.append((self.score(step, exponent), step, exponent))
+        _, step, exponent = max(ends)
+        kappa = _peak(step, *(self.score(near, exponent) for near in (step - 1, step, step + 1)))
+        logger.info(
+            "Chose regularization %.3f and popularity_exponent %.1f of %s",
+            kappa,
+            exponent,
+            {(LADDER[place], beta): round(score, 4) for (place, beta), score in sorted(self.scores.items())},
+        )
+        return replace(self.objective, regularization=kappa, popularity_exponent=exponent)
+
+    def _climb(self, step: int, exponent: float) -> int:
+        while True:
+            better = max((step - 1, step + 1), key=lambda near: self.score(near, exponent))
+            if self.score(better, exponent) <= self.score(step, exponent):
+                return step
+            step = better
+
+    def score(self, step: int, exponent: float) -> float:
         if not 0 <= step < len(LADDER):
             return -math.inf
-        if step not in scores:
-            weighting = Weighting.measure(replace(objective, regularization=LADDER[step]), known, item_counts)
-            k = min(COMPONENTS, n_components)
+        if (step, exponent) not in self.scores:
+            chosen = replace(self.objective, regularization=LADDER[step], popularity_exponent=exponent)
+            weighting = Weighting.measure(chosen, self.known, np.diff(self.columns.indptr))
             factors = factorize(
-                weighting.users_side(known),
-                weighting.items_side(columns),
-                start_factors(known.n_rows, known.n_columns, k, weighting.typical_target, seed),
-                l1=objective.l1_regularization,
+                weighting.users_side(self.known),
+                weighting.items_side(self.columns),
+                start_factors(
+                    self.known.n_rows, self.known.n_columns, self.n_components, weighting.typical_target, self.seed
+                ),
+                l1=self.objective.l1_regularization,
                 max_iter=SWEEPS,
                 tol=0.0,
-                classic=objective.is_classic,
-                threads=Threads(n_threads),
+                classic=self.objective.is_classic,
+                threads=Threads(self.n_threads),
             )
-            scores[step] = _ranking_score(factors.user, factors.item, known, hidden, judged, n_threads)
-        return scores[step]
-
-    best = LADDER.index(DEFAULT_REGULARIZATION)
-    while True:
-        better = max((best - 1, best + 1), key=score)
-        if score(better) <= score(best):
-            break
-        best = better
-    chosen = _peak(best, score(best - 1), score(best), score(best + 1))
-    logger.info("Chose regularization %.3f of %s", chosen, {LADDER[s]: round(v, 4) for s, v in sorted(scores.items())})
-    return chosen
+            self.scores[step, exponent] = _ranking_score(
+                factors.user, factors.item, self.known, self.hidden, self.judged, self.n_threads
+            )
+        return self.scores[step, exponent]
 
 
 def _peak(best: int, below: float, at: float, above: float) -> float:

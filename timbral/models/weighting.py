@@ -57,16 +57,16 @@ class Weighting:
     def measure(cls, objective: Objective, users: Interactions, item_counts: npt.NDArray[np.int64]) -> Self:
         """The weighting of a data set, ``users`` its rows, ``item_counts`` the entries of each of its columns."""
         n_users, n_items, n_entries = users.n_rows, users.n_columns, len(users.values)
-        kappa = objective.regularization
-        if kappa is None:
-            raise ParameterError("regularization must be chosen before the data are weighed")
+        kappa, beta = objective.regularization, objective.popularity_exponent
+        if kappa is None or beta is None:
+            raise ParameterError("regularization and popularity_exponent must be chosen before the data are weighed")
         alpha = objective.unobserved_weight
         if alpha is None:
             alpha = min(1.0, UNOBSERVED_SHARE * n_entries / (n_users * n_items))
         counts = np.diff(users.indptr)
         value_scale = min(1.0, float(np.median(users.values)))
         levels = _means(users, counts, value_scale)
-        scale, weights = _item_weights(item_counts, alpha, objective.popularity_exponent)
+        scale, weights = _item_weights(item_counts, alpha, beta)
         confidence = _confidence(objective, users.values, value_scale, np.repeat(levels, counts))
         target = _target(objective, users.values)
         pull = float(np.sqrt(np.mean(np.square(confidence * target), dtype=np.float64)))
@@ -104,7 +104,7 @@ class Weighting:
     def items_side(self, rows: Interactions) -> Side:
         """``rows`` as items, their columns the users of the training."""
         counts = np.diff(rows.indptr)
-        exponent = self.objective.popularity_exponent
+        exponent = self.objective.popularity_exponent or 0.0
         return Side(
             rows=rows,
             confidence=_confidence(self.objective, rows.values, self.value_scale, self.user_levels[rows.indices]),
