@@ -16,7 +16,8 @@ from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterE
 from timbral.models import model_file
 from timbral.models.checks import check_by_user, check_ids, check_int, check_real
 from timbral.models.explanation import contributions
-from timbral.models.factorization import Callback, factorize, half_sweep
+from timbral.models.factorization import Callback, factorize
+from timbral.models.fold_in import fold_in
 from timbral.models.gram import gram
 from timbral.models.initialization import start_factors
 from timbral.models.interactions import Interactions, read_interactions
@@ -36,12 +37,6 @@ logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer[Any]]
-
-FOLD_IN_PASSES = 20
-FOLD_IN_ROUNDS = 25
-FOLD_IN_TOL = 1e-5
-FOLD_IN_ALONE = 5_000
-"""Up to so many entries, one thread folds in before a second has started."""
 
 
 class NMFModel:
@@ -221,14 +216,15 @@ class NMFModel:
         )
 
     def _fold_in(self, side: Side, fixed: FloatArray, weights: FloatArray, name: str) -> FloatArray:
-        solved = np.zeros((side.rows.n_rows, self.n_components), dtype=np.float32)
-        fixed_gram = self._gram(name, weights)
-        with Threads(resolve_n_threads(self.n_threads) if len(side.rows.values) > FOLD_IN_ALONE else 1) as threads:
-            half_sweep(
-                side, fixed, weights, fixed_gram, solved, l1=self.objective.l1_regularization, n_passes=FOLD_IN_PASSES, n_rounds=FOLD_IN_ROUNDS,
-                tol=FOLD_IN_TOL, classic=self.objective.is_classic, want_loss=False, threads=threads,
-            )  # fmt: skip
-        return solved
+        return fold_in(
+            side,
+            fixed,
+            weights,
+            self._gram(name, weights),
+            l1=self.objective.l1_regularization,
+            classic=self.objective.is_classic,
+            n_threads=resolve_n_threads(self.n_threads),
+        )
 
     def _gram(self, name: str, weights: FloatArray) -> FloatArray:
         """The Gram matrix of the "items" or the "users", kept: it costs as much as folding in thousands of rows."""

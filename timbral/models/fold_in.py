@@ -1,0 +1,41 @@
+"""Vectors for rows that the training did not have, the other side being fixed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from timbral.models.factorization import half_sweep
+from timbral.models.threads import Threads
+from timbral.models.weighting import Side
+
+__all__ = ["fold_in"]
+
+PASSES: Final = 20
+ROUNDS: Final = 25
+TOL: Final = 1e-5
+
+ONE_THREAD_ENTRIES: Final = 5_000
+"""Up to so many entries, one thread is done before a second has started."""
+
+
+def fold_in(
+    side: Side,
+    fixed: npt.NDArray[np.float32],
+    fixed_weight: npt.NDArray[np.float32],
+    fixed_gram: npt.NDArray[np.float32],
+    *,
+    l1: float,
+    classic: bool,
+    n_threads: int,
+) -> npt.NDArray[np.float32]:
+    """What a half-sweep over the rows of ``side`` converges to: float32 (n, k), zeros for a row without entries."""
+    solved = np.zeros((side.rows.n_rows, fixed.shape[1]), dtype=np.float32)
+    with Threads(n_threads if len(side.rows.values) > ONE_THREAD_ENTRIES else 1) as threads:
+        half_sweep(
+            side, fixed, fixed_weight, fixed_gram, solved, l1=l1, n_passes=PASSES, n_rounds=ROUNDS, tol=TOL, classic=classic,
+            want_loss=False, threads=threads,
+        )  # fmt: skip
+    return solved
