@@ -193,8 +193,12 @@ class TestFit:
         bad = plays()
         bad.indices[3] = 10_000
 
-        with pytest.raises(DataError, match="not a valid sparse matrix"):
-            NMFModel(2).fit(bad)
+        bad_pairs = plays().tocoo()
+        bad_pairs.row[3] = -1
+
+        for matrix in (bad, bad_pairs):
+            with pytest.raises(DataError, match="not a valid sparse matrix"):
+                NMFModel(2).fit(matrix)
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (3, 200)])
     def test_more_factors_than_rows_or_columns_are_fine(self, shape: tuple[int, int]) -> None:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from timbral.errors import ParameterError
 
-__all__ = ["check_by_user", "check_ids", "check_int", "check_real"]
+__all__ = ["check_by_user", "check_ids", "check_int", "check_items", "check_real", "check_vectors"]
 
 
 def check_int(value: Any, name: str, low: int, high: int) -> int:
@@ -56,3 +56,18 @@ def check_by_user(matrix: Any, name: str, shape: tuple[int, int]) -> Any:
         got = getattr(matrix, "shape", type(matrix).__name__)
         raise ParameterError(f"{name} must be a sparse matrix of shape {shape}, got {got}")
     return matrix.tocsr()  # type: ignore[attr-defined]
+
+
+def check_items(ids: Any, n_items: int, name: str) -> npt.NDArray[np.int32] | None:
+    """``ids`` as item indices; None stays None."""
+    return None if ids is None else check_ids(ids, n_items, "Item IDs", name).astype(np.int32)
+
+
+def check_vectors(vectors: Any, name: str, n: int | None, n_components: int) -> npt.NDArray[np.float32]:
+    """``vectors`` as float32 of shape (n, n_components); any number of them where ``n`` is None."""
+    array = np.ascontiguousarray(vectors, dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != n_components:
+        raise ParameterError(f"{name} must have shape (n, {n_components}), got {array.shape}")
+    if n is not None and len(array) != n:
+        raise ParameterError(f"user_ids and {name} must be equally long, got {n} and {len(array)}")
+    return array

@@ -34,6 +34,12 @@ class Interactions:
     def n_rows(self) -> int:
         return len(self.indptr) - 1
 
+    def as_csr(self) -> sparse.csr_matrix:
+        """As scipy's, its values and, below 2³¹ entries, its indices shared."""
+        index = np.int32 if len(self.values) < 2**31 else np.int64  # scipy would copy them, to have both of one dtype
+        parts = self.values, self.indices.astype(index, copy=False), self.indptr.astype(index, copy=False)
+        return sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns), copy=False)
+
     def transposed(self) -> Interactions:
         """The same with rows and columns swapped."""
         columns = sparse.csr_matrix(
@@ -87,6 +93,11 @@ def _from_sparse(data: Any, name: str) -> Any:
         except ValueError as error:
             raise DataError(f"{name} is not a valid sparse matrix: {error}") from error
     _check_dtype(data.dtype, name)
+    if data.format == "coo" and any(
+        len(axis) and not 0 <= int(axis.min()) <= int(axis.max()) < size
+        for axis, size in zip((data.row, data.col), data.shape, strict=True)
+    ):
+        raise DataError(f"{name} is not a valid sparse matrix: an index is outside of its shape {data.shape}")
     matrix = data.tocsr()
     if not matrix.dtype.isnative:
         matrix = matrix.astype(matrix.dtype.newbyteorder("="))
@@ -164,9 +175,7 @@ def _check_values(raw: Any, values: npt.NDArray[np.float32], rows: Any, name: st
             column = int(rows.indices[entry])
             if what == "an infinite value" and np.isfinite(raw[entry]):
                 what = "a value too large for 32-bit floats"
-            labels = (
-                f" (user {data.index[row]!r}, item {data.columns[column]!r})" if _is_dataframe(data) else ""
-            )
+            labels = f" (user {data.index[row]!r}, item {data.columns[column]!r})" if _is_dataframe(data) else ""
             raise DataError(
                 f"{name} has {what} ({raw[entry]}) at row {row}, column {column}{labels}; values must be ≥ 0 and finite"
             )

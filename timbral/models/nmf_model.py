@@ -12,19 +12,18 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.config.settings import Constants, settings
-from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError, TrainingError
+from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError
 from timbral.models import model_file
-from timbral.models.checks import check_by_user, check_ids, check_int, check_real
+from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
 from timbral.models.explanation import contributions
-from timbral.models.factorization import Callback, factorize
+from timbral.models.factorization import Callback
+from timbral.models.fitting import fit_factors
 from timbral.models.fold_in import fold_in
 from timbral.models.gram import gram
-from timbral.models.initialization import start_factors
 from timbral.models.interactions import Interactions, read_interactions
 from timbral.models.item_index import ItemIndex
 from timbral.models.model_record import ModelRecord
 from timbral.models.objective import Objective, Target
-from timbral.models.regularization import choose_regularization
 from timbral.models.similarity import most_similar
 from timbral.models.threads import Threads, resolve_n_threads
 from timbral.models.top_k import TopK
@@ -91,14 +90,9 @@ class NMFModel:
         self.max_iter = check_int(Constants.NMF_MAX_ITER if max_iter is None else max_iter, "max_iter", 1, 100_000)
         self.tol = check_real(Constants.NMF_TOL if tol is None else tol, "tol", 0.0, 1.0)
         self.objective = Objective(
-            unobserved_weight=unobserved_weight,
-            popularity_exponent=popularity_exponent,
-            confidence=confidence,
-            target=target,
-            regularization=regularization,
-            regularization_exponent=regularization_exponent,
-            l1_regularization=l1_regularization,
-        )
+            unobserved_weight, popularity_exponent, confidence, target, regularization, regularization_exponent,
+            l1_regularization,
+        )  # fmt: skip
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
         self._forget()
@@ -134,23 +128,10 @@ class NMFModel:
         rows = read_interactions(user_item_matrix, "user_item_matrix")
         if len(rows.values) == 0:
             raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
-        columns = rows.transposed()
-        n_threads = resolve_n_threads(self.n_threads)
-        objective = choose_regularization(self.objective, rows, self.n_components, self.random_state, n_threads)
-        weighting = Weighting.measure(objective, rows, np.diff(columns.indptr))
-        factors = factorize(
-            weighting.users_side(rows),
-            weighting.items_side(columns),
-            start_factors(rows.n_rows, rows.n_columns, self.n_components, weighting.typical_target, self.random_state),
-            l1=self.objective.l1_regularization,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            classic=self.objective.is_classic,
-            threads=Threads(n_threads),
-            callback=callback,
-        )
-        if not (np.isfinite(factors.user).all() and np.isfinite(factors.item).all()):
-            raise TrainingError("The training gave factors that are not finite; the values are too large for it")
+        factors, weighting = fit_factors(
+            self.objective, rows, n_components=self.n_components, seed=self.random_state, max_iter=self.max_iter,
+            tol=self.tol, n_threads=resolve_n_threads(self.n_threads), callback=callback,
+        )  # fmt: skip
         self._become(factors.user, factors.item, rows, weighting, factors.loss)
         self.converged = factors.converged
         logger.info("Trained %d × %d, k=%d, %d sweeps", self.n_users, self.n_items, self.n_components, self.n_iter_)
@@ -163,12 +144,7 @@ class NMFModel:
         self.item_factors = item.T
         self.n_users, self.n_items = user.shape[0], item.shape[0]
         self.n_components = user.shape[1]
-        index = np.int32 if len(seen.values) < 2**31 else np.int64
-        self._seen = sparse.csr_matrix(
-            (seen.values, seen.indices.astype(index, copy=False), seen.indptr.astype(index, copy=False)),
-            shape=(self.n_users, self.n_items),
-            copy=False,
-        )
+        self._seen = seen.as_csr()
         self._weighting = weighting
         self.training_history = history
         self.n_iter_ = len(history)
@@ -217,14 +193,9 @@ class NMFModel:
 
     def _fold_in(self, side: Side, fixed: FloatArray, weights: FloatArray, name: str) -> FloatArray:
         return fold_in(
-            side,
-            fixed,
-            weights,
-            self._gram(name, weights),
-            l1=self.objective.l1_regularization,
-            classic=self.objective.is_classic,
-            n_threads=resolve_n_threads(self.n_threads),
-        )
+            side, fixed, weights, self._gram(name, weights), l1=self.objective.l1_regularization,
+            classic=self.objective.is_classic, n_threads=resolve_n_threads(self.n_threads),
+        )  # fmt: skip
 
     def _gram(self, name: str, weights: FloatArray) -> FloatArray:
         """The Gram matrix of the "items" or the "users", kept: it costs as much as folding in thousands of rows."""
@@ -297,19 +268,13 @@ class NMFModel:
         """
         self._check_fitted()
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
-        known: npt.NDArray[np.int64] | None = None
-        if user_ids is not None:
-            known = check_ids(user_ids, self.n_users, "User IDs", "user_ids")
-        if user_factors is None:
-            wanted = self._users() if known is None else self._users()[known]
+        known = None if user_ids is None else check_ids(user_ids, self.n_users, "User IDs", "user_ids")
+        if user_factors is not None:
+            wanted = check_vectors(
+                user_factors, "user_factors", None if known is None else len(known), self.n_components
+            )
         else:
-            wanted = np.ascontiguousarray(user_factors, dtype=np.float32)
-            if wanted.ndim != 2 or wanted.shape[1] != self.n_components:
-                raise ParameterError(f"user_factors must have shape (n, {self.n_components}), got {wanted.shape}")
-            if known is not None and len(known) != len(wanted):
-                raise ParameterError(
-                    f"user_ids and user_factors must be equally long, got {len(known)} and {len(wanted)}"
-                )
+            wanted = self._users() if known is None else self._users()[known]
         if exclude_seen and seen is None and (user_factors is None or known is not None):
             seen = self._seen_of(known)
         shape = len(wanted), self.n_items
@@ -318,13 +283,9 @@ class NMFModel:
             self._items().T,
             min(top_k, self.n_items),
             seen=check_by_user(seen, "seen", shape) if exclude_seen else None,
-            blocked=None
-            if blocked is None
-            else check_ids(blocked, self.n_items, "Item IDs", "blocked").astype(np.int32),
+            blocked=check_items(blocked, self.n_items, "blocked"),
             blocked_by_user=check_by_user(blocked_by_user, "blocked_by_user", shape),
-            allowed=None
-            if allowed is None
-            else check_ids(allowed, self.n_items, "Item IDs", "allowed").astype(np.int32),
+            allowed=check_items(allowed, self.n_items, "allowed"),
             allowed_by_user=check_by_user(allowed_by_user, "allowed_by_user", shape),
             index=self.item_index,
             n_threads=resolve_n_threads(self.n_threads),
