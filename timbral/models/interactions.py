@@ -36,7 +36,9 @@ class Interactions:
 
     def as_csr(self) -> sparse.csr_matrix:
         """As scipy's, its values and, below 2³¹ entries, its indices shared."""
-        index = np.int32 if len(self.values) < 2**31 else np.int64  # scipy would copy them, to have both of one dtype
+        index: Any = (
+            np.int32 if len(self.values) < 2**31 else np.int64
+        )  # scipy would copy them, to have both of one dtype
         parts = self.values, self.indices.astype(index, copy=False), self.indptr.astype(index, copy=False)
         return sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns), copy=False)
 
