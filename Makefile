@@ -50,11 +50,14 @@ soak: $(STAMP)  ## Ten minutes of work under random faults
 	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
-bench: $(STAMP)  ## Measure the engine beside scikit-learn and implicit (LASTFM=path for the real data)
-	@$(BIN)/python -c "import implicit, matplotlib" 2>/dev/null || $(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+$(STAMP)-bench: $(STAMP)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(STAMP)-bench  ## Measure the engine beside scikit-learn and implicit (LASTFM=path for the real data)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-fleet: $(STAMP)  ## Measure the fleet beside one process and beside bare Celery
+bench-fleet: $(STAMP)-bench  ## Measure the fleet beside one process and beside bare Celery
 	$(BIN)/python -m benchmarks.fleet $(ARGS)
 
 compose-test: $(STAMP)  ## Bring the compose stack up on a Docker Engine, use it, scale it, break it
