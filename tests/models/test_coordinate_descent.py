@@ -40,6 +40,7 @@ options = st.fixed_dictionaries(
     {},
     optional={
         "unobserved_weight": st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+        "unobserved_target": st.sampled_from([0.0, 0.4, 3.0]),
         "popularity_exponent": st.sampled_from([0.0, 0.5, 1.0]),
         "confidence": st.sampled_from([0.0, 0.5, 10.0]),
         "target": st.sampled_from(["one", "log", "value"]),
@@ -59,8 +60,8 @@ def dense_loss(model: NMFModel, matrix: sparse.csr_matrix) -> float:
     rows = read_interactions(matrix, "matrix")
     users, items = weighting.users_side(rows), weighting.items_side(rows.transposed())
     user, item = (f.astype(np.float64) for f in (model._users(), model._items()))
-    weights = np.broadcast_to(weighting.item_weights.astype(np.float64), matrix.shape).copy()
-    target = np.zeros(matrix.shape)
+    weights = np.outer(users.weight, weighting.item_weights).astype(np.float64)
+    target = np.full(matrix.shape, model.objective.resolved_unobserved_target)
     place = np.repeat(np.arange(rows.n_rows), np.diff(rows.indptr)), rows.indices
     weights[place], target[place] = users.confidence, users.target
     l1 = model.objective.l1_regularization
@@ -158,7 +159,8 @@ def test_a_row_of_any_length_is_solved(n_entries: int) -> None:
     weighting = model._weighting
     assert weighting is not None
     side = weighting.users_side(_rows(sparse.csr_matrix(row)))
-    weights, target = weighting.item_weights.astype(np.float64), np.zeros(3000)
+    weights = weighting.item_weights.astype(np.float64)
+    target = np.full(3000, model.objective.resolved_unobserved_target)
     weights[:n_entries], target[:n_entries] = side.confidence, 1
     items = model._items().astype(np.float64)
     slope = items.T @ (weights * (items @ vector - target)) + side.l2[0] * vector
@@ -168,7 +170,7 @@ def test_a_row_of_any_length_is_solved(n_entries: int) -> None:
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 3, 511, 513, 40_000])
-def test_gram_is_the_sum_of_squares_to_the_bit_on_any_number_of_threads(n_rows: int) -> None:
+def test_gram_and_sum_are_the_same_to_the_bit_on_any_number_of_threads(n_rows: int) -> None:
     rng = np.random.default_rng(0)
     factors = rng.random((n_rows, 13), dtype=np.float32) * (rng.random((n_rows, 13)) < 0.5)
     weights = rng.random(n_rows, dtype=np.float32)
@@ -179,9 +181,11 @@ def test_gram_is_the_sum_of_squares_to_the_bit_on_any_number_of_threads(n_rows: 
             sums.append(gram(factors, weights, threads))
 
     expected = factors.T.astype(np.float64) @ (weights[:, None].astype(np.float64) * factors)
-    np.testing.assert_allclose(sums[0], expected, rtol=1e-4, atol=1e-6)
-    for other in sums[1:]:
-        np.testing.assert_array_equal(other, sums[0])
+    np.testing.assert_allclose(sums[0][0], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(sums[0][1], weights.astype(np.float64) @ factors, rtol=1e-4, atol=1e-6)
+    for products, total in sums[1:]:
+        np.testing.assert_array_equal(products, sums[0][0])
+        np.testing.assert_array_equal(total, sums[0][1])
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.floats(0, 100), st.integers(1, 20))

@@ -442,7 +442,7 @@ class TestFoldIn:
         side = weighting.users_side(_rows_of(matrix))
         for user in (0, 11, 29):
             weights = weighting.item_weights.astype(np.float64).copy()
-            target = np.zeros(N_ITEMS)
+            target = np.full(N_ITEMS, model.objective.resolved_unobserved_target)
             own = slice(matrix.indptr[user], matrix.indptr[user + 1])
             weights[matrix.indices[own]] = side.confidence[own]
             target[matrix.indices[own]] = side.target[own]
@@ -568,7 +568,7 @@ class TestFiles:
         self._refuses(tmp_path, arrays, {**texts, "model": "[" * 100_000}, "not one of a model")
         self._refuses(tmp_path, arrays, {**texts, "model": "[]"}, "not one of a model")
         for name in arrays:
-            if name not in ("item_gram", "training_history"):
+            if name not in ("item_gram", "item_pull", "training_history"):
                 without = {other: array for other, array in arrays.items() if other != name}
                 self._refuses(tmp_path, without, texts, f"no {name}")
                 short = {**arrays, name: arrays[name][:-1]}

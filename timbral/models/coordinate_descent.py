@@ -2,10 +2,10 @@
 
 For each row u (a user; with the transposed matrix, an item), find w ≥ 0 that lowers
 
-    Σ_{i observed} c_i (r_i − w·h_i)² + a_u Σ_{i not observed} s_i (w·h_i)² + λ_u |w|² + 2 μ Σ_f w_f
+    Σ_{i observed} c_i (r_i − w·h_i)² + a_u Σ_{i not observed} s_i (μ − w·h_i)² + λ_u |w|² + 2 l1 Σ_f w_f
 
-The sum over what was not observed is a_u wᵀ G w with the Gram matrix G = Σ_i s_i h_i h_iᵀ, less the observed ones' part: nothing is ever
-users × items. (Bayer, He, Kanagal, Rendle: "A Generic Coordinate Descent Framework for Learning from Implicit Feedback", 2017; item
+The sum over what was not observed is a_u (wᵀ G w − 2 w·p) with the Gram matrix G = Σ_i s_i h_i h_iᵀ and the pull p = μ Σ_i s_i h_i, less the
+observed ones' part, and a constant that is no row's: nothing is ever users × items. (Bayer, He, Kanagal, Rendle: "A Generic Coordinate Descent Framework for Learning from Implicit Feedback", 2017; item
 weights s: He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.)
 
 Rows are independent of each other, so any number of threads gives the same bits.
@@ -41,8 +41,8 @@ _inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
 
 @_inlined
 def _row_of_few(  # type: ignore[no-untyped-def]
-    u, begin, end, indices, c, r, a, column_weight, lam, l1, fixed, gram, n_passes, n_rounds, tol, w, gradient, own, slope, line,
-    active, entry, square,
+    u, begin, end, indices, c, r, mu, a, column_weight, lam, l1, fixed, gram, floor, n_passes, n_rounds, tol, w, gradient, own, slope,
+    line, active, entry, square,
 ):  # fmt: skip
     """A row with few entries. Gives the row's loss and the passes used.
 
@@ -54,7 +54,7 @@ def _row_of_few(  # type: ignore[no-untyped-def]
     n_active = 0
     for _ in range(n_rounds):
         for f in range(k):
-            gradient[f] = lam * w[u, f]
+            gradient[f] = lam * w[u, f] - a * floor[f]
         for f in range(k):
             aw = a * w[u, f]
             if aw != 0.0:
@@ -66,7 +66,7 @@ def _row_of_few(  # type: ignore[no-untyped-def]
             for f in range(k):
                 y += w[u, f] * fixed[j, f]
             entry[0, i] = c[begin + i] - a * column_weight[j]
-            pull = entry[0, i] * y - c[begin + i] * r[begin + i]
+            pull = entry[0, i] * (y - mu) - c[begin + i] * (r[begin + i] - mu)
             for f in range(k):
                 gradient[f] += pull * fixed[j, f]
         n_active = 0
@@ -141,15 +141,20 @@ def _row_of_few(  # type: ignore[no-untyped-def]
         y = float32(0.0)
         for p in range(n_active):
             y += own[p] * fixed[j, active[p]]
-        loss += float64(c[begin + i] * r[begin + i]) * float64(r[begin + i] - y)
+        aim = float64(c[begin + i]) * float64(r[begin + i]) - mu * float64(a * column_weight[j])
+        loss += (
+            float64(c[begin + i]) * float64(r[begin + i]) ** 2
+            - mu * mu * float64(a * column_weight[j])
+            - aim * float64(y)
+        )
     for p in range(n_active):
-        loss += float64(own[p]) * float64(slope[p] + l1)
+        loss += float64(own[p]) * float64(slope[p] + l1 - a * floor[active[p]])
     return loss, used
 
 
 @_inlined
 def _row_of_many(  # type: ignore[no-untyped-def]
-    idx, c, r, a, column_weight, lam, l1, fixed, gram, n_passes, tol, w, slope, curvature, entry, want_loss
+    idx, c, r, mu, a, column_weight, lam, l1, fixed, gram, floor, n_passes, tol, w, slope, curvature, entry, want_loss
 ):  # fmt: skip
     """A row with many entries: each step of a factor updates the entries' residuals. Gives the row's loss and the passes used."""
     n, k = len(idx), len(w)
@@ -163,12 +168,12 @@ def _row_of_many(  # type: ignore[no-untyped-def]
         y = float32(0.0)
         for f in range(k):
             y += w[f] * fixed[j, f]
-        pull[i] = rest[i] * y - c[i] * r[i]
+        pull[i] = rest[i] * (y - mu) - c[i] * (r[i] - mu)
     for i in range(n, padded):
         rest[i] = 0.0
         pull[i] = 0.0
     for f in range(k):
-        slope[f] = 0.0  # a·G·w
+        slope[f] = -a * floor[f]  # a·(G·w − p)
     for f in range(k):
         if w[f] != 0.0:
             aw = a * w[f]
@@ -229,21 +234,21 @@ def _row_of_many(  # type: ignore[no-untyped-def]
             for f in range(k):
                 y += w[f] * fixed[j, f]
             miss = float64(r[i] - y)
-            loss += float64(c[i]) * miss * miss - float64(c[i] - rest[i]) * float64(y) * float64(y)
+            loss += float64(c[i]) * miss * miss - float64(c[i] - rest[i]) * float64(y - mu) ** 2
         for f in range(k):
-            loss += float64(w[f]) * float64(slope[f] + lam * w[f] + 2.0 * l1)
+            loss += float64(w[f]) * float64(slope[f] - a * floor[f] + lam * w[f] + 2.0 * l1)
     return loss, used
 
 
 @kernel(
-    vector(int64), vector(int32), vector(float32), vector(float32), vector(float32), vector(float32), vector(float32), float32,
-    matrix(float32), matrix(float32), int64, int64, float32, int64, int64, int64, matrix(float32, writable=True),
+    vector(int64), vector(int32), vector(float32), vector(float32), float32, vector(float32), vector(float32), vector(float32),
+    float32, matrix(float32), matrix(float32), vector(float32), int64, int64, float32, int64, int64, int64, matrix(float32, writable=True),
     vector(float64, writable=True), vector(int64, writable=True), matrix(float32, writable=True), matrix(float32, writable=True),
     fastmath=True, boundscheck=False,
 )  # fmt: skip
 def descend_weighted(  # type: ignore[no-untyped-def]
-    indptr, indices, confidence, target, row_weight, column_weight, l2, l1,
-    fixed, gram, n_passes, n_rounds, tol, want_loss, start, stop, solved, loss, passes_done, scratch, entry,
+    indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1,
+    fixed, gram, floor, n_passes, n_rounds, tol, want_loss, start, stop, solved, loss, passes_done, scratch, entry,
 ):  # fmt: skip
     """``n_rounds`` times ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
 
@@ -261,14 +266,14 @@ def descend_weighted(  # type: ignore[no-untyped-def]
         begin, end = indptr[u], indptr[u + 1]
         if end - begin <= FEW:
             loss[u], passes_done[u] = _row_of_few(
-                u, begin, end, indices, confidence, target, row_weight[u], column_weight, l2[u], l1, fixed, gram, n_passes,
-                n_rounds, tol, solved, slope, own, compact_slope, line, active, entry, square,
+                u, begin, end, indices, confidence, target, mu, row_weight[u], column_weight, l2[u], l1, fixed, gram, floor,
+                n_passes, n_rounds, tol, solved, slope, own, compact_slope, line, active, entry, square,
             )  # fmt: skip
         else:
             idx, c, r = indices[begin:end], confidence[begin:end], target[begin:end]
             loss[u], passes_done[u] = _row_of_many(
-                idx, c, r, row_weight[u], column_weight, l2[u], l1, fixed, gram, n_passes * n_rounds, tol, solved[u], slope,
-                curvature, entry, want_loss,
+                idx, c, r, mu, row_weight[u], column_weight, l2[u], l1, fixed, gram, floor, n_passes * n_rounds, tol, solved[u],
+                slope, curvature, entry, want_loss,
             )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from timbral.errors import TrainingError
 from timbral.models.coordinate_descent import BUFFER_FLOATS, LANE, MIN_BLOCK, descend_classic, descend_weighted
 from timbral.models.extrapolation import StepSize, extrapolate
-from timbral.models.gram import gram
+from timbral.models.fixed import Fixed
 from timbral.models.threads import Threads, spans
 from timbral.models.weighting import Side
 
@@ -46,9 +46,7 @@ class Factors:
 
 def half_sweep(
     side: Side,
-    fixed: Vector,
-    fixed_weight: Vector,
-    fixed_gram: Vector,
+    fixed: Fixed,
     solved: Vector,
     *,
     l1: float,
@@ -61,7 +59,7 @@ def half_sweep(
 ) -> tuple[float, int]:
     """Improve ``solved`` (rows of ``side``) in place, ``fixed`` being fixed; gives the loss without ``fixed``'s regularisation."""
     rows = side.rows
-    k = fixed.shape[1]
+    k = fixed.factors.shape[1]
     loss = np.empty(rows.n_rows)
     passes = np.empty(rows.n_rows, dtype=np.int64)
     longest = -(-max(1, int(np.diff(rows.indptr).max(initial=0))) // LANE) * LANE
@@ -71,14 +69,15 @@ def half_sweep(
         scratch = np.empty((5 + k, k), dtype=np.float32)
         if classic:
             descend_classic(
-                rows.indptr, rows.indices, side.target, side.l2, l1, fixed, fixed_gram, n_passes * n_rounds, tol, start, stop, solved,
-                loss, passes, scratch[0], scratch[1],
+                rows.indptr, rows.indices, side.target, side.l2, l1, fixed.factors, fixed.gram, n_passes * n_rounds, tol, start, stop,
+                solved, loss, passes, scratch[0], scratch[1],
             )  # fmt: skip
         else:
             entry = np.empty((entry_rows, longest), dtype=np.float32)
             descend_weighted(
-                rows.indptr, rows.indices, side.confidence, side.target, side.weight, fixed_weight, side.l2, l1, fixed,
-                fixed_gram, n_passes, n_rounds, tol, want_loss, start, stop, solved, loss, passes, scratch, entry,
+                rows.indptr, rows.indices, side.confidence, side.target, side.unobserved_target, side.weight, fixed.weight,
+                side.l2, l1, fixed.factors, fixed.gram, fixed.pull, n_passes, n_rounds, tol, want_loss, start, stop, solved, loss,
+                passes, scratch, entry,
             )  # fmt: skip
 
     threads.run(descend, spans(rows.indptr, k, SPANS_PER_THREAD * threads.n_threads))
@@ -104,6 +103,8 @@ def factorize(
     user, item = factors.user, factors.item
     last_item = item.copy()
     new_user, new_item = np.empty_like(user), np.empty_like(item)
+    mu = users.unobserved_target
+    beyond = mu**2 * float(users.weight.sum(dtype=np.float64)) * float(items.weight.sum(dtype=np.float64))
     size = StepSize()
     step = 0.0  # the first sweep has no way to go on
     sweep = partial(half_sweep, l1=l1, tol=0.0, classic=classic, threads=threads)
@@ -112,11 +113,10 @@ def factorize(
             n_passes = 1 if classic or iteration < FIRST_SWEEPS else PASSES
             extrapolate(last_item, item, new_item, step, threads)
             np.copyto(new_user, user)
-            item_gram = gram(new_item, items.weight, threads).astype(np.float32)
-            sweep(users, new_item, items.weight, item_gram, new_user, n_passes=n_passes, want_loss=False)
+            sweep(users, Fixed.of(new_item, items.weight, mu, threads), new_user, n_passes=n_passes, want_loss=False)
             extrapolate(user, new_user, new_user, step, threads)
-            user_gram = gram(new_user, users.weight, threads).astype(np.float32)
-            loss, _ = sweep(items, new_user, users.weight, user_gram, new_item, n_passes=n_passes)
+            loss, _ = sweep(items, Fixed.of(new_user, users.weight, mu, threads), new_item, n_passes=n_passes)
+            loss += beyond
             loss += float(users.l2 @ np.einsum("uf,uf->u", new_user, new_user))
             loss += 2 * l1 * float(new_user.sum(dtype=np.float64))
             if not math.isfinite(loss):

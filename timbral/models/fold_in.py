@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbral.models.factorization import half_sweep
+from timbral.models.fixed import Fixed
 from timbral.models.threads import Threads
 from timbral.models.weighting import Side
 
@@ -23,19 +24,17 @@ ONE_THREAD_ENTRIES: Final = 5_000
 
 def fold_in(
     side: Side,
-    fixed: npt.NDArray[np.float32],
-    fixed_weight: npt.NDArray[np.float32],
-    fixed_gram: npt.NDArray[np.float32],
+    fixed: Fixed,
     *,
     l1: float,
     classic: bool,
     n_threads: int,
 ) -> npt.NDArray[np.float32]:
     """What a half-sweep over the rows of ``side`` converges to: float32 (n, k), zeros for a row without entries."""
-    solved = np.zeros((side.rows.n_rows, fixed.shape[1]), dtype=np.float32)
+    solved = np.zeros((side.rows.n_rows, fixed.factors.shape[1]), dtype=np.float32)
     with Threads(n_threads if len(side.rows.values) > ONE_THREAD_ENTRIES else 1) as threads:
         half_sweep(
-            side, fixed, fixed_weight, fixed_gram, solved, l1=l1, n_passes=PASSES, n_rounds=ROUNDS, tol=TOL, classic=classic,
+            side, fixed, solved, l1=l1, n_passes=PASSES, n_rounds=ROUNDS, tol=TOL, classic=classic,
             want_loss=False, threads=threads,
         )  # fmt: skip
     return solved

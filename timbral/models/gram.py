@@ -1,4 +1,4 @@
-"""The Gram matrix of a factor matrix, Σ_j weight_j · h_j h_jᵀ, the same to the bit on any number of threads.
+"""The Gram matrix of a factor matrix, Σ_j weight_j · h_j h_jᵀ, and its sum Σ_j weight_j · h_j, to the bit the same on any number of threads.
 
 Rows are summed in fixed blocks, and the blocks' sums are added in their order, so it does not matter who computed which. BLAS would
 split the sum by its own number of threads.
@@ -28,7 +28,10 @@ DENSE = 0.3
     fastmath=True, boundscheck=False,
 )  # fmt: skip
 def _add_rows(factors, weights, start, stop, run, partial, total):  # type: ignore[no-untyped-def]
-    """Add rows start..stop to ``total``; float32 within runs of ``run`` rows, float64 across them. Lower triangle only."""
+    """Add rows start..stop to ``total``; float32 within runs of ``run`` rows, float64 across them.
+
+    The lower triangle of the first k rows gets the products, row k the sum.
+    """
     k = factors.shape[1]
     first = start
     while first < stop:
@@ -38,6 +41,7 @@ def _add_rows(factors, weights, start, stop, run, partial, total):  # type: igno
         for j in range(first, last):
             for p in range(k):
                 filled += factors[j, p] != 0.0
+                partial[k, p] += weights[j] * factors[j, p]
         j = first
         if filled > DENSE * (last - first) * k:
             while j + 4 <= last:
@@ -65,24 +69,26 @@ def _add_rows(factors, weights, start, stop, run, partial, total):  # type: igno
         for p in range(k):
             for q in range(p + 1):
                 total[p, q] += partial[p, q]
+            total[k, p] += partial[k, p]
         first = last
 
 
 def gram(
     factors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], threads: Threads
-) -> npt.NDArray[np.float64]:
-    """Σ_j weights[j] · factors[j] factors[j]ᵀ: float64, shape (k, k), for ``factors`` of shape (n, k)."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Σ_j weights[j] · factors[j] factors[j]ᵀ and Σ_j weights[j] · factors[j]: float64, (k, k) and (k,), for ``factors`` of shape (n, k)."""
     n, k = factors.shape
     n_blocks = max(1, min(MAX_BLOCKS, -(-n // BLOCK_ROWS), MAX_SUMS_BYTES // (8 * k * k)))
     edges = np.linspace(0, n, n_blocks + 1).astype(np.int64)
-    sums = np.zeros((n_blocks, k, k))
+    sums = np.zeros((n_blocks, k + 1, k))
 
     def add(block: int, _: int) -> None:
-        partial = np.empty((k, k), dtype=np.float32)
+        partial = np.empty((k + 1, k), dtype=np.float32)
         _add_rows(factors, weights, edges[block], edges[block + 1], BLOCK_ROWS, partial, sums[block])
 
     threads.run(add, ((block, block + 1) for block in range(n_blocks)))
-    lower = sums[0]
+    total = sums[0]
     for block in range(1, n_blocks):
-        lower += sums[block]
-    return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
+        total += sums[block]
+    lower = np.tril(total[:k])
+    return lower + np.tril(lower, -1).T, total[k]

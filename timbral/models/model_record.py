@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from timbral.errors import DataError
 from timbral.models.checks import check_int, check_real
+from timbral.models.fixed import Fixed
 from timbral.models.interactions import Interactions
 from timbral.models.objective import Objective
 from timbral.models.weighting import Weighting
@@ -21,27 +22,31 @@ __all__ = ["ModelRecord"]
 
 KIND: Final = "nmf"
 NUMBERS: Final = ("unobserved_weight", "user_l2", "item_l2", "item_weight_scale", "typical_target", "value_scale")
-CHOSEN: Final = ("regularization", "popularity_exponent")
 DTYPES: Final = {
     "user_factors": "float32",
     "item_vectors": "float32",
     "user_levels": "float32",
     "item_weights": "float32",
     "item_gram": "float32",
+    "item_pull": "float32",
     "seen_indices": "int32",
     "seen_values": "float32",
     "training_history": "float64",
 }
 
 
+SUMS: Final = {"item_gram", "item_pull"}
+"""May be missing: they can be made again."""
+
+
 @dataclass(frozen=True)
 class ModelRecord:
-    """``user`` (n_users, k) and ``item`` (n_items, k), ``item_gram`` (k, k) where it is known; ``seen``: who played what; the loss of each sweep."""
+    """``user`` (n_users, k) and ``item`` (n_items, k), ``fixed_items`` where they are known; ``seen``: who played what; the loss of each sweep."""
 
     parameters: dict[str, Any]
     user: npt.NDArray[np.float32]
     item: npt.NDArray[np.float32]
-    item_gram: npt.NDArray[np.float32] | None
+    fixed_items: Fixed | None
     seen: Interactions
     weighting: Weighting
     loss: list[float]
@@ -59,10 +64,10 @@ class ModelRecord:
             "seen_values": self.seen.values,
             "training_history": np.asarray(self.loss, dtype=np.float64),
         }
-        if self.item_gram is not None:
-            arrays["item_gram"] = self.item_gram
+        if self.fixed_items is not None:
+            arrays |= {"item_gram": self.fixed_items.gram, "item_pull": self.fixed_items.pull}
         numbers = {name: getattr(self.weighting, name) for name in NUMBERS}
-        numbers |= {name: getattr(self.weighting.objective, name) for name in CHOSEN}
+        numbers["regularization"] = self.weighting.objective.regularization
         record = {"parameters": self.parameters, "converged": self.converged, "weighting": numbers}
         return arrays, {"kind": KIND, "model": json.dumps(record, sort_keys=True)}
 
@@ -80,8 +85,8 @@ class ModelRecord:
             parameters, numbers, converged = record["parameters"], record["weighting"], record["converged"]
             own = {name: parameters[name] for name in ("n_components", "random_state", "max_iter", "tol")}
             objective = Objective.from_dict({name: value for name, value in parameters.items() if name not in own})
-            kappa, beta = (check_real(numbers[name], name, 0.0, math.inf) for name in CHOSEN)
-            chosen = replace(objective, regularization=kappa, popularity_exponent=beta)
+            kappa = check_real(numbers["regularization"], "regularization", 0.0, math.inf)
+            chosen = replace(objective, regularization=kappa)
             checked = {name: check_real(numbers[name], name, 0.0, math.inf) for name in NUMBERS}
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"its record is not one of a model ({error!r})") from error
@@ -96,7 +101,9 @@ class ModelRecord:
             parameters=parameters,
             user=arrays["user_factors"],
             item=arrays["item_vectors"],
-            item_gram=arrays.get("item_gram"),
+            fixed_items=Fixed(arrays["item_vectors"], weighting.item_weights, arrays["item_gram"], arrays["item_pull"])
+            if set(arrays) >= SUMS
+            else None,
             seen=seen,
             weighting=weighting,
             loss=arrays["training_history"].tolist(),
@@ -105,7 +112,7 @@ class ModelRecord:
 
 
 def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], k: int) -> None:
-    missing = sorted((set(DTYPES) | {"seen_indptr"}) - set(arrays) - {"item_gram"})
+    missing = sorted((set(DTYPES) | {"seen_indptr"}) - set(arrays) - SUMS)
     if missing:
         raise DataError(f"it has no {', '.join(missing)}")
     for name, dtype in DTYPES.items():
@@ -121,6 +128,7 @@ def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], k: int) -> None:
         "user_levels": (n_users,),
         "item_weights": (n_items,),
         "item_gram": (k, k),
+        "item_pull": (k,),
         "seen_indices": (n_seen,),
         "seen_values": (n_seen,),
         "training_history": (arrays["training_history"].size,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,8 @@ from timbral.models.checks import check_by_user, check_ids, check_int, check_ite
 from timbral.models.explanation import contributions
 from timbral.models.factorization import Callback
 from timbral.models.fitting import fit_factors
+from timbral.models.fixed import Fixed
 from timbral.models.fold_in import fold_in
-from timbral.models.gram import gram
 from timbral.models.interactions import Interactions, read_interactions
 from timbral.models.item_index import ItemIndex
 from timbral.models.model_record import ModelRecord
@@ -47,9 +47,9 @@ class NMFModel:
             number of threads.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: stop when a sweep lowers the loss by less than this share of it; ``Constants.NMF_TOL`` where None.
-        unobserved_weight, popularity_exponent, confidence, target, regularization, regularization_exponent, l1_regularization: the
-            objective; see ``timbral.models.objective.Objective``. ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the
-            classic NMF that minimises the Frobenius norm.
+        unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization, regularization_exponent,
+            l1_regularization: the objective; see ``timbral.models.objective.Objective``.
+            ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the Frobenius norm.
         n_threads: ``settings.N_THREADS`` where None; 0 for every core.
 
     Attributes:
@@ -73,7 +73,8 @@ class NMFModel:
         tol: float | None = None,
         *,
         unobserved_weight: float | None = Objective.unobserved_weight,
-        popularity_exponent: float | None = Objective.popularity_exponent,
+        unobserved_target: float | None = Objective.unobserved_target,
+        popularity_exponent: float = Objective.popularity_exponent,
         confidence: float = Objective.confidence,
         target: Target | None = Objective.target,
         regularization: float | None = Objective.regularization,
@@ -90,8 +91,8 @@ class NMFModel:
         self.max_iter = check_int(Constants.NMF_MAX_ITER if max_iter is None else max_iter, "max_iter", 1, 100_000)
         self.tol = check_real(Constants.NMF_TOL if tol is None else tol, "tol", 0.0, 1.0)
         self.objective = Objective(
-            unobserved_weight, popularity_exponent, confidence, target, regularization, regularization_exponent,
-            l1_regularization,
+            unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization,
+            regularization_exponent, l1_regularization,
         )  # fmt: skip
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
@@ -108,7 +109,7 @@ class NMFModel:
         self.converged = False
         self._seen: sparse.csr_matrix | None = None
         self._weighting: Weighting | None = None
-        self._grams: dict[str, FloatArray] = {}
+        self._fixed: dict[str, Fixed] = {}
         self.item_index: ItemIndex | None = None
 
     # Training
@@ -148,7 +149,7 @@ class NMFModel:
         self._weighting = weighting
         self.training_history = history
         self.n_iter_ = len(history)
-        self._grams = {}
+        self._fixed = {}
         self.item_index = None
         self.is_fitted = True
 
@@ -181,29 +182,32 @@ class NMFModel:
         """
         weighting = self._fitted_weighting()
         rows = read_interactions(user_items, "user_items", self.n_items)
-        return self._fold_in(weighting.users_side(rows), self._items(), weighting.item_weights, "items")
+        return self._fold_in(weighting.users_side(rows), "items")
 
     def fold_in_items(self, item_users: Any) -> FloatArray:
         """Vectors (n, n_components) for new items, whose plays are ``item_users`` (n, n_users), the users being fixed."""
         weighting = self._fitted_weighting()
         rows = read_interactions(item_users, "item_users", self.n_users)
-        return self._fold_in(
-            weighting.items_side(rows), self._users(), np.ones(self.n_users, dtype=np.float32), "users"
-        )
+        return self._fold_in(weighting.items_side(rows), "users")
 
-    def _fold_in(self, side: Side, fixed: FloatArray, weights: FloatArray, name: str) -> FloatArray:
+    def _fold_in(self, side: Side, name: Literal["items", "users"]) -> FloatArray:
         return fold_in(
-            side, fixed, weights, self._gram(name, weights), l1=self.objective.l1_regularization,
-            classic=self.objective.is_classic, n_threads=resolve_n_threads(self.n_threads),
+            side, self._fixed_side(name), l1=self.objective.l1_regularization, classic=self.objective.is_classic,
+            n_threads=resolve_n_threads(self.n_threads),
         )  # fmt: skip
 
-    def _gram(self, name: str, weights: FloatArray) -> FloatArray:
-        """The Gram matrix of the "items" or the "users", kept: it costs as much as folding in thousands of rows."""
-        if name not in self._grams:
+    def _fixed_side(self, name: Literal["items", "users"]) -> Fixed:
+        """Kept: its sums cost as much as folding in thousands of rows."""
+        if name not in self._fixed:
+            weighting = self._fitted_weighting()
+            factors, weight = (
+                (self._items(), weighting.item_weights)
+                if name == "items"
+                else (self._users(), (np.diff(self._seen_of(None).indptr) > 0).astype(np.float32))
+            )
             with Threads(resolve_n_threads(self.n_threads)) as threads:
-                factors = self._items() if name == "items" else self._users()
-                self._grams[name] = gram(factors, weights, threads).astype(np.float32)
-        return self._grams[name]
+                self._fixed[name] = Fixed.of(factors, weight, self.objective.resolved_unobserved_target, threads)
+        return self._fixed[name]
 
     def _fitted_weighting(self) -> Weighting:
         if self._weighting is None:
@@ -334,7 +338,7 @@ class NMFModel:
             parameters=self.parameters(),
             user=self._users(),
             item=self._items(),
-            item_gram=self._gram("items", weighting.item_weights),
+            fixed_items=self._fixed_side("items"),
             seen=Interactions(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]
             weighting=weighting,
             loss=self.training_history,
@@ -377,8 +381,8 @@ class NMFModel:
         made = NMFModel(**record.parameters, n_threads=self.n_threads)
         made._become(record.user, record.item, record.seen, record.weighting, record.loss)
         made.converged = record.converged
-        if record.item_gram is not None:
-            made._grams["items"] = record.item_gram
+        if record.fixed_items is not None:
+            made._fixed["items"] = record.fixed_items
         self.__dict__.update(made.__dict__)
 
     # What the others need

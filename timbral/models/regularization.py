@@ -1,4 +1,4 @@
-"""How strongly to regularise a data set, and to weigh what is popular: tried on a part of its listeners, with small models and held-out plays.
+"""How strongly to regularise a data set: tried on a part of its listeners, with small models and held-out plays.
 
 What is right depends on how much structure there is above the noise, which no count of the data tells: on listening data whose genres are
 plain it is half of what faint ones need. A few small fits do tell, in a fraction of the time of the training.
@@ -23,17 +23,12 @@ from timbral.models.threads import Threads
 from timbral.models.top_k import top_k
 from timbral.models.weighting import Weighting
 
-__all__ = ["DEFAULT_POPULARITY_EXPONENT", "DEFAULT_REGULARIZATION", "choose_regularization"]
+__all__ = ["DEFAULT_REGULARIZATION", "choose_regularization"]
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_REGULARIZATION: Final = 0.5
 """Taken where the data are too few to try."""
-
-DEFAULT_POPULARITY_EXPONENT: Final = 0.3
-"""Taken where the data are too few to try, or where the regularization was given."""
-
-POPULARITY_EXPONENTS: Final = (0.4, 0.2)
 
 LADDER: Final = (0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
 MIN_JUDGED: Final = 100
@@ -50,23 +45,13 @@ LENGTH: Final = 20
 def choose_regularization(
     objective: Objective, rows: Interactions, n_components: int, seed: int, n_threads: int
 ) -> Objective:
-    """``objective`` with a ``regularization`` and a ``popularity_exponent`` where it has none: those whose small models rank held-out plays
-    of ``rows`` best; the same on any number of threads.
+    """``objective`` with a ``regularization`` where it has none: the one whose small models rank held-out plays of ``rows`` best; the same
+    on any number of threads.
     """
-    if objective.regularization is None:
-        tried = _Trial.of(objective, rows, n_components, seed, n_threads)
-        if tried is not None:
-            return tried.best()
-    return _with_defaults(objective)
-
-
-def _with_defaults(objective: Objective) -> Objective:
-    kappa, beta = objective.regularization, objective.popularity_exponent
-    return replace(
-        objective,
-        regularization=DEFAULT_REGULARIZATION if kappa is None else kappa,
-        popularity_exponent=DEFAULT_POPULARITY_EXPONENT if beta is None else beta,
-    )
+    if objective.regularization is not None:
+        return objective
+    tried = _Trial.of(objective, rows, n_components, seed, n_threads)
+    return replace(objective, regularization=DEFAULT_REGULARIZATION if tried is None else tried.best())
 
 
 @dataclass
@@ -81,7 +66,7 @@ class _Trial:
     n_components: int
     seed: int
     n_threads: int
-    scores: dict[tuple[int, float], float] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, objective: Objective, rows: Interactions, n_components: int, seed: int, n_threads: int) -> Self | None:
@@ -97,37 +82,24 @@ class _Trial:
         k = min(COMPONENTS, n_components)
         return cls(objective, known, known.transposed(), _part(sample, held), judged, k, seed, n_threads)
 
-    def best(self) -> Objective:
-        """Climbs the ladder from its middle with the first exponent; the second is tried where the first was best, and below."""
-        given = self.objective.popularity_exponent
-        exponents = POPULARITY_EXPONENTS if given is None else (given,)
+    def best(self) -> float:
+        """Climbs the ladder from its middle, to where neither neighbour is better."""
         step = LADDER.index(DEFAULT_REGULARIZATION)
-        ends = []
-        for exponent in exponents:
-            step = self._climb(step, exponent)
-            ends.append((self.score(step, exponent), step, exponent))
-        _, step, exponent = max(ends)
-        kappa = _peak(step, *(self.score(near, exponent) for near in (step - 1, step, step + 1)))
-        logger.info(
-            "Chose regularization %.3f and popularity_exponent %.1f of %s",
-            kappa,
-            exponent,
-            {(LADDER[place], beta): round(score, 4) for (place, beta), score in sorted(self.scores.items())},
-        )
-        return replace(self.objective, regularization=kappa, popularity_exponent=exponent)
-
-    def _climb(self, step: int, exponent: float) -> int:
         while True:
-            better = max((step - 1, step + 1), key=lambda near: self.score(near, exponent))
-            if self.score(better, exponent) <= self.score(step, exponent):
-                return step
+            better = max((step - 1, step + 1), key=self.score)
+            if self.score(better) <= self.score(step):
+                break
             step = better
+        kappa = _peak(step, self.score(step - 1), self.score(step), self.score(step + 1))
+        tried = {LADDER[place]: round(score, 4) for place, score in sorted(self.scores.items())}
+        logger.info("Chose regularization %.3f of %s", kappa, tried)
+        return kappa
 
-    def score(self, step: int, exponent: float) -> float:
+    def score(self, step: int) -> float:
         if not 0 <= step < len(LADDER):
             return -math.inf
-        if (step, exponent) not in self.scores:
-            chosen = replace(self.objective, regularization=LADDER[step], popularity_exponent=exponent)
+        if step not in self.scores:
+            chosen = replace(self.objective, regularization=LADDER[step])
             weighting = Weighting.measure(chosen, self.known, np.diff(self.columns.indptr))
             factors = factorize(
                 weighting.users_side(self.known),
@@ -141,10 +113,10 @@ class _Trial:
                 classic=self.objective.is_classic,
                 threads=Threads(self.n_threads),
             )
-            self.scores[step, exponent] = _ranking_score(
+            self.scores[step] = _ranking_score(
                 factors.user, factors.item, self.known, self.hidden, self.judged, self.n_threads
             )
-        return self.scores[step, exponent]
+        return self.scores[step]
 
 
 def _peak(best: int, below: float, at: float, above: float) -> float:

@@ -26,6 +26,8 @@ class Side:
     """c of each entry, in the rows' order."""
     target: Vector
     """r of each entry."""
+    unobserved_target: float
+    """μ, of all cells without an entry."""
     weight: Vector
     """Of each row: its factor in the weight of what was not observed."""
     l2: Vector
@@ -56,33 +58,37 @@ class Weighting:
     @classmethod
     def measure(cls, objective: Objective, users: Interactions, item_counts: npt.NDArray[np.int64]) -> Self:
         """The weighting of a data set, ``users`` its rows, ``item_counts`` the entries of each of its columns."""
-        n_users, n_items, n_entries = users.n_rows, users.n_columns, len(users.values)
+        counts = np.diff(users.indptr)
+        # Who played nothing, and what nobody played, says nothing.
+        n_users, n_items, n_entries = np.count_nonzero(counts), np.count_nonzero(item_counts), len(users.values)
         kappa, beta = objective.regularization, objective.popularity_exponent
-        if kappa is None or beta is None:
-            raise ParameterError("regularization and popularity_exponent must be chosen before the data are weighed")
+        if kappa is None:
+            raise ParameterError("regularization must be chosen before the data are weighed")
         alpha = objective.unobserved_weight
         if alpha is None:
             alpha = min(1.0, UNOBSERVED_SHARE * n_entries / (n_users * n_items))
-        counts = np.diff(users.indptr)
+        mu = objective.resolved_unobserved_target
         value_scale = min(1.0, float(np.median(users.values)))
         levels = _means(users, counts, value_scale)
         scale, weights = _item_weights(item_counts, alpha, beta)
         confidence = _confidence(objective, users.values, value_scale, np.repeat(levels, counts))
         target = _target(objective, users.values)
-        pull = float(np.sqrt(np.mean(np.square(confidence * target), dtype=np.float64)))
+        pull = float(np.sqrt(np.mean(np.square(confidence * (target - mu)), dtype=np.float64)))
         noise = pull * (np.sqrt(n_entries / n_users) + np.sqrt(n_entries / n_items))
         nu = objective.regularization_exponent
-        weight_of_all = float(confidence.sum(dtype=np.float64)) + alpha * (n_users * n_items - n_entries)
+        unobserved = alpha * (n_users * n_items - n_entries)
+        weight_of_all = float(confidence.sum(dtype=np.float64)) + unobserved
+        pull_of_all = float((confidence * target).sum(dtype=np.float64)) + unobserved * mu
         return cls(
             objective=objective,
             unobserved_weight=float(alpha),
-            user_l2=float(kappa * noise / np.mean((1.0 + counts) ** nu)),
-            item_l2=float(kappa * noise / np.mean((1.0 + item_counts) ** nu)),
+            user_l2=float(kappa * noise / np.mean((1.0 + counts[counts > 0]) ** nu)),
+            item_l2=float(kappa * noise / np.mean((1.0 + item_counts[item_counts > 0]) ** nu)),
             item_weight_scale=scale,
             value_scale=value_scale,
             user_levels=levels,
             item_weights=weights,
-            typical_target=float((confidence * target).sum(dtype=np.float64)) / weight_of_all,
+            typical_target=pull_of_all / weight_of_all,
         )
 
     def users_side(self, rows: Interactions) -> Side:
@@ -97,19 +103,20 @@ class Weighting:
                 np.repeat(_means(rows, counts, self.value_scale), counts),
             ),
             target=_target(self.objective, rows.values),
-            weight=np.ones(rows.n_rows, dtype=np.float32),
+            unobserved_target=self.objective.resolved_unobserved_target,
+            weight=(counts > 0).astype(np.float32),
             l2=self._l2(counts, self.user_l2),
         )
 
     def items_side(self, rows: Interactions) -> Side:
         """``rows`` as items, their columns the users of the training."""
         counts = np.diff(rows.indptr)
-        exponent = self.objective.popularity_exponent or 0.0
         return Side(
             rows=rows,
             confidence=_confidence(self.objective, rows.values, self.value_scale, self.user_levels[rows.indices]),
             target=_target(self.objective, rows.values),
-            weight=np.minimum(self.item_weight_scale * (1.0 + counts) ** exponent, 1.0).astype(np.float32),
+            unobserved_target=self.objective.resolved_unobserved_target,
+            weight=_weights(counts, self.item_weight_scale, self.objective.popularity_exponent),
             l2=self._l2(counts, self.item_l2),
         )
 
@@ -148,15 +155,21 @@ def _target(objective: Objective, values: Vector) -> Vector:
 
 
 def _item_weights(counts: npt.NDArray[np.int64], alpha: float, exponent: float) -> tuple[float, Vector]:
-    """The scale t and the weights min(t · (1 + count)^exponent, 1), whose mean is ``alpha``."""
-    raw = (1.0 + counts) ** exponent
+    """The scale t and the weights min(t · (1 + count)^exponent, 1), whose mean is ``alpha``; 0 where the count is."""
+    filled = counts[counts > 0]
     if alpha >= 1.0 or exponent == 0.0:
         # (1 + count)^0 is 1; where α₀ is 1 a scale of 1 lets no weight be below it.
-        return alpha, np.full(len(counts), alpha, dtype=np.float32)
-    capped = np.zeros(len(counts), dtype=bool)
+        return alpha, np.where(counts > 0, np.float32(alpha), np.float32(0.0))
+    raw = (1.0 + filled) ** exponent
+    capped = np.zeros(len(filled), dtype=bool)
     while True:
-        scale = float((alpha * len(counts) - capped.sum()) / raw[~capped].sum())
+        scale = float((alpha * len(filled) - capped.sum()) / raw[~capped].sum())
         over = scale * raw > 1.0
         if (over <= capped).all():
-            return scale, np.minimum(scale * raw, 1.0).astype(np.float32)
+            return scale, _weights(counts, scale, exponent)
         capped |= over
+
+
+def _weights(counts: npt.NDArray[np.int64], scale: float, exponent: float) -> Vector:
+    weights = np.minimum(scale * (1.0 + counts) ** exponent, 1.0)
+    return np.where(counts > 0, weights, 0.0).astype(np.float32)
