@@ -23,7 +23,9 @@ class SimilarItem(BaseModel):
 
     item_id: Id
     name: str | None = None
-    score: float = Field(description="Cosine of the two items' factors, 0 to 1.")
+    score: float = Field(
+        description="Cosine of what the two have of their own, less where that is little; above 0, below 1."
+    )
 
 
 class SimilarAnswer(BaseModel):
@@ -36,7 +38,7 @@ class SimilarAnswer(BaseModel):
                     "item_id": 51,
                     "name": "Ada Lune",
                     "model_version": "20260301T120000-7",
-                    "items": [{"item_id": 289, "name": "Cloud Parade", "score": 0.93}],
+                    "items": [{"item_id": 289, "name": "Cloud Parade", "score": 0.73}],
                 }
             ]
         }
@@ -67,8 +69,6 @@ async def get_similar(
         name=names[found.item_id],
         model_version=found.model_version,
         items=[
-            SimilarItem(item_id=one, name=names[one], score=min(1.0, score))
-            for one, score in found.items
-            if one not in blocked
+            SimilarItem(item_id=one, name=names[one], score=score) for one, score in found.items if one not in blocked
         ],
     )

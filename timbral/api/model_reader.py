@@ -54,7 +54,7 @@ class Explanation(NamedTuple):
 
 
 class Similar(NamedTuple):
-    """Items like ``item_id`` with their cosine, the closest first."""
+    """Items like ``item_id`` with their scores in (0, 1), the closest first."""
 
     model_version: str
     item_id: int | str

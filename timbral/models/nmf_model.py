@@ -24,7 +24,7 @@ from timbral.models.interactions import Interactions, read_interactions
 from timbral.models.item_index import ItemIndex
 from timbral.models.model_record import ModelRecord
 from timbral.models.objective import Objective, Target
-from timbral.models.similarity import most_similar
+from timbral.models.similarity import mean_direction, most_similar
 from timbral.models.threads import Threads, resolve_n_threads
 from timbral.models.top_k import TopK
 from timbral.models.top_k import top_k as best_items
@@ -35,7 +35,6 @@ __all__ = ["NMFModel"]
 logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.integer[Any]]
 
 
 class NMFModel:
@@ -110,6 +109,7 @@ class NMFModel:
         self._seen: sparse.csr_matrix | None = None
         self._weighting: Weighting | None = None
         self._fixed: dict[str, Fixed] = {}
+        self._mean_item: FloatArray | None = None
         self.item_index: ItemIndex | None = None
 
     # Training
@@ -150,6 +150,7 @@ class NMFModel:
         self.training_history = history
         self.n_iter_ = len(history)
         self._fixed = {}
+        self._mean_item = None
         self.item_index = None
         self.is_fitted = True
 
@@ -301,11 +302,13 @@ class NMFModel:
         return self._seen if users is None else self._seen[users]
 
     def similar_items(self, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
-        """The items most like ``item_id``: (item_indices, cosine of the item vectors), best first, without itself."""
+        """The items most like ``item_id``: (item_indices, scores in (0, 1)), best first; see ``timbral.models.similarity``."""
         self._check_fitted()
         item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
-        return most_similar(self._items(), item, top_k)
+        if self._mean_item is None:
+            self._mean_item = mean_direction(self._items())
+        return most_similar(self._items(), self._mean_item, item, top_k)
 
     def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none negative.

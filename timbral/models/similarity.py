@@ -1,28 +1,110 @@
-"""Items that are alike: the cosine of their vectors."""
+"""Items that are alike: the cosine of what their vectors have of their own.
+
+Where what was not observed aims above 0, all item vectors share what gives everybody that score, so that the plain cosine of any two is
+near 1. An item's own part is its unit vector less the mean of all items' unit vectors. Two more choices were made by data whose genres are
+known and by which artists the same other listeners play:
+
+- the strong sides of an item say more of its kind than the many weak ones, so each number counts to the power ``SHARPNESS``, its sign kept;
+- an item with few listeners hardly leaves the mean, and in which direction is chance. So the cosine is that of vectors which have, besides,
+  a part unlike any other item's, ``DOUBT`` times as long as an own part is in the root mean square.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
+from numba import float32, float64
 
-__all__ = ["most_similar"]
+from timbral.models.kernel import kernel, matrix, vector
+
+__all__ = ["mean_direction", "most_similar"]
+
+Vector = npt.NDArray[np.float32]
+
+SHARPNESS: Final = 1.25
+"""Fixed: the kernel takes this power as x · ⁴√|x|."""
+
+DOUBT: Final = 0.5
+
+NOISE: Final = 1e-10
+"""Square of the length up to which an own part is what float32 rounds away."""
+
+
+@kernel(matrix(float32), vector(float64, writable=True), fastmath=True)
+def _add_units(vectors, total):  # type: ignore[no-untyped-def]
+    """Add the unit vectors of all rows to ``total``; returns how many rows are not 0."""
+    n, k = vectors.shape
+    filled = 0
+    for i in range(n):
+        square = float32(0.0)
+        for f in range(k):
+            square += vectors[i, f] * vectors[i, f]
+        if square > 0:
+            filled += 1
+            scale = 1 / np.sqrt(square)
+            for f in range(k):
+                total[f] += scale * vectors[i, f]
+    return filled
+
+
+@kernel(matrix(float32), vector(float32), vector(float32), float32, vector(float32, writable=True), fastmath=True)
+def _compare(vectors, mean, own, doubt, scores):  # type: ignore[no-untyped-def]
+    """The score of each row with ``own``, an own part that is sharpened and divided by its length; ``doubt`` is squared."""
+    n, k = vectors.shape
+    for i in range(n):
+        square = float32(0.0)
+        for f in range(k):
+            square += vectors[i, f] * vectors[i, f]
+        scores[i] = 0.0
+        if square > 0:
+            scale = 1 / np.sqrt(square)
+            length, sharp_length, product = float32(0.0), float32(0.0), float32(0.0)
+            for f in range(k):
+                x = scale * vectors[i, f] - mean[f]
+                sharp = x * np.sqrt(np.sqrt(abs(x)))
+                length += x * x
+                sharp_length += sharp * sharp
+                product += sharp * own[f]
+            if length > NOISE:
+                scores[i] = product / np.sqrt(sharp_length) * np.sqrt(length / (length + doubt))
+
+
+def mean_direction(vectors: Vector) -> Vector:
+    """The mean (k,) of the unit vectors of the rows of ``vectors`` (n, k); rows of zeros count for nothing."""
+    total = np.zeros(vectors.shape[1])
+    filled = _add_units(vectors, total)
+    return np.asarray(total / max(filled, 1), dtype=np.float32)
 
 
 def most_similar(
-    vectors: npt.NDArray[np.float32], which: int, top_k: int
+    vectors: Vector, mean: Vector, which: int, top_k: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """The rows of ``vectors`` (n, k) most like row ``which``: (indices, cosines in (0, 1]), best first, without itself.
+    """The rows of ``vectors`` (n, k) most like row ``which``: (indices, scores in (0, 1)), best first, without itself.
 
-    Rows that share no factor with it are left out; so fewer than ``top_k`` may come back. The lower index is first where cosines are equal.
+    1 would be the same direction, surely; two items of one direction, whose own parts are as long as usual, have 1 / (1 + DOUBT²) = 0.8.
+    a is as much like b as b is like a. Rows that are no more like it than the mean of all is, are left out; so fewer than ``top_k`` may
+    come back. The lower index is first where scores are equal.
+
+    Args:
+        mean: (k,), ``mean_direction(vectors)``.
     """
-    lengths = np.sqrt(np.einsum("if,if->i", vectors, vectors))
-    scores = vectors @ vectors[which]
-    np.divide(scores, lengths * lengths[which], out=scores, where=scores > 0)
+    scores = np.zeros(len(vectors), dtype=np.float32)
+    query = vectors[which].astype(np.float64)
+    own = query / np.linalg.norm(query) - mean if query.any() else np.zeros(len(mean))
+    square = float(own @ own)
+    if square > NOISE:
+        # Of unit vectors, the mean square of the distance from their mean is 1 - |mean|².
+        doubt = DOUBT**2 * max(1.0 - float(mean @ mean), NOISE)
+        sharp = own * np.abs(own) ** (SHARPNESS - 1)
+        sharp *= np.sqrt(square / (square + doubt)) / np.linalg.norm(sharp)
+        _compare(vectors, mean, sharp.astype(np.float32), doubt, scores)
     scores[which] = 0
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > top_k:
-        # Equal cosines stay in, so that the lower index can win.
+        # Equal scores stay in, so that the lower index can win.
         least = np.partition(scores[candidates], len(candidates) - top_k)[len(candidates) - top_k]
         candidates = candidates[scores[candidates] >= least]
     order = candidates[np.lexsort((candidates, -scores[candidates]))][:top_k]
-    return order.astype(np.int32), np.minimum(scores[order], np.float32(1))
+    return order.astype(np.int32), scores[order]
