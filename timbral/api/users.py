@@ -59,12 +59,12 @@ class Reason(BaseModel):
 
     item_id: Id
     name: str | None = None
-    contribution: float = Field(description="What this item adds to the score.")
+    contribution: float = Field(description="This item's part of the score.")
     share: float = Field(description="The same as a share of the score, 0 to 1.")
 
 
 class ExplainAnswer(BaseModel):
-    """Why a listener gets an item: the factors are not negative, so a score is a sum of what the history adds."""
+    """Why a listener gets an item: the score, shared out as far as it would fall without the one or the other played item."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -2,28 +2,68 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["contributions"]
+from timbral.models.fixed import Fixed
+from timbral.models.weighting import Side
+
+__all__ = ["contributions", "strongest"]
 
 Vector = npt.NDArray[np.float32]
 
+LEAST_LEFT: Final = 0.01
+"""Of what holds a vector in an item's direction, the least that is taken to be left without that item."""
 
-def contributions(user: Vector, item: Vector, history: Vector, pull: Vector) -> npt.NDArray[np.float64]:
-    """What each item of the history contributes to the score user · item; float64 (len(history),), ≥ 0.
 
-    The score is a sum of factors, Σ_f user_f · item_f, none of them negative. Each factor's part is shared out among the history's
-    items as they speak for this factor in the training, item j with ``pull[j] · history[j, f]``. So the contributions add up to the
-    score, up to rounding, less the part of factors that no item of the history has (none where the user's vector is what the history
-    folds in to).
+def contributions(user: Vector, item: Vector, side: Side, fixed: Fixed) -> npt.NDArray[np.float64]:
+    """What each item of the history contributes to the score user · item; float64 (entries,), ≥ 0, in the entries' order.
+
+    The score is shared out in proportion to how far it would fall without the item, so the contributions add up to it. Items without
+    which it would rise contribute nothing; where no item makes it fall, all contribute the same.
+
+    The falls need no folding in. Which factors the user has, A, is taken as given. There the user's vector solves M·u = b, with
+    M = Σ_j w_j h_j h_jᵀ + Σ_history (c_j - w_j) h_j h_jᵀ + λI and b = μ Σ_j w_j h_j + Σ_history (c_j r_j - w_j μ) h_j, less l1. That j
+    was not played, changes both by one vector, and the score falls by (Sherman, Morrison, 1950)
+
+        [c_j r_j - w_j μ - (c_j - w_j) ŷ_j] · itemᵀ M⁻¹ h_j / (1 - (c_j - w_j) h_jᵀ M⁻¹ h_j).
+
+    The first factor is what the entry adds to the user's pull, the second how alike the model takes the two items to be, for this user.
+    Hu, Koren, Volinsky ("Collaborative Filtering for Implicit Feedback Datasets", 2008) explain by M⁻¹ too, by b's sum: in it the part
+    that all users share would be some item's doing.
 
     Args:
         user, item: (k,).
-        history: (n, k), the vectors of the items played.
-        pull: (n,), confidence times target of each.
+        side: one row, the user's entries.
+        fixed: all items.
     """
-    support = history.astype(np.float64) * pull[:, None]
-    total = support.sum(axis=0)
-    shares = np.divide(support, total, out=np.zeros_like(support), where=total > 0)
-    return np.asarray(shares @ (user.astype(np.float64) * item))
+    entries = side.rows.indices
+    active = np.flatnonzero(user > 0)
+    if not len(active):
+        return np.zeros(len(entries))
+    history = fixed.factors[np.ix_(entries, active)].astype(np.float64)
+    mine, wanted = user[active].astype(np.float64), item[active].astype(np.float64)
+    weight = fixed.weight[entries].astype(np.float64)
+    excess = side.confidence - weight
+    curvature = fixed.gram[np.ix_(active, active)] + (history.T * excess) @ history
+    # Without regularisation, factors that are alike would leave it singular.
+    curvature[np.diag_indices(len(active))] += side.l2[0] + 1e-6 * np.mean(np.diag(curvature))
+    solved = np.linalg.solve(curvature, np.column_stack([wanted, history.T]))
+    left = np.maximum(1.0 - excess * np.einsum("jf,fj->j", history, solved[:, 1:]), LEAST_LEFT)
+    pull = side.confidence * side.target - weight * side.unobserved_target - excess * (history @ mine)
+    falls = np.maximum(pull * (history @ solved[:, 0]) / left, 0.0)
+    if not falls.any():
+        falls[:] = 1.0
+    return np.asarray(falls / falls.sum() * (mine @ wanted))
+
+
+def strongest(
+    user: Vector, item: Vector, side: Side, fixed: Fixed, top_k: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """The ``top_k`` greatest of the ``contributions``: (item_indices, contributions), without zeros; the lower index first among equals."""
+    parts = contributions(user, item, side, fixed).astype(np.float32)
+    order = np.lexsort((side.rows.indices, -parts))[:top_k]
+    order = order[parts[order] > 0]
+    return side.rows.indices[order].astype(np.int32), parts[order]

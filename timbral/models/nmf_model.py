@@ -15,7 +15,7 @@ from timbral.config.settings import Constants, settings
 from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError
 from timbral.models import model_file
 from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
-from timbral.models.explanation import contributions
+from timbral.models.explanation import strongest
 from timbral.models.factorization import Callback
 from timbral.models.fitting import fit_factors
 from timbral.models.fixed import Fixed
@@ -313,23 +313,16 @@ class NMFModel:
     def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none negative.
 
-        All contributions (``top_k`` = n_items) add up to ``predict([user_id], [item_id])``; see ``timbral.models.explanation`` for how,
-        and for what may be missing. Items that contribute nothing are left out.
+        ``predict([user_id], [item_id])`` is shared out in proportion to how far it would fall, had the user not played one item or
+        another: all contributions (``top_k`` = n_items) add up to it. Items that contribute nothing are left out; ``item_id`` itself is
+        not, where the user has played it. See ``timbral.models.explanation``.
         """
         weighting = self._fitted_weighting()
         user = int(check_ids([user_id], self.n_users, "User IDs", "user_id")[0])
         item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
-        history = self._seen_of(np.array([user]))
-        rows = Interactions(history.indptr.astype(np.int64), history.indices, history.data, self.n_items)
-        side = weighting.users_side(rows)
-        vectors = self._items()
-        parts = contributions(
-            self._users()[user], vectors[item], vectors[rows.indices], side.confidence * side.target
-        ).astype(np.float32)
-        order = np.lexsort((rows.indices, -parts))[:top_k]
-        order = order[parts[order] > 0]
-        return rows.indices[order].astype(np.int32), parts[order]
+        side = weighting.users_side(read_interactions(self._seen_of(np.array([user])), "history", self.n_items))
+        return strongest(self._users()[user], self._items()[item], side, self._fixed_side("items"), top_k)
 
     # Files
 
