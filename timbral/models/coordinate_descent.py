@@ -8,13 +8,16 @@ The sum over what was not observed is a_u (wᵀ G w − 2 w·p) with the Gram ma
 observed ones' part, and a constant that is no row's: nothing is ever users × items. (Bayer, He, Kanagal, Rendle: "A Generic Coordinate Descent Framework for Learning from Implicit Feedback", 2017; item
 weights s: He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.)
 
+A step changes one factor and, with it, the length of the whole row: the best (t, e) for w ← t·w + e·(factor f) is two equations with two
+unknowns, all of whose numbers are at hand. In a model whose every score is near μ the factors are nearly parallel, seen through A; what
+one adds the others have to give up, and steps of a single factor would be tiny.
+
 Rows are independent of each other, so any number of threads gives the same bits.
 """
 
 from __future__ import annotations
 
 import numba
-import numpy as np
 from numba import float32, float64, int32, int64
 
 from timbral.models.kernel import kernel, matrix, vector
@@ -30,160 +33,161 @@ LANE = 32
 MIN_BLOCK = 16
 """Fewest factors that are gathered at a time, however long the row: one cache line of each entry."""
 
-FEW = 16
-"""Up to this many entries, keeping the whole gradient up to date costs less than keeping the residuals."""
+FEW = 8
+"""Up to this many entries, reading them where they are costs less than gathering them."""
 
-FULL_PASS = 4
-"""Of the passes over a row with many entries, every fourth looks at all factors, the others only at those in use."""
+FLAT = 1e-6
+"""Share of the curvature below which a factor is taken for parallel to the row's vector: float32 does not tell them apart."""
+
+LEAST_SCALE = 0.05
+"""A step may shrink the rest of a row's vector to this at most."""
 
 _inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
 
 
 @_inlined
-def _row_of_few(  # type: ignore[no-untyped-def]
-    u, begin, end, indices, c, r, mu, a, column_weight, lam, l1, fixed, gram, floor, n_passes, n_rounds, tol, w, gradient, own, slope,
-    line, active, entry, square,
-):  # fmt: skip
-    """A row with few entries. Gives the row's loss and the passes used.
+def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]
+    """(t, e) such that w ← t·w + e·(factor f) has the least loss wᵀAw − 2·b·w with w ≥ 0, where w's factor f is ``old``.
 
-    A round finds the factors that are in use or want to be, writes the row's small dense problem in these alone, and descends in it.
-    Arrays are indexed in place: a view of a row costs as much as the row's arithmetic.
+    ``p`` is (A w)_f, ``b`` b_f, ``d`` A_ff > 0, ``square`` wᵀAw and ``pull`` b·w.
     """
-    n, k = end - begin, fixed.shape[1]
-    used = 0
-    n_active = 0
-    for _ in range(n_rounds):
-        for f in range(k):
-            gradient[f] = lam * w[u, f] - a * floor[f]
-        for f in range(k):
-            aw = a * w[u, f]
-            if aw != 0.0:
-                for q in range(k):
-                    gradient[q] += aw * gram[f, q]
-        for i in range(n):
-            j = indices[begin + i]
-            y = float32(0.0)
-            for f in range(k):
-                y += w[u, f] * fixed[j, f]
-            entry[0, i] = c[begin + i] - a * column_weight[j]
-            pull = entry[0, i] * (y - mu) - c[begin + i] * (r[begin + i] - mu)
-            for f in range(k):
-                gradient[f] += pull * fixed[j, f]
-        n_active = 0
-        for f in range(k):
-            # Without a branch: which factors are in use cannot be foretold.
-            active[n_active] = f
-            n_active += (w[u, f] > 0.0) | (gradient[f] + l1 < 0.0)
-        if n_active * 3 > k * 2:
-            n_active = k
-            for p in range(k):
-                active[p] = p
-                own[p] = w[u, p]
-                slope[p] = gradient[p] + l1
-                for q in range(k):
-                    square[p, q] = a * gram[p, q]
-                square[p, p] += lam
-            for i in range(n):
-                j = indices[begin + i]
-                for p in range(k):
-                    x = entry[0, i] * fixed[j, p]
-                    if x != 0.0:
-                        for q in range(k):
-                            square[p, q] += x * fixed[j, q]
-        else:
-            for p in range(n_active):
-                f = active[p]
-                own[p] = w[u, f]
-                slope[p] = gradient[f] + l1
-                for q in range(n_active):
-                    square[p, q] = a * gram[f, active[q]]
-                square[p, p] += lam
-            for i in range(n):
-                j = indices[begin + i]
-                for p in range(n_active):
-                    line[p] = fixed[j, active[p]]
-                for p in range(n_active):
-                    x = entry[0, i] * line[p]
-                    if x != 0.0:
-                        for q in range(n_active):
-                            square[p, q] += x * line[q]
-        first_moved, largest = float32(0.0), float32(0.0)
-        for inner in range(n_passes):
-            used += 1
-            moved = float32(0.0)
-            largest = float32(0.0)
-            for p in range(n_active):
-                d = square[p, p]
-                old = own[p]
-                if d <= 0.0 or (old == 0.0 and slope[p] >= 0.0):
-                    continue
-                new = max(old - slope[p] / d, float32(0.0))
-                step = new - old
-                largest = max(largest, new)
-                if step == 0.0:
-                    continue
-                own[p] = new
-                moved = max(moved, abs(step))
-                for q in range(n_active):
-                    slope[q] += step * square[p, q]
-            if inner == 0:
-                first_moved = moved
-            if moved <= tol * largest:
-                break
-        for p in range(n_active):
-            w[u, active[p]] = own[p]
-        if first_moved <= tol * largest:
-            break
-    # w·gradient is the quadratic part of the loss, less half of its linear part; factors out of use have no part in it.
-    loss = float64(0.0)
-    for i in range(n):
-        j = indices[begin + i]
-        y = float32(0.0)
-        for p in range(n_active):
-            y += own[p] * fixed[j, active[p]]
-        aim = float64(c[begin + i]) * float64(r[begin + i]) - mu * float64(a * column_weight[j])
-        loss += (
-            float64(c[begin + i]) * float64(r[begin + i]) ** 2
-            - mu * mu * float64(a * column_weight[j])
-            - aim * float64(y)
-        )
-    for p in range(n_active):
-        loss += float64(own[p]) * float64(slope[p] + l1 - a * floor[active[p]])
-    return loss, used
+    flat = FLAT * square * d
+    determinant = square * d - p * p
+    if determinant > flat and pull > 0.0:
+        t = (pull * d - b * p) / determinant
+        e = (square * b - p * pull) / determinant
+        if t > LEAST_SCALE:
+            if t * old + e >= 0.0:
+                return t, e
+            # The least with w_f = 0.
+            rest, rest_pull = square - old * (2.0 * p - old * d), pull - old * b
+            if rest > FLAT * square and rest_pull > LEAST_SCALE * rest:
+                t = rest_pull / rest
+                return t, -t * old
+    return 1.0, max((b - p) / d, -old)
 
 
 @_inlined
-def _row_of_many(  # type: ignore[no-untyped-def]
-    idx, c, r, mu, a, column_weight, lam, l1, fixed, gram, floor, n_passes, tol, w, slope, curvature, entry, want_loss
-):  # fmt: skip
-    """A row with many entries: each step of a factor updates the entries' residuals. Gives the row's loss and the passes used."""
-    n, k = len(idx), len(w)
-    padded = (n + LANE - 1) // LANE * LANE
-    rest = entry[0, :padded]  # c − a·s: what the Gram term leaves of an entry's weight
-    pull = entry[1, :padded]  # rest · ŷ − c·r: half the slope of the loss by ŷ
-    lines = entry[2:].reshape(-1)
-    for i in range(n):
-        rest[i] = c[i] - a * column_weight[idx[i]]
-        j = idx[i]
-        y = float32(0.0)
-        for f in range(k):
-            y += w[f] * fixed[j, f]
-        pull[i] = rest[i] * (y - mu) - c[i] * (r[i] - mu)
-    for i in range(n, padded):
-        rest[i] = 0.0
-        pull[i] = 0.0
+def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-untyped-def]
+    """``slope`` gets a·G·w + λ·w; gives w·slope and (a·p − l1)·w."""
     for f in range(k):
-        slope[f] = -a * floor[f]  # a·(G·w − p)
-    for f in range(k):
+        slope[f] = lam * w[f]
+    for f in range(0, k - 3, 4):
+        w0, w1, w2, w3 = a * w[f], a * w[f + 1], a * w[f + 2], a * w[f + 3]
+        if w0 != 0.0 or w1 != 0.0 or w2 != 0.0 or w3 != 0.0:
+            for q in range(k):
+                slope[q] += w0 * gram[f, q] + w1 * gram[f + 1, q] + w2 * gram[f + 2, q] + w3 * gram[f + 3, q]
+    for f in range(k - k % 4, k):
         if w[f] != 0.0:
             aw = a * w[f]
             for q in range(k):
                 slope[q] += aw * gram[f, q]
+    square, pull = float32(0.0), float32(0.0)
+    for f in range(k):
+        square += w[f] * slope[f]
+        pull += w[f] * (a * all_pull[f] - l1)
+    return float64(square), float64(pull)
+
+
+@_inlined
+def _row_of_few(  # type: ignore[no-untyped-def]
+    begin, end, indices, c, r, mu, a, column_weight, lam, l1, fixed, gram, all_pull, n_passes, tol, w, slope, rest, aim, y
+):  # fmt: skip
+    """A row with few entries. Gives the row's loss and the passes used."""
+    n, k = end - begin, len(w)
+    square, pull = _start_row(k, a, lam, l1, gram, all_pull, w, slope)
+    constant = float64(0.0)
+    for i in range(n):
+        j = indices[begin + i]
+        weight = a * column_weight[j]
+        rest[i] = c[begin + i] - weight
+        aim[i] = c[begin + i] * r[begin + i] - weight * mu
+        constant += c[begin + i] * r[begin + i] * r[begin + i] - weight * mu * mu
+        dot = float32(0.0)
+        for f in range(k):
+            dot += w[f] * fixed[j, f]
+        y[i] = dot
+        square += float64(rest[i] * dot * dot)
+        pull += float64(aim[i] * dot)
+    # w, slope and y are what they are divided by ``scale``.
+    scale = pull / square if square > 0.0 and pull > 0.0 else 1.0
+    square, pull = scale * scale * square, scale * pull
+    used = 0
+    for _ in range(n_passes):
+        used += 1
+        moved, largest = 0.0, 0.0
+        for f in range(k):
+            p, b, d = float32(0.0), a * all_pull[f] - l1, a * gram[f, f] + lam
+            for i in range(n):
+                x = fixed[indices[begin + i], f]
+                p += rest[i] * y[i] * x
+                b += aim[i] * x
+                d += rest[i] * x * x
+            p64 = scale * float64(slope[f] + p)
+            old = scale * float64(w[f])
+            if (old == 0.0 and p64 >= b) or d <= 0.0:
+                continue
+            t, e = _best_step(old, p64, float64(b), float64(d), square, pull)
+            square = t * t * square + e * (2.0 * t * p64 + e * d)
+            pull = t * pull + e * b
+            scale *= t
+            new = max(t * old + e, 0.0)
+            largest = max(largest, new)
+            moved = max(moved, abs(e), abs(t - 1.0) * largest)
+            w[f] = new / scale
+            step = float32(e / scale)
+            if step == 0.0:
+                continue
+            for i in range(n):
+                y[i] += step * fixed[indices[begin + i], f]
+            slope[f] += step * lam
+            step_a = step * a
+            for q in range(k):
+                slope[q] += step_a * gram[f, q]
+        if moved <= tol * largest:
+            break
+    for f in range(k):
+        w[f] *= scale
+    return square - 2.0 * pull + constant, used
+
+
+@_inlined
+def _row_of_many(  # type: ignore[no-untyped-def]
+    idx, c, r, mu, a, column_weight, lam, l1, fixed, gram, all_pull, n_passes, tol, w, slope, curvature, linear, entry
+):  # fmt: skip
+    """A row with many entries, which are gathered. Gives the row's loss and the passes used."""
+    n, k = len(idx), len(w)
+    padded = (n + LANE - 1) // LANE * LANE
+    rest = entry[0, :padded]  # c − a·s: what the Gram term leaves of an entry's weight
+    aim = entry[1, :padded]  # c·r − a·s·μ
+    y = entry[2, :padded]  # rest · ŷ
+    lines = entry[3:].reshape(-1)
+    square, pull = _start_row(k, a, lam, l1, gram, all_pull, w, slope)
+    constant = float64(0.0)
+    for i in range(n):
+        j = idx[i]
+        weight = a * column_weight[j]
+        rest[i] = c[i] - weight
+        aim[i] = c[i] * r[i] - weight * mu
+        constant += c[i] * r[i] * r[i] - weight * mu * mu
+        dot = float32(0.0)
+        for f in range(k):
+            dot += w[f] * fixed[j, f]
+        y[i] = rest[i] * dot
+        square += float64(y[i] * dot)
+        pull += float64(aim[i] * dot)
+    for i in range(n, padded):
+        rest[i] = 0.0
+        aim[i] = 0.0
+        y[i] = 0.0
+    # w, slope and y are what they are divided by ``scale``.
+    scale = pull / square if square > 0.0 and pull > 0.0 else 1.0
+    square, pull = scale * scale * square, scale * pull
     width = min(k, max(MIN_BLOCK, len(lines) // padded))
     used = 0
     for turn in range(n_passes):
         used = turn + 1
-        moved, largest = float32(0.0), float32(0.0)
+        moved, largest = 0.0, 0.0
         for f0 in range(0, k, width):
             f1 = min(k, f0 + width)
             if turn == 0 or width < k:
@@ -196,84 +200,77 @@ def _row_of_many(  # type: ignore[no-untyped-def]
                         lines[(f - f0) * padded + i] = 0.0
             for f in range(f0, f1):
                 line = lines[(f - f0) * padded : (f - f0 + 1) * padded]
-                g = float32(0.0)
+                p = float32(0.0)
                 if turn == 0:
-                    d = float32(0.0)
+                    b, d = float32(0.0), float32(0.0)
                     for i in range(padded):
-                        g += pull[i] * line[i]
+                        p += y[i] * line[i]
+                        b += aim[i] * line[i]
                         d += rest[i] * line[i] * line[i]
+                    linear[f] = b + a * all_pull[f] - l1
                     curvature[f] = d + a * gram[f, f] + lam
                 else:
-                    if w[f] == 0.0 and turn % FULL_PASS != 0:
-                        continue
                     for i in range(padded):
-                        g += pull[i] * line[i]
-                old = w[f]
-                g += slope[f] + lam * old + l1
-                if (old == 0.0 and g >= 0.0) or curvature[f] <= 0.0:
+                        p += y[i] * line[i]
+                b, d = linear[f], curvature[f]
+                p64 = scale * float64(slope[f] + p)
+                old = scale * float64(w[f])
+                if (old == 0.0 and p64 >= b) or d <= 0.0:
                     continue
-                new = max(old - g / curvature[f], float32(0.0))
-                step = new - old
+                t, e = _best_step(old, p64, float64(b), float64(d), square, pull)
+                square = t * t * square + e * (2.0 * t * p64 + e * d)
+                pull = t * pull + e * b
+                scale *= t
+                new = max(t * old + e, 0.0)
                 largest = max(largest, new)
+                moved = max(moved, abs(e), abs(t - 1.0) * largest)
+                w[f] = new / scale
+                step = float32(e / scale)
                 if step == 0.0:
                     continue
-                w[f] = new
-                moved = max(moved, abs(step))
                 for i in range(padded):
-                    pull[i] += step * rest[i] * line[i]
+                    y[i] += step * rest[i] * line[i]
+                slope[f] += step * lam
                 step_a = step * a
                 for q in range(k):
                     slope[q] += step_a * gram[f, q]
-        if moved <= tol * largest and turn % FULL_PASS == 0:
+        if moved <= tol * largest:
             break
-    loss = float64(0.0)
-    if want_loss:
-        for i in range(n):
-            j = idx[i]
-            y = float32(0.0)
-            for f in range(k):
-                y += w[f] * fixed[j, f]
-            miss = float64(r[i] - y)
-            loss += float64(c[i]) * miss * miss - float64(c[i] - rest[i]) * float64(y - mu) ** 2
-        for f in range(k):
-            loss += float64(w[f]) * float64(slope[f] - a * floor[f] + lam * w[f] + 2.0 * l1)
-    return loss, used
+    for f in range(k):
+        w[f] *= scale
+    return square - 2.0 * pull + constant, used
 
 
 @kernel(
     vector(int64), vector(int32), vector(float32), vector(float32), float32, vector(float32), vector(float32), vector(float32),
-    float32, matrix(float32), matrix(float32), vector(float32), int64, int64, float32, int64, int64, int64, matrix(float32, writable=True),
+    float32, matrix(float32), matrix(float32), vector(float32), int64, float32, int64, int64, matrix(float32, writable=True),
     vector(float64, writable=True), vector(int64, writable=True), matrix(float32, writable=True), matrix(float32, writable=True),
     fastmath=True, boundscheck=False,
 )  # fmt: skip
 def descend_weighted(  # type: ignore[no-untyped-def]
-    indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1,
-    fixed, gram, floor, n_passes, n_rounds, tol, want_loss, start, stop, solved, loss, passes_done, scratch, entry,
+    indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, start, stop,
+    solved, loss, passes_done, scratch, entry,
 ):  # fmt: skip
-    """``n_rounds`` times ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
+    """At most ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
 
-    ``scratch`` (5 + k, k) and ``entry`` (at least 2 + MIN_BLOCK rows, of as many columns as the longest row has entries, rounded up to
+    ``scratch`` (3, k) and ``entry`` (at least 3 + MIN_BLOCK rows, of as many columns as the longest row has entries, rounded up to
     LANE) are scratch. A row is done early when no factor moved by more than ``tol`` times the row's greatest factor. ``loss[u]`` gets
-    the row's loss with the new factors, where ``want_loss``: without the fixed side's regularisation. ``passes_done[u]`` gets the
+    the row's loss with the new factors, less a_u μ² Σ_i s_i, and without the fixed side's regularisation. ``passes_done[u]`` gets the
     passes used.
     """
-    k = fixed.shape[1]
-    slope, curvature, own, compact_slope, line, square = (
-        scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5:],
-    )  # fmt: skip
-    active = np.empty(k + 1, dtype=np.int64)
+    slope, curvature, linear = scratch[0], scratch[1], scratch[2]
+    rest, aim, y = entry[0], entry[1], entry[2]
     for u in range(start, stop):
         begin, end = indptr[u], indptr[u + 1]
         if end - begin <= FEW:
             loss[u], passes_done[u] = _row_of_few(
-                u, begin, end, indices, confidence, target, mu, row_weight[u], column_weight, l2[u], l1, fixed, gram, floor,
-                n_passes, n_rounds, tol, solved, slope, own, compact_slope, line, active, entry, square,
+                begin, end, indices, confidence, target, mu, row_weight[u], column_weight, l2[u], l1, fixed, gram, all_pull,
+                n_passes, tol, solved[u], slope, rest, aim, y,
             )  # fmt: skip
         else:
-            idx, c, r = indices[begin:end], confidence[begin:end], target[begin:end]
             loss[u], passes_done[u] = _row_of_many(
-                idx, c, r, mu, row_weight[u], column_weight, l2[u], l1, fixed, gram, floor, n_passes * n_rounds, tol, solved[u],
-                slope, curvature, entry, want_loss,
+                indices[begin:end], confidence[begin:end], target[begin:end], mu, row_weight[u], column_weight, l2[u], l1, fixed,
+                gram, all_pull, n_passes, tol, solved[u], slope, curvature, linear, entry,
             )  # fmt: skip
 
 

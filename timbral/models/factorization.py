@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbral.errors import TrainingError
+from timbral.models.balance import balance, squares
 from timbral.models.coordinate_descent import BUFFER_FLOATS, LANE, MIN_BLOCK, descend_classic, descend_weighted
 from timbral.models.extrapolation import StepSize, extrapolate
 from timbral.models.fixed import Fixed
@@ -25,11 +26,11 @@ Callback = Callable[[int, int, float], Any]
 
 SPANS_PER_THREAD = 16
 
-PASSES = 4
-"""Passes over a row in a half-sweep: what costs is to gather the row's problem, and a row well solved leads to better minima."""
-
-FIRST_SWEEPS = 4
+FIRST_SWEEPS = 2
 """Sweeps from their own start at first: far from a minimum, the way that a sweep went does not lead on."""
+
+LEAST_GAIN = 1e-5
+"""Of the loss: what balancing has to win to be worth a walk over all factors."""
 
 Vector = npt.NDArray[np.float32]
 
@@ -51,10 +52,8 @@ def half_sweep(
     *,
     l1: float,
     n_passes: int,
-    n_rounds: int = 1,
     tol: float,
     classic: bool,
-    want_loss: bool = True,
     threads: Threads,
 ) -> tuple[float, int]:
     """Improve ``solved`` (rows of ``side``) in place, ``fixed`` being fixed; gives the loss without ``fixed``'s regularisation."""
@@ -63,21 +62,21 @@ def half_sweep(
     loss = np.empty(rows.n_rows)
     passes = np.empty(rows.n_rows, dtype=np.int64)
     longest = -(-max(1, int(np.diff(rows.indptr).max(initial=0))) // LANE) * LANE
-    entry_rows = 2 + max(MIN_BLOCK, -(-BUFFER_FLOATS // longest))
+    entry_rows = 3 + max(MIN_BLOCK, -(-BUFFER_FLOATS // longest))
 
     def descend(start: int, stop: int) -> None:
-        scratch = np.empty((5 + k, k), dtype=np.float32)
+        scratch = np.empty((3, k), dtype=np.float32)
         if classic:
             descend_classic(
-                rows.indptr, rows.indices, side.target, side.l2, l1, fixed.factors, fixed.gram, n_passes * n_rounds, tol, start, stop,
+                rows.indptr, rows.indices, side.target, side.l2, l1, fixed.factors, fixed.gram, n_passes, tol, start, stop,
                 solved, loss, passes, scratch[0], scratch[1],
             )  # fmt: skip
         else:
             entry = np.empty((entry_rows, longest), dtype=np.float32)
             descend_weighted(
                 rows.indptr, rows.indices, side.confidence, side.target, side.unobserved_target, side.weight, fixed.weight,
-                side.l2, l1, fixed.factors, fixed.gram, fixed.pull, n_passes, n_rounds, tol, want_loss, start, stop, solved, loss,
-                passes, scratch, entry,
+                side.l2, l1, fixed.factors, fixed.gram, fixed.pull, n_passes, tol, start, stop, solved, loss, passes, scratch,
+                entry,
             )  # fmt: skip
 
     threads.run(descend, spans(rows.indptr, k, SPANS_PER_THREAD * threads.n_threads))
@@ -107,27 +106,34 @@ def factorize(
     beyond = mu**2 * float(users.weight.sum(dtype=np.float64)) * float(items.weight.sum(dtype=np.float64))
     size = StepSize()
     step = 0.0  # the first sweep has no way to go on
-    sweep = partial(half_sweep, l1=l1, tol=0.0, classic=classic, threads=threads)
+    sweep = partial(half_sweep, l1=l1, n_passes=1, tol=0.0, classic=classic, threads=threads)
     with threads:
         for iteration in range(1, max_iter + 1):
-            n_passes = 1 if classic or iteration < FIRST_SWEEPS else PASSES
             extrapolate(last_item, item, new_item, step, threads)
             np.copyto(new_user, user)
-            sweep(users, Fixed.of(new_item, items.weight, mu, threads), new_user, n_passes=n_passes, want_loss=False)
+            sweep(users, Fixed.of(new_item, items.weight, mu, threads), new_user)
             extrapolate(user, new_user, new_user, step, threads)
-            loss, _ = sweep(items, Fixed.of(new_user, users.weight, mu, threads), new_item, n_passes=n_passes)
-            loss += beyond
-            loss += float(users.l2 @ np.einsum("uf,uf->u", new_user, new_user))
+            loss, _ = sweep(items, Fixed.of(new_user, users.weight, mu, threads), new_item)
+            user_squares = squares(users.l2, new_user)
+            loss += beyond + float(user_squares.sum())
             loss += 2 * l1 * float(new_user.sum(dtype=np.float64))
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"The loss became {loss} in sweep {iteration}: the values are too large for this training"
                 )
-            fall = factors.loss[-1] - loss if factors.loss else math.inf
-            if fall < 0.0 and step > 0.0:
+            if factors.loss and loss > factors.loss[-1] and step > 0.0:
                 size.shrink()
                 step = 0.0
                 continue
+            if l1 == 0.0:
+                scale, gain = balance(user_squares, squares(items.l2, new_item))
+                if gain > LEAST_GAIN * loss:
+                    loss -= gain
+                    for side in (user, new_user):
+                        side *= scale.astype(np.float32)
+                    for side in (item, new_item):
+                        side *= (1.0 / scale).astype(np.float32)
+            fall = factors.loss[-1] - loss if factors.loss else math.inf
             user, new_user = new_user, user
             last_item, item, new_item = item, new_item, last_item
             factors.user, factors.item = user, item

@@ -14,8 +14,7 @@ from timbral.models.weighting import Side
 
 __all__ = ["fold_in"]
 
-PASSES: Final = 20
-ROUNDS: Final = 25
+PASSES: Final = 500
 TOL: Final = 1e-5
 
 ONE_THREAD_ENTRIES: Final = 5_000
@@ -34,7 +33,6 @@ def fold_in(
     solved = np.zeros((side.rows.n_rows, fixed.factors.shape[1]), dtype=np.float32)
     with Threads(n_threads if len(side.rows.values) > ONE_THREAD_ENTRIES else 1) as threads:
         half_sweep(
-            side, fixed, solved, l1=l1, n_passes=PASSES, n_rounds=ROUNDS, tol=TOL, classic=classic,
-            want_loss=False, threads=threads,
+            side, fixed, solved, l1=l1, n_passes=PASSES, tol=TOL, classic=classic, threads=threads,
         )  # fmt: skip
     return solved
