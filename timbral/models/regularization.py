@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from timbral.models.factorization import factorize
+from timbral.models.factorization import Factors, factorize
 from timbral.models.initialization import start_factors
 from timbral.models.interactions import Interactions
 from timbral.models.objective import Objective
@@ -34,12 +34,16 @@ LADDER: Final = (0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
 MIN_JUDGED: Final = 100
 MIN_ENTRIES: Final = 5_000
 MAX_ENTRIES: Final = 300_000
-MAX_RANKED: Final = 1_000
+MAX_RANKED: Final = 2_000
 MIN_ROW: Final = 5
 HELD_OUT: Final = 0.2
-COMPONENTS: Final = 24
+COMPONENTS: Final = 48
 SWEEPS: Final = 5
-LENGTH: Final = 20
+FURTHER_SWEEPS: Final = 3
+"""From the factors of the neighbour on the ladder."""
+
+LENGTH: Final = 50
+"""Of the lists that are judged: longer ones than people see tell the same from fewer listeners."""
 
 
 def choose_regularization(
@@ -67,6 +71,7 @@ class _Trial:
     seed: int
     n_threads: int
     scores: dict[int, float] = field(default_factory=dict)
+    factors: dict[int, Factors] = field(default_factory=dict)
 
     @classmethod
     def of(cls, objective: Objective, rows: Interactions, n_components: int, seed: int, n_threads: int) -> Self | None:
@@ -101,18 +106,24 @@ class _Trial:
         if step not in self.scores:
             chosen = replace(self.objective, regularization=LADDER[step])
             weighting = Weighting.measure(chosen, self.known, np.diff(self.columns.indptr))
+            near = min(self.factors, key=lambda tried: abs(tried - step), default=None)
+            if near is None:
+                start = start_factors(
+                    self.known.n_rows, self.known.n_columns, self.n_components, weighting.typical_target, self.seed
+                )
+            else:
+                start = Factors(self.factors[near].user.copy(), self.factors[near].item.copy())
             factors = factorize(
                 weighting.users_side(self.known),
                 weighting.items_side(self.columns),
-                start_factors(
-                    self.known.n_rows, self.known.n_columns, self.n_components, weighting.typical_target, self.seed
-                ),
+                start,
                 l1=self.objective.l1_regularization,
-                max_iter=SWEEPS,
+                max_iter=SWEEPS if near is None else FURTHER_SWEEPS,
                 tol=0.0,
                 classic=self.objective.is_classic,
                 threads=Threads(self.n_threads),
             )
+            self.factors[step] = factors
             self.scores[step] = _ranking_score(
                 factors.user, factors.item, self.known, self.hidden, self.judged, self.n_threads
             )
@@ -165,7 +176,7 @@ def _ranking_score(
     judged: npt.NDArray[np.int64],
     n_threads: int,
 ) -> float:
-    """Mean of recall@20 and NDCG@20 over the full ranking, of the users ``judged``."""
+    """Mean of recall and NDCG over the full ranking, of the users ``judged``."""
     seen = sparse.csr_matrix((known.values, known.indices, known.indptr), shape=(known.n_rows, known.n_columns))[judged]
     best = top_k(user[judged], item.T, LENGTH, seen=seen, n_threads=n_threads)
     counts = np.diff(hidden.indptr)
