@@ -1,12 +1,9 @@
 """Items that are alike: the cosine of what their vectors have of their own.
 
 Where what was not observed aims above 0, all item vectors share what gives everybody that score, so that the plain cosine of any two is
-near 1. An item's own part is its unit vector less the mean of all items' unit vectors. Two more choices were made by data whose genres are
-known and by which artists the same other listeners play:
-
-- the strong sides of an item say more of its kind than the many weak ones, so each number counts to the power ``SHARPNESS``, its sign kept;
-- an item with few listeners hardly leaves the mean, and in which direction is chance. So the cosine is that of vectors which have, besides,
-  a part unlike any other item's, ``DOUBT`` times as long as an own part is in the root mean square.
+near 1. An item's own part is its unit vector less the mean of all items' unit vectors. An item with few listeners hardly leaves the mean,
+and in which direction is chance; so the cosine is that of vectors which have, besides, a part unlike any other item's, ``DOUBT`` times as
+long as an own part is in the root mean square.
 """
 
 from __future__ import annotations
@@ -22,9 +19,6 @@ from timbral.models.kernel import kernel, matrix, vector
 __all__ = ["mean_direction", "most_similar"]
 
 Vector = npt.NDArray[np.float32]
-
-SHARPNESS: Final = 1.25
-"""Fixed: the kernel takes this power as x · ⁴√|x|."""
 
 DOUBT: Final = 0.5
 
@@ -51,7 +45,7 @@ def _add_units(vectors, total):  # type: ignore[no-untyped-def]
 
 @kernel(matrix(float32), vector(float32), vector(float32), float32, vector(float32, writable=True), fastmath=True)
 def _compare(vectors, mean, own, doubt, scores):  # type: ignore[no-untyped-def]
-    """The score of each row with ``own``, an own part that is sharpened and divided by its length; ``doubt`` is squared."""
+    """The score of each row with ``own``, an own part divided by its length with the doubt; ``doubt`` is squared."""
     n, k = vectors.shape
     for i in range(n):
         square = float32(0.0)
@@ -60,15 +54,13 @@ def _compare(vectors, mean, own, doubt, scores):  # type: ignore[no-untyped-def]
         scores[i] = 0.0
         if square > 0:
             scale = 1 / np.sqrt(square)
-            length, sharp_length, product = float32(0.0), float32(0.0), float32(0.0)
+            length, product = float32(0.0), float32(0.0)
             for f in range(k):
                 x = scale * vectors[i, f] - mean[f]
-                sharp = x * np.sqrt(np.sqrt(abs(x)))
                 length += x * x
-                sharp_length += sharp * sharp
-                product += sharp * own[f]
+                product += x * own[f]
             if length > NOISE:
-                scores[i] = product / np.sqrt(sharp_length) * np.sqrt(length / (length + doubt))
+                scores[i] = product / np.sqrt(length + doubt)
 
 
 def mean_direction(vectors: Vector) -> Vector:
@@ -97,9 +89,8 @@ def most_similar(
     if square > NOISE:
         # Of unit vectors, the mean square of the distance from their mean is 1 - |mean|².
         doubt = DOUBT**2 * max(1.0 - float(mean @ mean), NOISE)
-        sharp = own * np.abs(own) ** (SHARPNESS - 1)
-        sharp *= np.sqrt(square / (square + doubt)) / np.linalg.norm(sharp)
-        _compare(vectors, mean, sharp.astype(np.float32), doubt, scores)
+        own /= np.sqrt(square + doubt)
+        _compare(vectors, mean, own.astype(np.float32), doubt, scores)
     scores[which] = 0
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > top_k:
