@@ -61,7 +61,7 @@ def dense_loss(model: NMFModel, matrix: sparse.csr_matrix) -> float:
     users, items = weighting.users_side(rows), weighting.items_side(rows.transposed())
     user, item = (f.astype(np.float64) for f in (model._users(), model._items()))
     weights = np.outer(users.weight, weighting.item_weights).astype(np.float64)
-    target = np.full(matrix.shape, model.objective.resolved_unobserved_target)
+    target = np.full(matrix.shape, weighting.unobserved_target)
     place = np.repeat(np.arange(rows.n_rows), np.diff(rows.indptr)), rows.indices
     weights[place], target[place] = users.confidence, users.target
     l1 = model.objective.l1_regularization
@@ -160,7 +160,7 @@ def test_a_row_of_any_length_is_solved(n_entries: int) -> None:
     assert weighting is not None
     side = weighting.users_side(_rows(sparse.csr_matrix(row)))
     weights = weighting.item_weights.astype(np.float64)
-    target = np.full(3000, model.objective.resolved_unobserved_target)
+    target = np.full(3000, weighting.unobserved_target)
     weights[:n_entries], target[:n_entries] = side.confidence, 1
     items = model._items().astype(np.float64)
     slope = items.T @ (weights * (items @ vector - target)) + side.l2[0] * vector

@@ -442,7 +442,7 @@ class TestFoldIn:
         side = weighting.users_side(_rows_of(matrix))
         for user in (0, 11, 29):
             weights = weighting.item_weights.astype(np.float64).copy()
-            target = np.full(N_ITEMS, model.objective.resolved_unobserved_target)
+            target = np.full(N_ITEMS, weighting.unobserved_target)
             own = slice(matrix.indptr[user], matrix.indptr[user + 1])
             weights[matrix.indices[own]] = side.confidence[own]
             target[matrix.indices[own]] = side.target[own]

@@ -33,7 +33,7 @@ def fit_factors(
         TrainingError: the loss or a factor is not finite, or the callback ended it.
     """
     columns = rows.transposed()
-    chosen = choose_regularization(objective, rows, n_components, seed, n_threads)
+    chosen = choose_regularization(objective.for_components(n_components), rows, n_components, seed, n_threads)
     weighting = Weighting.measure(chosen, rows, np.diff(columns.indptr))
     factors = factorize(
         weighting.users_side(rows),

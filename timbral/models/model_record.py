@@ -21,7 +21,15 @@ from timbral.models.weighting import Weighting
 __all__ = ["ModelRecord"]
 
 KIND: Final = "nmf"
-NUMBERS: Final = ("unobserved_weight", "user_l2", "item_l2", "item_weight_scale", "typical_target", "value_scale")
+NUMBERS: Final = (
+    "unobserved_weight",
+    "unobserved_target",
+    "user_l2",
+    "item_l2",
+    "item_weight_scale",
+    "typical_target",
+    "value_scale",
+)
 DTYPES: Final = {
     "user_factors": "float32",
     "item_vectors": "float32",

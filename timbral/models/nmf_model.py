@@ -207,7 +207,7 @@ class NMFModel:
                 else (self._users(), (np.diff(self._seen_of(None).indptr) > 0).astype(np.float32))
             )
             with Threads(resolve_n_threads(self.n_threads)) as threads:
-                self._fixed[name] = Fixed.of(factors, weight, self.objective.resolved_unobserved_target, threads)
+                self._fixed[name] = Fixed.of(factors, weight, weighting.unobserved_target, threads)
         return self._fixed[name]
 
     def _fitted_weighting(self) -> Weighting:

@@ -7,21 +7,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+import math
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Literal, Self, get_args
 
 from timbral.errors import ParameterError
 from timbral.models.checks import check_real
 
-__all__ = ["UNOBSERVED_SHARE", "UNOBSERVED_TARGET", "Objective", "Target"]
+__all__ = ["UNOBSERVED_SHARE", "Objective", "Target"]
 
 Target = Literal["one", "log", "value"]
 
 UNOBSERVED_SHARE: Final = 10.0
 """Where ``unobserved_weight`` is None: what was not observed weighs this many times what was, but no cell more than an observed one."""
 
-UNOBSERVED_TARGET: Final = 0.4
-"""Where ``unobserved_target`` is None, and what was observed aims at 1."""
+HIGHEST_UNOBSERVED_TARGET: Final = 0.5
+"""Where ``unobserved_target`` is None, and what was observed aims at 1: 2 / √n_components, but no more than this."""
 
 _LIMITS: Final = {
     "unobserved_weight": (0.0, 1.0),
@@ -46,7 +47,8 @@ class Objective:
         it by the density of the data: ``UNOBSERVED_SHARE`` · density, at most 1.
     unobserved_target: μ, what ŷ is to be where nothing was observed, of a user and an item that have entries elsewhere. Factors that cannot be negative can only add to a score; where a
         listener is sure not to care, the score can fall below μ, but nothing falls below 0. So μ > 0 lets few factors tell apart what
-        signed ones can. None means ``UNOBSERVED_TARGET`` where the target is "one", else 0.
+        signed ones can. The fewer they are, the more it helps. None means
+        2 / √n_components, at most a half, where the target is "one"; else 0.
     popularity_exponent: s_i grows with the item's users to this power: that nobody played a popular item says more than that nobody
         played a rare one. (He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.) s has
         the mean 1, and α₀·s_i stays ≤ 1, so that s is 1 where α₀ is 1.
@@ -85,17 +87,19 @@ class Objective:
         """``target``, or what None means."""
         return self.target or ("value" if self.confidence == 0.0 else "one")
 
-    @property
-    def resolved_unobserved_target(self) -> float:
-        """``unobserved_target``, or what None means."""
-        if self.unobserved_target is None:
-            return UNOBSERVED_TARGET if self.resolved_target == "one" else 0.0
-        return self.unobserved_target
+    def for_components(self, n_components: int) -> Self:
+        """With an ``unobserved_target``, also where it is None."""
+        if self.unobserved_target is not None:
+            return self
+        default = min(HIGHEST_UNOBSERVED_TARGET, 2.0 / math.sqrt(n_components))
+        return replace(self, unobserved_target=default if self.resolved_target == "one" else 0.0)
 
     @property
     def is_classic(self) -> bool:
         """Every cell weighs the same: the observed ones need no treatment of their own."""
-        return self.unobserved_weight == 1.0 and self.confidence == 0.0 and self.resolved_unobserved_target == 0.0
+        return (
+            self.unobserved_weight == 1.0 and self.confidence == 0.0 and self.for_components(1).unobserved_target == 0.0
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -41,6 +41,8 @@ class Weighting:
     objective: Objective
     unobserved_weight: float
     """α₀ as used."""
+    unobserved_target: float
+    """μ as used."""
     user_l2: float
     """λ_u is this times (1 + entries)^ν."""
     item_l2: float
@@ -61,13 +63,12 @@ class Weighting:
         counts = np.diff(users.indptr)
         # Who played nothing, and what nobody played, says nothing.
         n_users, n_items, n_entries = np.count_nonzero(counts), np.count_nonzero(item_counts), len(users.values)
-        kappa, beta = objective.regularization, objective.popularity_exponent
-        if kappa is None:
-            raise ParameterError("regularization must be chosen before the data are weighed")
+        kappa, mu, beta = objective.regularization, objective.unobserved_target, objective.popularity_exponent
+        if kappa is None or mu is None:
+            raise ParameterError("regularization and unobserved_target must be chosen before the data are weighed")
         alpha = objective.unobserved_weight
         if alpha is None:
             alpha = min(1.0, UNOBSERVED_SHARE * n_entries / (n_users * n_items))
-        mu = objective.resolved_unobserved_target
         value_scale = min(1.0, float(np.median(users.values)))
         levels = _means(users, counts, value_scale)
         scale, weights = _item_weights(item_counts, alpha, beta)
@@ -82,6 +83,7 @@ class Weighting:
         return cls(
             objective=objective,
             unobserved_weight=float(alpha),
+            unobserved_target=mu,
             user_l2=float(kappa * noise / np.mean((1.0 + counts[counts > 0]) ** nu)),
             item_l2=float(kappa * noise / np.mean((1.0 + item_counts[item_counts > 0]) ** nu)),
             item_weight_scale=scale,
@@ -103,7 +105,7 @@ class Weighting:
                 np.repeat(_means(rows, counts, self.value_scale), counts),
             ),
             target=_target(self.objective, rows.values),
-            unobserved_target=self.objective.resolved_unobserved_target,
+            unobserved_target=self.unobserved_target,
             weight=(counts > 0).astype(np.float32),
             l2=self._l2(counts, self.user_l2),
         )
@@ -115,7 +117,7 @@ class Weighting:
             rows=rows,
             confidence=_confidence(self.objective, rows.values, self.value_scale, self.user_levels[rows.indices]),
             target=_target(self.objective, rows.values),
-            unobserved_target=self.objective.resolved_unobserved_target,
+            unobserved_target=self.unobserved_target,
             weight=_weights(counts, self.item_weight_scale, self.objective.popularity_exponent),
             l2=self._l2(counts, self.item_l2),
         )
