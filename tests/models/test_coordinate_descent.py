@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
 
-from timbral.models.coordinate_descent import FEW
+from timbral.models.coordinate_descent import MOST_FEW as FEW
 from timbral.models.gram import gram
 from timbral.models.nmf_model import NMFModel
 from timbral.models.threads import Threads, spans
@@ -146,7 +146,7 @@ def test_rows_of_few_and_of_many_entries_reach_the_same_minimum(
     assert (long >= 0).all()
 
 
-@pytest.mark.parametrize("n_entries", [1, FEW, FEW + 1, 40, 700, 3000])
+@pytest.mark.parametrize("n_entries", [1, 5, FEW, FEW + 1, 700, 3000])
 def test_a_row_of_any_length_is_solved(n_entries: int) -> None:
     rng = np.random.default_rng(0)
     matrix = sparse.random(60, 3000, 0.02, "csr", np.float32, rng)

@@ -18,11 +18,36 @@ Rows are independent of each other, so any number of threads gives the same bits
 from __future__ import annotations
 
 import numba
+import numpy as np
 from numba import float32, float64, int32, int64
 
 from timbral.models.kernel import kernel, matrix, vector
+from timbral.models.lanes import (
+    FLAT,
+    LANES,
+    LEAST_SCALE,
+    TOGETHER,
+    Own,
+    State,
+    add_product,
+    add_products,
+    best_steps,
+    entry_sums,
+    gather,
+    move_entries,
+    start_slopes,
+)
 
-__all__ = ["BUFFER_FLOATS", "LANE", "MIN_BLOCK", "descend_classic", "descend_weighted"]
+__all__ = [
+    "BUFFER_FLOATS",
+    "LANE",
+    "LANES",
+    "MIN_BLOCK",
+    "descend_classic",
+    "descend_weighted",
+    "few_entries",
+    "lane_lines",
+]
 
 BUFFER_FLOATS = 1 << 16
 """Fixed factors of a row's entries that are gathered at a time, in floats: they stay in the core's cache."""
@@ -33,38 +58,51 @@ LANE = 32
 MIN_BLOCK = 16
 """Fewest factors that are gathered at a time, however long the row: one cache line of each entry."""
 
-FEW = 8
-"""Up to this many entries, reading them where they are costs less than gathering them."""
+MOST_FEW = 64
+"""Up to this many entries, rows are solved side by side."""
 
-FLAT = 1e-6
-"""Share of the curvature below which a factor is taken for parallel to the row's vector: float32 does not tell them apart."""
+LANES_FLOATS = 1 << 18
+"""And no more than that the fixed factors of sixteen rows' entries are as many floats: they stay in the core's cache."""
 
-LEAST_SCALE = 0.05
-"""A step may shrink the rest of a row's vector to this at most."""
+WEIGHT, L2, SUMS, STEP, WEIGHTED_STEP = (
+    int(name) for name in (Own.WEIGHT, Own.L2, Own.SUMS, Own.STEP, Own.WEIGHTED_STEP)
+)
+SCALE, SQUARE, PULL, MOVED, LARGEST, LEFT, CONSTANT = (int(name) for name in State)
+
+
+def few_entries(k: int) -> int:
+    """Up to how many entries rows of ``k`` factors are solved side by side."""
+    return max(1, min(MOST_FEW, LANES_FLOATS // (k * LANES)))
+
+
+def lane_lines(k: int) -> int:
+    """Lines of LANES floats that ``descend_weighted`` needs as scratch."""
+    return (2 + few_entries(k)) * k + 3 * few_entries(k) + len(Own)
+
 
 _inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
+_in_lanes = numba.njit(nogil=True, fastmath={"contract", "nsz"}, boundscheck=False)
+"""Without reassociation: what a lane gets may not depend on how many entries another one has."""
 
 
-@_inlined
+@numba.njit(inline="always")
 def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]
     """(t, e) such that w ← t·w + e·(factor f) has the least loss wᵀAw − 2·b·w with w ≥ 0, where w's factor f is ``old``.
 
-    ``p`` is (A w)_f, ``b`` b_f, ``d`` A_ff > 0, ``square`` wᵀAw and ``pull`` b·w.
+    ``p`` is (A w)_f, ``b`` b_f, ``d`` A_ff > 0, ``square`` wᵀAw and ``pull`` b·w. Without branches: it is done in lanes.
     """
-    flat = FLAT * square * d
-    determinant = square * d - p * p
-    if determinant > flat and pull > 0.0:
-        t = (pull * d - b * p) / determinant
-        e = (square * b - p * pull) / determinant
-        if t > LEAST_SCALE:
-            if t * old + e >= 0.0:
-                return t, e
-            # The least with w_f = 0.
-            rest, rest_pull = square - old * (2.0 * p - old * d), pull - old * b
-            if rest > FLAT * square and rest_pull > LEAST_SCALE * rest:
-                t = rest_pull / rest
-                return t, -t * old
-    return 1.0, max((b - p) / d, -old)
+    # Both at once; else what is least with w_f = 0; else the factor alone.
+    divisor = square * d - p * p
+    of_t, of_e = pull * d - b * p, square * b - p * pull
+    fits = (divisor > FLAT * square * d) & (of_t > LEAST_SCALE * divisor)
+    inside = of_t * old + of_e >= 0.0
+    rest, rest_pull = square - old * (2.0 * p - old * d), pull - old * b
+    ends = fits & (rest > FLAT * square) & (rest_pull > LEAST_SCALE * rest)
+    both, edge = fits & inside, ends & (not inside)
+    divisor = divisor if both else (rest if edge else d)
+    of_t = of_t if both else (rest_pull if edge else d)
+    of_e = of_e if both else (-rest_pull * old if edge else max(b - p, -old * d))
+    return of_t / divisor, of_e / divisor
 
 
 @_inlined
@@ -90,65 +128,89 @@ def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-unty
 
 
 @_inlined
-def _row_of_few(  # type: ignore[no-untyped-def]
-    begin, end, indices, c, r, mu, a, column_weight, lam, l1, fixed, gram, all_pull, n_passes, tol, w, slope, rest, aim, y
+def _dot(left, u, right, j):  # type: ignore[no-untyped-def]
+    dot = float32(0.0)
+    for f in range(left.shape[1]):
+        dot += left[u, f] * right[j, f]
+    return dot
+
+
+@_in_lanes
+def _rows_of_few(  # type: ignore[no-untyped-def]
+    rows, n_rows, n, indptr, indices, c, r, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
+    solved, loss, passes_done, w, slope, lines, entries, ids, lane32, lane64,
 ):  # fmt: skip
-    """A row with few entries. Gives the row's loss and the passes used."""
-    n, k = end - begin, len(w)
-    square, pull = _start_row(k, a, lam, l1, gram, all_pull, w, slope)
-    constant = float64(0.0)
+    """Up to LANES rows of at most ``n`` entries, side by side: ``rows[:n_rows]``. What a row gets does not depend on the others."""
+    k = fixed.shape[1]
+    for lane in range(LANES):
+        filled = lane < n_rows
+        if not filled:
+            rows[lane] = rows[0]
+        u = rows[lane]
+        lane32[WEIGHT, lane] = row_weight[u]
+        lane32[L2, lane] = l2[u]
+        lane64[LEFT, lane] = 1.0 if filled else 0.0
+        square, pull, constant = 0.0, 0.0, 0.0
+        for i in range(n):
+            place = indptr[u] + i
+            if place < indptr[u + 1]:
+                j = indices[place]
+                ids[i, lane] = j
+                dot = _dot(solved, u, fixed, j)
+                weight = row_weight[u] * column_weight[j]
+                rest, aim = c[place] - weight, c[place] * r[place] - weight * mu
+                entries[3 * i, lane] = rest * dot
+                entries[3 * i + 1, lane] = aim
+                entries[3 * i + 2, lane] = rest
+                square += float64(rest * dot * dot)
+                pull += float64(aim * dot)
+                constant += float64(c[place] * r[place] * r[place] - weight * mu * mu)
+            else:
+                ids[i, lane] = 0
+                for number in range(3):
+                    entries[3 * i + number, lane] = 0.0
+        lane64[SQUARE, lane] = square
+        lane64[PULL, lane] = pull
+        lane64[CONSTANT, lane] = constant
+    gather(w, 0, solved, k, rows, 0)
     for i in range(n):
-        j = indices[begin + i]
-        weight = a * column_weight[j]
-        rest[i] = c[begin + i] - weight
-        aim[i] = c[begin + i] * r[begin + i] - weight * mu
-        constant += c[begin + i] * r[begin + i] * r[begin + i] - weight * mu * mu
-        dot = float32(0.0)
+        gather(lines, i * k, fixed, k, ids, i)
+    slope[:] = 0.0
+    for f in range(0, k - TOGETHER + 1, TOGETHER):
+        add_products(slope, gram, f, k, w, f)
+    for f in range(k - k % TOGETHER, k):
+        add_product(slope, gram, f, k, w, f)
+    start_slopes(slope, w, all_pull, l1, lane32, WEIGHT, SUMS)
+    for lane in range(LANES):
+        square = lane64[SQUARE, lane] + float64(lane32[SUMS, lane])
+        pull = lane64[PULL, lane] + float64(lane32[SUMS + 1, lane])
+        scale = pull / square if square > 0.0 and pull > 0.0 else 1.0
+        lane64[SCALE, lane] = scale
+        lane64[SQUARE, lane], lane64[PULL, lane] = scale * scale * square, scale * pull
+    for turn in range(n_passes):
+        for lane in range(LANES):
+            lane64[MOVED, lane] = 0.0
+            lane64[LARGEST, lane] = 0.0
         for f in range(k):
-            dot += w[f] * fixed[j, f]
-        y[i] = dot
-        square += float64(rest[i] * dot * dot)
-        pull += float64(aim[i] * dot)
-    # w, slope and y are what they are divided by ``scale``.
-    scale = pull / square if square > 0.0 and pull > 0.0 else 1.0
-    square, pull = scale * scale * square, scale * pull
-    used = 0
-    for _ in range(n_passes):
-        used += 1
-        moved, largest = 0.0, 0.0
-        for f in range(k):
-            p, b, d = float32(0.0), a * all_pull[f] - l1, a * gram[f, f] + lam
-            for i in range(n):
-                x = fixed[indices[begin + i], f]
-                p += rest[i] * y[i] * x
-                b += aim[i] * x
-                d += rest[i] * x * x
-            p64 = scale * float64(slope[f] + p)
-            old = scale * float64(w[f])
-            if (old == 0.0 and p64 >= b) or d <= 0.0:
-                continue
-            t, e = _best_step(old, p64, float64(b), float64(d), square, pull)
-            square = t * t * square + e * (2.0 * t * p64 + e * d)
-            pull = t * pull + e * b
-            scale *= t
-            new = max(t * old + e, 0.0)
-            largest = max(largest, new)
-            moved = max(moved, abs(e), abs(t - 1.0) * largest)
-            w[f] = new / scale
-            step = float32(e / scale)
-            if step == 0.0:
-                continue
-            for i in range(n):
-                y[i] += step * fixed[indices[begin + i], f]
-            slope[f] += step * lam
-            step_a = step * a
-            for q in range(k):
-                slope[q] += step_a * gram[f, q]
-        if moved <= tol * largest:
+            entry_sums(entries, n, lines, f, k, lane32, SUMS)
+            best_steps(f, all_pull[f], l1, gram[f, f], w, slope, lane32, lane64)
+            move_entries(entries, n, lines, f, k, lane32, STEP)
+            add_product(slope, gram, f, k, lane32, WEIGHTED_STEP)
+        left = 0
+        for lane in range(n_rows):
+            if lane64[LEFT, lane] > 0.0:
+                passes_done[rows[lane]] = turn + 1
+                if lane64[MOVED, lane] <= tol * lane64[LARGEST, lane]:
+                    lane64[LEFT, lane] = 0.0
+                else:
+                    left += 1
+        if left == 0:
             break
-    for f in range(k):
-        w[f] *= scale
-    return square - 2.0 * pull + constant, used
+    for lane in range(n_rows):
+        u = rows[lane]
+        loss[u] = lane64[SQUARE, lane] - 2.0 * lane64[PULL, lane] + lane64[CONSTANT, lane]
+        for f in range(k):
+            solved[u, f] = w[f, lane] * lane64[SCALE, lane]
 
 
 @_inlined
@@ -245,33 +307,54 @@ def _row_of_many(  # type: ignore[no-untyped-def]
     vector(int64), vector(int32), vector(float32), vector(float32), float32, vector(float32), vector(float32), vector(float32),
     float32, matrix(float32), matrix(float32), vector(float32), int64, float32, int64, int64, matrix(float32, writable=True),
     vector(float64, writable=True), vector(int64, writable=True), matrix(float32, writable=True), matrix(float32, writable=True),
-    fastmath=True, boundscheck=False,
+    matrix(float32, writable=True), fastmath=True, boundscheck=False,
 )  # fmt: skip
 def descend_weighted(  # type: ignore[no-untyped-def]
     indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, start, stop,
-    solved, loss, passes_done, scratch, entry,
+    solved, loss, passes_done, scratch, entry, lanes,
 ):  # fmt: skip
     """At most ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
 
-    ``scratch`` (3, k) and ``entry`` (at least 3 + MIN_BLOCK rows, of as many columns as the longest row has entries, rounded up to
+    ``scratch`` (3, k), ``lanes`` (lane_lines(k), LANES) and ``entry`` (at least 3 + MIN_BLOCK rows, of as many columns as the longest row has entries, rounded up to
     LANE) are scratch. A row is done early when no factor moved by more than ``tol`` times the row's greatest factor. ``loss[u]`` gets
     the row's loss with the new factors, less a_u μ² Σ_i s_i, and without the fixed side's regularisation. ``passes_done[u]`` gets the
     passes used.
     """
+    k = fixed.shape[1]
     slope, curvature, linear = scratch[0], scratch[1], scratch[2]
-    rest, aim, y = entry[0], entry[1], entry[2]
+    few = (len(lanes) - 2 * k - WEIGHTED_STEP - 1) // (k + 3)
+    w, slopes, lines = lanes[:k], lanes[k : 2 * k], lanes[2 * k : (2 + few) * k]
+    entries, lane32 = lanes[(2 + few) * k : (2 + few) * k + 3 * few], lanes[(2 + few) * k + 3 * few :]
+    lane64 = np.empty((CONSTANT + 1, LANES), dtype=np.float64)
+    rows = np.empty(LANES, dtype=np.int64)
+    ids = np.empty((few, LANES), dtype=np.int64)
+    # By their number of entries, so that rows side by side have about as many.
+    place = np.zeros(few + 2, dtype=np.int64)
     for u in range(start, stop):
+        place[min(indptr[u + 1] - indptr[u], few + 1)] += 1
+    for n in range(few + 1):
+        place[n + 1] += place[n]
+    order = np.empty(stop - start, dtype=np.int64)
+    for u in range(stop - 1, start - 1, -1):
+        n = min(indptr[u + 1] - indptr[u], few + 1)
+        place[n] -= 1
+        order[place[n]] = u
+    n_few = place[few + 1]
+    for first in range(0, n_few, LANES):
+        n_rows = min(LANES, n_few - first)
+        rows[:n_rows] = order[first : first + n_rows]
+        longest = rows[n_rows - 1]
+        _rows_of_few(
+            rows, n_rows, indptr[longest + 1] - indptr[longest], indptr, indices, confidence, target, mu, row_weight,
+            column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, solved, loss, passes_done, w, slopes, lines, entries, ids,
+            lane32, lane64,
+        )  # fmt: skip
+    for u in order[n_few:]:
         begin, end = indptr[u], indptr[u + 1]
-        if end - begin <= FEW:
-            loss[u], passes_done[u] = _row_of_few(
-                begin, end, indices, confidence, target, mu, row_weight[u], column_weight, l2[u], l1, fixed, gram, all_pull,
-                n_passes, tol, solved[u], slope, rest, aim, y,
-            )  # fmt: skip
-        else:
-            loss[u], passes_done[u] = _row_of_many(
-                indices[begin:end], confidence[begin:end], target[begin:end], mu, row_weight[u], column_weight, l2[u], l1, fixed,
-                gram, all_pull, n_passes, tol, solved[u], slope, curvature, linear, entry,
-            )  # fmt: skip
+        loss[u], passes_done[u] = _row_of_many(
+            indices[begin:end], confidence[begin:end], target[begin:end], mu, row_weight[u], column_weight, l2[u], l1, fixed, gram,
+            all_pull, n_passes, tol, solved[u], slope, curvature, linear, entry,
+        )  # fmt: skip
 
 
 @kernel(

@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from timbral.errors import TrainingError
 from timbral.models.balance import balance, squares
-from timbral.models.coordinate_descent import BUFFER_FLOATS, LANE, MIN_BLOCK, descend_classic, descend_weighted
+from timbral.models.coordinate_descent import (
+    BUFFER_FLOATS,
+    LANE,
+    LANES,
+    MIN_BLOCK,
+    descend_classic,
+    descend_weighted,
+    lane_lines,
+)
 from timbral.models.extrapolation import StepSize, extrapolate
 from timbral.models.fixed import Fixed
 from timbral.models.threads import Threads, spans
@@ -76,7 +84,7 @@ def half_sweep(
             descend_weighted(
                 rows.indptr, rows.indices, side.confidence, side.target, side.unobserved_target, side.weight, fixed.weight,
                 side.l2, l1, fixed.factors, fixed.gram, fixed.pull, n_passes, tol, start, stop, solved, loss, passes, scratch,
-                entry,
+                entry, np.empty((lane_lines(k), LANES), dtype=np.float32),
             )  # fmt: skip
 
     threads.run(descend, spans(rows.indptr, k, SPANS_PER_THREAD * threads.n_threads))
