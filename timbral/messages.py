@@ -83,7 +83,7 @@ class TrainModel(Message):
     random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE where unset.")
     max_iter: int | None = Field(None, ge=1, le=100_000, description="Most sweeps; Constants.NMF_MAX_ITER where unset.")
     tol: float | None = Field(
-        None, ge=0, lt=1, description="Relative fall of the loss to stop at; Constants.NMF_TOL where unset."
+        None, ge=0, lt=1, description="Relative fall of the root of the loss to stop at; Constants.NMF_TOL where unset."
     )
     holdout: float = Field(
         0.2, ge=0, le=0.9, description="Share of each listener's rows held out for the metrics; 0 for no metrics."

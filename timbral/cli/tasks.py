@@ -51,7 +51,7 @@ def train(
     ] = None,
     random_state: Annotated[int | None, typer.Option(help="Seed; the workers' NMF_RANDOM_STATE if not given.")] = None,
     max_iter: Annotated[int | None, typer.Option(help="Most sweeps.")] = None,
-    tol: Annotated[float | None, typer.Option(help="Relative fall of the loss to stop at.")] = None,
+    tol: Annotated[float | None, typer.Option(help="Relative fall of the root of the loss to stop at.")] = None,
     holdout: Annotated[float, typer.Option(help="Share of each listener's rows held out for the metrics.")] = 0.2,
     apply_play_thresholds: Annotated[
         bool, typer.Option("--apply-play-thresholds", help="Leave rows with few plays out, cap the plays of a row.")

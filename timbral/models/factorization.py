@@ -149,7 +149,7 @@ def factorize(
             answer = None if callback is None else callback(iteration, max_iter, loss)
             if isinstance(answer, bool | np.bool_) and not answer:
                 raise TrainingError(f"The training was cancelled in sweep {iteration} of at most {max_iter}")
-            if fall < tol * abs(loss + fall):
+            if fall < 2.0 * tol * abs(loss + fall):  # to first order, tol of the root
                 if step == 0.0:
                     factors.converged = True
                     break

@@ -41,22 +41,22 @@ class Lanes:
         value = self.builder.fptrunc(self.value, _FLOATS) if place.type.pointee == _FLOATS else self.value
         self.builder.store(value, place, align=4)
 
-    def _other(self, other: Any) -> ir.Value:
+    def _other(self, other: Lanes | float) -> ir.Value:
         return other.value if isinstance(other, Lanes) else ir.Constant(_DOUBLES, [float(other)] * LANES)
 
     def _with(self, made: ir.Value) -> Lanes:
         return Lanes(self.builder, made)
 
-    def __add__(self, other: Any) -> Lanes:
+    def __add__(self, other: Lanes | float) -> Lanes:
         return self._with(self.builder.fadd(self.value, self._other(other), flags=("contract",)))
 
-    def __sub__(self, other: Any) -> Lanes:
+    def __sub__(self, other: Lanes | float) -> Lanes:
         return self._with(self.builder.fsub(self.value, self._other(other), flags=("contract",)))
 
-    def __mul__(self, other: Any) -> Lanes:
+    def __mul__(self, other: Lanes | float) -> Lanes:
         return self._with(self.builder.fmul(self.value, self._other(other), flags=("contract",)))
 
-    def __truediv__(self, other: Any) -> Lanes:
+    def __truediv__(self, other: Lanes | float) -> Lanes:
         return self._with(self.builder.fdiv(self.value, self._other(other)))
 
     def __neg__(self) -> Lanes:
@@ -68,20 +68,20 @@ class Lanes:
     def __or__(self, other: Lanes) -> Lanes:
         return self._with(self.builder.or_(self.value, other.value))
 
-    def __gt__(self, other: Any) -> Lanes:
+    def __gt__(self, other: Lanes | float) -> Lanes:
         return self._with(self.builder.fcmp_ordered(">", self.value, self._other(other)))
 
-    def __lt__(self, other: Any) -> Lanes:
+    def __lt__(self, other: Lanes | float) -> Lanes:
         return self._with(self.builder.fcmp_ordered("<", self.value, self._other(other)))
 
-    def __ge__(self, other: Any) -> Lanes:
+    def __ge__(self, other: Lanes | float) -> Lanes:
         return self._with(self.builder.fcmp_ordered(">=", self.value, self._other(other)))
 
-    def choose(self, yes: Lanes, no: Any) -> Lanes:
+    def choose(self, yes: Lanes, no: Lanes | float) -> Lanes:
         """``yes`` in the lanes where this comparison holds, ``no`` in the others."""
         return yes._with(self.builder.select(self.value, yes.value, yes._other(no)))
 
-    def max(self, other: Any) -> Lanes:
+    def max(self, other: Lanes | float) -> Lanes:
         return (self > other).choose(self, other)
 
     def abs(self) -> Lanes:

@@ -45,7 +45,7 @@ class NMFModel:
         random_state: seed; ``settings.NMF_RANDOM_STATE`` where None. Same seed, data and options give the same model to the bit, on any
             number of threads.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
-        tol: stop when a sweep lowers the loss by less than this share of it; ``Constants.NMF_TOL`` where None.
+        tol: stop when a sweep lowers the root of the loss by less than this share of it; ``Constants.NMF_TOL`` where None.
         unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization, regularization_exponent,
             l1_regularization: the objective; see ``timbral.models.objective.Objective``.
             ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the Frobenius norm.
