@@ -13,9 +13,9 @@ from scipy import sparse
 from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
 
-from timbral.models.coordinate_descent import MOST_FEW as FEW
 from timbral.models.gram import gram
 from timbral.models.nmf_model import NMFModel
+from timbral.models.side_by_side import MOST_FEW as FEW
 from timbral.models.threads import Threads, spans
 
 CLASSIC: dict[str, Any] = {"unobserved_weight": 1.0, "confidence": 0.0, "regularization": 0.0}

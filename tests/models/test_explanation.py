@@ -57,7 +57,7 @@ def test_contributions_rank_as_the_score_falls_without_each_item(model: NMFModel
 
         agreements.append(spearmanr(parts_of(model, user, item)[row.indices], falls(model, row, item)).statistic)
 
-    assert np.mean(agreements) > 0.9
+    assert np.mean(agreements) > 0.85
 
 
 def test_contributions_are_in_proportion_to_the_falls() -> None:

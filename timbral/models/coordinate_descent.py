@@ -5,8 +5,9 @@ For each row u (a user; with the transposed matrix, an item), find w ≥ 0 that 
     Σ_{i observed} c_i (r_i − w·h_i)² + a_u Σ_{i not observed} s_i (μ − w·h_i)² + λ_u |w|² + 2 l1 Σ_f w_f
 
 The sum over what was not observed is a_u (wᵀ G w − 2 w·p) with the Gram matrix G = Σ_i s_i h_i h_iᵀ and the pull p = μ Σ_i s_i h_i, less the
-observed ones' part, and a constant that is no row's: nothing is ever users × items. (Bayer, He, Kanagal, Rendle: "A Generic Coordinate Descent Framework for Learning from Implicit Feedback", 2017; item
-weights s: He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.)
+observed ones' part, and a constant: nothing is ever users × items. (Bayer, He, Kanagal, Rendle: "A Generic Coordinate Descent Framework
+for Learning from Implicit Feedback", 2017; item weights s: He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit
+Feedback", 2016.)
 
 A step changes one factor and, with it, the length of the whole row: the best (t, e) for w ← t·w + e·(factor f) is two equations with two
 unknowns, all of whose numbers are at hand. In a model whose every score is near μ the factors are nearly parallel, seen through A; what
@@ -18,36 +19,13 @@ Rows are independent of each other, so any number of threads gives the same bits
 from __future__ import annotations
 
 import numba
-import numpy as np
 from numba import float32, float64, int32, int64
 
 from timbral.models.kernel import kernel, matrix, vector
-from timbral.models.lanes import (
-    FLAT,
-    LANES,
-    LEAST_SCALE,
-    TOGETHER,
-    Own,
-    State,
-    add_product,
-    add_products,
-    best_steps,
-    entry_sums,
-    gather,
-    move_entries,
-    start_slopes,
-)
+from timbral.models.lanes import FLAT, LEAST_SCALE
+from timbral.models.side_by_side import descend_side_by_side
 
-__all__ = [
-    "BUFFER_FLOATS",
-    "LANE",
-    "LANES",
-    "MIN_BLOCK",
-    "descend_classic",
-    "descend_weighted",
-    "few_entries",
-    "lane_lines",
-]
+__all__ = ["BUFFER_FLOATS", "LANE", "MIN_BLOCK", "descend_weighted"]
 
 BUFFER_FLOATS = 1 << 16
 """Fixed factors of a row's entries that are gathered at a time, in floats: they stay in the core's cache."""
@@ -58,38 +36,14 @@ LANE = 32
 MIN_BLOCK = 16
 """Fewest factors that are gathered at a time, however long the row: one cache line of each entry."""
 
-MOST_FEW = 64
-"""Up to this many entries, rows are solved side by side."""
-
-LANES_FLOATS = 1 << 18
-"""And no more than that the fixed factors of sixteen rows' entries are as many floats: they stay in the core's cache."""
-
-WEIGHT, L2, SUMS, STEP, WEIGHTED_STEP = (
-    int(name) for name in (Own.WEIGHT, Own.L2, Own.SUMS, Own.STEP, Own.WEIGHTED_STEP)
-)
-SCALE, SQUARE, PULL, MOVED, LARGEST, LEFT, CONSTANT = (int(name) for name in State)
-
-
-def few_entries(k: int) -> int:
-    """Up to how many entries rows of ``k`` factors are solved side by side."""
-    return max(1, min(MOST_FEW, LANES_FLOATS // (k * LANES)))
-
-
-def lane_lines(k: int) -> int:
-    """Lines of LANES floats that ``descend_weighted`` needs as scratch."""
-    return (2 + few_entries(k)) * k + 3 * few_entries(k) + len(Own)
-
-
 _inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
-_in_lanes = numba.njit(nogil=True, fastmath={"contract", "nsz"}, boundscheck=False)
-"""Without reassociation: what a lane gets may not depend on how many entries another one has."""
 
 
 @numba.njit(inline="always")
 def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]
     """(t, e) such that w ← t·w + e·(factor f) has the least loss wᵀAw − 2·b·w with w ≥ 0, where w's factor f is ``old``.
 
-    ``p`` is (A w)_f, ``b`` b_f, ``d`` A_ff > 0, ``square`` wᵀAw and ``pull`` b·w. Without branches: it is done in lanes.
+    ``p`` is (A w)_f, ``b`` b_f, ``d`` A_ff > 0, ``square`` wᵀAw and ``pull`` b·w. ``lanes.best_steps`` is the same.
     """
     # Both at once; else what is least with w_f = 0; else the factor alone.
     divisor = square * d - p * p
@@ -125,92 +79,6 @@ def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-unty
         square += w[f] * slope[f]
         pull += w[f] * (a * all_pull[f] - l1)
     return float64(square), float64(pull)
-
-
-@_inlined
-def _dot(left, u, right, j):  # type: ignore[no-untyped-def]
-    dot = float32(0.0)
-    for f in range(left.shape[1]):
-        dot += left[u, f] * right[j, f]
-    return dot
-
-
-@_in_lanes
-def _rows_of_few(  # type: ignore[no-untyped-def]
-    rows, n_rows, n, indptr, indices, c, r, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
-    solved, loss, passes_done, w, slope, lines, entries, ids, lane32, lane64,
-):  # fmt: skip
-    """Up to LANES rows of at most ``n`` entries, side by side: ``rows[:n_rows]``. What a row gets does not depend on the others."""
-    k = fixed.shape[1]
-    for lane in range(LANES):
-        filled = lane < n_rows
-        if not filled:
-            rows[lane] = rows[0]
-        u = rows[lane]
-        lane32[WEIGHT, lane] = row_weight[u]
-        lane32[L2, lane] = l2[u]
-        lane64[LEFT, lane] = 1.0 if filled else 0.0
-        square, pull, constant = 0.0, 0.0, 0.0
-        for i in range(n):
-            place = indptr[u] + i
-            if place < indptr[u + 1]:
-                j = indices[place]
-                ids[i, lane] = j
-                dot = _dot(solved, u, fixed, j)
-                weight = row_weight[u] * column_weight[j]
-                rest, aim = c[place] - weight, c[place] * r[place] - weight * mu
-                entries[3 * i, lane] = rest * dot
-                entries[3 * i + 1, lane] = aim
-                entries[3 * i + 2, lane] = rest
-                square += float64(rest * dot * dot)
-                pull += float64(aim * dot)
-                constant += float64(c[place] * r[place] * r[place] - weight * mu * mu)
-            else:
-                ids[i, lane] = 0
-                for number in range(3):
-                    entries[3 * i + number, lane] = 0.0
-        lane64[SQUARE, lane] = square
-        lane64[PULL, lane] = pull
-        lane64[CONSTANT, lane] = constant
-    gather(w, 0, solved, k, rows, 0)
-    for i in range(n):
-        gather(lines, i * k, fixed, k, ids, i)
-    slope[:] = 0.0
-    for f in range(0, k - TOGETHER + 1, TOGETHER):
-        add_products(slope, gram, f, k, w, f)
-    for f in range(k - k % TOGETHER, k):
-        add_product(slope, gram, f, k, w, f)
-    start_slopes(slope, w, all_pull, l1, lane32, WEIGHT, SUMS)
-    for lane in range(LANES):
-        square = lane64[SQUARE, lane] + float64(lane32[SUMS, lane])
-        pull = lane64[PULL, lane] + float64(lane32[SUMS + 1, lane])
-        scale = pull / square if square > 0.0 and pull > 0.0 else 1.0
-        lane64[SCALE, lane] = scale
-        lane64[SQUARE, lane], lane64[PULL, lane] = scale * scale * square, scale * pull
-    for turn in range(n_passes):
-        for lane in range(LANES):
-            lane64[MOVED, lane] = 0.0
-            lane64[LARGEST, lane] = 0.0
-        for f in range(k):
-            entry_sums(entries, n, lines, f, k, lane32, SUMS)
-            best_steps(f, all_pull[f], l1, gram[f, f], w, slope, lane32, lane64)
-            move_entries(entries, n, lines, f, k, lane32, STEP)
-            add_product(slope, gram, f, k, lane32, WEIGHTED_STEP)
-        left = 0
-        for lane in range(n_rows):
-            if lane64[LEFT, lane] > 0.0:
-                passes_done[rows[lane]] = turn + 1
-                if lane64[MOVED, lane] <= tol * lane64[LARGEST, lane]:
-                    lane64[LEFT, lane] = 0.0
-                else:
-                    left += 1
-        if left == 0:
-            break
-    for lane in range(n_rows):
-        u = rows[lane]
-        loss[u] = lane64[SQUARE, lane] - 2.0 * lane64[PULL, lane] + lane64[CONSTANT, lane]
-        for f in range(k):
-            solved[u, f] = w[f, lane] * lane64[SCALE, lane]
 
 
 @_inlined
@@ -315,103 +183,19 @@ def descend_weighted(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """At most ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
 
-    ``scratch`` (3, k), ``lanes`` (lane_lines(k), LANES) and ``entry`` (at least 3 + MIN_BLOCK rows, of as many columns as the longest row has entries, rounded up to
-    LANE) are scratch. A row is done early when no factor moved by more than ``tol`` times the row's greatest factor. ``loss[u]`` gets
+    ``scratch`` (3, k), ``lanes`` (lane_lines(k), LANES) and ``entry`` (at least 3 + MIN_BLOCK rows, of as many columns as the longest
+    row has entries, rounded up to LANE) are scratch. A row is done early when no factor moved by more than ``tol`` times the row's greatest factor. ``loss[u]`` gets
     the row's loss with the new factors, less a_u μ² Σ_i s_i, and without the fixed side's regularisation. ``passes_done[u]`` gets the
     passes used.
     """
-    k = fixed.shape[1]
     slope, curvature, linear = scratch[0], scratch[1], scratch[2]
-    few = (len(lanes) - 2 * k - WEIGHTED_STEP - 1) // (k + 3)
-    w, slopes, lines = lanes[:k], lanes[k : 2 * k], lanes[2 * k : (2 + few) * k]
-    entries, lane32 = lanes[(2 + few) * k : (2 + few) * k + 3 * few], lanes[(2 + few) * k + 3 * few :]
-    lane64 = np.empty((CONSTANT + 1, LANES), dtype=np.float64)
-    rows = np.empty(LANES, dtype=np.int64)
-    ids = np.empty((few, LANES), dtype=np.int64)
-    # By their number of entries, so that rows side by side have about as many.
-    place = np.zeros(few + 2, dtype=np.int64)
-    for u in range(start, stop):
-        place[min(indptr[u + 1] - indptr[u], few + 1)] += 1
-    for n in range(few + 1):
-        place[n + 1] += place[n]
-    order = np.empty(stop - start, dtype=np.int64)
-    for u in range(stop - 1, start - 1, -1):
-        n = min(indptr[u + 1] - indptr[u], few + 1)
-        place[n] -= 1
-        order[place[n]] = u
-    n_few = place[few + 1]
-    for first in range(0, n_few, LANES):
-        n_rows = min(LANES, n_few - first)
-        rows[:n_rows] = order[first : first + n_rows]
-        longest = rows[n_rows - 1]
-        _rows_of_few(
-            rows, n_rows, indptr[longest + 1] - indptr[longest], indptr, indices, confidence, target, mu, row_weight,
-            column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, solved, loss, passes_done, w, slopes, lines, entries, ids,
-            lane32, lane64,
-        )  # fmt: skip
+    order, n_few = descend_side_by_side(
+        indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, start,
+        stop, solved, loss, passes_done, lanes,
+    )  # fmt: skip
     for u in order[n_few:]:
         begin, end = indptr[u], indptr[u + 1]
         loss[u], passes_done[u] = _row_of_many(
             indices[begin:end], confidence[begin:end], target[begin:end], mu, row_weight[u], column_weight, l2[u], l1, fixed, gram,
             all_pull, n_passes, tol, solved[u], slope, curvature, linear, entry,
         )  # fmt: skip
-
-
-@kernel(
-    vector(int64), vector(int32), vector(float32), vector(float32), float32, matrix(float32), matrix(float32), int64, float32,
-    int64, int64, matrix(float32, writable=True), vector(float64, writable=True), vector(int64, writable=True),
-    vector(float32, writable=True), vector(float32, writable=True),
-    fastmath=True, boundscheck=False,
-)  # fmt: skip
-def descend_classic(  # type: ignore[no-untyped-def]
-    indptr, indices, target, l2, l1, fixed, gram, n_passes, tol, start, stop, solved, loss, passes_done, slope, product,
-):  # fmt: skip
-    """``descend_weighted`` for confidence 1 and all weights 1, where the observed entries only enter through X·H: no residuals."""
-    k = fixed.shape[1]
-    for u in range(start, stop):
-        begin, end = indptr[u], indptr[u + 1]
-        w = solved[u]
-        lam = l2[u]
-        for f in range(k):
-            product[f] = 0.0
-        squares = float64(0.0)
-        for i in range(begin, end):
-            j = indices[i]
-            r = target[i]
-            squares += float64(r) * float64(r)
-            for f in range(k):
-                product[f] += r * fixed[j, f]
-        for f in range(k):
-            slope[f] = l1 - product[f]
-        for f in range(k):
-            if w[f] != 0.0:
-                x = w[f]
-                for q in range(k):
-                    slope[q] += x * gram[f, q]
-                slope[f] += x * lam
-        used = 0
-        for turn in range(n_passes):
-            used = turn + 1
-            moved = float32(0.0)
-            largest = float32(0.0)
-            for f in range(k):
-                d = gram[f, f] + lam
-                if d <= 0.0:
-                    continue
-                old = w[f]
-                new = max(old - slope[f] / d, float32(0.0))
-                step = new - old
-                if step != 0.0:
-                    w[f] = new
-                    moved = max(moved, abs(step))
-                    for q in range(k):
-                        slope[q] += step * gram[f, q]
-                    slope[f] += step * lam
-                largest = max(largest, new)
-            if moved <= tol * largest:
-                break
-        passes_done[u] = used
-        total = squares
-        for f in range(k):
-            total += float64(w[f]) * (float64(slope[f]) - float64(product[f]) + float64(l1))
-        loss[u] = total

@@ -13,17 +13,11 @@ import numpy.typing as npt
 
 from timbral.errors import TrainingError
 from timbral.models.balance import balance, squares
-from timbral.models.coordinate_descent import (
-    BUFFER_FLOATS,
-    LANE,
-    LANES,
-    MIN_BLOCK,
-    descend_classic,
-    descend_weighted,
-    lane_lines,
-)
+from timbral.models.classic_descent import descend_classic
+from timbral.models.coordinate_descent import BUFFER_FLOATS, LANE, MIN_BLOCK, descend_weighted
 from timbral.models.extrapolation import StepSize, extrapolate
 from timbral.models.fixed import Fixed
+from timbral.models.side_by_side import LANES, lane_lines
 from timbral.models.threads import Threads, spans
 from timbral.models.weighting import Side
 
