@@ -72,6 +72,24 @@ def test_defaults_beat_the_classic_objective_by_far(parts: tuple[sparse.csr_matr
     assert recall(of_model(NMFModel(30).fit(train)), held) > 1.15 * recall(of_model(classic), held)
 
 
+def test_a_target_above_0_for_what_was_not_observed_lets_few_factors_tell_more() -> None:
+    """Tastes on a ring: three signed factors hold it (1, cos, sin), but as many that can only add hold three of its arcs."""
+    rng = np.random.default_rng(0)
+    taste, kind = rng.uniform(0, 2 * np.pi, 400), rng.uniform(0, 2 * np.pi, 300)
+    plays = rng.random((400, 300)) < 0.4 * np.exp(8 * (np.cos(taste[:, None] - kind) - 1))
+    train, held = split(sparse.csr_matrix(plays.astype(np.float32)))
+
+    above, zero = (
+        max(
+            recall(of_model(NMFModel(3, unobserved_target=mu, regularization=kappa).fit(train)), held)
+            for kappa in (0.1, 0.3)
+        )
+        for mu in (None, 0.0)
+    )
+
+    assert above > 1.3 * zero
+
+
 def test_the_scale_of_the_values_does_not_matter(parts: tuple[sparse.csr_matrix, list[np.ndarray]]) -> None:
     train, held = parts
     base = recall(of_model(NMFModel(40).fit(train)), held)
