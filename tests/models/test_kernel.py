@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import timbral
 
 FIT = """
 import numpy as np
@@ -57,3 +60,20 @@ def test_the_compile_command_fills_a_cache_that_a_fit_then_uses(tmp_path: Path) 
     assert len(files) > 10
     assert done.stdout == "(1,)\n", done.stderr
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")} == files
+
+
+def test_a_change_of_any_module_that_a_kernel_may_have_inlined_makes_the_cache_stale(tmp_path: Path) -> None:
+    package = tmp_path / "timbral"
+    shutil.copytree(Path(timbral.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    hits = (
+        "from timbral.models.balance import _add_squares as kernel\n"
+        "kernel.compile()\nprint(sum(kernel._dispatcher.stats.cache_hits.values()))"
+    )
+    environment = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    first, second = run(hits, **environment), run(hits, **environment)
+    with (package / "models" / "side_by_side.py").open("a") as file:
+        file.write("# changed\n")
+    third = run(hits, **environment)
+
+    assert [first.stdout, second.stdout, third.stdout] == ["0\n", "1\n", "0\n"], first.stderr

@@ -7,9 +7,12 @@ Kernels release the GIL and start no threads; ``timbral.models.threads`` runs th
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -33,6 +36,15 @@ def matrix(dtype: types.Type, *, writable: bool = False) -> types.Array:
     return types.Array(dtype, 2, "C", readonly=not writable)
 
 
+@functools.cache
+def _sources() -> str:
+    """What the modules of this folder are, so that no kernel is taken from a cache which was filled by others."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 class Kernel:
     """A function that is compiled for ``signature`` at its first call."""
 
@@ -46,6 +58,8 @@ class Kernel:
         self._compiled: Callable[..., Any] | None = None
         try:
             self._dispatcher = numba.njit(nogil=True, cache=True, **options)(function)
+            # numba watches the kernel's own file only, and much of a kernel is inlined from others.
+            self._dispatcher._cache._cache_file._source_stamp = _sources()
         except RuntimeError:  # numba found no folder that it may write to
             logger.warning("No folder for numba's cache: %s is compiled anew in each process", self.__name__)
             self._dispatcher = numba.njit(nogil=True, **options)(function)
