@@ -22,7 +22,7 @@ import numba
 from numba import float32, float64, int32, int64
 
 from timbral.models.kernel import kernel, matrix, vector
-from timbral.models.lanes import FLAT, LEAST_SCALE
+from timbral.models.lanes import FLAT, LEAST_SCALE, ROUNDING
 from timbral.models.side_by_side import descend_side_by_side
 
 __all__ = ["BUFFER_FLOATS", "LANE", "MIN_BLOCK", "descend_weighted"]
@@ -151,7 +151,9 @@ def _row_of_many(  # type: ignore[no-untyped-def]
                 square = t * t * square + e * (2.0 * t * p64 + e * d)
                 pull = t * pull + e * b
                 scale *= t
-                new = max(t * old + e, 0.0)
+                new = t * old + e
+                if new <= ROUNDING * old:
+                    new = 0.0
                 largest = max(largest, new)
                 moved = max(moved, abs(e), abs(t - 1.0) * largest)
                 w[f] = new / scale

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,20 @@ class Factors:
     converged: bool = False
 
 
+@dataclass
+class _Scratch:
+    """What a thread works in: made once for all of its spans, since new memory costs more than the work on a short span."""
+
+    rows: Vector
+    entry: Vector
+    lanes: Vector
+
+    @classmethod
+    def of(cls, k: int, entry_rows: int, longest: int) -> Self:
+        shapes = (3, k), (entry_rows, longest), (lane_lines(k), LANES)
+        return cls(*(np.empty(shape, dtype=np.float32) for shape in shapes))
+
+
 def half_sweep(
     side: Side,
     fixed: Fixed,
@@ -66,20 +80,25 @@ def half_sweep(
     longest = -(-max(1, int(np.diff(rows.indptr).max(initial=0))) // LANE) * LANE
     entry_rows = 3 + max(MIN_BLOCK, -(-BUFFER_FLOATS // longest))
 
+    idle: list[_Scratch] = []
+
     def descend(start: int, stop: int) -> None:
-        scratch = np.empty((3, k), dtype=np.float32)
+        try:
+            own = idle.pop()
+        except IndexError:
+            own = _Scratch.of(k, entry_rows, longest)
         if classic:
             descend_classic(
-                rows.indptr, rows.indices, side.target, side.l2, l1, fixed.factors, fixed.gram, n_passes, tol, start, stop,
-                solved, loss, passes, scratch[0], scratch[1],
+                rows.indptr, rows.indices, side.target, side.l2, l1, fixed.factors, fixed.gram, n_passes, tol, start, stop, solved,
+                loss, passes, own.rows[0], own.rows[1],
             )  # fmt: skip
         else:
-            entry = np.empty((entry_rows, longest), dtype=np.float32)
             descend_weighted(
-                rows.indptr, rows.indices, side.confidence, side.target, side.unobserved_target, side.weight, fixed.weight,
-                side.l2, l1, fixed.factors, fixed.gram, fixed.pull, n_passes, tol, start, stop, solved, loss, passes, scratch,
-                entry, np.empty((lane_lines(k), LANES), dtype=np.float32),
+                rows.indptr, rows.indices, side.confidence, side.target, side.unobserved_target, side.weight, fixed.weight, side.l2,
+                l1, fixed.factors, fixed.gram, fixed.pull, n_passes, tol, start, stop, solved, loss, passes, own.rows, own.entry,
+                own.lanes,
             )  # fmt: skip
+        idle.append(own)
 
     threads.run(descend, spans(rows.indptr, k, SPANS_PER_THREAD * threads.n_threads))
     return math.fsum(loss), int(passes.sum())

@@ -14,8 +14,10 @@ from timbral.models.weighting import Side
 
 __all__ = ["fold_in"]
 
-PASSES: Final = 500
-TOL: Final = 1e-5
+PASSES: Final = 50
+"""Ten are usual. Many more would gather rounding errors, since a pass takes up the sums where the last one left them."""
+
+TOL: Final = 1e-4
 
 ONE_THREAD_ENTRIES: Final = 5_000
 """Up to so many entries, one thread is done before a second has started."""

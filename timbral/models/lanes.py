@@ -29,6 +29,10 @@ LEAST_SCALE = 0.05
 """A step may shrink the rest of a row's vector to this at most."""
 
 
+ROUNDING = 1e-12
+"""Share of a factor's old value up to which a new one is a 0 that was rounded."""
+
+
 class Own(IntEnum):
     """Lines of float32 that each lane has of its own."""
 
@@ -214,7 +218,8 @@ def _best_steps(
         (t * pull + e * b).store(state(State.PULL))
         scale = scale * t
         scale.store(state(State.SCALE))
-        new = (t * old + e).max(0.0)
+        new = t * old + e
+        new = (new > old * ROUNDING).choose(new, 0.0)
         largest = get(state(State.LARGEST)).max(new)
         largest.store(state(State.LARGEST))
         moved = e.abs().max((t - 1.0).abs() * largest)
