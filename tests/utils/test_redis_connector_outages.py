@@ -48,17 +48,19 @@ def test_down_at_the_start_every_call_answers_false_or_none_at_once() -> None:
     server.close()
 
 
-def test_a_server_that_comes_after_the_connector_is_found(own_server: EmbeddedServer) -> None:
+def test_a_server_that_comes_after_the_connector_is_found(own_server: EmbeddedServer, wait_until: Wait) -> None:
     own_server.stop()
     connector = RedisConnector(own_server.url)
     assert connector.get_recommendations(1) is None
     own_server.start()
-    assert connector.set_recommendations(1, [1]) is True
+    wait_until(lambda: connector.set_recommendations(1, [1]), 5, "writing to the server")
     assert connector.get_recommendations(1) == [1]
     assert connector.health_check()["status"] == "healthy"
 
 
-def test_down_in_between_every_call_answers_false_or_none_and_works_again_after(own_server: EmbeddedServer) -> None:
+def test_down_in_between_every_call_answers_false_or_none_and_works_again_after(
+    own_server: EmbeddedServer, wait_until: Wait
+) -> None:
     # One for each call, so that each of them is the first to meet the outage.
     connectors = {name: RedisConnector(own_server.url) for name in CALLS}
     for name, connector in connectors.items():
@@ -69,7 +71,7 @@ def test_down_in_between_every_call_answers_false_or_none_and_works_again_after(
         assert connectors[name].redis_client is None
     own_server.start()
     for name, connector in connectors.items():
-        assert connector.redis_client is not None, name
+        wait_until(lambda connector=connector: connector.redis_client is not None, 5, name)
         assert connector.set_recommendations(name, [2]) is True
         assert connector.get_recommendations(name) == [2]
 
@@ -86,7 +88,7 @@ def test_a_restart_that_nobody_saw_costs_no_answer(own_server: EmbeddedServer) -
 
 
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_at_every_call(
-    own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+    own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, wait_until: Wait
 ) -> None:
     connector = RedisConnector(own_server.url)
     own_server.stop()
@@ -96,7 +98,7 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends_and_not_at_every_ca
             time.sleep(0.002)
         assert len(caplog.records) == 1
         own_server.start()
-        assert connector.set_recommendations(1, [])
+        wait_until(lambda: connector.set_recommendations(1, []), 5, "writing to the server")
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 

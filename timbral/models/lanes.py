@@ -16,7 +16,10 @@ from numba.extending import intrinsic
 from timbral.models.lane_values import Lanes
 from timbral.models.vector_sum import LANES
 
-__all__ = ["LANES", "TOGETHER", "add_product", "add_products", "entry_sums", "gather", "move_entries", "start_slopes"]
+__all__ = [
+    "FLAT", "LANES", "LEAST_SCALE", "ROUNDING", "TOGETHER", "Own", "State", "add_product", "add_products", "best_steps",
+    "entry_sums", "gather", "move_entries", "start_slopes",
+]  # fmt: skip
 
 _INT32, _INT64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -27,7 +30,6 @@ FLAT = 1e-6
 
 LEAST_SCALE = 0.05
 """A step may shrink the rest of a row's vector to this at most."""
-
 
 ROUNDING = 1e-12
 """Share of a factor's old value up to which a new one is a 0 that was rounded."""
@@ -236,9 +238,9 @@ def _best_steps(
 
 
 best_steps: Any = intrinsic(_best_steps)
-"""``best_steps(f, pull_f, l1, gram_ff, w, slope, lane32, lane64)``: in each lane that has not done, w ← t·w + e·(factor f).
+"""``best_steps(f, pull_f, l1, gram_ff, w, slope, lane32, lane64)``: in each lane that is not done, w ← t·w + e·(factor f).
 
-As ``best_step`` finds it.
+t and e are those of ``coordinate_descent._best_step``; the sums that they change are taken along.
 """
 
 gather: Any = intrinsic(_gather)
