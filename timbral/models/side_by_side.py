@@ -25,7 +25,7 @@ from timbral.models.lanes import (
 
 __all__ = ["LANES", "MOST_FEW", "descend_side_by_side", "few_entries", "lane_lines"]
 
-MOST_FEW = 128
+MOST_FEW = 64
 """Up to this many entries, rows are solved side by side."""
 
 LANES_FLOATS = 1 << 18
