@@ -122,30 +122,6 @@ def test_a_checker_board_is_found_exactly() -> None:
     np.testing.assert_allclose(model._users() @ model._items().T, board, atol=1e-2)
 
 
-@settings(max_examples=25)
-@given(st.integers(0, 2**16), st.sampled_from([1, 3, 8, 33]), st.sampled_from([{}, CLASSIC]))
-def test_rows_of_few_and_of_many_entries_reach_the_same_minimum(
-    seed: int, n_components: int, chosen: dict[str, Any]
-) -> None:
-    """The two ways of the kernel, by one listener whose history is repeated until it is long."""
-    rng = np.random.default_rng(seed)
-    items = 3 * FEW
-    base = sparse.random(30, items, 0.3, "csr", np.float32, rng)
-    base.data += 1
-    model = NMFModel(n_components, 0, 5, n_threads=1, **chosen).fit(base)
-    few = np.zeros((1, items), np.float32)
-    few[0, :FEW] = 2.0
-    many = few.copy()
-    many[0, FEW] = 1e-12  # one entry more, of next to no weight where values are targets
-
-    short, long = model.fold_in(few), model.fold_in(many)
-
-    if chosen:
-        np.testing.assert_allclose(short, long, atol=1e-3)
-    assert (short >= 0).all()
-    assert (long >= 0).all()
-
-
 @pytest.mark.parametrize("n_entries", [1, 5, FEW, FEW + 1, 700, 3000])
 def test_a_row_of_any_length_is_solved(n_entries: int) -> None:
     rng = np.random.default_rng(0)

@@ -58,8 +58,10 @@ class Kernel:
         self._compiled: Callable[..., Any] | None = None
         try:
             self._dispatcher = numba.njit(nogil=True, cache=True, **options)(function)
-            # numba watches the kernel's own file only, and much of a kernel is inlined from others.
-            self._dispatcher._cache._cache_file._source_stamp = _sources()
+            # numba watches the kernel's own file only, and much of a kernel is inlined from others. This is no public part of numba.
+            cache_file = getattr(self._dispatcher._cache, "_cache_file", None)
+            if cache_file is not None:
+                cache_file._source_stamp = _sources()
         except RuntimeError:  # numba found no folder that it may write to
             logger.warning("No folder for numba's cache: %s is compiled anew in each process", self.__name__)
             self._dispatcher = numba.njit(nogil=True, **options)(function)
