@@ -22,7 +22,7 @@ COPY producers ./producers
 RUN python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
        --root-user-action=ignore --no-deps --no-compile --target /opt/timbral . \
     && find /opt/timbral -name '*.py' -exec touch --date=2000-01-01 {} + \
-    && PYTHONPATH=/opt/timbral NUMBA_CACHE_DIR=/opt/timbral/kernels /opt/venv/bin/python -m timbral.models.compile \
+    && PYTHONPATH=/opt/timbral NUMBA_CACHE_DIR=/opt/timbral/kernels /opt/venv/bin/python -m timbral.models.kernels.compile \
     && find /opt/timbral -name __pycache__ -prune -exec rm -r {} + \
     && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/timbral
 

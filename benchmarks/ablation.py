@@ -14,8 +14,8 @@ from rich.table import Table
 from benchmarks import datasets, peers
 from benchmarks.measure import Options, parse_options
 from benchmarks.peers import Csr, Quality
+from timbral.judging.hold_out import hold_out, hold_out_last
 from timbral.models.nmf_model import NMFModel
-from timbral.utils.split import hold_out, hold_out_last
 
 CHOICES: dict[str, dict[str, Any]] = {
     "defaults": {},

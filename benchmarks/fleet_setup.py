@@ -18,11 +18,11 @@ import numpy as np
 import redis
 
 from timbral import keys
-from timbral.embedded_server import EmbeddedServer
-from timbral.logic.model_store import ModelStore
-from timbral.logic.served_model import ServedModel
+from timbral.data.id_index import IdIndex
 from timbral.models.nmf_model import NMFModel
-from timbral.utils.id_index import IdIndex
+from timbral.stack.embedded_server import EmbeddedServer
+from timbral.versions.model_store import ModelStore
+from timbral.versions.served_model import ServedModel
 
 __all__ = ["Setup", "WorkerProcess", "made_model", "setup"]
 

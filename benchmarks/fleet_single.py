@@ -9,7 +9,7 @@ import redis
 
 from timbral.config.settings import settings
 from timbral.logic.batch_recommendation import BatchRecommendation
-from timbral.logic.model_store import ModelStore
+from timbral.versions.model_store import ModelStore
 
 
 def main() -> None:

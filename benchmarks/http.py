@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.measure import RESULTS, machine
 from timbral import keys
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 
 N_LISTENERS = 10_000
 TOP_K = 10
@@ -153,7 +153,7 @@ def start_door(server: EmbeddedServer, workers: int, directory: str) -> tuple[su
         "MODEL_DIR": f"{directory}/none",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "timbral.serve"], env=environment, cwd=directory, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "timbral.api.serve"], env=environment, cwd=directory, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     ready = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from benchmarks import datasets, peers
 from benchmarks.measure import Options, Result, Row, main
 from benchmarks.peers import Quality
+from timbral.judging.hold_out import hold_out
+from timbral.judging.ranking import popularity_ranking
 from timbral.models.nmf_model import NMFModel
-from timbral.utils.ranking import popularity_ranking
-from timbral.utils.split import hold_out
 
 SKLEARN_FACTORS = 50  # its best on this data; at 100 it takes ten times as long and is worse
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import n_cores
 from timbral.models.nmf_model import NMFModel
-from timbral.models.top_k import top_k
+from timbral.models.search.top_k import top_k
 from timbral.utils.evaluation import EvaluationMetrics
 
 Csr = sparse.csr_matrix

@@ -29,8 +29,8 @@ from fleet_fixtures import Fleet, WorkerProcess
 from taste import history, write_history
 
 import producers
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import RedisUnavailableError
+from timbral.stack.embedded_server import EmbeddedServer
 
 ENVIRONMENT = {
     "VISIBILITY_TIMEOUT_S": "8",

@@ -8,8 +8,8 @@ from scipy import sparse
 
 from benchmarks import datasets, peers
 from benchmarks.measure import Options, Result, Row, main
+from timbral.judging.hold_out import hold_out, hold_out_last
 from timbral.models.nmf_model import NMFModel
-from timbral.utils.split import hold_out, hold_out_last
 
 
 def run(options: Options) -> Result:

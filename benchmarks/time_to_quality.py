@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks import datasets, peers
 from benchmarks.measure import Options, Result, Row, main, seconds
 from benchmarks.peers import Als, Quality
+from timbral.judging.hold_out import hold_out
 from timbral.models.nmf_model import NMFModel
-from timbral.utils.split import hold_out
 
 SWEEPS = (1, 2, 3, 4, 5, 6, 8, 11, 15, 22, 30)
 SHORT_S = 1.0

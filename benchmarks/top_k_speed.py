@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import datasets, peers
 from benchmarks.measure import Options, Result, Row, main, n_cores, seconds
-from timbral.models.item_index import ItemIndex
 from timbral.models.nmf_model import NMFModel
-from timbral.models.top_k import TopK, top_k
+from timbral.models.search.item_index import ItemIndex
+from timbral.models.search.top_k import TopK, top_k
 
 CHECKED_USERS = 500
 

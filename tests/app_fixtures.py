@@ -10,7 +10,7 @@ from fleet_fixtures import Fleet
 from taste import history, write_history
 
 import producers
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 import redis
 from celery import Celery
 
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 
 FAST = {
     "VISIBILITY_TIMEOUT_S": "4",

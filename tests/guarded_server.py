@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from timbral.embedded_server import find_server_binary
+from timbral.stack.embedded_server import find_server_binary
 
 ROOT = Path(__file__).parents[1]
 PASSWORDS = {

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from timbral.logic.served_model import ServedModel
+from timbral.data.id_index import IdIndex
 from timbral.models.nmf_model import NMFModel
-from timbral.utils.id_index import IdIndex
+from timbral.versions.served_model import ServedModel
 
 N_GENRES = 4
 ITEMS_PER_GENRE = 20

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
@@ -53,42 +53,33 @@ def reached(path: Path, forbidden: tuple[str, ...]) -> set[str]:
     return {name for name in imports(path) if name.startswith(tuple(f"{f}." for f in forbidden)) or name in forbidden}
 
 
+FLEET = ("celery", "kombu", "workers", "producers")
+TOP = ("timbral.api", "timbral.cli", "timbral.demo", "timbral.stack")
+MIDDLE = ("timbral.logic", "timbral.versions", "timbral.queue")
+MODEL = ("timbral.models", "timbral.judging", "timbral.data", "timbral.utils")
 MAY_NOT: dict[str, tuple[str, ...]] = {
     "producers": (
         "workers",
-        "timbral.logic",
+        *TOP,
+        *MIDDLE,
         "timbral.models",
-        "timbral.api",
-        "timbral.cli",
+        "timbral.judging",
+        "timbral.data",
         "timbral.utils.data_loader",
     ),
-    "timbral.models": (
-        "redis",
-        "celery",
-        "kombu",
-        "workers",
-        "producers",
-        "timbral.logic",
-        "timbral.cli",
-        "timbral.api",
-    ),
-    "timbral.utils": ("celery", "kombu", "workers", "producers", "timbral.logic", "timbral.cli", "timbral.api"),
+    "timbral.judging": ("redis", *FLEET, *TOP, *MIDDLE, "timbral.models", "timbral.keys"),
+    "timbral.data": ("redis", *FLEET, *TOP, *MIDDLE, "timbral.models", "timbral.judging", "timbral.keys"),
+    "timbral.models": ("redis", *FLEET, *TOP, *MIDDLE, "timbral.data", "timbral.utils"),
+    "timbral.utils": (*FLEET, *TOP, *MIDDLE, "timbral.models"),
     "timbral.utils.data_loader": ("redis", "timbral.keys"),
     "timbral.utils.evaluation": ("redis", "timbral.keys"),
-    "timbral.logic": ("celery", "kombu", "workers", "producers", "timbral.cli", "timbral.api"),
-    "timbral.config": (
-        "redis",
-        "celery",
-        "kombu",
-        "workers",
-        "producers",
-        "timbral.logic",
-        "timbral.models",
-        "timbral.utils",
-    ),
-    "timbral.errors": ("timbral", "redis", "celery", "kombu", "workers", "producers"),
-    "timbral.messages": ("redis", "celery", "kombu", "workers", "producers", "timbral.logic", "timbral.utils"),
-    "timbral.keys": ("redis", "celery", "kombu", "workers", "producers", "timbral.logic", "timbral.utils"),
+    "timbral.queue": (*FLEET, *TOP, *MODEL, "timbral.logic", "timbral.versions"),
+    "timbral.versions": (*FLEET, *TOP, "timbral.logic", "timbral.queue"),
+    "timbral.logic": (*FLEET, *TOP),
+    "timbral.config": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
+    "timbral.errors": ("timbral", "redis", *FLEET),
+    "timbral.messages": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
+    "timbral.keys": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral": ("workers",),
     "workers": ("producers", "timbral.cli", "timbral.api"),
 }

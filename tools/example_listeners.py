@@ -10,13 +10,13 @@ import redis
 from scipy import sparse
 
 from timbral import keys
+from timbral.data.id_index import IdIndex
+from timbral.demo.synthetic import ListeningHistory, make_listening_history
 from timbral.logic.batch_recommendation import BatchRecommendation
-from timbral.logic.model_store import ModelStore
-from timbral.logic.served_model import ServedModel
 from timbral.messages import utc_now
 from timbral.models.nmf_model import NMFModel
-from timbral.utils.id_index import IdIndex
-from timbral.utils.synthetic import ListeningHistory, make_listening_history
+from timbral.versions.model_store import ModelStore
+from timbral.versions.served_model import ServedModel
 
 __all__ = ["Example", "seed"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
 from tools.example_listeners import seed
 
@@ -36,7 +36,11 @@ def door() -> Iterator[str]:
             "API_WORKERS": "1",
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "timbral.serve"], cwd=directory, env=environment, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "timbral.api.serve"],
+            cwd=directory,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         try:
             line = process.stderr.readline() if process.stderr is not None else ""

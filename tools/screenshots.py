@@ -27,7 +27,7 @@ class Stack:
     """``timbral up`` in a folder of its own, and the history of some listeners in it."""
 
     def __init__(self, folder: Path) -> None:
-        from timbral.utils.synthetic import make_listening_history
+        from timbral.demo.synthetic import make_listening_history
 
         self.folder = folder
         (folder / "data").mkdir()
@@ -41,7 +41,7 @@ class Stack:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS_", "BROKER_"))}
         environment |= {"FLOWER_BASIC_AUTH": AUTH, "SOFT_SHUTDOWN_S": "1", "RENEW_EVERY_S": "0"}
         with self.log.open("wb") as log:
-            command = [sys.executable, "-c", "import sys; from timbral.up import up; sys.exit(up(concurrency=2))"]
+            command = [sys.executable, "-c", "import sys; from timbral.stack.up import up; sys.exit(up(concurrency=2))"]
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
         until(lambda: "Ready." in self.log.read_text(errors="replace"), 90, f"the stack: {self.log.read_text()[-500:]}")
         text = self.log.read_text(errors="replace")

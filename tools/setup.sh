@@ -28,4 +28,4 @@ if ! "$newest" -m venv --clear "$venv" 2>/dev/null; then
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 # Compiled once here, so that nothing waits for it later.
-"$venv/bin/python" -m timbral.models.compile
+"$venv/bin/python" -m timbral.models.kernels.compile

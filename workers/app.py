@@ -9,17 +9,18 @@ from typing import Any
 from celery import Celery, signals
 
 from timbral import logs
-from workers import cores, metrics
+from workers import cores
 from workers.delivery import transport
 from workers.delivery.heartbeat import Heartbeat
 from workers.delivery.pool_watch import PoolWatch
 from workers.delivery.shutdown import SoftShutdown
 from workers.delivery.sign_of_life import SignOfLife
+from workers.watching import metrics
 
 transport.install()
 
 # `celery -A workers.app flower` finds the fleet's settings, and asks for a password, whatever folder it is started in.
-os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("flowerconfig.py")))
+os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("watching") / "flowerconfig.py"))
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
 app.config_from_object("celeryconfig")

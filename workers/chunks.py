@@ -12,9 +12,9 @@ from celery.exceptions import Ignore
 from timbral.config.settings import settings
 from timbral.errors import MessageError, ModelNotFoundError
 from timbral.logic.batch_recommendation import BatchRecommendation
-from timbral.logic.job import MAX_ATTEMPTS, Chunk, chunk_task_id
-from timbral.logic.served_model import ServedModel
+from timbral.logic.jobs import MAX_ATTEMPTS, Chunk, chunk_task_id
 from timbral.messages import ComputeRecommendations
+from timbral.versions.served_model import ServedModel
 from workers import outcome, publishing, resources
 from workers.execution import TRANSIENT, again_later
 

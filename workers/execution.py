@@ -18,9 +18,9 @@ from timbral import keys
 from timbral.config.settings import public_address, settings
 from timbral.errors import MessageError, RedisUnavailableError
 from timbral.logic.progress import Progress
-from timbral.logic.replies import text
 from timbral.logic.single_flight import digest_of
 from timbral.messages import Message, read_message
+from timbral.replies import text
 from workers import outcome, publishing, resources
 
 __all__ = ["TRANSIENT", "again_later", "delivery", "forward_to_own_queue", "progress_of", "read", "run_once"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import current_app
 
-from timbral.logic.job import chunk_task_id
+from timbral.logic.jobs import chunk_task_id
 
 __all__ = ["publish", "publish_chunks", "queue_of"]
 

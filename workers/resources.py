@@ -13,12 +13,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from timbral.config.settings import settings
-from timbral.logic.held_messages import HeldMessages
-from timbral.logic.job import Jobs
-from timbral.logic.model_store import ModelStore
+from timbral.logic.jobs import Jobs
 from timbral.logic.overlay import Overlay
 from timbral.logic.single_flight import SingleFlight
+from timbral.queue.held_messages import HeldMessages
 from timbral.utils.redis_connector import RedisConnector
+from timbral.versions.model_store import ModelStore
 
 __all__ = ["broker", "connector", "flights", "held", "is_alive", "jobs", "overlay", "records", "store"]
 

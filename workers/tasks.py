@@ -10,8 +10,8 @@ from celery import Task
 from timbral.config.settings import settings
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.embedding_refresh import EmbeddingRefresh
-from timbral.logic.served_model import ServedModel
 from timbral.messages import ComputeRecommendations, RefreshEmbeddings, TrainModel
+from timbral.versions.served_model import ServedModel
 from workers import chunks, resources
 from workers.app import app
 from workers.execution import delivery, forward_to_own_queue, progress_of, read, run_once

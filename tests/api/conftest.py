@@ -14,7 +14,7 @@ import httpx
 import pytest
 import redis
 
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 from tools.example_listeners import Example, seed
 
 TOKEN = "a token for the tests"
@@ -42,7 +42,7 @@ class DoorProcess:
         self.log_path = self.directory / f"door-{id(self)}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "timbral.serve"],
+                [sys.executable, "-m", "timbral.api.serve"],
                 cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from timbral.api.auth import check_not_open_to_the_world, is_loopback
+from timbral.api.middleware.auth import check_not_open_to_the_world, is_loopback
 from timbral.config.settings import read_settings
 from timbral.errors import SettingsError
 
@@ -79,7 +79,7 @@ def test_a_door_open_to_the_world_without_a_token_does_not_start(tmp_path: Path)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("API_")} | {"API_PORT": "0"}
 
     ended = subprocess.run(
-        [sys.executable, "-m", "timbral.serve"],
+        [sys.executable, "-m", "timbral.api.serve"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fleet_fixtures import Fleet
 
-from timbral.utils.synthetic import make_listening_history
+from timbral.demo.synthetic import make_listening_history
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,7 @@ import pytest
 
 import timbral
 from timbral import keys
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 from tools.example_listeners import Example
 
 Wait = Callable[..., None]

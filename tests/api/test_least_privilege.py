@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 from tools.example_listeners import seed
 
 DOCS = Path(__file__).parents[2] / "docs" / "http.md"

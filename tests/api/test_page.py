@@ -6,7 +6,7 @@ import re
 
 import httpx
 
-from timbral.api.page import FILES
+from timbral.api.routes.page import FILES
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(http: httpx.Client) -> None:

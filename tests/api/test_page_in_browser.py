@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from timbral import keys
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
 from tools.example_listeners import Example
 

@@ -16,9 +16,9 @@ import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse
 
-from timbral.api import protocol
 from timbral.api.app import create_app
-from timbral.api.limits import Limits
+from timbral.api.middleware import protocol
+from timbral.api.middleware.limits import Limits
 from timbral.config.settings import read_settings
 
 
@@ -28,7 +28,7 @@ def test_a_port_that_is_taken_ends_the_start_with_one_line(tmp_path: Path) -> No
         taken.listen()
         port = str(taken.getsockname()[1])
         ended = subprocess.run(
-            [sys.executable, "-m", "timbral.serve"],
+            [sys.executable, "-m", "timbral.api.serve"],
             cwd=tmp_path,
             env=os.environ | {"API_HOST": "127.0.0.1", "API_PORT": port},
             capture_output=True,

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from timbral.api.limits import MAX_BODY_BYTES
+from timbral.api.middleware.limits import MAX_BODY_BYTES
 
 Queued = Callable[[str], list[dict[str, Any]]]
 

@@ -13,8 +13,8 @@ from fleet_fixtures import Fleet
 import producers
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.logic import dead_letters
 from timbral.messages import ANSWERS
+from timbral.queue import dead_letters
 
 pytestmark = pytest.mark.integration
 

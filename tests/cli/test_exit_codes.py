@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from timbral.cli.tasks import dataset_below
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import ParameterError, RedisUnavailableError
+from timbral.stack.embedded_server import EmbeddedServer
 
 Cli = Callable[..., Any]
 COMMAND = [sys.executable, "-m", "timbral.cli"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from timbral.utils.synthetic import make_listening_history
+from timbral.demo.synthetic import make_listening_history
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from timbral.config.settings import Settings
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -104,7 +104,7 @@ def test_compose_and_kubernetes_start_the_same_programs() -> None:
 def test_the_modules_that_probes_run_exist() -> None:
     text = (ROOT / "docker-compose.yml").read_text() + "".join(path.read_text() for path in KUBERNETES)
     modules = set(re.findall(r'"-m", "([\w.]+)"', text))
-    assert modules == {"workers.health", "workers.service_health"}
+    assert modules == {"workers.watching.health", "workers.watching.service_health"}
     for module in modules:
         assert callable(importlib.import_module(module).main)
 
@@ -155,7 +155,7 @@ def test_the_image_is_made_of_what_the_builder_may_see() -> None:
 def metric_names(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Every metric that a worker or the HTTP door can show."""
     from timbral.api import metrics as door
-    from workers import metrics as worker
+    from workers.watching import metrics as worker
 
     with server.client() as client:
         client.set("model:current", "v1")

@@ -10,9 +10,9 @@ import pytest
 from fleet_fixtures import Fleet, WorkerProcess
 from s3_server import S3
 
+from timbral.data.dataset_path import resolve_dataset
 from timbral.errors import ModelFileError, ModelNotFoundError, ModelStoreError
-from timbral.logic.model_archive import ModelArchive
-from timbral.utils.dataset_path import resolve_dataset
+from timbral.versions.model_archive import ModelArchive
 
 PLAYS = "user_id,item_id\n" + "".join(f"{u},{(u * 7 + i) % 20}\n" for u in range(30) for i in range(6))
 

@@ -15,7 +15,7 @@ import pytest
 from fleet_fixtures import Fleet
 
 import producers
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from timbral import keys
-from timbral.logic import dead_letters
+from timbral.queue import dead_letters
 
 pytestmark = pytest.mark.faults
 

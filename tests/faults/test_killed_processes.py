@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from timbral import keys
-from timbral.logic import dead_letters
+from timbral.queue import dead_letters
 
 pytestmark = pytest.mark.faults
 

@@ -15,7 +15,7 @@ from taste import history, write_history
 
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.logic import dead_letters
+from timbral.queue import dead_letters
 
 pytestmark = pytest.mark.faults
 

@@ -12,8 +12,8 @@ from taste import history, served_model
 from timbral import keys
 from timbral.logic.batch_recommendation import BatchRecommendation, Done
 from timbral.logic.overlay import Overlay
-from timbral.logic.served_model import ServedModel
 from timbral.messages import Play
+from timbral.versions.served_model import ServedModel
 
 ROWS = history()
 

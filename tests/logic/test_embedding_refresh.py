@@ -10,14 +10,14 @@ import redis
 from taste import history, served_model
 
 from timbral import keys
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import RedisUnavailableError
 from timbral.logic import embedding_refresh
 from timbral.logic.embedding_refresh import EmbeddingRefresh
 from timbral.logic.overlay import Overlay
-from timbral.logic.served_model import ServedModel
 from timbral.messages import Play
+from timbral.stack.embedded_server import EmbeddedServer
 from timbral.utils.redis_connector import RedisConnector
+from timbral.versions.served_model import ServedModel
 
 
 @pytest.fixture(scope="module")

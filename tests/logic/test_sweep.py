@@ -14,11 +14,11 @@ from celery import Celery
 
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.embedded_server import EmbeddedServer
-from timbral.logic.held_messages import HeldMessages
-from timbral.logic.job import Jobs
+from timbral.logic.jobs import Jobs
 from timbral.logic.single_flight import SingleFlight
 from timbral.logic.sweep import Sweep, Swept
+from timbral.queue.held_messages import HeldMessages
+from timbral.stack.embedded_server import EmbeddedServer
 
 VERSION = "20260101T000000-1"
 EVERY_S = 0.02

@@ -15,10 +15,10 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import DataError, DatasetNotFoundError, JobCancelledError
 from timbral.logic import training
-from timbral.logic.model_store import ModelStore
 from timbral.logic.overlay import Overlay
 from timbral.logic.training import TrainingRun
 from timbral.messages import ANSWERS, Play, TrainModel
+from timbral.versions.model_store import ModelStore
 
 Train = Callable[..., dict[str, Any]]
 
@@ -35,7 +35,7 @@ def train(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     monkeypatch.setattr(training, "settings", changed)
     monkeypatch.setattr("timbral.models.nmf_model.settings", changed)
-    monkeypatch.setattr("timbral.models.threads.settings", changed)
+    monkeypatch.setattr("timbral.models.kernels.threads.settings", changed)
     write_history(tmp_path / "plays.csv", history(200))
 
     def run(

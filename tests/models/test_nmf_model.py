@@ -552,7 +552,7 @@ class TestFiles:
             NMFModel().load(tmp_path / "foreign.pkl")
 
     def _refuses(self, tmp_path: Path, arrays: dict[str, Any], texts: dict[str, str], problem: str) -> None:
-        from timbral.models import model_file
+        from timbral.models.file import model_file
 
         model_file.write(tmp_path / "other.bin", arrays, texts)
         fitted = NMFModel(2).fit(np.ones((2, 2)))
@@ -585,7 +585,7 @@ class TestFiles:
 
 
 def _rows_of(matrix: sparse.csr_matrix) -> Any:
-    from timbral.models.interactions import read_interactions
+    from timbral.models.engine.training_matrix import read_interactions
 
     return read_interactions(matrix, "matrix")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from timbral.models.engine.regularization import DEFAULT_REGULARIZATION
 from timbral.models.nmf_model import NMFModel
-from timbral.models.regularization import DEFAULT_REGULARIZATION
 
 N_GENRES = 12
 

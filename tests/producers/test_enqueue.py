@@ -18,9 +18,9 @@ from pydantic_core import PydanticUndefined
 import celeryconfig
 import producers
 from producers.connections import connections
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import MessageError, ParameterError
 from timbral.messages import MESSAGES
+from timbral.stack.embedded_server import EmbeddedServer
 
 FUNCTIONS = {
     "train_model": producers.enqueue_train_model,

@@ -13,7 +13,6 @@ from celery import Celery
 
 import producers
 from producers import Job, Progress
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import (
     DataError,
     JobCancelledError,
@@ -23,7 +22,8 @@ from timbral.errors import (
     TaskFailedError,
     TrainingError,
 )
-from timbral.logic.job import Jobs
+from timbral.logic.jobs import Jobs
+from timbral.stack.embedded_server import EmbeddedServer
 
 # Celery's result backend, which redis-py warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex")

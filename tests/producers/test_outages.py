@@ -14,8 +14,8 @@ import redis
 
 import producers
 from producers.connections import connections
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import JobTimeoutError, RedisUnavailableError, TimbralError
+from timbral.stack.embedded_server import EmbeddedServer
 
 
 @pytest.fixture

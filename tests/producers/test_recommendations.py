@@ -10,8 +10,8 @@ import pytest
 import redis
 
 import producers
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import ParameterError
+from timbral.stack.embedded_server import EmbeddedServer
 
 
 def listed(*item_ids: int | str) -> list[dict[str, Any]]:

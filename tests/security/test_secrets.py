@@ -9,7 +9,7 @@ import pytest
 
 from timbral.errors import MessageError
 from timbral.messages import TrainModel, read_message
-from workers.flower_text import readable_arguments
+from workers.watching.flower_text import readable_arguments
 
 ROOT = Path(__file__).parents[2]
 DEFINED = {

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from timbral.errors import DataError, ParameterError
+from timbral.judging.ranking import Ranking, popularity_ranking
 from timbral.utils.evaluation import EvaluationMetrics
-from timbral.utils.ranking import Ranking, popularity_ranking
 
 metrics = EvaluationMetrics()
 LIST = ["a", "b", "c", "d", "e"]
@@ -195,7 +195,7 @@ def test_blocks_of_listeners_do_not_change_the_result(monkeypatch: pytest.Monkey
     whole = metrics.evaluate(Parrot([1, 2, 3]), held_out, train, k=3)
 
     monkeypatch.setattr("timbral.utils.evaluation.USERS_PER_BLOCK", 7)
-    monkeypatch.setattr("timbral.utils.ranking_metrics.LISTS_PER_BLOCK", 3)
+    monkeypatch.setattr("timbral.judging.metrics.LISTS_PER_BLOCK", 3)
 
     assert metrics.evaluate(Parrot([1, 2, 3]), held_out, train, k=3) == pytest.approx(whole)
 
@@ -236,7 +236,7 @@ def test_popularity_in_small_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch)
     train = sparse.random(200, 40, 0.2, format="csr", rng=rng)
     whole = popularity_ranking(train, 5)
 
-    monkeypatch.setattr("timbral.utils.ranking.POSITIONS_PER_BLOCK", 100)
+    monkeypatch.setattr("timbral.judging.ranking.POSITIONS_PER_BLOCK", 100)
 
     blocks = popularity_ranking(train, 5)
     assert blocks.item_indices.tolist() == whole.item_indices.tolist()

@@ -15,8 +15,8 @@ import pytest
 import redis
 from numpy.testing import assert_array_equal
 
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import ParameterError
+from timbral.stack.embedded_server import EmbeddedServer
 from timbral.utils import redis_connector
 from timbral.utils.redis_connector import RedisConnector
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 from timbral.utils.redis_connector import RedisConnector
 
 Wait = Callable[..., None]

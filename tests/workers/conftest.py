@@ -13,7 +13,7 @@ from celery.result import AsyncResult
 from fleet_fixtures import Fleet
 from taste import history, write_history
 
-from timbral.embedded_server import EmbeddedServer
+from timbral.stack.embedded_server import EmbeddedServer
 
 
 class Bench:

@@ -12,7 +12,7 @@ from celery.exceptions import Ignore, Reject, Retry
 
 from timbral import keys
 from timbral.errors import DataError, JobCancelledError, ModelStoreError, RedisUnavailableError
-from timbral.logic.job import Jobs
+from timbral.logic.jobs import Jobs
 from timbral.logic.single_flight import SingleFlight
 from workers import execution, outcome, resources
 

@@ -18,8 +18,8 @@ import redis
 
 from timbral import keys
 from timbral.config.settings import read_settings
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import SettingsError
+from timbral.stack.embedded_server import EmbeddedServer
 from workers.scheduler import Entry, entries_of
 
 Start = Callable[..., subprocess.Popen[bytes]]

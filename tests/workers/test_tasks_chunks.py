@@ -12,7 +12,7 @@ from fleet_fixtures import Watch
 
 from timbral import keys
 from timbral.errors import JobCancelledError
-from timbral.logic.job import Jobs
+from timbral.logic.jobs import Jobs
 from timbral.logic.sweep import Sweep
 
 pytestmark = pytest.mark.integration

@@ -13,7 +13,7 @@ from fleet_fixtures import Fleet, Watch
 from taste import history, write_history
 
 from timbral import keys
-from timbral.logic.model_store import ModelStore
+from timbral.versions.model_store import ModelStore
 
 pytestmark = pytest.mark.integration
 

@@ -18,15 +18,15 @@ from starlette.exceptions import HTTPException
 import producers
 import timbral
 from timbral import logs
-from timbral.api import events, health, items, jobs, models, page, recommendations, tasks, users
-from timbral.api.auth import Auth
 from timbral.api.description import describe
 from timbral.api.door import Door, make_door
-from timbral.api.fast_lane import FastLane
 from timbral.api.ids import SlashesInIds
-from timbral.api.limits import Limits, SecurityHeaders
 from timbral.api.metrics import Metrics
+from timbral.api.middleware.auth import Auth
+from timbral.api.middleware.fast_lane import FastLane
+from timbral.api.middleware.limits import Limits, SecurityHeaders
 from timbral.api.refusals import Refused, error_response, kind_of, redis_away
+from timbral.api.routes import events, health, items, jobs, models, page, recommendations, tasks, users
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings, read_settings
 from timbral.errors import MessageError, ModelFileError, ModelNotFoundError, RedisUnavailableError

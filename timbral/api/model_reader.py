@@ -23,8 +23,8 @@ from timbral.errors import ModelFileError, ModelNotFoundError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from timbral.logic.served_model import ServedModel
-    from timbral.utils.id_index import IdIndex
+    from timbral.data.id_index import IdIndex
+    from timbral.versions.served_model import ServedModel
 
 __all__ = ["Explanation", "History", "ModelReader", "Similar"]
 
@@ -162,7 +162,7 @@ class ModelReader:
             return self._served
 
     def _open(self) -> Callable[[], ServedModel]:
-        from timbral.logic.model_store import ModelStore
+        from timbral.versions.model_store import ModelStore
 
         client = redis.Redis.from_url(
             self._settings.redis_url, socket_timeout=2.0, socket_connect_timeout=1.0, client_name="timbral-http-model"

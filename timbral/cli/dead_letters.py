@@ -11,7 +11,7 @@ import typer
 from producers.connections import connections
 from timbral.cli.output import AsJson, print_answer, print_json, print_table
 from timbral.errors import ParameterError
-from timbral.logic import dead_letters as letters
+from timbral.queue import dead_letters as letters
 
 __all__ = ["register"]
 

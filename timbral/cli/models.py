@@ -13,7 +13,7 @@ from timbral.cli.output import AsJson, needs, print_answer, print_json, print_ta
 from timbral.config.settings import settings
 
 if TYPE_CHECKING:
-    from timbral.logic.model_store import ModelStore
+    from timbral.versions.model_store import ModelStore
 
 __all__ = ["register"]
 
@@ -32,7 +32,7 @@ def register(application: typer.Typer) -> None:
 @contextmanager
 def _store() -> Iterator[ModelStore]:
     with needs("worker", "timbral models"):
-        from timbral.logic.model_store import ModelStore  # it loads numpy, which the thin install has not
+        from timbral.versions.model_store import ModelStore  # it loads numpy, which the thin install has not
     with connections().asking() as client:
         yield ModelStore(client, settings.MODEL_DIR)
 

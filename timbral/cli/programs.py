@@ -72,7 +72,7 @@ def up(
     $ timbral up --concurrency 2 --api-port 8080
     """
     with needs("worker,dashboard,api,embedded", "timbral up"):
-        from timbral.up import up as run_up
+        from timbral.stack.up import up as run_up
     raise typer.Exit(run_up(concurrency=concurrency, api_port=api_port, flower_port=flower_port))
 
 
@@ -89,5 +89,5 @@ def serve(
         import fastapi  # noqa: F401 - before the door says that it listens
         import uvicorn  # noqa: F401
 
-        from timbral.serve import serve as run_serve
+        from timbral.api.serve import serve as run_serve
     run_serve(host=host, port=port, workers=workers)

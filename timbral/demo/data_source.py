@@ -14,9 +14,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from timbral.config.settings import Constants
+from timbral.data.dataset_file import checked_format
+from timbral.demo.synthetic import make_listening_history
 from timbral.errors import DataError, DatasetNotFoundError, ParameterError
-from timbral.utils.dataset_file import checked_format
-from timbral.utils.synthetic import make_listening_history
 
 __all__ = ["DemoData", "own_history", "read_names", "recognise"]
 

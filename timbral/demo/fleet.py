@@ -14,8 +14,8 @@ from pathlib import Path
 import redis
 
 from timbral.config.settings import public_address
-from timbral.embedded_server import EmbeddedServer
 from timbral.errors import ParameterError, RedisUnavailableError, TimbralError
+from timbral.stack.embedded_server import EmbeddedServer
 
 __all__ = ["demo_server", "demo_worker"]
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from timbral import keys
+from timbral.data.interactions import Interactions
 from timbral.demo.data_source import DemoData
-from timbral.utils.interactions import Interactions
 
 __all__ = ["print_keys", "print_listeners", "print_quality"]
 

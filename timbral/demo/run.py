@@ -19,11 +19,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 import producers
 from timbral.config.settings import public_address
+from timbral.data.interactions import Interactions
 from timbral.demo.data_source import DemoData, own_history, recognise
 from timbral.demo.fleet import demo_server, demo_worker
 from timbral.demo.report import print_keys, print_listeners, print_quality
 from timbral.utils.data_loader import DataLoader
-from timbral.utils.interactions import Interactions
 
 __all__ = ["DemoOptions", "run_demo"]
 

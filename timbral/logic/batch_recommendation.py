@@ -14,9 +14,9 @@ from scipy import sparse
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.logic.overlay import Overlay, UserOverlay
-from timbral.logic.served_model import ServedModel
 from timbral.messages import Id
-from timbral.models.top_k import TopK
+from timbral.models.search.top_k import TopK
+from timbral.versions.served_model import ServedModel
 
 __all__ = ["BatchRecommendation", "Done"]
 

@@ -11,12 +11,12 @@ import redis
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.data.id_index import IdIndex
 from timbral.errors import RedisUnavailableError
 from timbral.logic.batch_recommendation import BatchRecommendation
-from timbral.logic.served_model import ServedModel
 from timbral.messages import Id
-from timbral.utils.id_index import IdIndex
 from timbral.utils.redis_connector import RedisConnector
+from timbral.versions.served_model import ServedModel
 
 __all__ = ["EmbeddingRefresh"]
 

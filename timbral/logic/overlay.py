@@ -12,9 +12,9 @@ import structlog
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.keys import decode_id, encode_id
-from timbral.logic.replies import text
-from timbral.logic.served_model import ServedModel
 from timbral.messages import Id, Play
+from timbral.replies import text
+from timbral.versions.served_model import ServedModel
 
 __all__ = ["Overlay", "UserOverlay"]
 

@@ -16,7 +16,7 @@ import redis
 import structlog
 
 from timbral import keys
-from timbral.logic.replies import now_s, text, texts
+from timbral.replies import now_s, text, texts
 
 __all__ = ["Flight", "Joined", "SingleFlight", "digest_of"]
 

@@ -16,10 +16,10 @@ import structlog
 
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.logic.held_messages import HeldMessages
-from timbral.logic.job import Jobs, chunk_task_id
-from timbral.logic.replies import now_s, text
+from timbral.logic.jobs import Jobs, chunk_task_id
 from timbral.logic.single_flight import SingleFlight
+from timbral.queue.held_messages import HeldMessages
+from timbral.replies import now_s, text
 
 __all__ = ["Publish", "Sweep", "Swept"]
 

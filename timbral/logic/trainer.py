@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import timbral
-from timbral.models.factorization import Callback
+from timbral.models.engine.factorization import Callback
 from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
 from timbral.utils.evaluation import EvaluationMetrics

@@ -18,19 +18,19 @@ import structlog
 
 import timbral
 from timbral.config.settings import Constants, settings
+from timbral.data.dataset_path import resolve_dataset
+from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
-from timbral.logic import promotion_gate
-from timbral.logic.model_store import ModelStore
+from timbral.judging.hold_out import hold_out
+from timbral.judging.ranking import popularity_ranking
+from timbral.judging.stable_hold_out import stable_hold_out
+from timbral.logic import gate as promotion_gate
 from timbral.logic.overlay import Overlay
-from timbral.logic.served_model import ServedModel
-from timbral.logic.stable_hold_out import stable_hold_out
 from timbral.logic.trainer import ModelTrainer
 from timbral.messages import TrainModel, utc_now
 from timbral.models.nmf_model import NMFModel
-from timbral.utils.dataset_path import resolve_dataset
-from timbral.utils.interactions import Interactions
-from timbral.utils.ranking import popularity_ranking
-from timbral.utils.split import hold_out
+from timbral.versions.model_store import ModelStore
+from timbral.versions.served_model import ServedModel
 
 __all__ = ["TrainingRun", "fingerprint"]
 

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from timbral.models.fixed import Fixed
-from timbral.models.weighting import Side
+from timbral.models.engine.fixed import Fixed
+from timbral.models.engine.weighting import Side
 
 __all__ = ["contributions", "strongest"]
 

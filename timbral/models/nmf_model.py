@@ -13,22 +13,22 @@ from scipy import sparse
 
 from timbral.config.settings import Constants, settings
 from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError
-from timbral.models import model_file
 from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
+from timbral.models.engine.factorization import Callback
+from timbral.models.engine.fitting import fit_factors
+from timbral.models.engine.fixed import Fixed
+from timbral.models.engine.fold_in import fold_in
+from timbral.models.engine.objective import Objective, Target
+from timbral.models.engine.training_matrix import Interactions, read_interactions
+from timbral.models.engine.weighting import Side, Weighting
 from timbral.models.explanation import strongest
-from timbral.models.factorization import Callback
-from timbral.models.fitting import fit_factors
-from timbral.models.fixed import Fixed
-from timbral.models.fold_in import fold_in
-from timbral.models.interactions import Interactions, read_interactions
-from timbral.models.item_index import ItemIndex
-from timbral.models.model_record import ModelRecord
-from timbral.models.objective import Objective, Target
+from timbral.models.file import model_file
+from timbral.models.file.model_record import ModelRecord
+from timbral.models.kernels.threads import Threads, resolve_n_threads
+from timbral.models.search.item_index import ItemIndex
+from timbral.models.search.top_k import TopK
+from timbral.models.search.top_k import top_k as best_items
 from timbral.models.similarity import mean_direction, most_similar
-from timbral.models.threads import Threads, resolve_n_threads
-from timbral.models.top_k import TopK
-from timbral.models.top_k import top_k as best_items
-from timbral.models.weighting import Side, Weighting
 
 __all__ = ["NMFModel"]
 
@@ -47,7 +47,7 @@ class NMFModel:
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: stop when a sweep lowers the root of the loss by less than this share of it; ``Constants.NMF_TOL`` where None.
         unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization, regularization_exponent,
-            l1_regularization: the objective; see ``timbral.models.objective.Objective``.
+            l1_regularization: the objective; see ``timbral.models.engine.objective.Objective``.
             ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the Frobenius norm.
         n_threads: ``settings.N_THREADS`` where None; 0 for every core.
 

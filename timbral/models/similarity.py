@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import float32, float64
 
-from timbral.models.kernel import kernel, matrix, vector
+from timbral.models.kernels.kernel import kernel, matrix, vector
 
 __all__ = ["mean_direction", "most_similar"]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from timbral.utils.column_names import DEFAULT_VALUE_COL, ColumnNames
-from timbral.utils.dataset_file import SUPPORTED_FORMATS, DatasetFile, checked_format
-from timbral.utils.interactions import Interactions
-from timbral.utils.interactions_frame import matrix_frame, read_frame
-from timbral.utils.interactions_reader import read_interactions
+from timbral.data.column_names import DEFAULT_VALUE_COL, ColumnNames
+from timbral.data.dataset_file import SUPPORTED_FORMATS, DatasetFile, checked_format
+from timbral.data.interactions import Interactions
+from timbral.data.interactions_frame import matrix_frame, read_frame
+from timbral.data.interactions_reader import read_interactions
 
 __all__ = ["DataLoader"]
 

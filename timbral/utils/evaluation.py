@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from timbral.errors import DataError, ParameterError
-from timbral.utils.ranking import Ranking
-from timbral.utils.ranking_metrics import RankingMetrics
+from timbral.judging.metrics import RankingMetrics
+from timbral.judging.ranking import Ranking
 
 __all__ = ["EvaluationMetrics"]
 

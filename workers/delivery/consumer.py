@@ -15,12 +15,13 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 
 from timbral.config.settings import settings
 from timbral.errors import DeadLetterError
-from timbral.logic import dead_letters
-from workers import metrics, outcome
-from workers.delivery.envelope import body_problem, headers_problem, task_id_of
+from timbral.queue import dead_letters
+from timbral.queue.envelope import body_problem, headers_problem, task_id_of
+from workers import outcome
 from workers.delivery.held import is_stopping, running_requests
 from workers.delivery.message import encode
 from workers.delivery.qos import OUTAGES
+from workers.watching import metrics
 
 __all__ = ["Consumer"]
 

@@ -10,7 +10,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from workers.delivery.envelope import envelope_problem, task_id_of
+from timbral.queue.envelope import envelope_problem, task_id_of
 from workers.delivery.held import is_stopping, running_requests
 from workers.delivery.unacked import Unacked
 

@@ -1,4 +1,4 @@
-"""Notes that this worker takes tasks, for workers.health: its event loop turns, and Redis answers it."""
+"""Notes that this worker takes tasks, for workers.watching.health: its event loop turns, and Redis answers it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celery import bootsteps
 
 from timbral import keys
 from workers.delivery.held import running_requests
-from workers.health import MAX_AGE_S, short_client
+from workers.watching.health import MAX_AGE_S, short_client
 
 __all__ = ["SignOfLife"]
 

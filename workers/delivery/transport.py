@@ -16,11 +16,11 @@ import kombu.transport
 from kombu.transport import redis as kombu_redis
 from kombu.utils.json import loads
 
-from timbral.logic import dead_letters
-from workers import metrics
-from workers.delivery.envelope import envelope_problem
+from timbral.queue import dead_letters
+from timbral.queue.envelope import envelope_problem
 from workers.delivery.message import Message
 from workers.delivery.qos import QoS
+from workers.watching import metrics
 
 __all__ = ["Channel", "Transport", "install"]
 

@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from timbral.errors import ParameterError
+from timbral.models.search import top_k as top_k_module
+from timbral.models.search.item_index import ItemIndex
+from timbral.models.search.top_k import TopK, top_k
+
+Array = np.ndarray
+
+
+def brute_force(
+    users: Array,
+    items: Array,
+    k: int,
+    *,
+    seen: sparse.csr_matrix | None = None,
+    blocked: Any = None,
+    blocked_by_user: sparse.csr_matrix | None = None,
+    allowed: Any = None,
+    allowed_by_user: sparse.csr_matrix | None = None,
+) -> list[tuple[Array, Array]]:
+    """The definition: every score, in float64 in the order of the components, then a stable sort."""
+    totals = np.zeros((len(users), items.shape[1]))
+    for component in range(len(items)):
+        totals += users[:, component, None].astype(np.float64) * items[component].astype(np.float64)
+    scores = totals.astype(np.float32)
+    possible = np.ones(scores.shape, bool)
+    for ruled_out in (seen, blocked_by_user):
+        if ruled_out is not None:
+            for row in range(len(users)):
+                possible[row, ruled_out[row].indices] = False
+    if blocked is not None:
+        possible[:, np.asarray(blocked, int)] = False
+    if allowed is not None:
+        possible &= np.isin(np.arange(items.shape[1]), np.asarray(allowed, int))
+    if allowed_by_user is not None:
+        for row in range(len(users)):
+            possible[row] &= np.isin(np.arange(items.shape[1]), allowed_by_user[row].indices)
+    lists = []
+    for row in range(len(users)):
+        left = np.flatnonzero(possible[row])
+        best = left[np.argsort(-scores[row, left], kind="stable")][:k]
+        lists.append((best, scores[row, best]))
+    return lists
+
+
+def assert_same(found: TopK, expected: list[tuple[Array, Array]]) -> None:
+    assert len(found) == len(expected)
+    for (items, scores), (expected_items, expected_scores) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(items, expected_items)
+        np.testing.assert_array_equal(scores, expected_scores)  # bit for bit
+
+
+def sparse_factors(rng: np.random.Generator, shape: tuple[int, int], zeros: float = 0.5, skew: float = 1.0) -> Array:
+    """Non-negative, part of it zero, of very different norms: like what a factorisation gives."""
+    factors = rng.gamma(0.5, size=shape) * (rng.random(shape) >= zeros)
+    return (factors * rng.pareto(2.0, shape[0])[:, None] ** skew).astype(np.float32)
+
+
+def rows_of(rng: np.random.Generator, shape: tuple[int, int], density: float) -> sparse.csr_matrix:
+    return sparse.random(*shape, density, format="csr", random_state=rng, dtype=np.float32)
+
+
+SHAPES = st.tuples(st.integers(1, 70), st.integers(1, 9), st.integers(1, 90))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[Array, Array, int, dict[str, Any]]:
+    """Small factors from few values, so that ties, zeros and zero rows are common, with any mix of lists."""
+    n_users, n_components, n_items = draw(SHAPES)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    values = np.array(
+        draw(st.sampled_from([[0], [0, 1], [0, 1, 2], [0, 0.1, 0.7], [0, 1e-30, 1, 1e18], [0, 1e-38, 1e-3]]))
+    )
+    users = rng.choice(values, (n_users, n_components)).astype(np.float32)
+    items = rng.choice(values, (n_components, n_items)).astype(np.float32)
+    options: dict[str, Any] = {}
+    for name in ("seen", "blocked_by_user", "allowed_by_user"):
+        if draw(st.booleans()):
+            options[name] = rows_of(rng, (n_users, n_items), draw(st.sampled_from([0, 0.1, 0.7, 1])))
+    for name in ("blocked", "allowed"):
+        if draw(st.booleans()):
+            options[name] = draw(st.lists(st.integers(0, n_items - 1), max_size=2 * n_items))
+    return users, items, draw(st.integers(1, n_items + 3)), options
+
+
+@given(requests(), st.booleans())
+def test_lists_are_those_of_brute_force_whatever_is_asked(
+    request: tuple[Array, Array, int, dict[str, Any]], with_index: bool
+) -> None:
+    users, items, k, options = request
+
+    found = top_k(users, items, k, index=ItemIndex.of(items) if with_index else None, n_threads=2, **options)
+
+    assert_same(found, brute_force(users, items, k, **options))
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([1, 10, 300]))
+def test_lists_from_a_large_catalogue_are_those_of_brute_force(seed: int, zeros: float, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    users, items = sparse_factors(rng, (60, 24), zeros), sparse_factors(rng, (1800, 24), zeros).T.copy()
+    seen = rows_of(rng, (60, 1800), 0.02)
+
+    assert_same(top_k(users, items, k, seen=seen, n_threads=1), brute_force(users, items, k, seen=seen))
+
+
+def test_scores_that_differ_by_less_than_float32_sums_err_are_ordered_right() -> None:
+    rng = np.random.default_rng(5)
+    users = rng.random((64, 100), dtype=np.float32)
+    items = np.full((100, 1500), 0.5, np.float32) + rng.integers(-2, 3, (100, 1500)).astype(np.float32) * np.float32(
+        2**-24
+    )
+
+    assert_same(top_k(users, items, 50), brute_force(users, items, 50))
+
+
+def test_equal_scores_go_by_the_lower_item() -> None:
+    items = np.ones((3, 2000), np.float32)
+    items[:, 1700] = 2
+
+    for n_users in (1, 100):
+        found = top_k(np.ones((n_users, 3), np.float32), items, 4)
+        assert [found[0][0].tolist(), found[n_users - 1][0].tolist()] == [[1700, 0, 1, 2]] * 2
+
+
+def test_a_listener_without_any_taste_gets_the_first_unseen_items() -> None:
+    items = np.ones((3, 100), np.float32)
+    seen = sparse.csr_matrix(([0.0], ([0], [1])), (1, 100))  # a stored zero is seen too
+
+    found = top_k(np.zeros((1, 3), np.float32), items, 3, seen=seen)
+
+    assert found[0][0].tolist() == [0, 2, 3]
+    assert found[0][1].tolist() == [0, 0, 0]
+
+
+def test_an_exhausted_list_is_short_and_never_padded() -> None:
+    items = np.ones((2, 5), np.float32)
+    seen = sparse.csr_matrix(np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 0, 0, 0, 0]]))
+
+    found = top_k(np.ones((3, 2), np.float32), items, 9, seen=seen, blocked=[4])
+
+    assert [list(items) for items, _ in found] == [[], [1], [0, 1, 2, 3]]
+    assert found.indptr.tolist() == [0, 0, 1, 5]
+
+
+def test_unsorted_and_repeated_indices_are_understood() -> None:
+    items = np.arange(6, dtype=np.float32)[None]
+    seen = sparse.csr_matrix((np.ones(3, np.float32), np.array([5, 0, 5]), np.array([0, 3])), (1, 6))
+    listed = sparse.csr_matrix((np.ones(4, np.float32), np.array([4, 4, 2, 5]), np.array([0, 4])), (1, 6))
+
+    assert top_k(np.ones((1, 1), np.float32), items, 9, seen=seen)[0][0].tolist() == [4, 3, 2, 1]
+    assert top_k(np.ones((1, 1), np.float32), items, 9, seen=seen, allowed_by_user=listed)[0][0].tolist() == [4, 2]
+    assert top_k(np.ones((1, 1), np.float32), items, 9, allowed=[3, 3, 1])[0][0].tolist() == [3, 1]
+
+
+def test_empty_lists_mean_what_they_say() -> None:
+    users, items = np.ones((2, 1), np.float32), np.ones((1, 3), np.float32)
+
+    assert len(top_k(users, items, 2, blocked=[]).item_indices) == 4
+    assert len(top_k(users, items, 2, allowed=[]).item_indices) == 0
+    assert len(top_k(users, items, 2, allowed_by_user=sparse.csr_matrix((2, 3))).item_indices) == 0
+    assert len(top_k(users[:0], items, 2)) == 0
+    assert len(top_k(users, items[:, :0], 2)[1][0]) == 0
+    assert top_k(users[:, :0], items[:0], 2)[0][0].tolist() == [0, 1]
+
+
+def test_lists_are_the_same_on_any_number_of_threads_and_with_any_layout() -> None:
+    rng = np.random.default_rng(1)
+    users, items = sparse_factors(rng, (400, 16)), sparse_factors(rng, (3000, 16)).T.copy()
+    seen = rows_of(rng, (400, 3000), 0.01)
+    expected = brute_force(users, items, 10, seen=seen)
+
+    for n_threads in (0, 1, 2, 7):
+        assert_same(top_k(users, items, 10, seen=seen, n_threads=n_threads), expected)
+    assert_same(top_k(np.asfortranarray(users), np.asfortranarray(items), 10, seen=seen), expected)
+    for array in (users, items):
+        array.flags.writeable = False
+    assert_same(top_k(users, items, 10, seen=seen), expected)
+    assert_same(top_k(users, items, 10, seen=seen.astype(np.float64), index=ItemIndex.of(items)), expected)
+
+
+def test_the_search_passes_over_blocks_whose_ceiling_is_too_low() -> None:
+    rng = np.random.default_rng(2)
+    users, items = sparse_factors(rng, (100, 16), 0.2), sparse_factors(rng, (3000, 16), 0.2).T.copy()
+    items[:, 500:] *= np.float32(1e-6)
+    index = ItemIndex.of(items)
+    # Blocks of hopeless items now hold what would win, if anybody looked: only their ceilings are as they were.
+    poisoned = index.packed.copy()
+    poisoned[index.packed.max((1, 2)) < 1e-3] = 1e9
+    poisoned.flags.writeable = False
+    trap = ItemIndex(index.shape, poisoned, index.item_of, index.block_ceilings, index.group_ceilings)
+
+    assert (poisoned == 1e9).mean() > 0.5
+    assert_same(top_k(users, items, 10, index=trap), brute_force(users, items, 10))
+
+
+def test_memory_does_not_grow_with_users_times_items() -> None:
+    rng = np.random.default_rng(3)
+    users, items = sparse_factors(rng, (6000, 8)), sparse_factors(rng, (5000, 8)).T.copy()
+    top_k(users, items, 10)
+
+    tracemalloc.start()
+    top_k(users, items, 10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 6e6  # a score for each user and item would take 120 MB
+
+
+def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
+    rng = np.random.default_rng(4)
+    users, items = sparse_factors(rng, (300, 8)), sparse_factors(rng, (2000, 8)).T.copy()
+    expected = brute_force(users, items, 5)
+    problems: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                assert_same(top_k(users, items, 5), expected)
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+
+
+def _in_a_child(users: Array, items: Array, queue: Any) -> None:
+    found = top_k(users, items, 5, n_threads=2)
+    queue.put((found.item_indices, found.scores))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_finds_the_same_after_its_parent_has_searched() -> None:
+    rng = np.random.default_rng(6)
+    users, items = sparse_factors(rng, (300, 8)), sparse_factors(rng, (2000, 8)).T.copy()
+    expected = top_k(users, items, 5, n_threads=2)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+
+    child = context.Process(target=_in_a_child, args=(users, items, queue), daemon=True)
+    child.start()
+    found_items, found_scores = queue.get(timeout=60)
+    child.join(60)
+
+    np.testing.assert_array_equal(found_items, expected.item_indices)
+    np.testing.assert_array_equal(found_scores, expected.scores)
+    assert child.exitcode == 0
+
+
+def test_a_list_is_read_by_its_row() -> None:
+    found = TopK(np.array([0, 2, 3]), np.array([4, 2, 7], np.int32), np.array([3, 1, 9], np.float32))
+
+    assert len(found) == 2
+    assert [part.tolist() for part in found[-1]] == [[7], [9]]
+    assert [items.tolist() for items, _ in found] == [[4, 2], [7]]
+    for row in (2, -3):
+        with pytest.raises(IndexError):
+            found[row]
+
+
+FOUR = np.ones((4, 2), np.float32)
+FIVE = np.ones((2, 5), np.float32)
+BROKEN = sparse.csr_matrix((4, 5), dtype=np.float32)
+BROKEN.indices, BROKEN.indptr = np.array([7], np.int32), np.array([0, 1, 1, 1, 1], np.int32)
+BACKWARDS = sparse.csr_matrix((4, 5), dtype=np.float32)
+BACKWARDS.indices, BACKWARDS.indptr = np.zeros(9, np.int32), np.array([0, 9, 2, 3, 4], np.int32)
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "options", "text"),
+    [
+        (FOUR.astype(np.float64), FIVE, {}, "user_factors must be a float32 array with 2 dimensions"),
+        (FOUR[0], FIVE, {}, "user_factors must be"),
+        (FOUR, FIVE.tolist(), {}, "item_factors must be .*got list"),
+        (FOUR, np.ones((3, 5), np.float32), {}, "item_factors must have 2 rows"),
+        (FOUR, FIVE, {"k": 0}, "k must be at least 1"),
+        (FOUR, FIVE, {"n_threads": -1}, "n_threads"),
+        (FOUR, FIVE, {"seen": np.ones((4, 5))}, r"seen must be a sparse CSR matrix of shape \(4, 5\) \(got ndarray"),
+        (FOUR, FIVE, {"seen": sparse.csr_matrix((5, 5))}, r"seen must be .*got csr of shape \(5, 5\)"),
+        (FOUR, FIVE, {"blocked_by_user": sparse.csc_matrix((4, 5))}, "blocked_by_user must be .*got csc"),
+        (FOUR, FIVE, {"allowed_by_user": BROKEN}, r"allowed_by_user: item indices must be in range \[0, 5\)"),
+        (FOUR, FIVE, {"seen": BACKWARDS}, "seen is not a valid CSR matrix"),
+        (FOUR, FIVE, {"blocked": [5]}, r"blocked: item indices must be in range \[0, 5\) \(got 5\.\.5\)"),
+        (FOUR, FIVE, {"allowed": [-1]}, "allowed: item indices must be in range"),
+        (FOUR, FIVE, {"allowed": [0.5]}, "allowed must be a list of item indices"),
+        (FOUR, FIVE, {"index": ItemIndex.of(np.ones((2, 6), np.float32))}, "the index is of item_factors of shape"),
+        (-FOUR, FIVE, {"index": ItemIndex.of(FIVE)}, "user_factors must be finite and not negative"),
+        (FOUR * np.float32(np.nan), FIVE, {}, "user_factors must be finite"),
+        (np.ones((100, 2), np.float32), -FIVE, {}, "item_factors must be finite and not negative"),
+        (np.ones((100, 2), np.float32), FIVE * np.float32(np.inf), {}, "item_factors must be finite"),
+    ],
+)
+def test_what_cannot_be_right_is_named(users: Any, items: Any, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ParameterError, match=text):
+        top_k(users, items, **({"k": 3} | options))
+
+
+def test_few_users_are_served_without_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_k_module.ItemIndex, "of", lambda _: pytest.fail("an index costs more than it saves here"))
+
+    assert len(top_k(FOUR, FIVE, 2)) == 4

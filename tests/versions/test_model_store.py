@@ -1,0 +1,224 @@
+"""Versions: one step to go live, fences, roll back, prune, and a current file that cannot be read."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from timbral import keys
+from timbral.data.id_index import IdIndex
+from timbral.errors import ModelFileError, ModelNotFoundError, ModelStoreError
+from timbral.models.nmf_model import NMFModel
+from timbral.versions.model_store import ModelStore
+from timbral.versions.served_model import ServedModel
+
+MATRIX = np.array([[5, 0, 3, 0], [0, 2, 0, 1], [4, 0, 0, 2]], dtype=np.float32)
+
+
+def served(version: str, seed: int = 0) -> ServedModel:
+    model = NMFModel(2, seed, 20, n_threads=1).fit(MATRIX)
+    users, items = IdIndex([10, 20, 30]), IdIndex(["a", "b", "c", "d"])
+    return ServedModel(version, model, users, items, np.array([2, 1, 1, 2]), model, {"version": version, "seed": seed})
+
+
+@pytest.fixture
+def store(client: redis.Redis, tmp_path: Path) -> ModelStore:
+    return ModelStore(client, tmp_path / "models", n_threads=1)
+
+
+def trained(store: ModelStore, task_id: str) -> str:
+    version = store.begin(task_id).version
+    store.write(served(version))
+    return version
+
+
+def damage(store: ModelStore, version: str) -> None:
+    path = store.path(version)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_a_redelivered_training_keeps_its_version_and_fence(store: ModelStore) -> None:
+    first, again, other = store.begin("task"), store.begin("task"), store.begin("another task")
+
+    assert again == first
+    assert other.fence == first.fence + 1
+    assert other.version != first.version
+
+
+def test_a_finished_training_that_is_delivered_again_gets_its_answer(store: ModelStore) -> None:
+    training = store.begin("task")
+    store.finish("task", training, {"promoted": True})
+
+    assert store.begin("task").answer == {"promoted": True}
+
+
+def test_a_version_is_written_whole_and_read_back_with_its_original_ids(store: ModelStore) -> None:
+    version = trained(store, "task")
+    store.promote(version)
+
+    live = store.current()
+
+    assert live.version == version
+    assert live.user_ids.ids([0, 1, 2]) == [10, 20, 30]
+    assert live.item_ids.ids([3]) == ["d"]
+    assert live.seen.toarray().tolist() == MATRIX.tolist()
+    assert live.evaluated is not None
+    assert not live.model.user_factors.flags.writeable, "mapped, so that a host has one copy"
+
+
+def test_a_model_from_its_file_recommends_what_it_did_before_it_was_written(store: ModelStore) -> None:
+    version = trained(store, "task")
+    store.promote(version)
+    users = np.zeros(100, dtype=np.int64)
+
+    before, after = (one.recommend(users, top_k=3) for one in (served(version).model, store.current().model))
+
+    assert store.current().model.item_index is not None
+    assert np.array_equal(before.item_indices, after.item_indices)
+    assert np.array_equal(before.scores, after.scores)
+
+
+def test_an_older_training_never_replaces_a_newer_one(store: ModelStore) -> None:
+    slow, fast = store.begin("slow").version, store.begin("fast").version
+    for version in (fast, slow):
+        store.write(served(version))
+
+    assert store.promote(fast) == "live"
+    assert store.promote(slow) == "stale"
+    assert store.current_version() == fast
+
+
+def test_going_back_by_hand_does_not_let_an_older_training_in(store: ModelStore) -> None:
+    first, slow, third = (trained(store, task) for task in ("first", "slow", "third"))
+    for version in (first, third):
+        store.promote(version)
+
+    assert store.roll_back() == first
+    assert store.promote(slow) == "stale"
+    assert store.current_version() == first
+    assert store.promote(slow, force=True) == "live"
+    assert store.promote(trained(store, "fourth")) == "live"
+
+
+def test_rolling_back_twice_goes_further_back_and_ends_with_an_error(store: ModelStore) -> None:
+    versions = [trained(store, f"task {number}") for number in range(3)]
+    for version in versions:
+        store.promote(version)
+
+    assert [store.roll_back(), store.roll_back()] == [versions[1], versions[0]]
+    with pytest.raises(ModelNotFoundError, match="roll back"):
+        store.roll_back()
+    assert store.current_version() == versions[0]
+
+
+def test_a_version_that_nobody_wrote_cannot_go_live(store: ModelStore) -> None:
+    with pytest.raises(ModelNotFoundError):
+        store.promote("20260101T000000-99")
+    with pytest.raises(ModelNotFoundError, match="not the name of a version"):
+        store.path("../../etc/passwd")
+
+
+def test_another_version_is_taken_up_without_a_restart_and_the_old_one_let_go(store: ModelStore) -> None:
+    first, second = trained(store, "first"), trained(store, "second")
+    store.promote(first)
+    before = store.current()
+    assert store.current() is before
+
+    ModelStore(store.redis, store.model_dir).promote(second)
+
+    assert store.current().version == second
+    assert store._served is not before
+    assert f"{first}.safetensors" in Path("/proc/self/maps").read_text()
+    del before
+    assert f"{first}.safetensors" not in Path("/proc/self/maps").read_text(), "the old file is still mapped"
+
+
+def test_a_damaged_current_model_leaves_the_old_one_served(store: ModelStore) -> None:
+    first, second = trained(store, "first"), trained(store, "second")
+    store.promote(first)
+    store.current()
+    store.promote(second)
+    damage(store, second)
+
+    assert store.current().version == first
+    assert ModelStore(store.redis, store.model_dir).current().version == first, "a worker that starts now"
+    assert store.current_version() == second
+
+
+def test_a_damaged_only_model_is_an_error_that_names_the_file(store: ModelStore) -> None:
+    version = trained(store, "only")
+    store.promote(version)
+    damage(store, version)
+
+    with pytest.raises(ModelFileError, match=version):
+        store.current()
+    with pytest.raises(ModelFileError, match=version):
+        store.promote(version, force=True)
+
+
+def test_without_a_live_version_the_error_says_what_to_do(store: ModelStore) -> None:
+    with pytest.raises(ModelNotFoundError, match="train_model"):
+        store.current()
+
+
+def test_a_folder_that_cannot_be_written_changes_nothing(store: ModelStore) -> None:
+    first = trained(store, "first")
+    store.promote(first)
+    second = store.begin("second").version
+    store.model_dir = store.model_dir / "file"
+    store.model_dir.write_text("not a folder")
+
+    with pytest.raises(ModelStoreError):
+        store.write(served(second))
+
+    assert store.versions() == [first]
+    assert store.current_version() == first
+
+
+def test_prune_keeps_the_newest_the_live_one_what_came_before_it_and_what_a_job_uses(
+    store: ModelStore, client: redis.Redis
+) -> None:
+    versions = [trained(store, f"task {number}") for number in range(7)]
+    store.promote(versions[1])
+    store.promote(versions[2])
+    client.hset(keys.job("j"), "model_version", versions[3])
+    client.zadd(keys.JOBS_OPEN, {"j": 1})
+
+    gone = store.prune(2)
+
+    assert set(gone) == {versions[0], versions[4]}
+    assert store.versions() == [versions[index] for index in (6, 5, 3, 2, 1)]
+    assert {path.stem for path in store.model_dir.glob("*.safetensors")} == set(store.versions())
+    assert not client.exists(keys.model_metadata(versions[0]))
+
+
+def test_the_list_says_which_version_is_live(store: ModelStore) -> None:
+    first, second = trained(store, "first"), trained(store, "second")
+    store.promote(first)
+
+    assert [(record["version"], record["live"]) for record in store.list()] == [(second, False), (first, True)]
+    assert store.show(first)["live"] is True
+    with pytest.raises(ModelNotFoundError):
+        store.show("20260101T000000-99")
+
+
+def test_a_full_disk_leaves_everything_as_it_was(store: ModelStore) -> None:
+    first = trained(store, "first")
+    store.promote(first)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(ModelStoreError, match="too large"):
+            trained(store, "second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert store.versions() == [first]
+    assert [path.name for path in store.model_dir.iterdir()] == [f"{first}.safetensors"]
+    assert store.current().version == first

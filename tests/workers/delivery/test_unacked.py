@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+import redis
+
+from timbral import keys
+from timbral.stack.embedded_server import EmbeddedServer
+from workers.delivery.unacked import DELIVERIES_TTL_S, Unacked
+
+ALWAYS = {"gap_s": 1e9, "grace_s": 0.0}
+"""For ``lapsed``: somebody has always been looking."""
+
+
+@pytest.fixture
+def unacked(client: redis.Redis) -> Unacked:
+    return Unacked(client, "unacked_index", "unacked")
+
+
+def age(client: redis.Redis, tag: str, seconds: float) -> None:
+    client.zincrby("unacked_index", -seconds, tag)
+
+
+def test_each_delivery_of_a_task_is_counted_and_the_count_goes_with_the_message(
+    unacked: Unacked, client: redis.Redis
+) -> None:
+    assert [unacked.take(f"tag{n}", "content", "task") for n in range(3)] == [1, 2, 3]
+    assert 0 < client.ttl(keys.deliveries("task")) <= DELIVERIES_TTL_S
+    assert unacked.take("tag9", "content", None) == 0
+
+    unacked.settle("tag2", "task")
+
+    assert not client.exists(keys.deliveries("task"))
+    assert unacked.content("tag2") is None
+    assert client.zscore("unacked_index", "tag2") is None
+    assert unacked.content("tag0") == b"content"
+
+
+def test_what_is_renewed_does_not_lapse_and_what_is_not_does(unacked: Unacked, client: redis.Redis) -> None:
+    for tag in ("held", "left"):
+        unacked.take(tag, "content", None)
+        age(client, tag, 100)
+
+    assert unacked.renew(["held", "never taken"]) == 1
+    assert unacked.lapsed(10, **ALWAYS) == ["left"]
+    assert not client.zscore("unacked_index", "never taken"), "renewing brings nothing back"
+    assert unacked.renew([]) == 0
+
+
+def test_after_a_time_when_nobody_looked_nothing_lapses_until_the_living_could_renew(
+    unacked: Unacked, client: redis.Redis, wait_until: Any
+) -> None:
+    # given: something that lapsed, and a last look a while ago: Redis was away
+    unacked.take("tag", "content", None)
+    age(client, "tag", 100)
+    unacked.lapsed(10, **ALWAYS)
+    client.hset(keys.UNACKED_LOOKS, "last", time.time() - 60)
+
+    # then
+    looked_at = time.monotonic()
+    assert unacked.lapsed(10, gap_s=2, grace_s=0.5) == []
+    wait_until(lambda: unacked.lapsed(10, gap_s=2, grace_s=0.5) == ["tag"], 10, "the end of the grace")
+    assert time.monotonic() - looked_at >= 0.5
+
+
+def test_a_message_is_put_back_by_one_of_many_who_try(
+    redis_server: EmbeddedServer, unacked: Unacked, client: redis.Redis
+) -> None:
+    unacked.take("tag", "content", "task")
+    age(client, "tag", 100)
+    barrier, won = threading.Barrier(8), []
+
+    def put_back() -> None:
+        with redis_server.client() as own:
+            other = Unacked(own, "unacked_index", "unacked")
+            barrier.wait()
+            won.append(other.put_back("tag", "payload", "celery", at_head=True, lapsed_for_s=10))
+
+    threads = [threading.Thread(target=put_back) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(won) == [False] * 7 + [True]
+    assert client.lrange("celery", 0, -1) == [b"payload"]
+    assert client.get(keys.deliveries("task")) == b"1", "it lapsed: that counts"
+
+
+def test_a_message_that_was_renewed_meanwhile_is_not_put_back(unacked: Unacked, client: redis.Redis) -> None:
+    unacked.take("tag", "content", "task")
+    age(client, "tag", 100)
+    assert unacked.lapsed(10, **ALWAYS) == ["tag"]
+    unacked.renew(["tag"])
+
+    assert not unacked.put_back("tag", "payload", "celery", at_head=True, lapsed_for_s=10)
+    assert not unacked.drop("tag", lapsed_for_s=10)
+    assert not client.exists("celery")
+    assert unacked.content("tag") == b"content"
+
+
+def test_a_hand_over_is_not_counted_and_goes_to_the_end_that_is_asked_for(
+    unacked: Unacked, client: redis.Redis
+) -> None:
+    client.lpush("celery", "waiting")
+    unacked.take("first", "content", "a")
+    unacked.take("again", "content", "b")
+    unacked.take("again2", "content", "b")
+
+    assert unacked.put_back("first", "next", "celery", at_head=True, uncount="a")
+    assert unacked.put_back("again2", "last", "celery", at_head=False, uncount="b")
+
+    assert not client.exists(keys.deliveries("a"))
+    assert client.get(keys.deliveries("b")) == b"1"
+    assert [client.rpop("celery") for _ in range(3)] == [b"next", b"waiting", b"last"]
+
+
+def test_an_index_without_content_is_dropped(unacked: Unacked, client: redis.Redis) -> None:
+    client.zadd("unacked_index", {"nothing": 1})
+
+    assert not unacked.put_back("nothing", "payload", "celery", at_head=True)
+
+    assert client.zcard("unacked_index") == 0
+    assert not client.exists("celery")

@@ -1,0 +1,99 @@
+"""GET /jobs/{id}/events: a job's progress as server-sent events, until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter
+from starlette.responses import StreamingResponse
+
+from timbral.api.door import Door, TheDoor
+from timbral.api.metrics import EVENT_STREAMS
+from timbral.api.refusals import Refused, responses
+from timbral.api.routes.jobs import JobAnswer, JobId, read_job
+from timbral.api.streams import Streams
+from timbral.errors import TimbralError
+
+__all__ = ["MAX_STREAMS", "router"]
+
+router = APIRouter(tags=["jobs"])
+
+MAX_STREAMS = 100
+"""Of one process; each of them asks Redis a few times a second."""
+LOOK_EVERY_S = 0.25
+HEARTBEAT_S = 10.0
+LONGEST_S = 3600.0
+"""Then the stream ends without a last word, and an EventSource opens a new one by itself."""
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "`event: progress` whenever something changed, then `event: done`; each with the job as data.",
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "examples": {
+                        "a job": {
+                            "value": 'event: progress\ndata: {"id":"…","state":"STARTED",…}\n\n'
+                            'event: done\ndata: {"id":"…","state":"SUCCESS",…}\n\n'
+                        }
+                    },
+                }
+            },
+        },
+        **responses(404, 422),
+    },
+    summary="A job's progress as a stream",
+)
+async def get_events(door: TheDoor, job_id: JobId) -> StreamingResponse:
+    """Server-sent events. A comment line comes every few seconds while nothing changes, so that proxies keep the line open."""
+    first = await read_job(door, job_id)
+    if door.streams.n_open >= MAX_STREAMS:
+        raise Refused(
+            503, f"This process has {MAX_STREAMS} event streams open already; ask GET /jobs/{job_id} meanwhile"
+        )
+    return StreamingResponse(_events(door, first), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+async def _events(door: Door, job: JobAnswer) -> AsyncIterator[str]:
+    streams = door.streams
+    streams.n_open += 1
+    EVENT_STREAMS.inc()
+    try:
+        began = spoke = time.monotonic()
+        shown = None
+        while True:
+            text, now = job.as_json(), time.monotonic()
+            if job.final:
+                yield f"event: done\ndata: {text}\n\n"
+                return
+            if text != shown:
+                yield f"event: progress\ndata: {text}\n\n"
+                shown, spoke = text, now
+            elif now - spoke > HEARTBEAT_S:
+                yield ": still there\n\n"
+                spoke = now
+            if now - began > LONGEST_S or await _closing_within(streams, LOOK_EVERY_S):
+                return
+            try:
+                job = await read_job(door, job.id)
+            except Refused:  # its records have expired under us
+                return
+            except TimbralError:  # Redis is away: the fleet sits it out, and so do we
+                continue
+    finally:
+        streams.n_open -= 1
+        EVENT_STREAMS.dec()
+
+
+async def _closing_within(streams: Streams, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(streams.closing.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,77 @@
+"""Who played what how often: a CSR matrix, the ids of its rows and columns, and the times of its entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from timbral.data.id_index import IdIndex
+from timbral.errors import DataError, ParameterError
+
+__all__ = ["Interactions"]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """A data set as ``DataLoader.load_csr`` reads it.
+
+    Attributes:
+        matrix: float32 CSR of shape (n_users, n_items), sorted indices, no entry twice, no stored zeros.
+        user_ids: original ids of the rows, ascending.
+        item_ids: original ids of the columns, ascending.
+        times: int64 (nnz,), when each entry of ``matrix.data`` was last added to (unit: see TimeColumn); None without times.
+        n_rows: how many rows the file has.
+    """
+
+    matrix: sparse.csr_matrix
+    user_ids: IdIndex
+    item_ids: IdIndex
+    times: npt.NDArray[np.int64] | None
+    n_rows: int
+
+    def with_play_thresholds(self, min_plays: float | None, max_plays: float | None) -> Interactions:
+        """Without the entries below ``min_plays``, and no entry above ``max_plays``; None sets no threshold.
+
+        Plays of the same user and item are one entry, added up before. Users and items that keep no entry are gone.
+
+        Raises:
+            ParameterError: a threshold is negative or NaN, or ``min_plays`` exceeds ``max_plays``.
+            DataError: no entry is left.
+        """
+        for name, threshold in (("min_plays", min_plays), ("max_plays", max_plays)):
+            if threshold is not None and not threshold >= 0:
+                raise ParameterError(f"{name} must be 0 or more, got {threshold}")
+        if min_plays is not None and max_plays is not None and min_plays > max_plays:
+            raise ParameterError(f"min_plays must not exceed max_plays, got {min_plays} and {max_plays}")
+        made = self if min_plays is None else self._without_rare(min_plays)
+        if max_plays is None:
+            return made
+        capped = made.matrix.copy()
+        np.minimum(capped.data, np.float32(max_plays), out=capped.data)
+        return Interactions(capped, made.user_ids, made.item_ids, made.times, made.n_rows)
+
+    def _without_rare(self, min_plays: float) -> Interactions:
+        kept = self.matrix.data >= min_plays
+        if kept.all():
+            return self
+        if not kept.any():
+            raise DataError(
+                f"no user played an item {min_plays:g} times or more; the most is {self.matrix.data.max():g}"
+            )
+        rows = np.repeat(np.arange(self.matrix.shape[0], dtype=np.int32), np.diff(self.matrix.indptr))[kept]
+        columns = self.matrix.indices[kept]
+        users, items = np.unique(rows), np.unique(columns)
+        new_column = np.zeros(self.matrix.shape[1], dtype=np.int32)
+        new_column[items] = np.arange(len(items), dtype=np.int32)
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows)[users])]).astype(np.int32)
+        shape = (len(users), len(items))
+        matrix = sparse.csr_matrix((self.matrix.data[kept], new_column[columns], indptr), shape=shape)
+        matrix.has_sorted_indices = True
+        times = None if self.times is None else self.times[kept]
+        user_ids, item_ids = (
+            IdIndex(index.ids(codes)) for index, codes in ((self.user_ids, users), (self.item_ids, items))
+        )
+        return Interactions(matrix, user_ids, item_ids, times, self.n_rows)

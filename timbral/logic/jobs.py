@@ -1,0 +1,204 @@
+"""Jobs: work that is fanned out over the fleet in chunks, and what is left of it.
+
+A job's id is its task's id. A chunk that is done twice counts once; whoever does the last one finishes the job. While the job's
+outcome is not stored for its caller it stays in ``jobs:open``, where a sweep finds it if nobody works on it any more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import redis
+import structlog
+
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.errors import JobCancelledError, JobError, TimbralError, error_from
+from timbral.logic import job_scripts as scripts
+from timbral.replies import now_s, text, texts
+
+__all__ = ["Chunk", "Jobs", "Outcome", "State", "chunk_task_id"]
+
+logger = structlog.get_logger(__name__)
+
+State = Literal["running", "succeeded", "failed", "cancelled"]
+MAX_ATTEMPTS = 5
+"""Times that a chunk is begun before the job is given up: after errors, lost workers and time limits, all counted together."""
+
+
+class Chunk(NamedTuple):
+    """One part of a job: the rows ``start`` to ``stop`` of its model version, or the listeners in ``user_ids``."""
+
+    job_id: str
+    number: int
+    attempt: int
+    model_version: str
+    start: int
+    stop: int
+    user_ids: list[int | str] | None
+    arguments: dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """How a job ended: ``answer`` where it succeeded, else ``error``."""
+
+    state: State
+    answer: dict[str, Any] | None
+    error: TimbralError | None
+    digest: str
+    kwargs: dict[str, Any]
+    runtime_s: float
+
+
+def chunk_task_id(job_id: str, number: int) -> str:
+    """Id of the task of a chunk: the same whenever it is sent, so that its deliveries add up."""
+    return f"{job_id}.{number}"
+
+
+class Jobs:
+    """The bookkeeping of all jobs, in Redis.
+
+    Args:
+        redis_client: holds it.
+    """
+
+    def __init__(self, redis_client: redis.Redis) -> None:
+        self.redis = redis_client
+        self._create = redis_client.register_script(scripts.CREATE)
+        self._begin_chunk = redis_client.register_script(scripts.BEGIN_CHUNK)
+        self._finish_chunk = redis_client.register_script(scripts.FINISH_CHUNK)
+        self._end = redis_client.register_script(scripts.END)
+        self._close = redis_client.register_script(scripts.CLOSE)
+
+    def create(
+        self,
+        job_id: str,
+        *,
+        arguments: dict[str, Any],
+        model_version: str,
+        n_rows: int,
+        chunk_size: int,
+        named: Sequence[Sequence[int | str]] = (),
+        digest: str = "",
+        kwargs: dict[str, Any] | None = None,
+    ) -> Literal["new", "known", "gone"]:
+        """Open a job over the first ``n_rows`` rows of ``model_version``, and the listeners of the lists in ``named``.
+
+        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. A "known" job is left as it is: its task was
+        delivered again. "gone" is the version: begin again with the one that is live now.
+        """
+        n_chunks = -(-n_rows // chunk_size)
+        total = n_rows + sum(len(part) for part in named)
+        fields: dict[str, Any] = {
+            "arguments": json.dumps(arguments),
+            "kwargs": json.dumps(kwargs or {}),
+            "model_version": model_version,
+            "chunk_size": chunk_size,
+            "n_rows": n_rows,
+            "total": total,
+            "digest": digest,
+            "created_at": now_s(),
+        }
+        fields |= {f"users:{n_chunks + place}": json.dumps(list(part)) for place, part in enumerate(named)}
+        flat = [item for pair in fields.items() for item in pair]
+        known: list[Any] = [job_id, n_chunks + len(named), now_s(), model_version, *flat]
+        return text(self._create(keys=[*self._keys(job_id), keys.MODEL_VERSIONS], args=known))  # type: ignore[return-value]
+
+    def remaining(self, job_id: str) -> list[int]:
+        """Numbers of the chunks that are not done."""
+        return sorted(int(member) for member in self.redis.smembers(keys.job_chunks(job_id)))
+
+    def begin_chunk(self, job_id: str, number: int) -> Chunk | None:
+        """What the chunk is, None where there is nothing to do: it is done, or the job has ended, or was never there."""
+        known: list[Any] = [number, MAX_ATTEMPTS, self._too_often(job_id, number)]
+        reply = self._begin_chunk(keys=self._keys(job_id), args=known)
+        if not reply:
+            return None
+        attempt, version, size, n_rows, users, arguments = (text(part) for part in reply)
+        start = number * int(size)
+        stop = min(start + int(size), int(n_rows))
+        user_ids = json.loads(users) if users else None
+        return Chunk(job_id, number, int(attempt), version, start, stop, user_ids, json.loads(arguments))
+
+    def finish_chunk(self, chunk: Chunk, users: int, unknown: int) -> bool:
+        """The chunk's effect is in Redis. True where it was the last one, and the job's outcome is to be announced."""
+        known: list[Any] = [chunk.job_id, chunk.number, users, unknown, now_s(), settings.RESULT_EXPIRES_S]
+        progress = keys.progress(chunk.job_id)
+        return bool(self._finish_chunk(keys=[*self._keys(chunk.job_id), progress], args=known))
+
+    def fail(self, job_id: str, error: BaseException) -> bool:
+        """End a running job with ``error``; its chunks become nothing to do. False where it had ended before."""
+        if isinstance(error, TimbralError):
+            name, args = type(error).__name__, list(error.args)
+        else:
+            name, args = "TaskFailedError", [job_id, f"{type(error).__name__}: {error}"]
+        return self._ended(job_id, "failed", json.dumps([name, args], default=str))
+
+    def cancel(self, job_id: str) -> bool:
+        """End a running job, or have a task that is none end at its next step; False where the job had ended before.
+
+        The caller's result is stored by the next chunk that comes by, or by a sweep.
+        """
+        cancelled = self._ended(job_id, "cancelled", json.dumps(["JobCancelledError", [job_id, "it was cancelled"]]))
+        if cancelled:
+            logger.info("cancelled", job=job_id)
+        return cancelled
+
+    def is_cancelled(self, job_id: str) -> bool:
+        """Whether somebody cancelled the job or task."""
+        return text(self.redis.hget(keys.job(job_id), "state")) == "cancelled"
+
+    def check_cancelled(self, job_id: str) -> None:
+        """Raise JobCancelledError where somebody cancelled the job or task."""
+        if self.is_cancelled(job_id):
+            raise JobCancelledError(job_id, "it was cancelled")
+
+    def outcome(self, job_id: str) -> Outcome | None:
+        """How the job ended; None while it runs, after it was closed, and for one that was never there."""
+        known = texts(self.redis.hgetall(keys.job(job_id)))
+        state = known.get("state")
+        if state not in ("succeeded", "failed", "cancelled") or known.get("closed") or "total" not in known:
+            return None
+        error: TimbralError | None = None
+        answer: dict[str, Any] | None = None
+        if state == "succeeded":
+            answer = {
+                "users_done": int(known.get("users_done", 0)),
+                "users_unknown": int(known.get("users_unknown", 0)),
+                "job_id": job_id,
+                "model_version": known["model_version"],
+            }
+        else:
+            name, args = json.loads(known["error"])
+            error = error_from(name, args) or JobError(job_id, f"{name}: {args}")
+        runtime_s = now_s() - float(known["created_at"])
+        return Outcome(state, answer, error, known["digest"], json.loads(known["kwargs"]), runtime_s)  # type: ignore[arg-type]
+
+    def close(self, job_id: str) -> bool:
+        """The outcome is stored for everyone who waits: the job is over. True for the first to say so."""
+        return bool(self._close(keys=self._keys(job_id), args=[job_id, settings.RESULT_EXPIRES_S]))
+
+    def is_open(self, job_id: str) -> bool:
+        """Whether the job's outcome is still to come."""
+        return self.redis.zscore(keys.JOBS_OPEN, job_id) is not None
+
+    def stale(self, after_s: float) -> list[str]:
+        """Ids of the open jobs of which nothing was heard for ``after_s``."""
+        return [text(member) for member in self.redis.zrangebyscore(keys.JOBS_OPEN, "-inf", now_s() - after_s)]
+
+    def touch(self, job_id: str) -> None:
+        """The job was looked after just now."""
+        self.redis.zadd(keys.JOBS_OPEN, {job_id: now_s()}, xx=True)
+
+    def _ended(self, job_id: str, state: State, error: str) -> bool:
+        known: list[Any] = [job_id, state, error, settings.RESULT_EXPIRES_S]
+        return bool(self._end(keys=self._keys(job_id), args=known))
+
+    def _too_often(self, job_id: str, number: int) -> str:
+        reason = f"chunk {number} was begun {MAX_ATTEMPTS} times and never got done; see the workers' logs"
+        return json.dumps(["TaskFailedError", [job_id, reason]])
+
+    def _keys(self, job_id: str) -> list[str]:
+        return [keys.job(job_id), keys.job_chunks(job_id), keys.JOBS_OPEN]

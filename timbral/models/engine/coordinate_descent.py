@@ -1,0 +1,203 @@
+"""Coordinate descent over one side of the factorisation, the other being fixed: half a sweep.
+
+For each row u (a user; with the transposed matrix, an item), find w ≥ 0 that lowers
+
+    Σ_{i observed} c_i (r_i − w·h_i)² + a_u Σ_{i not observed} s_i (μ − w·h_i)² + λ_u |w|² + 2 l1 Σ_f w_f
+
+The sum over what was not observed is a_u (wᵀ G w − 2 w·p) with the Gram matrix G = Σ_i s_i h_i h_iᵀ and the pull p = μ Σ_i s_i h_i, less the
+observed ones' part, and a constant: nothing is ever users × items. (Bayer, He, Kanagal, Rendle: "A Generic Coordinate Descent Framework
+for Learning from Implicit Feedback", 2017; item weights s: He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit
+Feedback", 2016.)
+
+A step changes one factor and, with it, the length of the whole row: the best (t, e) for w ← t·w + e·(factor f) is two equations with two
+unknowns, all of whose numbers are at hand. In a model whose every score is near μ the factors are nearly parallel, seen through A; what
+one adds the others have to give up, and steps of a single factor would be tiny.
+
+Rows are independent of each other, so any number of threads gives the same bits.
+"""
+
+from __future__ import annotations
+
+import numba
+from numba import float32, float64, int32, int64
+
+from timbral.models.engine.side_by_side import descend_side_by_side
+from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.kernels.lanes import FLAT, LEAST_SCALE, ROUNDING
+
+__all__ = ["BUFFER_FLOATS", "LANE", "MIN_BLOCK", "descend_weighted"]
+
+BUFFER_FLOATS = 1 << 16
+"""Fixed factors of a row's entries that are gathered at a time, in floats: they stay in the core's cache."""
+
+LANE = 32
+"""A row's entries are padded with zeros to a multiple of this: vectorised loops then have no scalar rest."""
+
+MIN_BLOCK = 16
+"""Fewest factors that are gathered at a time, however long the row: one cache line of each entry."""
+
+_inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
+
+
+@numba.njit(inline="always")
+def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]
+    """(t, e) such that w ← t·w + e·(factor f) has the least loss wᵀAw − 2·b·w with w ≥ 0, where w's factor f is ``old``.
+
+    ``p`` is (A w)_f, ``b`` b_f, ``d`` A_ff > 0, ``square`` wᵀAw and ``pull`` b·w. ``lanes.best_steps`` is the same.
+    """
+    # Both at once; else what is least with w_f = 0; else the factor alone.
+    divisor = square * d - p * p
+    of_t, of_e = pull * d - b * p, square * b - p * pull
+    fits = (divisor > FLAT * square * d) & (of_t > LEAST_SCALE * divisor)
+    inside = of_t * old + of_e >= 0.0
+    rest, rest_pull = square - old * (2.0 * p - old * d), pull - old * b
+    ends = fits & (rest > FLAT * square) & (rest_pull > LEAST_SCALE * rest)
+    both, edge = fits & inside, ends & (not inside)
+    divisor = divisor if both else (rest if edge else d)
+    of_t = of_t if both else (rest_pull if edge else d)
+    of_e = of_e if both else (-rest_pull * old if edge else max(b - p, -old * d))
+    return of_t / divisor, of_e / divisor
+
+
+@_inlined
+def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-untyped-def]
+    """``slope`` gets a·G·w + λ·w; gives w·slope and (a·p − l1)·w."""
+    for f in range(k):
+        slope[f] = lam * w[f]
+    for f in range(0, k - 3, 4):
+        w0, w1, w2, w3 = a * w[f], a * w[f + 1], a * w[f + 2], a * w[f + 3]
+        if w0 != 0.0 or w1 != 0.0 or w2 != 0.0 or w3 != 0.0:
+            for q in range(k):
+                slope[q] += w0 * gram[f, q] + w1 * gram[f + 1, q] + w2 * gram[f + 2, q] + w3 * gram[f + 3, q]
+    for f in range(k - k % 4, k):
+        if w[f] != 0.0:
+            aw = a * w[f]
+            for q in range(k):
+                slope[q] += aw * gram[f, q]
+    square, pull = float32(0.0), float32(0.0)
+    for f in range(k):
+        square += w[f] * slope[f]
+        pull += w[f] * (a * all_pull[f] - l1)
+    return float64(square), float64(pull)
+
+
+@_inlined
+def _row_of_many(  # type: ignore[no-untyped-def]
+    idx, c, r, mu, a, column_weight, lam, l1, fixed, gram, all_pull, n_passes, tol, w, slope, curvature, linear, entry
+):  # fmt: skip
+    """A row with many entries, which are gathered. Gives the row's loss and the passes used."""
+    n, k = len(idx), len(w)
+    padded = (n + LANE - 1) // LANE * LANE
+    rest = entry[0, :padded]  # c − a·s: what the Gram term leaves of an entry's weight
+    aim = entry[1, :padded]  # c·r − a·s·μ
+    y = entry[2, :padded]  # rest · ŷ
+    lines = entry[3:].reshape(-1)
+    square, pull = _start_row(k, a, lam, l1, gram, all_pull, w, slope)
+    constant = float64(0.0)
+    for i in range(n):
+        j = idx[i]
+        weight = a * column_weight[j]
+        rest[i] = c[i] - weight
+        aim[i] = c[i] * r[i] - weight * mu
+        constant += c[i] * r[i] * r[i] - weight * mu * mu
+        dot = float32(0.0)
+        for f in range(k):
+            dot += w[f] * fixed[j, f]
+        y[i] = rest[i] * dot
+        square += float64(y[i] * dot)
+        pull += float64(aim[i] * dot)
+    for i in range(n, padded):
+        rest[i] = 0.0
+        aim[i] = 0.0
+        y[i] = 0.0
+    # w, slope and y are what they are divided by ``scale``.
+    scale = pull / square if square > 0.0 and pull > 0.0 else 1.0
+    square, pull = scale * scale * square, scale * pull
+    width = min(k, max(MIN_BLOCK, len(lines) // padded))
+    used = 0
+    for turn in range(n_passes):
+        used = turn + 1
+        moved, largest = 0.0, 0.0
+        for f0 in range(0, k, width):
+            f1 = min(k, f0 + width)
+            if turn == 0 or width < k:
+                for i in range(n):
+                    j = idx[i]
+                    for f in range(f0, f1):
+                        lines[(f - f0) * padded + i] = fixed[j, f]
+                for f in range(f0, f1):
+                    for i in range(n, padded):
+                        lines[(f - f0) * padded + i] = 0.0
+            for f in range(f0, f1):
+                line = lines[(f - f0) * padded : (f - f0 + 1) * padded]
+                p = float32(0.0)
+                if turn == 0:
+                    b, d = float32(0.0), float32(0.0)
+                    for i in range(padded):
+                        p += y[i] * line[i]
+                        b += aim[i] * line[i]
+                        d += rest[i] * line[i] * line[i]
+                    linear[f] = b + a * all_pull[f] - l1
+                    curvature[f] = d + a * gram[f, f] + lam
+                else:
+                    for i in range(padded):
+                        p += y[i] * line[i]
+                b, d = linear[f], curvature[f]
+                p64 = scale * float64(slope[f] + p)
+                old = scale * float64(w[f])
+                if (old == 0.0 and p64 >= b) or d <= 0.0:
+                    continue
+                t, e = _best_step(old, p64, float64(b), float64(d), square, pull)
+                square = t * t * square + e * (2.0 * t * p64 + e * d)
+                pull = t * pull + e * b
+                scale *= t
+                new = t * old + e
+                if new <= ROUNDING * old:
+                    new = 0.0
+                largest = max(largest, new)
+                moved = max(moved, abs(e), abs(t - 1.0) * largest)
+                w[f] = new / scale
+                step = float32(e / scale)
+                if step == 0.0:
+                    continue
+                for i in range(padded):
+                    y[i] += step * rest[i] * line[i]
+                slope[f] += step * lam
+                step_a = step * a
+                for q in range(k):
+                    slope[q] += step_a * gram[f, q]
+        if moved <= tol * largest:
+            break
+    for f in range(k):
+        w[f] *= scale
+    return square - 2.0 * pull + constant, used
+
+
+@kernel(
+    vector(int64), vector(int32), vector(float32), vector(float32), float32, vector(float32), vector(float32), vector(float32),
+    float32, matrix(float32), matrix(float32), vector(float32), int64, float32, int64, int64, matrix(float32, writable=True),
+    vector(float64, writable=True), vector(int64, writable=True), matrix(float32, writable=True), matrix(float32, writable=True),
+    matrix(float32, writable=True), fastmath=True, boundscheck=False,
+)  # fmt: skip
+def descend_weighted(  # type: ignore[no-untyped-def]
+    indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, start, stop,
+    solved, loss, passes_done, scratch, entry, lanes,
+):  # fmt: skip
+    """At most ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
+
+    ``scratch`` (3, k), ``lanes`` (lane_lines(k), LANES) and ``entry`` (at least 3 + MIN_BLOCK rows, of as many columns as the longest
+    row has entries, rounded up to LANE) are scratch. A row is done early when no factor moved by more than ``tol`` times the row's greatest factor. ``loss[u]`` gets
+    the row's loss with the new factors, less a_u μ² Σ_i s_i, and without the fixed side's regularisation. ``passes_done[u]`` gets the
+    passes used.
+    """
+    slope, curvature, linear = scratch[0], scratch[1], scratch[2]
+    order, n_few = descend_side_by_side(
+        indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, start,
+        stop, solved, loss, passes_done, lanes,
+    )  # fmt: skip
+    for u in order[n_few:]:
+        begin, end = indptr[u], indptr[u + 1]
+        loss[u], passes_done[u] = _row_of_many(
+            indices[begin:end], confidence[begin:end], target[begin:end], mu, row_weight[u], column_weight, l2[u], l1, fixed, gram,
+            all_pull, n_passes, tol, solved[u], slope, curvature, linear, entry,
+        )  # fmt: skip

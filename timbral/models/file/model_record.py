@@ -1,0 +1,148 @@
+"""A fitted model as arrays by name and texts by name, and back: what its file holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from timbral.errors import DataError
+from timbral.models.checks import check_int, check_real
+from timbral.models.engine.fixed import Fixed
+from timbral.models.engine.objective import Objective
+from timbral.models.engine.training_matrix import Interactions
+from timbral.models.engine.weighting import Weighting
+
+__all__ = ["ModelRecord"]
+
+KIND: Final = "nmf"
+NUMBERS: Final = (
+    "unobserved_weight",
+    "unobserved_target",
+    "user_l2",
+    "item_l2",
+    "item_weight_scale",
+    "typical_target",
+    "value_scale",
+)
+DTYPES: Final = {
+    "user_factors": "float32",
+    "item_vectors": "float32",
+    "user_levels": "float32",
+    "item_weights": "float32",
+    "item_gram": "float32",
+    "item_pull": "float32",
+    "seen_indices": "int32",
+    "seen_values": "float32",
+    "training_history": "float64",
+}
+
+
+SUMS: Final = {"item_gram", "item_pull"}
+"""May be missing: they can be made again."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """``user`` (n_users, k) and ``item`` (n_items, k), ``fixed_items`` where they are known; ``seen``: who played what; the loss of each sweep."""
+
+    parameters: dict[str, Any]
+    user: npt.NDArray[np.float32]
+    item: npt.NDArray[np.float32]
+    fixed_items: Fixed | None
+    seen: Interactions
+    weighting: Weighting
+    loss: list[float]
+    converged: bool
+
+    def tensors(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+        """Arrays and texts; nothing is copied."""
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "user_factors": self.user,
+            "item_vectors": self.item,
+            "user_levels": self.weighting.user_levels,
+            "item_weights": self.weighting.item_weights,
+            "seen_indptr": self.seen.indptr,
+            "seen_indices": self.seen.indices,
+            "seen_values": self.seen.values,
+            "training_history": np.asarray(self.loss, dtype=np.float64),
+        }
+        if self.fixed_items is not None:
+            arrays |= {"item_gram": self.fixed_items.gram, "item_pull": self.fixed_items.pull}
+        numbers = {name: getattr(self.weighting, name) for name in NUMBERS}
+        numbers["regularization"] = self.weighting.objective.regularization
+        record = {"parameters": self.parameters, "converged": self.converged, "weighting": numbers}
+        return arrays, {"kind": KIND, "model": json.dumps(record, sort_keys=True)}
+
+    @classmethod
+    def from_tensors(cls, arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str]) -> Self:
+        """From what ``tensors`` gave; a kernel will read memory where these arrays say, so their shapes are checked.
+
+        Raises:
+            DataError, ParameterError: these are not a model's.
+        """
+        if texts.get("kind") != KIND:
+            raise DataError(f"its kind is {texts.get('kind')!r}, not {KIND!r}")
+        try:
+            record = json.loads(texts["model"])
+            parameters, numbers, converged = record["parameters"], record["weighting"], record["converged"]
+            own = {name: parameters[name] for name in ("n_components", "random_state", "max_iter", "tol")}
+            objective = Objective.from_dict({name: value for name, value in parameters.items() if name not in own})
+            kappa = check_real(numbers["regularization"], "regularization", 0.0, math.inf)
+            chosen = replace(objective, regularization=kappa)
+            checked = {name: check_real(numbers[name], name, 0.0, math.inf) for name in NUMBERS}
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"its record is not one of a model ({error!r})") from error
+        _check_arrays(arrays, check_int(own["n_components"], "n_components", 1, 4096))
+        seen = Interactions(
+            arrays["seen_indptr"], arrays["seen_indices"], arrays["seen_values"], len(arrays["item_vectors"])
+        )
+        weighting = Weighting(
+            objective=chosen, user_levels=arrays["user_levels"], item_weights=arrays["item_weights"], **checked
+        )
+        return cls(
+            parameters=parameters,
+            user=arrays["user_factors"],
+            item=arrays["item_vectors"],
+            fixed_items=Fixed(arrays["item_vectors"], weighting.item_weights, arrays["item_gram"], arrays["item_pull"])
+            if set(arrays) >= SUMS
+            else None,
+            seen=seen,
+            weighting=weighting,
+            loss=arrays["training_history"].tolist(),
+            converged=bool(converged),
+        )
+
+
+def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], k: int) -> None:
+    missing = sorted((set(DTYPES) | {"seen_indptr"}) - set(arrays) - SUMS)
+    if missing:
+        raise DataError(f"it has no {', '.join(missing)}")
+    for name, dtype in DTYPES.items():
+        if name in arrays and arrays[name].dtype != dtype:
+            raise DataError(f"its {name} is {arrays[name].dtype}, not {dtype}")
+    indptr = arrays["seen_indptr"]
+    if indptr.dtype not in (np.dtype(np.int32), np.dtype(np.int64)) or indptr.ndim != 1 or len(indptr) == 0:
+        raise DataError(f"its seen_indptr is {indptr.dtype} of shape {indptr.shape}")
+    n_users, n_items, n_seen = len(indptr) - 1, len(arrays["item_weights"]), int(indptr[-1])
+    shapes = {
+        "user_factors": (n_users, k),
+        "item_vectors": (n_items, k),
+        "user_levels": (n_users,),
+        "item_weights": (n_items,),
+        "item_gram": (k, k),
+        "item_pull": (k,),
+        "seen_indices": (n_seen,),
+        "seen_values": (n_seen,),
+        "training_history": (arrays["training_history"].size,),
+    }
+    for name, shape in shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise DataError(f"its {name} has shape {arrays[name].shape}, not {shape}")
+    if indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        raise DataError("its seen_indptr does not rise from 0")

@@ -1,0 +1,89 @@
+"""Kernels: functions compiled by numba, with one fixed signature each, cached on disk.
+
+Importing a module that has kernels compiles nothing: a kernel is compiled, or read from numba's cache, at its first call.
+Its arrays are declared read-only where it only reads, so that arrays mapped from a model file need no second compilation.
+Kernels release the GIL and start no threads; ``timbral.models.kernels.threads`` runs them on several cores.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import types
+
+__all__ = ["KERNELS", "Kernel", "kernel", "matrix", "vector"]
+
+logger = logging.getLogger(__name__)
+
+KERNELS: list[Kernel] = []
+"""Every kernel of the modules that have been imported; ``python -m timbral.models.kernels.compile`` compiles them all."""
+
+
+def vector(dtype: types.Type, *, writable: bool = False) -> types.Array:
+    """numba's type of a contiguous vector."""
+    return types.Array(dtype, 1, "C", readonly=not writable)
+
+
+def matrix(dtype: types.Type, *, writable: bool = False) -> types.Array:
+    """numba's type of a C-contiguous matrix."""
+    return types.Array(dtype, 2, "C", readonly=not writable)
+
+
+@functools.cache
+def _sources() -> str:
+    """What the modules of timbral.models are, so that no kernel is taken from a cache which was filled by others."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class Kernel:
+    """A function that is compiled for ``signature`` at its first call."""
+
+    def __init__(
+        self, function: Callable[..., Any], signature: tuple[types.Type, ...], options: dict[str, Any]
+    ) -> None:
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.signature = signature
+        self._lock = threading.Lock()
+        self._compiled: Callable[..., Any] | None = None
+        try:
+            self._dispatcher = numba.njit(nogil=True, cache=True, **options)(function)
+            # numba watches the kernel's own file only, and much of a kernel is inlined from others. This is no public part of numba.
+            cache_file = getattr(self._dispatcher._cache, "_cache_file", None)
+            if cache_file is not None:
+                cache_file._source_stamp = _sources()
+        except RuntimeError:  # numba found no folder that it may write to
+            logger.warning("No folder for numba's cache: %s is compiled anew in each process", self.__name__)
+            self._dispatcher = numba.njit(nogil=True, **options)(function)
+        KERNELS.append(self)
+
+    def compile(self) -> Callable[..., Any]:
+        """Compile, or read from the cache; at most once in a process."""
+        with self._lock:
+            if self._compiled is None:
+                self._dispatcher.compile(self.signature)
+                self._dispatcher.disable_compile()
+                self._compiled = self._dispatcher
+            return self._compiled
+
+    def __call__(self, *args: Any) -> Any:
+        return (self._compiled or self.compile())(*args)
+
+
+def kernel(*signature: types.Type, **options: Any) -> Callable[[Callable[..., Any]], Kernel]:
+    """Decorator that makes a Kernel; ``options`` go to ``numba.njit``."""
+
+    def decorate(function: Callable[..., Any]) -> Kernel:
+        return Kernel(function, signature, options)
+
+    return decorate

@@ -1,0 +1,103 @@
+"""Item factors rearranged so that a search for the best items can pass over most of them.
+
+Factors are not negative. So no item of a block scores higher for a user than the block's *ceiling* does: the largest value
+of each component within the block. Items are put beside items of like norm and like strongest components, which makes the
+ceilings low; 16 of them make a block, 32 blocks a group with a ceiling of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import float32, int32, types, uint64
+
+from timbral.errors import ParameterError
+from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.kernels.vector_sum import LANES, aligned_zeros
+
+__all__ = ["BLOCK_ITEMS", "GROUP_BLOCKS", "ItemIndex"]
+
+BLOCK_ITEMS = LANES
+GROUP_BLOCKS = 32
+GROUP_ITEMS = BLOCK_ITEMS * GROUP_BLOCKS
+
+_WRITABLE_BLOCKS = types.Array(float32, 3, "C")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemIndex:
+    """A rearranged copy of the item factors, as large as they are. All arrays are read-only.
+
+    ``shape`` is the factors' own, (n_components, n_items); ``packed`` (n_groups · 32, n_components, 16) float32: the blocks; ``item_of`` (n_groups · 512,) int32: the item in each
+    place, −1 where there is none; ``block_ceilings`` (n_groups, n_components, 32) and ``group_ceilings``
+    (n_components, n_groups and zeros up to a multiple of 16) float32.
+    """
+
+    shape: tuple[int, int]
+    packed: npt.NDArray[np.float32]
+    item_of: npt.NDArray[np.int32]
+    block_ceilings: npt.NDArray[np.float32]
+    group_ceilings: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, item_factors: npt.NDArray[np.float32]) -> ItemIndex:
+        """The index of ``item_factors``, float32 of shape (n_components, n_items). Raises ParameterError on a negative value."""
+        n_components, n_items = item_factors.shape
+        if item_factors.size and not (item_factors.min() >= 0 and item_factors.max() < np.inf):
+            raise ParameterError("item_factors must be finite and not negative")
+        item_rows = np.ascontiguousarray(item_factors.T, np.float32)
+        n_groups = -(-n_items // GROUP_ITEMS)
+        keys = np.empty(n_items, np.uint64)
+        _likeness(item_rows, keys)
+        item_of = np.full(n_groups * GROUP_ITEMS, -1, np.int32)
+        item_of[:n_items] = np.argsort(keys)
+        packed = aligned_zeros((n_groups * GROUP_BLOCKS, n_components, BLOCK_ITEMS))
+        block_ceilings = aligned_zeros((n_groups, n_components, GROUP_BLOCKS))
+        group_ceilings = aligned_zeros((n_components, -(-n_groups // LANES) * LANES))
+        _pack(item_rows, item_of, packed, block_ceilings, group_ceilings)
+        arrays: list[npt.NDArray[Any]] = [packed, item_of, block_ceilings, group_ceilings]
+        for array in arrays:
+            array.flags.writeable = False
+        return cls((n_components, n_items), packed, item_of, block_ceilings, group_ceilings)
+
+
+@kernel(matrix(float32), vector(uint64, writable=True))
+def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]
+    """A sorting key for each item: norm in half octaves, strongest component, second strongest, norm; large norms first."""
+    n_items, n_components = item_rows.shape
+    for item in range(n_items):
+        square, first, second = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        first_at, second_at = 0, 0
+        for component in range(n_components):
+            value = item_rows[item, component]
+            square += value * value
+            if value > second:
+                if value > first:
+                    second, second_at = first, first_at
+                    first, first_at = value, component
+                else:
+                    second, second_at = value, component
+        # Half an octave of the norm is an octave of its square.
+        octaves = np.log2(np.float64(max(np.float32(1e-30), min(square, np.float32(1e30)))))
+        level = np.floor(octaves)
+        within = np.int64((1.0 - (octaves - level)) * 0xFFFFFF)
+        keys[item] = np.uint64(((128 - np.int64(level)) << 48) | (first_at << 36) | (second_at << 24) | within)
+
+
+@kernel(matrix(float32), vector(int32), _WRITABLE_BLOCKS, _WRITABLE_BLOCKS, matrix(float32, writable=True))
+def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]
+    for block in range(len(packed)):
+        group, number = block // GROUP_BLOCKS, block % GROUP_BLOCKS
+        for lane in range(BLOCK_ITEMS):
+            item = item_of[block * BLOCK_ITEMS + lane]
+            if item < 0:
+                continue
+            for component in range(item_rows.shape[1]):
+                value = item_rows[item, component]
+                packed[block, component, lane] = value
+                if value > block_ceilings[group, component, number]:
+                    block_ceilings[group, component, number] = value
+                    group_ceilings[component, group] = max(group_ceilings[component, group], value)

@@ -1,0 +1,211 @@
+"""The best items for many users at once: exact, without ever holding a score for every user and item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from timbral.errors import ParameterError
+from timbral.models.kernels.threads import resolve_n_threads
+from timbral.models.search import top_k_kernels as kernels
+from timbral.models.search.item_index import ItemIndex
+
+__all__ = ["TopK", "top_k"]
+
+Search = Callable[..., None]
+Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
+CHUNK_USERS = 64
+INDEX_WORTH_USERS = 48
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopK:
+    """Ragged lists, one for each user asked for, best item first.
+
+    List ``i`` is ``item_indices[indptr[i]:indptr[i + 1]]`` with ``scores`` beside it; ``top[i]`` gives both.
+    ``indptr`` is int64 of shape (n_users + 1,), ``item_indices`` int32 and ``scores`` float32.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    item_indices: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def __getitem__(self, row: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"list {row} of {len(self)}")
+        row %= len(self)
+        place = slice(self.indptr[row], self.indptr[row + 1])
+        return self.item_indices[place], self.scores[place]
+
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+        return (self[row] for row in range(len(self)))
+
+
+def top_k(
+    user_factors: npt.NDArray[np.float32],
+    item_factors: npt.NDArray[np.float32],
+    k: int,
+    *,
+    seen: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    blocked: npt.ArrayLike | None = None,
+    blocked_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    allowed: npt.ArrayLike | None = None,
+    allowed_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    index: ItemIndex | None = None,
+    n_threads: int = 0,
+) -> TopK:
+    """The ``k`` best items for each row of ``user_factors``; fewer where fewer are left, never one that is ruled out.
+
+    The score of user ``u`` and item ``i`` is the float32 nearest to the float64 sum, in the order of the components, of
+    ``user_factors[u, c] * item_factors[c, i]``. Lists are ordered by this score, the lower item index first where scores
+    are equal; so the answer is one and the same whatever the number of threads, and the same as by brute force.
+
+    Args:
+        user_factors: float32 of shape (n_users, n_components), not negative, finite; a row for each list.
+        item_factors: float32 of shape (n_components, n_items), not negative, finite; the transpose of a C-contiguous array
+            is taken as it is, another layout is copied.
+        k: length of a list, at least 1; may exceed the number of items.
+        seen: sparse, shape (n_users, n_items): what is stored in row ``u``, a zero too, is not in list ``u``.
+        blocked: item indices that are in no list.
+        blocked_by_user: like ``seen``.
+        allowed: item indices; no other item is in any list.
+        allowed_by_user: sparse, shape (n_users, n_items): only what is stored in row ``u`` is in list ``u``; an empty row
+            makes an empty list.
+        index: ``ItemIndex.of(item_factors)``, for who calls often and keeps it; made here where it pays.
+        n_threads: 0 takes every core that the process may use.
+
+    Raises:
+        ParameterError: a shape, a dtype or an index that cannot be right.
+    """
+    users, items = _read_only(_factors("user_factors", user_factors)), _factors("item_factors", item_factors)
+    (n_users, n_components), n_items = users.shape, items.shape[1]
+    if items.shape[0] != n_components:
+        raise ParameterError(
+            f"item_factors must have {n_components} rows like a user's vector (got shape {items.shape})"
+        )
+    if k < 1:
+        raise ParameterError(f"k must be at least 1 (got {k})")
+    if index is not None and index.shape != items.shape:
+        raise ParameterError(f"the index is of item_factors of shape {index.shape}, not {items.shape}")
+    seen_rows = _rows("seen", seen, n_users, n_items)
+    blocked_rows = _rows("blocked_by_user", blocked_by_user, n_users, n_items)
+    listed = None if allowed_by_user is None else _rows("allowed_by_user", allowed_by_user, n_users, n_items)
+    chosen = None if allowed is None else np.unique(_item_indices("allowed", allowed, n_items)).astype(np.int32)
+    marks = np.zeros(n_items, np.int32)
+    if chosen is not None and (listed is not None or (index is not None and 4 * len(chosen) > n_items)):
+        marks[:] = kernels.EXCLUDED
+        marks[chosen] = 0
+        chosen = None  # what is marked needs no catalogue of its own
+    if blocked is not None:
+        marks[_item_indices("blocked", blocked, n_items)] = kernels.EXCLUDED
+    item_rows = _read_only(items.T)
+    width = n_items
+    if listed is not None:
+        width = int(np.diff(listed[0]).max(initial=0))
+        search: Search = partial(kernels.search_listed, users, item_rows, *listed)
+    elif chosen is not None:
+        width = len(chosen)
+        search = _search(users, item_rows[chosen], _read_only(chosen), None)
+    else:
+        search = _search(users, item_rows, None, index)
+    out = np.empty((n_users, min(k, width)), np.int32), np.empty((n_users, min(k, width)), np.float32)
+    lengths = np.zeros(n_users, np.int64)
+    if min(k, width):
+        chunks = iter(range(0, n_users, CHUNK_USERS))  # shared: a thread that is done takes the next chunk
+
+        def work(marks: npt.NDArray[np.int32]) -> None:
+            for start in chunks:
+                stop = min(start + CHUNK_USERS, n_users)
+                search(start, stop, *seen_rows, *blocked_rows, marks, *out, lengths)
+
+        _run(work, marks, min(resolve_n_threads(n_threads), -(-n_users // CHUNK_USERS)))
+    return _compact(*out, lengths)
+
+
+def _search(
+    users: npt.NDArray[np.float32],
+    item_rows: npt.NDArray[np.float32],
+    item_of: npt.NDArray[np.int32] | None,
+    index: ItemIndex | None,
+) -> Search:
+    """The search of a catalogue, whose rows are the items ``item_of`` where it is a part of the whole."""
+    if not (users.min(initial=0) >= 0 and users.max(initial=0) < np.inf):
+        raise ParameterError("user_factors must be finite and not negative")
+    if index is None and len(users) < INDEX_WORTH_USERS:
+        places = np.arange(len(item_rows), dtype=np.int32) if item_of is None else item_of
+        return partial(kernels.search_all, users, _read_only(item_rows), _read_only(places))
+    index = index or ItemIndex.of(item_rows.T)
+    places = index.item_of
+    if item_of is not None:
+        places = _read_only(np.where(places < 0, np.int32(-1), item_of[places]))
+    return partial(kernels.search_index, users, index.packed, places, index.block_ceilings, index.group_ceilings)
+
+
+def _run(work: Callable[[npt.NDArray[np.int32]], None], marks: npt.NDArray[np.int32], n_threads: int) -> None:
+    if n_threads <= 1:
+        work(marks)
+        return
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="timbral-top-k") as pool:
+        for done in [pool.submit(work, marks.copy()) for _ in range(n_threads)]:
+            done.result()
+
+
+def _compact(items: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64]) -> TopK:
+    indptr = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    if indptr[-1] == items.size:
+        return TopK(indptr, items.reshape(-1), scores.reshape(-1))
+    filled = np.arange(items.shape[1]) < lengths[:, None]
+    return TopK(indptr, items[filled], scores[filled])
+
+
+def _factors(name: str, factors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if not isinstance(factors, np.ndarray) or factors.ndim != 2 or factors.dtype != np.float32:
+        found = (
+            f"{factors.dtype} of shape {factors.shape}" if isinstance(factors, np.ndarray) else type(factors).__name__
+        )
+        raise ParameterError(f"{name} must be a float32 array with 2 dimensions (got {found})")
+    return factors
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Mapped factors are read-only, and a kernel would be compiled a second time for arrays that are not.
+    array = np.ascontiguousarray(array).view()
+    array.flags.writeable = False
+    return array
+
+
+def _item_indices(name: str, indices: npt.ArrayLike, n_items: int) -> npt.NDArray[np.int64]:
+    found = np.asarray(indices)
+    if found.size == 0:
+        return np.empty(0, np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ParameterError(f"{name} must be a list of item indices (got {found.dtype} of shape {found.shape})")
+    if found.min() < 0 or found.max() >= n_items:
+        raise ParameterError(f"{name}: item indices must be in range [0, {n_items}) (got {found.min()}..{found.max()})")
+    return found.astype(np.int64)
+
+
+def _rows(name: str, matrix: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None, n_users: int, n_items: int) -> Rows:
+    if matrix is None:
+        return _read_only(np.zeros(n_users + 1, np.int64)), _read_only(np.empty(0, np.int32))
+    if not sparse.issparse(matrix) or matrix.format != "csr" or matrix.shape != (n_users, n_items):
+        found = f"{matrix.format} of shape {matrix.shape}" if sparse.issparse(matrix) else type(matrix).__name__
+        raise ParameterError(f"{name} must be a sparse CSR matrix of shape ({n_users}, {n_items}) (got {found})")
+    indptr, indices = matrix.indptr.astype(np.int64), matrix.indices
+    # The kernels do not look again: an index out of range would be read out of memory that is not ours.
+    if indptr[0] != 0 or indptr[-1] > indices.size or (np.diff(indptr) < 0).any():
+        raise ParameterError(f"{name} is not a valid CSR matrix: its indptr does not rise from 0 to {indices.size}")
+    if indices.size and (indices.min() < 0 or indices.max() >= n_items):
+        raise ParameterError(f"{name}: item indices must be in range [0, {n_items})")
+    return _read_only(indptr), _read_only(indices.astype(np.int32, copy=False))

@@ -1,0 +1,232 @@
+"""``timbral up``: the whole stack on one machine in one terminal: server, workers, scheduler, Flower, HTTP door.
+
+Data sets are read from ./data and models kept in ./models (or where DATA_DIR and MODEL_DIR say); the server's and Flower's
+files lie in ./.timbral. Everything listens on 127.0.0.1 alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import redis
+
+from timbral import keys
+from timbral.config.settings import Settings, public_address, read_settings
+from timbral.errors import SettingsError
+from timbral.stack.embedded_server import EmbeddedServer
+from timbral.stack.supervisor import Program, Supervisor
+
+__all__ = ["Addresses", "programs", "up"]
+
+STATE_DIR: Final = Path(".timbral")
+REDIS_PORT: Final = 6379
+FLOWER_PORT: Final = 5555
+SOFT_SHUTDOWN_S: Final = 5.0
+"""What a running task gets at the end, unless SOFT_SHUTDOWN_S is set: somebody waits at the terminal."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of the stack are, and who gets into Flower (``user:password``)."""
+
+    redis_url: str
+    api_port: int
+    flower_port: int
+    flower_auth: str
+
+    @property
+    def api(self) -> str:
+        """URL of the HTTP door."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def flower(self) -> str:
+        """URL of Flower."""
+        return f"http://127.0.0.1:{self.flower_port}"
+
+
+def programs(settings: Settings, where: Addresses, concurrency: int) -> list[Program]:
+    """The stack's processes beside the server.
+
+    Args:
+        settings: theirs are the same, save for the addresses.
+        where: of all parts.
+        concurrency: processes of the worker's pool; the trainer has one of its own.
+    """
+    # A password of another Redis, in the environment or .env, must not go to this one: it knows none and takes any.
+    url = where.redis_url if settings.REDIS_PASSWORD is None else where.redis_url.replace("://", "://default:none@", 1)
+    soft_s = settings.SOFT_SHUTDOWN_S if "SOFT_SHUTDOWN_S" in settings.model_fields_set else SOFT_SHUTDOWN_S
+    environment = {
+        **os.environ,
+        "REDIS_URL": url,
+        "BROKER_URL": url,
+        "API_HOST": "127.0.0.1",
+        "API_PORT": str(where.api_port),
+        "API_WORKERS": "1",
+        "FLOWER_ADDRESS": "127.0.0.1",
+        "FLOWER_PORT": str(where.flower_port),
+        "FLOWER_BASIC_AUTH": where.flower_auth,
+        "FLOWER_LOGGING": "error",  # it complains of each worker that is not there yet
+        "FLOWER_DB": str(STATE_DIR.absolute() / "flower"),
+        "SOFT_SHUTDOWN_S": str(soft_s),
+        "PYTHONUNBUFFERED": "1",
+    }
+    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.app"]
+    worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    grace_s = soft_s + 10
+    return [
+        Program(
+            "worker", [*worker, "-n", "worker@%h", "-Q", "celery,batch", "-c", str(concurrency)], environment, grace_s
+        ),
+        Program("trainer", [*worker, "-n", "trainer@%h", "-Q", "training", "-c", "1"], environment, grace_s),
+        Program("scheduler", [*celery, "beat"], environment),
+        Program("flower", [*celery, "flower"], environment),
+        Program("api", [sys.executable, "-m", "timbral.api.serve"], environment),
+    ]
+
+
+def up(
+    *,
+    concurrency: int | None = None,
+    api_port: int | None = None,
+    flower_port: int | None = None,
+    out: IO[str] | None = None,
+) -> int:
+    """Run the stack until Ctrl-C or SIGTERM.
+
+    Args:
+        concurrency: processes of the worker's pool; one less than the cores, at most 4, where None.
+        api_port: of the HTTP door; API_PORT, or a free one where that is taken, where None.
+        flower_port: 5555, or a free one, where None.
+        out: where the lines go; standard output where None.
+
+    Returns:
+        0 when it was told to stop, 1 when one of the programs kept ending.
+
+    Raises:
+        SettingsError: a setting cannot be right, a port that was asked for is taken, or the folder is in use.
+        RedisUnavailableError: there is no server to start, or it did not start.
+    """
+    settings = read_settings()
+    out = out or sys.stdout
+    for folder in (settings.DATA_DIR, settings.MODEL_DIR, STATE_DIR):
+        folder.mkdir(parents=True, exist_ok=True)
+    where = Addresses(
+        redis_url="",
+        api_port=free_port("api_port", api_port, settings.API_PORT),
+        flower_port=free_port("flower_port", flower_port, FLOWER_PORT),
+        flower_auth=os.environ.get("FLOWER_BASIC_AUTH") or f"admin:{secrets.token_urlsafe(9)}",
+    )
+    pid_file = (STATE_DIR / "redis.pid").absolute()
+    with (
+        _only_one(STATE_DIR / "up.lock", pid_file),
+        EmbeddedServer(
+            STATE_DIR.absolute() / "redis",
+            port=free_port("Redis", None, REDIS_PORT),
+            options={"pidfile": str(pid_file)},
+        ) as server,
+    ):
+        where = Addresses(server.url, where.api_port, where.flower_port, where.flower_auth)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        started = programs(settings, where, concurrency or max(1, min(4, cores - 1)))
+        supervisor = Supervisor(started, out, colour=out.isatty() and "NO_COLOR" not in os.environ)
+        supervisor.say(
+            f"Redis on {public_address(server.url)}, data sets in {settings.DATA_DIR}/, models in {settings.MODEL_DIR}/"
+        )
+        welcome = _Welcome(supervisor, where, server)
+
+        def tick() -> None:
+            if server.process is None or server.process.poll() is not None:
+                supervisor.say("Redis ended; starting it again on the same files")
+                server.start()
+            welcome()
+
+        with _signals(supervisor):
+            code = supervisor.run(tick)
+    supervisor.say("Everything has ended")
+    return code
+
+
+class _Welcome:
+    """Says the addresses, once both doors answer and both workers take tasks."""
+
+    def __init__(self, supervisor: Supervisor, where: Addresses, server: EmbeddedServer) -> None:
+        self._supervisor, self._where, self._server = supervisor, where, server
+        self._waiting = {f"{where.api}/health", f"{where.flower}/healthcheck", "worker", "trainer"}
+
+    def __call__(self) -> None:
+        if not self._waiting:
+            return
+        for url in [url for url in self._waiting if url.startswith("http")]:
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=0.5):  # noqa: S310
+                self._waiting.discard(url)
+        with contextlib.suppress(redis.RedisError), self._server.client() as client:
+            names: Any = client.zrangebyscore(keys.WORKERS, time.time() - 10, "+inf")
+            self._waiting -= {name.decode().partition("@")[0] for name in names}
+        if not self._waiting:
+            where = self._where
+            user, _, password = where.flower_auth.partition(":")
+            lines = [
+                "Ready. Ctrl-C stops everything.",
+                f"  HTTP door  {where.api}       a page for people; for programs: /openapi.json",
+                f"  Flower     {where.flower}       user {user}, password {password}",
+                f"  Redis      {where.redis_url}" + ("" if where.redis_url.endswith(f":{REDIS_PORT}") else f"       export REDIS_URL={where.redis_url}"),
+            ]  # fmt: skip
+            self._supervisor.say("\n".join(lines))
+
+
+@contextlib.contextmanager
+def _signals(supervisor: Supervisor) -> Iterator[None]:
+    def on_signal(*_: object) -> None:
+        supervisor.stop()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _only_one(path: Path, pid_file: Path) -> Iterator[None]:
+    # Two servers on one append-only file would ruin it, be it that of another `up` or one that a SIGKILL left behind.
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError([f"another `timbral up` runs in {Path.cwd()}; start this one elsewhere"]) from None
+        if pid_file.exists():
+            pid = int(pid_file.read_text() or 0)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 0)
+                problem = f"the Redis of a `timbral up` that was killed still runs here: end it (kill {pid})"
+                raise SettingsError([f"{problem}; if process {pid} is something else, remove {pid_file}"])
+        yield
+
+
+def free_port(name: str, asked: int | None, preferred: int) -> int:
+    for port in (asked,) if asked else (preferred, 0):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError as error:
+                if asked:
+                    raise SettingsError([f"{name}: cannot listen on 127.0.0.1:{port}: {error.strerror}"]) from error
+                continue
+            free: int = sock.getsockname()[1]
+            return free
+    raise SettingsError([f"{name}: no free port on 127.0.0.1"])

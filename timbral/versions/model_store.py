@@ -1,0 +1,291 @@
+"""ModelStore: the versions of the model, which of them is live, and the one copy of it that a process has mapped.
+
+A version is ``YYYYMMDDTHHMMSS-<fence>``. The fence counts trainings in the order in which they began; what is live never
+moves to a lower fence by itself, so a slow, older training cannot replace a newer model. An operator can move it back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import redis
+import structlog
+
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.errors import ModelFileError, ModelNotFoundError, ParameterError, TimbralError
+from timbral.replies import text
+from timbral.versions import model_scripts as scripts
+from timbral.versions.model_archive import ModelArchive
+from timbral.versions.served_model import ServedModel
+
+__all__ = ["ModelStore", "Promotion", "Training"]
+
+logger = structlog.get_logger(__name__)
+
+Promotion = Literal["live", "stale"]
+Names = list[str]
+Records = list[dict[str, Any]]
+LOOK_AGAIN_S = 30.0
+"""A current version whose file could not be read is tried again after this long."""
+FORGET_TRAININGS_S = 7 * 86_400
+_VERSION = re.compile(r"\d{8}T\d{6}-\d{1,18}")
+
+
+class Training(NamedTuple):
+    """What a task's training was given when it first began; ``answer`` is its result, once it is done."""
+
+    version: str
+    fence: int
+    answer: dict[str, Any] | None
+
+
+class ModelStore:
+    """The versions in ``model_dir`` and their records in Redis.
+
+    Args:
+        redis_client: the Redis of the records.
+        model_dir: folder of the files, shared by all workers.
+        n_threads: threads of a model's work in this process; ``settings.N_THREADS`` where None.
+        archive_uri: where the files are kept too, for hosts that do not share ``model_dir``; ``settings.MODEL_ARCHIVE_URI``
+            where None.
+    """
+
+    def __init__(
+        self,
+        redis_client: redis.Redis,
+        model_dir: Path,
+        n_threads: int | None = None,
+        archive_uri: str | None = None,
+    ) -> None:
+        self.redis = redis_client
+        self._archive_uri = archive_uri or settings.MODEL_ARCHIVE_URI
+        self.n_threads = n_threads
+        self.model_dir = Path(model_dir)
+        self._served: ServedModel | None = None
+        self._other: ServedModel | None = None
+        self._instead_of: str | None = None
+        self._look_again_at = 0.0
+        self._begin = redis_client.register_script(scripts.BEGIN)
+        self._promote = redis_client.register_script(scripts.PROMOTE)
+        self._roll_back = redis_client.register_script(scripts.ROLL_BACK)
+        self._retire = redis_client.register_script(scripts.RETIRE)
+
+    # Training
+
+    def begin(self, task_id: str) -> Training:
+        """A version and a fence for the task's training: new ones the first time, the same ones after a redelivery."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        reply = self._begin(keys=[keys.MODEL_TRAININGS, keys.MODEL_FENCE], args=[task_id, stamp])
+        known = json.loads(text(reply))
+        return Training(known["version"], int(known["fence"]), known.get("answer"))
+
+    def finish(self, task_id: str, training: Training, answer: dict[str, Any]) -> None:
+        """Keep the training's answer: the task, delivered once more, has nothing left to do."""
+        known = json.dumps({"version": training.version, "fence": training.fence, "answer": answer})
+        self.redis.hset(keys.MODEL_TRAININGS, task_id, known)
+
+    def write(self, served: ServedModel) -> None:
+        """Write the version's file and then its record; it is not live yet.
+
+        Raises:
+            ModelStoreError: disk full, no permission, …; nothing changed.
+        """
+        served.write(self.path(served.version))
+        if self.archive is not None:
+            self.archive.put(self.path(served.version))
+        with self.redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(keys.model_metadata(served.version), json.dumps(served.record))
+            pipeline.zadd(keys.MODEL_VERSIONS, {served.version: _fence(served.version)})
+            pipeline.execute()
+
+    # What is live
+
+    def promote(self, version: str, *, force: bool = False) -> Promotion:
+        """Make ``version`` live, in one step; "stale" where a training that began later is, or was, live.
+
+        ``force`` is an operator's: it may go back, and keeps the mark that holds older trainings off. The file is then
+        checked first, every byte of it.
+
+        Raises:
+            ModelNotFoundError: no such version.
+            ModelFileError: ``force``, and its file is damaged.
+        """
+        if force:
+            self._check(version)
+        known = [keys.MODEL_CURRENT, keys.MODEL_PROMOTED_FENCE, keys.MODEL_VERSIONS, keys.MODEL_HISTORY]
+        outcome = text(self._promote(keys=known, args=[version, int(force)]))
+        if outcome == "unknown":
+            raise ModelNotFoundError(version)
+        logger.info("promotion", version=version, outcome=outcome, force=force)
+        return "stale" if outcome == "stale" else "live"
+
+    def roll_back(self) -> str:
+        """Make the version live again that was live before; gives its name. The next roll back goes further back.
+
+        Raises:
+            ModelNotFoundError: nothing was live before.
+            ModelFileError: that version's file is damaged.
+        """
+        known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY]
+        target = text(self._roll_back(keys=known, args=[""]))
+        if not target:
+            raise ModelNotFoundError("a version to roll back to: none was live before the current one")
+        self._check(target)
+        if text(self._roll_back(keys=known, args=[target])) != target:
+            raise ParameterError("the current model changed while it was rolled back: look again, then repeat")
+        logger.warning("rolled back", version=target)
+        return target
+
+    def current_version(self) -> str | None:
+        """The version that is live, None before the first."""
+        return text(self.redis.get(keys.MODEL_CURRENT)) or None
+
+    def current(self) -> ServedModel:
+        """The live model, mapped. Costs one GET while it stays the same; a new version is taken up, the old one let go.
+
+        Where its file cannot be read, the model that was served goes on being served, or the newest older one that can be
+        read is.
+
+        Raises:
+            ModelNotFoundError: no version is live, or no file of any version is there.
+            ModelFileError: the current file is damaged, and there is no other one.
+        """
+        version = self.current_version()
+        if version is None:
+            raise ModelNotFoundError(f"{keys.MODEL_CURRENT}: no version is live yet, send train_model first")
+        if self._served is not None and self._served.version == version:
+            return self._served
+        if self._served is not None and self._instead_of == version and time.monotonic() < self._look_again_at:
+            return self._served
+        try:
+            self._served, self._instead_of = self._read(version), None
+            logger.info("model taken up", version=version)
+        except (ModelFileError, ModelNotFoundError) as error:
+            self._served = self._served or self._newest_readable(version, error)
+            self._instead_of, self._look_again_at = version, time.monotonic() + LOOK_AGAIN_S
+            logger.error("model cannot be read", version=version, served=self._served.version, problem=str(error))
+        return self._served
+
+    def get(self, version: str) -> ServedModel:
+        """One version, mapped: that of a job that goes on while another one went live."""
+        for held in (self._served, self._other):
+            if held is not None and held.version == version:
+                return held
+        if version == self.current_version() and self._instead_of is None:
+            return self.current()
+        self._other = self._read(version)
+        return self._other
+
+    def _newest_readable(self, version: str, error: TimbralError) -> ServedModel:
+        for other in self.versions():
+            if _fence(other) < _fence(version):
+                try:
+                    return self._read(other)
+                except (ModelFileError, ModelNotFoundError):
+                    continue
+        raise error
+
+    def _read(self, version: str) -> ServedModel:
+        served = ServedModel.read(self._fetched(version), version)
+        served.model.n_threads = self.n_threads
+        return served
+
+    def _check(self, version: str) -> None:
+        if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
+            raise ModelNotFoundError(version)
+        ServedModel.read(self._fetched(version), version, verify=True)
+
+    @cached_property
+    def archive(self) -> ModelArchive | None:
+        """Where the files are kept too, None where all hosts share a folder."""
+        return ModelArchive(self._archive_uri) if self._archive_uri else None
+
+    def _fetched(self, version: str) -> Path:
+        """The version's file on this host; what was fetched before and has been pruned since goes."""
+        path = self.path(version)
+        if self.archive is None or path.exists():
+            return path
+        self.archive.fetch(path)
+        kept = set(self.versions())
+        for other in self.model_dir.glob("*.safetensors"):
+            if _VERSION.fullmatch(other.stem) and other.stem not in kept:
+                other.unlink(missing_ok=True)
+        return path
+
+    # Records
+
+    def path(self, version: str) -> Path:
+        """The version's file.
+
+        Raises:
+            ModelNotFoundError: ``version`` is no version's name, and so no file's.
+        """
+        if not _VERSION.fullmatch(version):
+            raise ModelNotFoundError(f"{version[:80]!r}, which is not the name of a version")
+        return self.model_dir / f"{version}.safetensors"
+
+    def versions(self) -> Names:
+        """All versions, the newest training first."""
+        return [text(version) for version in self.redis.zrevrange(keys.MODEL_VERSIONS, 0, -1)]
+
+    def list(self) -> Records:
+        """The records of all versions, the newest training first, each with ``version`` and ``live``."""
+        versions = self.versions()
+        if not versions:
+            return []
+        records = self.redis.mget([keys.model_metadata(version) for version in versions])
+        live = self.current_version()
+        return [
+            json.loads(text(record) or "{}") | {"version": version, "live": version == live}
+            for version, record in zip(versions, records, strict=True)
+        ]
+
+    def show(self, version: str) -> dict[str, Any]:
+        """The record of one version.
+
+        Raises:
+            ModelNotFoundError: no such version.
+        """
+        if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
+            raise ModelNotFoundError(version)
+        record: dict[str, Any] = json.loads(text(self.redis.get(keys.model_metadata(version))) or "{}")
+        return record | {"version": version, "live": version == self.current_version()}
+
+    def prune(self, keep: int) -> Names:
+        """Remove all but the ``keep`` newest versions; gives the names of those that went.
+
+        The current version stays, the one that a roll back would go to, and those that an open job works with.
+        """
+        if keep < 1:
+            raise ParameterError(f"keep must be 1 or more, got {keep}")
+        gone = []
+        for version in self.versions()[keep:]:
+            known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN]
+            if self._retire(keys=known, args=[version, keys.job("")]):
+                self.path(version).unlink(missing_ok=True)
+                if self.archive is not None:
+                    self.archive.delete(self.path(version).name)
+                self.redis.delete(keys.model_metadata(version))
+                gone.append(version)
+        self._forget_trainings()
+        if gone:
+            logger.info("pruned", versions=gone, keep=keep)
+        return gone
+
+    def _forget_trainings(self) -> None:
+        oldest = datetime.fromtimestamp(time.time() - FORGET_TRAININGS_S, UTC).strftime("%Y%m%dT%H%M%S")
+        known = self.redis.hgetall(keys.MODEL_TRAININGS)
+        old = [task_id for task_id, ticket in known.items() if json.loads(text(ticket))["version"] < oldest]
+        if old:
+            self.redis.hdel(keys.MODEL_TRAININGS, *old)
+
+
+def _fence(version: str) -> int:
+    return int(version.rpartition("-")[2])

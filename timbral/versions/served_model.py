@@ -1,0 +1,151 @@
+"""One model version as workers use it: mapped from its file, one copy a host, with the original ids beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from timbral.data.id_index import IdIndex
+from timbral.errors import DataError, ModelFileError
+from timbral.messages import Id
+from timbral.models.file import model_file
+from timbral.models.kernels.vector_sum import LANES
+from timbral.models.nmf_model import NMFModel
+from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, GROUP_ITEMS, ItemIndex
+
+__all__ = ["ServedModel"]
+
+USERS, ITEMS, LISTENERS, EVALUATED = "user_ids", "item_ids", "item_listeners", "evaluated."
+INDEX = "item_index."
+INDEX_PARTS = ("packed", "item_of", "block_ceilings", "group_ceilings")
+RECORD = "record"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A version with all that serving needs.
+
+    ``item_listeners`` is int64 (n_items,), how many listeners an item has. ``evaluated`` is the model of the training's
+    evaluation, which has not seen the held-out rows: item factors alone, None where the training measured nothing.
+    """
+
+    version: str
+    model: NMFModel
+    user_ids: IdIndex
+    item_ids: IdIndex
+    item_listeners: npt.NDArray[np.int64]
+    evaluated: NMFModel | None
+    record: dict[str, Any]
+
+    @cached_property
+    def seen(self) -> sparse.csr_matrix:
+        """What the training saw, CSR of shape (n_users, n_items), mapped from the file."""
+        arrays = self.model.tensors()[0]
+        parts = (arrays["seen_values"], arrays["seen_indices"], arrays["seen_indptr"])
+        return sparse.csr_matrix(parts, shape=(self.model.n_users, self.model.n_items), copy=False)
+
+    def codes_of_items(self, item_ids: Sequence[Id]) -> npt.NDArray[np.int32] | None:
+        """Codes of those of ``item_ids`` that the model knows; None where there are none."""
+        codes = self.item_ids.codes(item_ids) if item_ids else np.empty(0, np.int32)
+        codes = codes[codes >= 0]
+        return np.unique(codes) if len(codes) else None
+
+    def rows_with_plays(self, codes: npt.NDArray[np.int32], plays: Sequence[Mapping[Id, float]]) -> sparse.csr_matrix:
+        """What each listener has played, the training and new plays together: CSR of shape (len(codes), n_items).
+
+        A code of -1 is a listener whom the training did not see. Plays of items that it did not see count for nothing.
+        """
+        indices: list[npt.NDArray[np.int32]] = []
+        values: list[npt.NDArray[np.float32]] = []
+        ends = [0]
+        for code, played in zip(codes.tolist(), plays, strict=True):
+            known = self.item_ids.codes(list(played))
+            here = np.asarray(list(played.values()), dtype=np.float32)[known >= 0]
+            row = slice(self.seen.indptr[code], self.seen.indptr[code + 1]) if code >= 0 else slice(0, 0)
+            indices += [self.seen.indices[row], known[known >= 0]]
+            values += [self.seen.data[row], here]
+            ends.append(ends[-1] + len(indices[-1]) + len(indices[-2]))
+        joined = np.concatenate(indices or [np.empty(0, np.int32)]), np.concatenate(values or [np.empty(0, np.float32)])
+        rows = sparse.csr_matrix((joined[1], joined[0], np.asarray(ends)), shape=(len(codes), len(self.item_ids)))
+        rows.sum_duplicates()
+        return rows
+
+    def write(self, path: Path) -> None:
+        """Replace the file at ``path`` by this version.
+
+        Raises:
+            ModelStoreError: no room, no permission, …; the old file is untouched.
+        """
+        tensors, texts = self.model.tensors()
+        tensors = dict(tensors) | self.user_ids.to_tensors(USERS) | self.item_ids.to_tensors(ITEMS)
+        tensors[LISTENERS] = self.item_listeners
+        # Made once and mapped by all, where every batch of every process would make its own, as large as the item factors.
+        index = ItemIndex.of(tensors["item_vectors"].T)
+        tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
+        texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}
+        if self.evaluated is not None:
+            theirs, their_texts = self.evaluated.tensors()
+            tensors |= {f"{EVALUATED}{name}": tensor for name, tensor in _without_users(theirs).items()}
+            texts |= {f"{EVALUATED}{name}": value for name, value in their_texts.items()}
+        model_file.write(path, tensors, texts)
+
+    @classmethod
+    def read(cls, path: Path, version: str, *, verify: bool = False) -> ServedModel:
+        """Map the file at ``path``; ``verify`` checks every byte of a large file too.
+
+        Raises:
+            ModelNotFoundError: there is no such file.
+            ModelFileError: it is damaged, or is not this version.
+        """
+        tensors, texts = model_file.read(path, verify=verify)
+        if texts.get("version") != version:
+            raise ModelFileError(str(path), f"holds version {texts.get('version')!r}, not {version!r}")
+        try:
+            model = NMFModel.from_tensors(tensors, texts)
+            users, items = IdIndex.from_tensors(tensors, USERS), IdIndex.from_tensors(tensors, ITEMS)
+            listeners = tensors[LISTENERS]
+            model.item_index = _item_index(tensors, model)
+            theirs, their_texts = _evaluated_part(tensors), _evaluated_part(texts)
+            evaluated = NMFModel.from_tensors(theirs, their_texts) if theirs else None
+            record = json.loads(texts.get(RECORD, "{}"))
+        except (KeyError, TypeError, ValueError, DataError) as error:
+            raise ModelFileError(str(path), f"is not a model that this version can read ({error})") from error
+        if (len(users), len(items), len(listeners)) != (model.n_users, model.n_items, model.n_items):
+            raise ModelFileError(str(path), "is damaged: its ids do not fit its factors")
+        return cls(version, model, users, items, listeners, evaluated, record)
+
+
+def _without_users(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """A model's arrays without those of its listeners: it can still fold listeners in and recommend to them."""
+    kept = {name: tensor[:0] if name.startswith(("user_", "seen_")) else tensor for name, tensor in tensors.items()}
+    return kept | {"seen_indptr": np.zeros(1, tensors["seen_indptr"].dtype)}
+
+
+def _evaluated_part(parts: Mapping[str, T]) -> dict[str, T]:
+    return {name.removeprefix(EVALUATED): part for name, part in parts.items() if name.startswith(EVALUATED)}
+
+
+def _item_index(tensors: Mapping[str, npt.NDArray[Any]], model: NMFModel) -> ItemIndex:
+    """The index in the file; its numbers are checked, since a kernel reads memory where they say."""
+    parts = [tensors[f"{INDEX}{name}"] for name in INDEX_PARTS]
+    packed, item_of, block_ceilings, group_ceilings = parts
+    n_groups = -(-model.n_items // GROUP_ITEMS)
+    shapes = [
+        (n_groups * GROUP_BLOCKS, model.n_components, BLOCK_ITEMS),
+        (n_groups * GROUP_ITEMS,),
+        (n_groups, model.n_components, GROUP_BLOCKS),
+        (model.n_components, -(-n_groups // LANES) * LANES),
+    ]
+    if [part.shape for part in parts] != shapes or item_of.min() < -1 or item_of.max() >= model.n_items:
+        raise DataError("its index does not fit its item factors")
+    return ItemIndex((model.n_components, model.n_items), packed, item_of, block_ceilings, group_ceilings)
