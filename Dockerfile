@@ -1,4 +1,4 @@
-# One image for every service: worker, trainer, scheduler, Flower and the HTTP door differ in their command alone.
+# One image for every service: worker, trainer, scheduler, Flower and the HTTP API differ in their command alone.
 # No BuildKit syntax, so that any builder takes it. A change of code rebuilds the last, small layers only.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 

@@ -43,7 +43,7 @@ types: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
 
-up: $(STAMP)  ## The whole stack in one terminal: server, workers, scheduler, Flower, HTTP door
+up: $(STAMP)  ## The whole stack in one terminal: server, workers, scheduler, Flower, HTTP API
 	@$(BIN)/timbral up $(ARGS)
 
 soak: $(STAMP)  ## Ten minutes of work under random faults

@@ -17,7 +17,7 @@ if settings.broker_url.startswith("rediss://"):
     if settings.REDIS_CA_CERTS is not None:
         broker_use_ssl["ssl_ca_certs"] = str(settings.REDIS_CA_CERTS)
 
-# Queues: a foreign send_task without a queue lands in Celery's own default, "celery"; listeners wait there for an answer,
+# Queues: a foreign send_task without a queue lands in Celery's own default, "celery"; users wait there for an answer,
 # so what takes long has queues of its own. A misspelt queue is an error at the sender, not a queue that nobody reads.
 task_default_queue = "celery"
 task_queues = [

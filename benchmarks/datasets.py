@@ -1,7 +1,7 @@
 """Data sets with a structure that is known because it was put there: genres, skewed plays, tastes that drift.
 
-A listener has a mixture of a few genres, an artist belongs to one or two; popularity in a genre falls as a power of the
-rank, and so does how much a listener listens. Nothing here is tuned to a model: none is drawn from a low-rank product.
+A user has a mixture of a few genres, an artist belongs to one or two; popularity in a genre falls as a power of the
+rank, and so does how much a user listens. Nothing here is tuned to a model: none is drawn from a low-rank product.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def listening(
     drift: float = 0.0,
     seed: int = 0,
 ) -> Plays:
-    """Play counts. ``drift`` is the share of a listener's taste that changes between the first and the last play."""
+    """Play counts. ``drift`` is the share of a user's taste that changes between the first and the last play."""
     rng = np.random.default_rng(seed)
     early, late = (_tastes(rng, n_users, n_genres, genres_per_user) for _ in range(2))
     activity = _power_law(rng, n_users, 0.6)

@@ -58,7 +58,7 @@ def throughput(quick: bool) -> tuple[list[Row], dict[str, Any]]:
                 time.sleep(0.5)
     wall_share = min(s[0] for s in single) / (2 * min(f[0] for f in fleet))
     cpu_share = min(s[1] for s in single) / min(f[1] for f in fleet)
-    what = f"all {n_users:,} listeners × {n_items:,} items, 2 processes, of one process's speed × 2"
+    what = f"all {n_users:,} users × {n_items:,} items, 2 processes, of one process's speed × 2"
     ours, peer = f"{min(f[0] for f in fleet):.2f} s", f"{min(s[0] for s in single):.2f} s"
     note = "by the clock; the server and this measurement want the same two cores"
     rows = [Row(f"{what}, clock", 100 * wall_share, "%", 85, 95, ours, peer, note)]
@@ -69,7 +69,7 @@ def throughput(quick: bool) -> tuple[list[Row], dict[str, Any]]:
 
 
 def latency(quick: bool) -> tuple[list[Row], dict[str, Any]]:
-    """One listener's play, from the call that enqueues it until the new list can be read; an idle fleet."""
+    """One user's play, from the call that enqueues it until the new list can be read; an idle fleet."""
     import producers
 
     n_users, n_items = (2_000, 1_000) if quick else (100_000, 40_000)
@@ -80,17 +80,17 @@ def latency(quick: bool) -> tuple[list[Row], dict[str, Any]]:
         producers.connect(made.server.url)
         with made.worker(2):
             for number in range(n_calls + 20):
-                listener = 10**9 + number
-                key = f"recommendations:user:{listener}"
+                user = 10**9 + number
+                key = f"recommendations:user:{user}"
                 started = time.perf_counter()
-                producers.enqueue_refresh_embeddings(plays=[{"user_id": listener, "item_id": 10**6 + 7}])
+                producers.enqueue_refresh_embeddings(plays=[{"user_id": user, "item_id": 10**6 + 7}])
                 while not made.client.exists(key):
                     time.sleep(0.0002)
                 if number >= 20:
                     milliseconds.append(1000 * (time.perf_counter() - started))
         producers.close()
     p50, p99 = (float(np.percentile(milliseconds, q)) for q in (50, 99))
-    what = "enqueue → key readable, one listener's play, {}"
+    what = "enqueue → key readable, one user's play, {}"
     rows = [
         Row(what.format("p50"), p50, "ms", 20, 8, f"{p50:.1f} ms", "", f"{n_calls} calls, one after the other", True),
         Row(what.format("p99"), p99, "ms", 100, 30, f"{p99:.1f} ms", "", "", True),
@@ -179,9 +179,9 @@ def _keep_busy(app: Celery, n_users: int, n_jobs: int, done: threading.Event) ->
 
 def _warm(app: Celery, n_users: int) -> None:
     """Every process of the pool has had its kernels and its model."""
-    listeners = [10**9 + number for number in range(min(n_users, 200))]
+    users = [10**9 + number for number in range(min(n_users, 200))]
     for one in [
-        app.send_task("compute_recommendations", kwargs={"user_ids": listeners, "top_k": 10 + n}) for n in range(8)
+        app.send_task("compute_recommendations", kwargs={"user_ids": users, "top_k": 10 + n}) for n in range(8)
     ]:
         one.get(timeout=60)
 

@@ -157,5 +157,5 @@ def made_model(n_users: int, n_items: int, k: int, plays_each: int, version: str
     }
     model = NMFModel.from_tensors(tensors, texts)
     ids = IdIndex(np.arange(n_users) + 10**9), IdIndex(np.arange(n_items) + 10**6)
-    listeners = np.bincount(indices, minlength=n_items).astype(np.int64)
-    return ServedModel(version, model, *ids, listeners, None, {"version": version})
+    users = np.bincount(indices, minlength=n_items).astype(np.int64)
+    return ServedModel(version, model, *ids, users, None, {"version": version})

@@ -1,4 +1,4 @@
-"""The vector of one listener with 100 plays, k=100, the items being fixed."""
+"""The vector of one user with 100 plays, k=100, the items being fixed."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def run(options: Options) -> Result:
     mine, theirs = [], []
     for _ in range(20 if options.quick else 200):
         played = rng.choice(plays.shape[1], 100, replace=False, p=np.diff(plays.tocsc().indptr) / plays.nnz)
-        listener = sparse.csr_matrix(
+        user = sparse.csr_matrix(
             (rng.integers(1, 50, 100).astype(np.float32), (np.zeros(100, int), played)), (1, plays.shape[1])
         )
         start = time.perf_counter()
-        model.fold_in(listener)
+        model.fold_in(user)
         mine.append(time.perf_counter() - start)
-        theirs.append(_recalculate(als, listener))
+        theirs.append(_recalculate(als, user))
     median, peer = float(np.median(mine)) * 1e3, float(np.median(theirs)) * 1e3
-    note = f"median of {len(mine)} listeners; the 95th percentile {np.percentile(mine, 95) * 1e3:.2f} ms"
+    note = f"median of {len(mine)} users; the 95th percentile {np.percentile(mine, 95) * 1e3:.2f} ms"
     row = Row(
-        "fold_in, one listener, 100 plays, k=100", median, "ms", 2, 0.5, f"{median:.2f} ms",
+        "fold_in, one user, 100 plays, k=100", median, "ms", 2, 0.5, f"{median:.2f} ms",
         f"implicit recalculate_user {peer:.2f} ms", note, less_is_better=True,
     )  # fmt: skip
     return Result("fold_in_speed", [row], {"ours_ms": sorted(t * 1e3 for t in mine), "implicit_median_ms": peer})
 
 
-def _recalculate(als: AlternatingLeastSquares, listener: sparse.csr_matrix) -> float:
+def _recalculate(als: AlternatingLeastSquares, user: sparse.csr_matrix) -> float:
     with threadpool_limits(1, "blas"):
         start = time.perf_counter()
-        als.recalculate_user(0, listener)
+        als.recalculate_user(0, user)
         return time.perf_counter() - start
 
 

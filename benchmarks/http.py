@@ -1,7 +1,7 @@
 """GET /users/{id}/recommendations beside a bare Redis GET of the same lists: ``python -m benchmarks.http [--quick]``.
 
 One client process asks over 1, 16 and 64 connections that stay open, each sending its next question when it has the answer;
-it speaks HTTP to the door and RESP to Redis with the same code. Client, door and server share the machine's cores.
+it speaks HTTP to the API and RESP to Redis with the same code. Client, api and server share the machine's cores.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def http_is_whole(received: bytes) -> bool:
     if not separator:
         return False
     if not head.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(f"the door answered {head.splitlines()[0]!r}")
+        raise RuntimeError(f"the API answered {head.splitlines()[0]!r}")
     length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
     return len(body) >= int(length)
 
@@ -59,7 +59,7 @@ def redis_is_whole(received: bytes) -> bool:
 
 
 class Asking(asyncio.Protocol):
-    """One connection: asks for a listener, waits for the answer, notes how long it took, asks for another."""
+    """One connection: asks for a user, waits for the answer, notes how long it took, asks for another."""
 
     def __init__(self, question: Question, is_whole: IsWhole, until: float, rng: random.Random) -> None:
         self.question, self.is_whole, self.until, self.rng = question, is_whole, until, rng
@@ -144,7 +144,7 @@ def fill(server: EmbeddedServer) -> int:
     return n_bytes // N_LISTENERS
 
 
-def start_door(server: EmbeddedServer, workers: int, directory: str) -> tuple[subprocess.Popen[str], int]:
+def start_api(server: EmbeddedServer, workers: int, directory: str) -> tuple[subprocess.Popen[str], int]:
     environment = os.environ | {
         "REDIS_URL": server.url,
         "API_HOST": "127.0.0.1",
@@ -191,14 +191,14 @@ def main() -> int:
         assert server.process is not None
         measure("bare Redis GET", server.process.pid, server.port, redis_question, redis_is_whole)
         for workers in (1, 2):
-            process, port = start_door(server, workers, directory)
+            process, port = start_api(server, workers, directory)
             try:
-                what = f"the door, {workers} process{'es' * (workers > 1)}"
+                what = f"the API, {workers} process{'es' * (workers > 1)}"
                 measure(what, process.pid, port, http_question, http_is_whole)
             finally:
                 process.terminate()
                 process.wait(20)
-    table = Table(title=f"Reading one listener's list of {TOP_K} ({list_bytes} bytes), of {N_LISTENERS:,} listeners")
+    table = Table(title=f"Reading one user's list of {TOP_K} ({list_bytes} bytes), of {N_LISTENERS:,} users")
     for name in ("what", "connections", "requests/s", "p50 ms", "p99 ms", "server's CPU, µs"):
         table.add_column(name, justify="left" if name == "what" else "right")
     for row in rows:

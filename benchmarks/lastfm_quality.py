@@ -1,4 +1,4 @@
-"""Last.fm 2K, 20 % of each listener's rows held out: recall@20 and NDCG@20, defaults against everybody's best."""
+"""Last.fm 2K, 20 % of each user's rows held out: recall@20 and NDCG@20, defaults against everybody's best."""
 
 from __future__ import annotations
 

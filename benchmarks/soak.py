@@ -124,7 +124,7 @@ class Soak:
     def send(self, number: int) -> None:
         """Job ``number``, and how to tell that its effect is there."""
         user = 1000 + number % N_USERS
-        listener = f"new{number}"
+        new_user = f"new{number}"
         kinds: dict[str, tuple[Callable[[], Any], Callable[[redis.Redis, Any], bool]]] = {
             "train": (
                 lambda: producers.enqueue_train_model(
@@ -142,12 +142,12 @@ class Soak:
             ),
             "plays": (
                 lambda: producers.enqueue_refresh_embeddings(
-                    plays=[{"user_id": listener, "item_id": item, "plays": 2} for item in (1, 2, 101)]
+                    plays=[{"user_id": new_user, "item_id": item, "plays": 2} for item in (1, 2, 101)]
                 ),
                 lambda client, _: (
-                    client.exists(f"recommendations:user:{listener}") == 1
+                    client.exists(f"recommendations:user:{new_user}") == 1
                     # Counted once, however often the message was delivered; a later training may have taken them up.
-                    and set(client.hvals(f"plays:user:{listener}")) <= {b"2", b"2.0"}
+                    and set(client.hvals(f"plays:user:{new_user}")) <= {b"2", b"2.0"}
                 ),
             ),
         }

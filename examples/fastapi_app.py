@@ -37,7 +37,7 @@ async def home(user_id: int) -> dict[str, Any]:
 
 @app.post("/played", status_code=202)
 def played(user_id: int, item_id: int) -> dict[str, str]:
-    """The listener has just played something: have it folded in, and go on."""
+    """The user has just played something: have it folded in, and go on."""
     try:
         job = producers.enqueue_refresh_embeddings(plays=[{"user_id": user_id, "item_id": item_id}])
     except MessageError as error:

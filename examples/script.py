@@ -1,4 +1,4 @@
-"""A script that has listeners' histories trained on, and prints what one of them gets.
+"""A script that has users' histories trained on, and prints what one of them gets.
 
     REDIS_URL=redis://127.0.0.1:6379 python examples/script.py plays.csv 1042
 

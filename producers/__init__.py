@@ -5,7 +5,7 @@
     job = producers.enqueue_train_model("plays.csv")
     job.wait(timeout_s=600)["model_version"]
     producers.enqueue_compute_recommendations(user_ids=[7]).wait(timeout_s=60)
-    producers.get_recommendations(7)          # [{"item_id": 12, "score": 0.83}, …], or None for a cold listener
+    producers.get_recommendations(7)          # [{"item_id": 12, "score": 0.83}, …], or None for a cold user
 
 Where Redis is comes from the environment (REDIS_URL, REDIS_PASSWORD, BROKER_URL) or from ``connect``. Everything may be
 called from several threads, after a fork, and from asyncio through ``asyncio.to_thread``. Nothing here loads numpy.

@@ -1,4 +1,4 @@
-"""Items that must not be recommended: to one listener, or to anybody. They count from the next read on."""
+"""Items that must not be recommended: to one user, or to anybody. They count from the next read on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["block_items", "blocked_items", "unblock_items"]
 
 
 def block_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
-    """Never recommend these items to the listener again, or to anybody where ``user_id`` is None.
+    """Never recommend these items to the user again, or to anybody where ``user_id`` is None.
 
     Returns:
         how many of them were not blocked before.
@@ -29,7 +29,7 @@ def block_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
 
 
 def unblock_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
-    """Take items off the listener's list, or off everybody's where ``user_id`` is None.
+    """Take items off the user's list, or off everybody's where ``user_id`` is None.
 
     Returns:
         how many of them were on it.
@@ -44,7 +44,7 @@ def unblock_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
 
 
 def blocked_items(user_id: Id | None = None) -> set[Id]:
-    """The items on the listener's own list, or on everybody's where ``user_id`` is None.
+    """The items on the user's own list, or on everybody's where ``user_id`` is None.
 
     Raises:
         RedisUnavailableError: Redis is away.

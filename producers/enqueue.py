@@ -50,7 +50,7 @@ def enqueue_train_model(
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES.
         format: by the ending where None.
         separator: column separator of a csv file.
-        user_col: column of the listeners' ids.
+        user_col: column of the users' ids.
         item_col: column of the items' ids.
         value_col: column of the plays or ratings; 1 a row where there is none.
         time_col: column of the time of a row; the newest rows are held out, random ones where None.
@@ -58,7 +58,7 @@ def enqueue_train_model(
         random_state: seed; NMF_RANDOM_STATE where None.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: relative fall of the loss to stop at; ``Constants.NMF_TOL`` where None.
-        holdout: share of each listener's rows that is held out for the metrics; 0 for no metrics.
+        holdout: share of each user's rows that is held out for the metrics; 0 for no metrics.
         apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
         promote: whether the new version goes live.
 
@@ -72,14 +72,14 @@ def enqueue_train_model(
 def enqueue_compute_recommendations(
     *, user_ids: Iterable[Id] | None = None, top_k: int = 10, exclude_seen: bool = True
 ) -> Job:
-    """Have the recommendations of the listeners named, or of everybody, written into the cache.
+    """Have the recommendations of the users named, or of everybody, written into the cache.
 
     The answer: ``users_done``, ``users_unknown``, ``job_id``, ``model_version``.
 
     Args:
-        user_ids: original ids of the listeners; everybody where None.
+        user_ids: original ids of the users; everybody where None.
         top_k: items in a list.
-        exclude_seen: leave out what a listener has played.
+        exclude_seen: leave out what a user has played.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.
@@ -94,12 +94,12 @@ def enqueue_refresh_embeddings(
     plays: Iterable[Play | Mapping[str, Any]] | None = None,
     top_k: int = 10,
 ) -> Job:
-    """Have embeddings written into the cache: everybody's, or those of listeners who have just played something.
+    """Have embeddings written into the cache: everybody's, or those of users who have just played something.
 
     The answer: ``users``, ``items``, ``users_unknown``, ``plays``, ``model_version``.
 
     Args:
-        user_ids: original ids of the listeners; all users and items where neither these nor ``plays`` are given.
+        user_ids: original ids of the users; all users and items where neither these nor ``plays`` are given.
         plays: new plays, ``{"user_id": 7, "item_id": 12, "plays": 1}``; they are folded in at once, and kept until a training
             has seen them.
         top_k: items in a renewed list of recommendations.

@@ -22,16 +22,16 @@ BATCH = 1000
 
 
 def get_recommendations(user_id: Id, *, popular_if_cold: bool = False) -> Recommendations | None:
-    """A listener's recommendations, best first: ``[{"item_id": 12, "score": 0.83}, …]``, in one round trip.
+    """A user's recommendations, best first: ``[{"item_id": 12, "score": 0.83}, …]``, in one round trip.
 
-    What is blocked, for the listener or for everybody, is left out at the moment of reading.
+    What is blocked, for the user or for everybody, is left out at the moment of reading.
 
     Args:
         user_id: original id.
-        popular_if_cold: give what most listeners play to a listener who has no list.
+        popular_if_cold: give what most users play to a user who has no list.
 
     Returns:
-        None where there is no list (a cold listener, an expired key) or Redis is away: raises nothing for that.
+        None where there is no list (a cold user, an expired key) or Redis is away: raises nothing for that.
     """
     return (get_recommendations_many([user_id], popular_if_cold=popular_if_cold) or {}).get(user_id)
 
@@ -39,7 +39,7 @@ def get_recommendations(user_id: Id, *, popular_if_cold: bool = False) -> Recomm
 def get_recommendations_many(
     user_ids: Iterable[Id], *, popular_if_cold: bool = False
 ) -> dict[Id, Recommendations | None]:
-    """``get_recommendations`` for each listener, a thousand in a round trip."""
+    """``get_recommendations`` for each user, a thousand in a round trip."""
     wanted = list(dict.fromkeys(user_ids))
     found: dict[Id, Recommendations | None] = dict.fromkeys(wanted)
     for start in range(0, len(wanted), BATCH):
@@ -48,7 +48,7 @@ def get_recommendations_many(
 
 
 def get_popular() -> Recommendations | None:
-    """What most listeners play, best first, without what is blocked for everybody; None where it is not known."""
+    """What most users play, best first, without what is blocked for everybody; None where it is not known."""
     return _read([], popular_if_cold=True).get("")
 
 

@@ -1,4 +1,4 @@
-"""A listening history with a known right answer: listeners of a genre play that genre's artists."""
+"""A listening history with a known right answer: users of a genre play that genre's artists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ITEMS_PER_GENRE = 20
 def history(
     n_users: int = 120, plays_each: int = 10, seed: int = 1, *, text_ids: bool = False
 ) -> list[tuple[Any, Any, int]]:
-    """(user, item, plays) rows; listener u likes genre u % 4, whose artists are 100 * genre to 100 * genre + 19."""
+    """(user, item, plays) rows; user u likes genre u % 4, whose artists are 100 * genre to 100 * genre + 19."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[Any, Any, int]] = []
     for user in range(n_users):
@@ -47,5 +47,5 @@ def served_model(rows: list[tuple[Any, Any, int]], version: str = "20260101T0000
         (np.array([row[2] for row in rows], np.float32), (row_codes, column_codes)), shape=(len(users), len(items))
     )
     model = NMFModel(options.pop("n_components", 8), 1, 40, n_threads=1, **options).fit(matrix)
-    listeners = np.bincount(matrix.indices, minlength=len(items)).astype(np.int64)
-    return ServedModel(version, model, users, items, listeners, None, {"version": version})
+    users_per_item = np.bincount(matrix.indices, minlength=len(items)).astype(np.int64)
+    return ServedModel(version, model, users, items, users_per_item, None, {"version": version})

@@ -65,7 +65,7 @@ SCHEDULE_LOCK = "schedule:lock"
 
 KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_USER, "string", 'JSON list, best first: [{"item_id": …, "score": …}, …]', "RECOMMENDATIONS_TTL_S"),
-    Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most listeners play; for a listener nobody knows", "RECOMMENDATIONS_TTL_S"),
+    Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most users play; for a user nobody knows", "RECOMMENDATIONS_TTL_S"),
     Key("embeddings:user_embeddings", "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
     Key("embeddings:item_embeddings", "string", "the same for the items", "EMBEDDINGS_TTL_S"),
     Key("embeddings:user:{user_id}", "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
@@ -76,10 +76,10 @@ KEYS: tuple[Key, ...] = (
     Key(MODEL_PROMOTED_FENCE, "string", "highest fence that went live: an older training cannot replace it", "none"),
     Key(MODEL_TRAININGS, "hash", "task id → JSON: the version and fence that a training got, and its answer when done", "none"),
     Key(MODEL_HISTORY, "list", "versions that were live, the newest first: what a roll back goes back to", "none"),
-    Key(PLAYS_USER, "hash", "new plays of a listener that no training has seen: item id (JSON) → plays", "none"),
-    Key(PLAYS_USERS, "set", "ids (JSON) of the listeners with new plays", "none"),
+    Key(PLAYS_USER, "hash", "new plays of a user that no training has seen: item id (JSON) → plays", "none"),
+    Key(PLAYS_USERS, "set", "ids (JSON) of the users with new plays", "none"),
     Key(PLAYS_ADDED, "hash", "parts of a message whose plays were added: a second delivery adds none", "RESULT_EXPIRES_S"),
-    Key(BLOCKS_USER, "set", "ids (JSON) of the items that a listener must not get", "none"),
+    Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
@@ -103,7 +103,7 @@ KEYS: tuple[Key, ...] = (
 
 
 def recommendations_user(user_id: int | str) -> str:
-    """Key of a listener's recommendations."""
+    """Key of a user's recommendations."""
     return RECOMMENDATIONS_USER.format(user_id=user_id)
 
 
@@ -113,7 +113,7 @@ def embeddings(key: str) -> str:
 
 
 def user_embedding_name(user_id: int | str) -> str:
-    """What to pass to ``set_embeddings`` and ``get_embeddings`` for one listener's vector."""
+    """What to pass to ``set_embeddings`` and ``get_embeddings`` for one user's vector."""
     return f"user:{user_id}"
 
 
@@ -123,7 +123,7 @@ def model_metadata(version: str) -> str:
 
 
 def plays_user(user_id: int | str) -> str:
-    """Key of a listener's plays that no training has seen."""
+    """Key of a user's plays that no training has seen."""
     return PLAYS_USER.format(user_id=user_id)
 
 
@@ -133,7 +133,7 @@ def plays_added(task_id: str) -> str:
 
 
 def blocks_user(user_id: int | str) -> str:
-    """Key of the items that a listener must not get."""
+    """Key of the items that a user must not get."""
     return BLOCKS_USER.format(user_id=user_id)
 
 

@@ -69,7 +69,7 @@ class TrainModel(Message):
         None, description="The data set's format; by its ending where unset."
     )
     separator: str = Field(",", min_length=1, max_length=1, description="Column separator of a csv file.")
-    user_col: str = Field("user_id", min_length=1, description="Column of the listeners' ids.")
+    user_col: str = Field("user_id", min_length=1, description="Column of the users' ids.")
     item_col: str = Field("item_id", min_length=1, description="Column of the items' ids.")
     value_col: str = Field(
         "rating", min_length=1, description="Column of the plays or ratings; 1 a row where there is none."
@@ -86,7 +86,7 @@ class TrainModel(Message):
         None, ge=0, lt=1, description="Relative fall of the root of the loss to stop at; Constants.NMF_TOL where unset."
     )
     holdout: float = Field(
-        0.2, ge=0, le=0.9, description="Share of each listener's rows held out for the metrics; 0 for no metrics."
+        0.2, ge=0, le=0.9, description="Share of each user's rows held out for the metrics; 0 for no metrics."
     )
     apply_play_thresholds: bool = Field(
         False, description="Leave rows below Constants.MIN_PLAYS_THRESHOLD out, cap plays at MAX_PLAYS_THRESHOLD."
@@ -119,22 +119,22 @@ class TrainModel(Message):
 
 
 class ComputeRecommendations(Message):
-    """Write the recommendations of the listeners named, or of all of them, into the cache."""
+    """Write the recommendations of the users named, or of all of them, into the cache."""
 
     task = "compute_recommendations"
     user_ids: list[Id] | None = Field(
-        None, min_length=1, max_length=MAX_IDS, description="The listeners; everybody where unset."
+        None, min_length=1, max_length=MAX_IDS, description="The users; everybody where unset."
     )
     top_k: int = Field(10, ge=1, le=1000, description="Items in a list.")
-    exclude_seen: bool = Field(True, description="Leave out what a listener has played.")
+    exclude_seen: bool = Field(True, description="Leave out what a user has played.")
 
 
 class RefreshEmbeddings(Message):
-    """Write embeddings into the cache; for listeners with new plays, fold these in and renew their recommendations."""
+    """Write embeddings into the cache; for users with new plays, fold these in and renew their recommendations."""
 
     task = "refresh_embeddings"
     user_ids: list[Id] | None = Field(
-        None, min_length=1, max_length=MAX_IDS, description="The listeners; all users and items where unset."
+        None, min_length=1, max_length=MAX_IDS, description="The users; all users and items where unset."
     )
     plays: list[Play] | None = Field(
         None, min_length=1, max_length=MAX_IDS, description="New plays, kept until a training has seen them."

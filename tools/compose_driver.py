@@ -83,7 +83,7 @@ def history(n_users: int, n_items: int) -> dict[str, Any]:
 
 
 def load(seconds: float, n_users: int, train: bool) -> dict[str, Any]:
-    """Refreshes with plays, of listeners that are told apart by their plays, jobs for everyone, and one training."""
+    """Refreshes with plays, of users that are told apart by their plays, jobs for everyone, and one training."""
     watch, rng = Watch(), random.Random(0)
     before = _plays()
     jobs: list[producers.Job] = []

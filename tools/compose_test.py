@@ -166,7 +166,7 @@ def free_port() -> int:
 
 
 def write_plays(path: Path) -> None:
-    """Listeners of six tastes, who play what belongs to theirs."""
+    """Users of six tastes, who play what belongs to theirs."""
     rng = random.Random(7)
     with path.open("w") as file:
         file.write("user_id,item_id,plays\n")
@@ -247,12 +247,12 @@ def steps(stack: Stack) -> Iterator[tuple[str, str]]:
 
     api, flower = (f"http://127.0.0.1:{stack.ports[name]}" for name in ("api", "flower"))
     status, text = get(f"{api}/users/0/recommendations")
-    must(status == 200 and str(result["first"][0]) in text, f"the HTTP door answered {status}: {text[:300]}")
+    must(status == 200 and str(result["first"][0]) in text, f"the HTTP API answered {status}: {text[:300]}")
     must(get(flower)[0] == get(f"{flower}/api/workers")[0] == 401, "Flower is open")
     status, text = get(f"{flower}/api/queues/length", secrets["FLOWER_BASIC_AUTH"])
     names = [queue["name"] for queue in json.loads(text)["active_queues"]]
     must(status == 200 and sorted(names) == ["batch", "celery", "training"], f"Flower's queues: {status} {text[:300]}")
-    yield "HTTP door, Flower", "the list is served; Flower asks for its password and shows the queues"
+    yield "HTTP API, Flower", "the list is served; Flower asks for its password and shows the queues"
 
     running = stack.drive("load", "40", str(N_USERS), "0")
     time.sleep(5)

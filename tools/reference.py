@@ -59,7 +59,7 @@ def keys_section() -> str:
 def messages_section() -> str:
     lines = ["## Tasks", ""]
     lines += [
-        "Send one with `producers`, with the HTTP door, or with any Celery app: "
+        "Send one with `producers`, with the HTTP API, or with any Celery app: "
         '`app.send_task("train_model", kwargs={"dataset": "plays.csv"})`. Arguments are flat keywords. '
         "Both ends check them; a wrong one is a `MessageError` that lists each bad field, and nothing is done.",
         "",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from timbral.stack.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
-from tools.example_listeners import seed
+from tools.example_users import seed
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 LISTENER = 17
@@ -23,8 +23,8 @@ OPENED = (
 
 
 @contextmanager
-def door() -> Iterator[str]:
-    """Address of a door before a server with listeners of our own making."""
+def api() -> Iterator[str]:
+    """Address of an API before a server with users of our own making."""
     with EmbeddedServer(append_only=False) as server, tempfile.TemporaryDirectory() as directory:
         with server.client() as client:
             seed(client, Path(directory) / "models", n_users=3_000, n_items=1_500)
@@ -53,17 +53,17 @@ def door() -> Iterator[str]:
 def take(url: str, folder: Path) -> None:
     """Take all the pictures."""
     with Chromium(1120, 900) as browser:
-        browser.open(f"{url}/?listener={LISTENER}")
+        browser.open(f"{url}/?user={LISTENER}")
         browser.wait_for(SHOWN)
         browser.click("#gets .line")
         browser.wait_for(OPENED)
         browser.run("document.activeElement.blur()")
         browser.picture(folder / "page.png")
-        browser.open(f"{url}/?listener=somebody-new")
+        browser.open(f"{url}/?user=somebody-new")
         browser.wait_for(SHOWN)
         browser.picture(folder / "page-unknown.png")
     with Chromium(390, 844, dark=True, scale=2) as phone:
-        phone.open(f"{url}/?listener={LISTENER}")
+        phone.open(f"{url}/?user={LISTENER}")
         phone.wait_for(SHOWN)
         phone.run("document.activeElement.blur()")
         phone.picture(folder / "page-phone-dark.png", whole_page=False)
@@ -75,7 +75,7 @@ def main() -> int:
         print(lacking, file=sys.stderr)
         return 1
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
-    with door() as url:
+    with api() as url:
         take(url, folder)
     for picture in sorted(folder.glob("page*.png")):
         print(f"{picture} ({picture.stat().st_size // 1024} KB)")

@@ -1,5 +1,5 @@
 """``make screenshots``: the pictures in docs/images, taken with a headless Chromium: Flower's from a stack that is started for them,
-and those of the HTTP door's page (tools/screenshot_page.py)."""
+and those of the HTTP API's page (tools/screenshot_page.py)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_BYTES = 150_000
 
 
 class Stack:
-    """``timbral up`` in a folder of its own, and the history of some listeners in it."""
+    """``timbral up`` in a folder of its own, and the history of some users in it."""
 
     def __init__(self, folder: Path) -> None:
         from timbral.demo.synthetic import make_listening_history
@@ -46,7 +46,7 @@ class Stack:
         until(lambda: "Ready." in self.log.read_text(errors="replace"), 90, f"the stack: {self.log.read_text()[-500:]}")
         text = self.log.read_text(errors="replace")
         self.api, self.flower, self.redis = (
-            re.search(rf"{name} +(\S+)", text)[1] for name in ("HTTP door", "Flower", "  Redis")
+            re.search(rf"{name} +(\S+)", text)[1] for name in ("HTTP API", "Flower", "  Redis")
         )  # type: ignore[index]
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ def main() -> int:
         return 1
     with stack() as running:
         take(running)
-    with screenshot_page.door() as url:
+    with screenshot_page.api() as url:
         screenshot_page.take(url, IMAGES)
     return 0
 

@@ -1,4 +1,4 @@
-"""Fan-out: one request for many listeners becomes chunks, which all workers share, and one answer."""
+"""Fan-out: one request for many users becomes chunks, which all workers share, and one answer."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, d
     """
     jobs, size = resources.jobs(), settings.CHUNK_SIZE
     everybody = message.user_ids is None
-    # New listeners, whom the model has not seen: they are in no row of it.
-    listed = list(dict.fromkeys(message.user_ids or _new_listeners(served)))
+    # New users, whom the model has not seen: they are in no row of it.
+    listed = list(dict.fromkeys(message.user_ids or _new_users(served)))
     created = jobs.create(
         job_id,
         arguments={"top_k": message.top_k, "exclude_seen": message.exclude_seen},
@@ -59,9 +59,9 @@ def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, d
     raise Ignore
 
 
-def _new_listeners(served: ServedModel) -> list[int | str]:
-    listeners = resources.overlay().listeners()
-    return [listeners[place] for place in np.flatnonzero(served.user_ids.codes(listeners) < 0).tolist()]
+def _new_users(served: ServedModel) -> list[int | str]:
+    users = resources.overlay().users()
+    return [users[place] for place in np.flatnonzero(served.user_ids.codes(users) < 0).tolist()]
 
 
 def enqueue_missing(job_id: str) -> int:

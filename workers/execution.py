@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from timbral import keys
 from timbral.config.settings import public_address, settings
 from timbral.errors import MessageError, RedisUnavailableError
-from timbral.logic.progress import Progress
+from timbral.logic.progress import ProgressWriter
 from timbral.logic.single_flight import digest_of
 from timbral.messages import Message, read_message
 from timbral.replies import text
@@ -98,14 +98,14 @@ def forward_to_own_queue(task: Task, kwargs: dict[str, Any]) -> None:
         raise Ignore
 
 
-def progress_of(task: Task) -> Progress:
+def progress_of(task: Task) -> ProgressWriter:
     """Progress that the producer reads, and that Celery's state and Flower show."""
 
     def report(done: int, total: int, words: str) -> None:
         task.update_state(state="PROGRESS", meta={"done": done, "total": total, "text": words})
         task.send_event("task-progress", result=f"{done}/{total} {words}")
 
-    return Progress(resources.records(), task.request.id, report)
+    return ProgressWriter(resources.records(), task.request.id, report)
 
 
 def run_once(

@@ -37,7 +37,7 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
 
 @app.task(bind=True, name="compute_recommendations")
 def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
-    """Write the recommendations of the listeners named, or of all of them."""
+    """Write the recommendations of the users named, or of all of them."""
     with delivery(self):
         message = read(ComputeRecommendations, args, arguments)
         served = resources.store().current()
@@ -65,7 +65,7 @@ def compute_chunk(self: Task, *args: Any, **arguments: Any) -> None:
 
 @app.task(bind=True, name="refresh_embeddings")
 def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
-    """Write embeddings into the cache; of listeners with new plays, fold these in and renew the recommendations."""
+    """Write embeddings into the cache; of users with new plays, fold these in and renew the recommendations."""
     with delivery(self):
         message = read(RefreshEmbeddings, args, arguments)
         if message.plays:
@@ -80,13 +80,13 @@ def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, An
                 return _refreshed(served, users=users, items=items)
 
             return run_once(self, everybody, {}, served.version)
-        listeners = list(dict.fromkeys([*(message.user_ids or []), *(play.user_id for play in message.plays or [])]))
+        named_users = list(dict.fromkeys([*(message.user_ids or []), *(play.user_id for play in message.plays or [])]))
 
         def named(_digest: str) -> dict[str, Any]:
-            users, unknown = refresh.listeners(listeners, message.top_k)
+            users, unknown = refresh.users(named_users, message.top_k)
             return _refreshed(served, users=users, users_unknown=unknown)
 
-        asked = {"user_ids": listeners, "top_k": message.top_k}
+        asked = {"user_ids": named_users, "top_k": message.top_k}
         own = {"plays": len(message.plays or [])}
         return run_once(self, named, asked, served.version, own=own, again_for_followers=True)
 

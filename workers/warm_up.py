@@ -19,7 +19,7 @@ def warm_up() -> None:
     """
     plays = np.eye(3, 4, dtype=np.float32)
     model = NMFModel(2, 0, 1, n_threads=1).fit(plays)
-    model.recommend(user_factors=model.fold_in(plays), top_k=2)  # a few listeners
+    model.recommend(user_factors=model.fold_in(plays), top_k=2)  # a few users
     model.recommend(np.zeros(64, dtype=np.int64), top_k=2)  # many
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Doors for the tests: real server processes before a real Redis that holds a model and everybody's lists."""
+"""ApiContext for the tests: real server processes before a real Redis that holds a model and everybody's lists."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 import redis
 
 from timbral.stack.embedded_server import EmbeddedServer
-from tools.example_listeners import Example, seed
+from tools.example_users import Example, seed
 
 TOKEN = "a token for the tests"
 AUTH = {"authorization": f"Bearer {TOKEN}"}
 
 
-class DoorProcess:
+class ApiProcess:
     """``timbral serve`` on a free port of 127.0.0.1."""
 
     def __init__(self, redis_url: str, directory: Path, **settings: str) -> None:
@@ -38,8 +38,8 @@ class DoorProcess:
         self.url = ""
         self.log_lines: list[str] = []
 
-    def start(self) -> DoorProcess:
-        self.log_path = self.directory / f"door-{id(self)}.log"
+    def start(self) -> ApiProcess:
+        self.log_path = self.directory / f"api-{id(self)}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "timbral.api.serve"],
@@ -55,7 +55,7 @@ class DoorProcess:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
-    def wait(self, wait: Callable[..., None]) -> DoorProcess:
+    def wait(self, wait: Callable[..., None]) -> ApiProcess:
         """Until it answers."""
 
         def answers() -> bool:
@@ -69,7 +69,7 @@ class DoorProcess:
             except httpx.TransportError:
                 return False
 
-        wait(answers, 30, f"the door's first answer ({self.log_path})")
+        wait(answers, 30, f"the API's first answer ({self.log_path})")
         return self
 
     def client(self, **options: Any) -> httpx.Client:
@@ -92,7 +92,7 @@ class Seeded(NamedTuple):
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
     """A server of this folder's own, with a model and everybody's lists; tests leave it as they found it."""
-    directory = tmp_path_factory.mktemp("door")
+    directory = tmp_path_factory.mktemp("api")
     with EmbeddedServer(append_only=False) as server, server.client() as client:
         yield Seeded(server, directory, seed(client, directory / "models"))
 
@@ -104,40 +104,40 @@ def example(seeded: Seeded) -> Example:
 
 @pytest.fixture
 def store(seeded: Seeded) -> Iterator[redis.Redis]:
-    """A client of the doors' Redis."""
+    """A client of the APIs' Redis."""
     with seeded.server.client() as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def door(seeded: Seeded) -> Iterator[DoorProcess]:
-    """The door of most tests: one process, a token for writing."""
-    made = DoorProcess(seeded.server.url, seeded.directory, API_TOKEN=TOKEN).start().wait(_wait)
+def api(seeded: Seeded) -> Iterator[ApiProcess]:
+    """The API of most tests: one process, a token for writing."""
+    made = ApiProcess(seeded.server.url, seeded.directory, API_TOKEN=TOKEN).start().wait(_wait)
     yield made
     made.stop()
 
 
 @pytest.fixture
-def http(door: DoorProcess) -> Iterator[httpx.Client]:
+def http(api: ApiProcess) -> Iterator[httpx.Client]:
     """A client without a token."""
-    with door.client() as client:
+    with api.client() as client:
         yield client
 
 
 @pytest.fixture
-def writer(door: DoorProcess) -> Iterator[httpx.Client]:
+def writer(api: ApiProcess) -> Iterator[httpx.Client]:
     """A client with the token for writing."""
-    with door.client(headers=AUTH) as client:
+    with api.client(headers=AUTH) as client:
         yield client
 
 
 @pytest.fixture
-def start_door(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[Callable[..., DoorProcess]]:
-    """``start_door(redis_url, NAME="value", …)``: a door of the test's own."""
-    made: list[DoorProcess] = []
+def start_api(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[Callable[..., ApiProcess]]:
+    """``start_api(redis_url, NAME="value", …)``: an API of the test's own."""
+    made: list[ApiProcess] = []
 
-    def start(redis_url: str, directory: Path | None = None, **settings: str) -> DoorProcess:
-        made.append(DoorProcess(redis_url, directory or tmp_path, **settings).start())
+    def start(redis_url: str, directory: Path | None = None, **settings: str) -> ApiProcess:
+        made.append(ApiProcess(redis_url, directory or tmp_path, **settings).start())
         return made[-1].wait(wait_until)
 
     yield start

@@ -16,7 +16,7 @@ from timbral.api.middleware.auth import check_not_open_to_the_world, is_loopback
 from timbral.config.settings import read_settings
 from timbral.errors import SettingsError
 
-StartDoor = Callable[..., Any]
+StartApi = Callable[..., Any]
 WRITES = [
     ("POST", "/tasks/train_model"),
     ("POST", "/tasks/nothing"),
@@ -47,12 +47,12 @@ def test_reading_is_open_without_a_read_token(http: httpx.Client) -> None:
     assert http.get("/users/1/recommendations").status_code == 200
 
 
-def test_with_a_read_token_reading_needs_one_of_both_tokens(start_door: StartDoor) -> None:
-    door = start_door("redis://127.0.0.1:1", API_TOKEN="write it", API_READ_TOKEN="read it")
+def test_with_a_read_token_reading_needs_one_of_both_tokens(start_api: StartApi) -> None:
+    api = start_api("redis://127.0.0.1:1", API_TOKEN="write it", API_READ_TOKEN="read it")
 
     def status(method: str, path: str, token: str | None) -> int:
         headers = {} if token is None else {"authorization": f"bearer {token}"}
-        return httpx.request(method, door.url + path, headers=headers).status_code
+        return httpx.request(method, api.url + path, headers=headers).status_code
 
     for path in ("/users/1/recommendations", "/users/1", "/models", "/metrics", "/jobs/x", "/nowhere"):
         assert status("GET", path, None) == 401
@@ -62,20 +62,20 @@ def test_with_a_read_token_reading_needs_one_of_both_tokens(start_door: StartDoo
     assert status("POST", "/tasks/train_model", "read it") == 401
     for path in ("/", "/health", "/openapi.json", "/static/page.js"):
         assert status("GET", path, None) == 200
-    assert httpx.get(door.url + "/openapi.json").json()["paths"]["/models"]["get"]["security"] == [{"token": []}]
+    assert httpx.get(api.url + "/openapi.json").json()["paths"]["/models"]["get"]["security"] == [{"token": []}]
 
 
-def test_without_a_token_the_door_answers_to_names_of_this_machine_alone(start_door: StartDoor) -> None:
-    door = start_door("redis://127.0.0.1:1")
+def test_without_a_token_the_api_answers_to_names_of_this_machine_alone(start_api: StartApi) -> None:
+    api = start_api("redis://127.0.0.1:1")
 
     for host in ("localhost", "127.0.0.1:8000", "[::1]:8000"):
-        assert httpx.get(f"{door.url}/users/1", headers={"host": host}).status_code == 503
+        assert httpx.get(f"{api.url}/users/1", headers={"host": host}).status_code == 503
     for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example:80", ""):
-        answer = httpx.get(f"{door.url}/users/1", headers={"host": host})
+        answer = httpx.get(f"{api.url}/users/1", headers={"host": host})
         assert (answer.status_code, answer.json()["error"]) == (421, "MisdirectedRequest")
 
 
-def test_a_door_open_to_the_world_without_a_token_does_not_start(tmp_path: Path) -> None:
+def test_an_api_open_to_the_world_without_a_token_does_not_start(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("API_")} | {"API_PORT": "0"}
 
     ended = subprocess.run(
@@ -93,7 +93,7 @@ def test_a_door_open_to_the_world_without_a_token_does_not_start(tmp_path: Path)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "", "127.0.0.1.example.org"])
-def test_only_a_token_opens_the_door_to_others(host: str) -> None:
+def test_only_a_token_opens_the_api_to_others(host: str) -> None:
     with pytest.raises(SettingsError, match="API_TOKEN"):
         check_not_open_to_the_world(read_settings(API_HOST=host))
     with pytest.raises(SettingsError, match="API_TOKEN"):

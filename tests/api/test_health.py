@@ -1,4 +1,4 @@
-"""GET /health, /ready, /metrics, and a door whose Redis is away."""
+"""GET /health, /ready, /metrics, and an API whose Redis is away."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import pytest
 import timbral
 from timbral import keys
 from timbral.stack.embedded_server import EmbeddedServer
-from tools.example_listeners import Example
+from tools.example_users import Example
 
 Wait = Callable[..., None]
 
 
-def test_a_door_is_alive_and_ready(http: httpx.Client, example: Example) -> None:
+def test_an_api_is_alive_and_ready(http: httpx.Client, example: Example) -> None:
     assert http.get("/health").json() == {"status": "alive", "version": timbral.__version__}
     assert http.get("/ready").json() == {"status": "ready", "model_version": example.served.version}
 
 
-def test_without_redis_the_door_lives_is_not_ready_and_says_when_to_come_again(start_door: Callable[..., Any]) -> None:
-    door = start_door("redis://:secret@127.0.0.1:1")
-    with door.client() as client:
+def test_without_redis_the_api_lives_is_not_ready_and_says_when_to_come_again(start_api: Callable[..., Any]) -> None:
+    api = start_api("redis://:secret@127.0.0.1:1")
+    with api.client() as client:
         assert client.get("/health").status_code == 200
         for method, path in [
             ("GET", "/ready"),
@@ -49,16 +49,16 @@ def test_without_redis_the_door_lives_is_not_ready_and_says_when_to_come_again(s
             assert int(answer.headers["retry-after"]) > 0
             assert time.monotonic() - began < 5
             assert "secret" not in answer.text
-    assert "secret" not in door.log
+    assert "secret" not in api.log
 
 
-def test_a_door_outlives_an_outage_of_redis(
-    own_server: EmbeddedServer, start_door: Callable[..., Any], wait_until: Wait
+def test_an_api_outlives_an_outage_of_redis(
+    own_server: EmbeddedServer, start_api: Callable[..., Any], wait_until: Wait
 ) -> None:
     with own_server.client() as client:
         client.set(keys.recommendations_user(1), '[{"item_id":5,"score":1.0}]')
-    door = start_door(own_server.url)
-    with door.client() as client:
+    api = start_api(own_server.url)
+    with api.client() as client:
         assert client.get("/users/1/recommendations").json()["source"] == "cache"
         own_server.kill()
         assert client.get("/users/1/recommendations").status_code == 503
@@ -99,20 +99,20 @@ def test_metrics_count_by_route_and_never_by_id(http: httpx.Client) -> None:
 
 
 def test_several_processes_are_counted_together_and_end_with_one_signal(
-    seeded: Any, start_door: Callable[..., Any], wait_until: Wait
+    seeded: Any, start_api: Callable[..., Any], wait_until: Wait
 ) -> None:
-    door = start_door(seeded.server.url, API_WORKERS="2", API_TOKEN="x")
-    wait_until(lambda: door.log.count("Application startup complete") == 2, 20, "the start of both processes")
-    children = Path(f"/proc/{door.process.pid}/task/{door.process.pid}/children").read_text().split()
+    api = start_api(seeded.server.url, API_WORKERS="2", API_TOKEN="x")
+    wait_until(lambda: api.log.count("Application startup complete") == 2, 20, "the start of both processes")
+    children = Path(f"/proc/{api.process.pid}/task/{api.process.pid}/children").read_text().split()
     n_requests = 40
 
     for _ in range(n_requests):  # a connection each, so that both processes get some
-        assert httpx.get(f"{door.url}/users/2/recommendations").status_code == 200
+        assert httpx.get(f"{api.url}/users/2/recommendations").status_code == 200
 
-    text = httpx.get(f"{door.url}/metrics").text
+    text = httpx.get(f"{api.url}/metrics").text
     assert f'timbral_http_recommendations_total{{source="cache"}} {n_requests}.0' in text
-    door.process.send_signal(signal.SIGINT)
-    assert door.process.wait(10) == 0
+    api.process.send_signal(signal.SIGINT)
+    assert api.process.wait(10) == 0
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 5, "the end of the children")
 
 

@@ -6,7 +6,7 @@ import httpx
 import redis
 
 from timbral import keys
-from tools.example_listeners import Example
+from tools.example_users import Example
 
 
 def test_similar_items_are_those_of_the_model_with_names(http: httpx.Client, example: Example) -> None:

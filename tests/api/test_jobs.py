@@ -162,18 +162,18 @@ def test_a_client_that_goes_away_frees_its_stream(
     wait_until(lambda: _open_streams(http) == 0, 5, "the end of the stream")
 
 
-def test_streams_end_when_the_door_closes(
-    seeded: Any, start_door: Callable[..., Any], stored: Callable[..., None]
+def test_streams_end_when_the_api_closes(
+    seeded: Any, start_api: Callable[..., Any], stored: Callable[..., None]
 ) -> None:
     stored("STARTED")
-    door = start_door(seeded.server.url)
-    with door.client() as client, client.stream("GET", f"/jobs/{JOB_ID}/events") as answer:
+    api = start_api(seeded.server.url)
+    with api.client() as client, client.stream("GET", f"/jobs/{JOB_ID}/events") as answer:
         lines = answer.iter_lines()
         next(_events(lines))
         began = time.monotonic()
         ended = threading.Thread(target=lambda: list(lines))
         ended.start()
-        assert door.stop() == 0
+        assert api.stop() == 0
         ended.join(5)
 
     assert not ended.is_alive()

@@ -1,4 +1,4 @@
-"""The Redis user of docs/http.md can do all that the door does, and nothing else."""
+"""The Redis user of docs/http.md can do all that the API does, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 import redis
 
 from timbral.stack.embedded_server import EmbeddedServer
-from tools.example_listeners import seed
+from tools.example_users import seed
 
 DOCS = Path(__file__).parents[2] / "docs" / "http.md"
-PASSWORD = "the door's own"
+PASSWORD = "the API's own"
 
 
-def test_a_door_works_with_the_rights_that_the_docs_give_it(
-    own_server: EmbeddedServer, start_door: Callable[..., Any], tmp_path: Path
+def test_an_api_works_with_the_rights_that_the_docs_give_it(
+    own_server: EmbeddedServer, start_api: Callable[..., Any], tmp_path: Path
 ) -> None:
     rules = re.search(r"^user api on #PASSWORD (.+)$", DOCS.read_text(), re.MULTILINE)
     assert rules, "docs/http.md has no line for the user api"
@@ -27,8 +27,8 @@ def test_a_door_works_with_the_rights_that_the_docs_give_it(
         admin.sadd("blocks:items", "79")
         admin.execute_command("ACL", "SETUSER", "api", "on", f">{PASSWORD}", *rules.group(1).split())
         host = f"127.0.0.1:{own_server.port}"
-        door = start_door(f"redis://api@{host}", API_TOKEN="t", REDIS_PASSWORD=PASSWORD)
-        with door.client(headers={"authorization": "Bearer t"}) as client:
+        api = start_api(f"redis://api@{host}", API_TOKEN="t", REDIS_PASSWORD=PASSWORD)
+        with api.client(headers={"authorization": "Bearer t"}) as client:
             enqueued = client.post("/tasks/compute_recommendations", json={})
             assert enqueued.status_code == 202, (enqueued.text, admin.acl_log())
             job_id = enqueued.json()["id"]
@@ -47,7 +47,7 @@ def test_a_door_works_with_the_rights_that_the_docs_give_it(
                 answer = client.get(path)
                 assert answer.status_code == 200, (path, answer.text)
             assert client.delete(f"/jobs/{job_id}").status_code == 202
-        assert "may not write" not in door.log
+        assert "may not write" not in api.log
         denied = [entry for entry in admin.acl_log() if entry["reason"] != "auth"]
         assert denied == []
 

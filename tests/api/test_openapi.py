@@ -1,4 +1,4 @@
-"""The OpenAPI description: whole, true (schemathesis asks a real door what it promises), and its examples valid."""
+"""The OpenAPI description: whole, true (schemathesis asks a real api what it promises), and its examples valid."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def description(http: httpx.Client) -> dict[str, Any]:
 
 
 def test_schemathesis_finds_no_broken_promise(
-    door: Any, queued: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    api: Any, queued: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = [str(SCHEMATHESIS), "--config-file", str(Path(__file__).with_name("schemathesis.toml"))]
     command += [
         "run",
-        f"{door.url}/openapi.json",
+        f"{api.url}/openapi.json",
         "--header",
         "Authorization: Bearer a token for the tests",
         "--no-color",

@@ -13,7 +13,7 @@ import redis
 from timbral import keys
 from timbral.stack.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
-from tools.example_listeners import Example
+from tools.example_users import Example
 
 pytestmark = [
     pytest.mark.browser,
@@ -32,23 +32,23 @@ def browser() -> Iterator[Chromium]:
 
 
 def _complaints(browser: Chromium) -> list[str]:
-    # A 404 of an unknown listener is an answer, and the browser logs each of them.
+    # A 404 of an unknown user is an answer, and the browser logs each of them.
     return [line for line in browser.log() if "Failed to load resource" not in line]
 
 
 def _show(browser: Chromium, url: str, user_id: str) -> None:
-    browser.open(f"{url}/?listener={quote(user_id, safe='')}")
+    browser.open(f"{url}/?user={quote(user_id, safe='')}")
     browser.wait_for(SHOWN)
 
 
 def test_a_person_types_an_id_and_sees_plays_recommendations_reasons_and_similar_artists(
-    browser: Chromium, door: Any, example: Example, store: redis.Redis
+    browser: Chromium, api: Any, example: Example, store: redis.Redis
 ) -> None:
-    browser.open(door.url)
-    assert browser.run("return document.activeElement.id") == "listener"
+    browser.open(api.url)
+    assert browser.run("return document.activeElement.id") == "user"
     assert browser.run("return document.getElementById('results').hidden")
 
-    browser.type("#listener", "7" + ENTER)
+    browser.type("#user", "7" + ENTER)
 
     browser.wait_for(SHOWN)
     played = example.played_by(7)
@@ -58,7 +58,7 @@ def test_a_person_types_an_id_and_sees_plays_recommendations_reasons_and_similar
     listed = json.loads(store.get(keys.recommendations_user(7)))  # type: ignore[arg-type]
     names = browser.run("return [...document.querySelectorAll('#gets .name')].map(n => n.firstChild.data)")
     assert names == [example.name(item["item_id"]) for item in listed]
-    assert browser.run("return location.search") == "?listener=7"
+    assert browser.run("return location.search") == "?user=7"
 
     browser.click("#gets .line")
 
@@ -71,15 +71,15 @@ def test_a_person_types_an_id_and_sees_plays_recommendations_reasons_and_similar
     assert _complaints(browser) == []
 
 
-def test_an_unknown_listener_gets_popular_artists_and_is_told_so(browser: Chromium, door: Any) -> None:
-    _show(browser, door.url, "nobody")
+def test_an_unknown_listener_gets_popular_artists_and_is_told_so(browser: Chromium, api: Any) -> None:
+    _show(browser, api.url, "nobody")
 
-    assert "does not know this listener" in browser.text("#note")
-    assert "what most listeners play" in browser.text("#note")
+    assert "does not know this user" in browser.text("#note")
+    assert "what most users play" in browser.text("#note")
     assert browser.run("return document.querySelectorAll('#gets .item').length") == 10
 
 
-def test_hostile_ids_and_names_stay_text(browser: Chromium, door: Any, store: redis.Redis) -> None:
+def test_hostile_ids_and_names_stay_text(browser: Chromium, api: Any, store: redis.Redis) -> None:
     items = [
         {"item_id": HOSTILE, "score": 1},
         {"item_id": 2**63 - 1, "score": 0.5},
@@ -89,7 +89,7 @@ def test_hostile_ids_and_names_stay_text(browser: Chromium, door: Any, store: re
     store.hset(keys.ITEMS_NAMES, keys.encode_id(HOSTILE), HOSTILE + " by name")
     store.hset(keys.plays_user(HOSTILE), keys.encode_id(HOSTILE), "3")
     try:
-        _show(browser, door.url, HOSTILE)
+        _show(browser, api.url, HOSTILE)
         browser.click("#gets .line")
         browser.wait_for("return document.querySelectorAll('#gets .more p').length")
         shown = browser.run("return [...document.querySelectorAll('#gets .name')].map(n => n.textContent)")
@@ -100,15 +100,15 @@ def test_hostile_ids_and_names_stay_text(browser: Chromium, door: Any, store: re
         store.hdel(keys.ITEMS_NAMES, keys.encode_id(HOSTILE))
 
     assert shown == [f"{HOSTILE} by name {HOSTILE}", "9223372036854775807", "x" * 500]
-    assert title == f"Listener {HOSTILE}"
+    assert title == f"User {HOSTILE}"
     assert overflow == 0
     assert browser.run("return window.hacked === undefined")
     assert browser.run("return document.querySelectorAll('main img, main script').length") == 0
 
 
-def test_everything_can_be_reached_with_the_keyboard(browser: Chromium, door: Any) -> None:
-    _show(browser, door.url, "3")
-    browser.run("document.getElementById('listener').focus()")
+def test_everything_can_be_reached_with_the_keyboard(browser: Chromium, api: Any) -> None:
+    _show(browser, api.url, "3")
+    browser.run("document.getElementById('user').focus()")
 
     reached = []
     for _ in range(4):
@@ -121,21 +121,21 @@ def test_everything_can_be_reached_with_the_keyboard(browser: Chromium, door: An
     assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_back_and_forward_go_from_listener_to_listener(browser: Chromium, door: Any) -> None:
-    _show(browser, door.url, "1")
-    browser.type("#listener", "2" + ENTER)
-    browser.wait_for("return document.getElementById('who').textContent === 'Listener 2'")
+def test_back_and_forward_go_from_listener_to_listener(browser: Chromium, api: Any) -> None:
+    _show(browser, api.url, "1")
+    browser.type("#user", "2" + ENTER)
+    browser.wait_for("return document.getElementById('who').textContent === 'User 2'")
 
     browser.run("history.back()")
 
-    browser.wait_for("return document.getElementById('who').textContent === 'Listener 1'")
-    assert browser.run("return document.getElementById('listener').value") == "1"
+    browser.wait_for("return document.getElementById('who').textContent === 'User 1'")
+    assert browser.run("return document.getElementById('user').value") == "1"
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_shows_it_without_sideways_scrolling_and_with_contrast(door: Any, dark: bool) -> None:
+def test_a_phone_shows_it_without_sideways_scrolling_and_with_contrast(api: Any, dark: bool) -> None:
     with Chromium(360, 740, dark=dark) as phone:
-        _show(phone, door.url, "4")
+        _show(phone, api.url, "4")
         phone.click("#gets .line")
         phone.wait_for("return document.querySelectorAll('#gets .chips li').length")
 
@@ -149,11 +149,11 @@ def test_a_phone_shows_it_without_sideways_scrolling_and_with_contrast(door: Any
 
 
 def test_when_redis_is_away_the_page_says_so_and_tries_again(
-    browser: Chromium, own_server: EmbeddedServer, start_door: Callable[..., Any]
+    browser: Chromium, own_server: EmbeddedServer, start_api: Callable[..., Any]
 ) -> None:
-    door = start_door(own_server.url)
+    api = start_api(own_server.url)
     own_server.stop()
-    browser.open(f"{door.url}/?listener=5")
+    browser.open(f"{api.url}/?user=5")
     browser.wait_for("return !document.getElementById('trouble').hidden")
     assert "Redis is away" in browser.text("#trouble")
     assert browser.run("return document.getElementById('trouble').getAttribute('role')") == "alert"
@@ -165,11 +165,11 @@ def test_when_redis_is_away_the_page_says_so_and_tries_again(
     assert "no list of any kind" in browser.text("#gets-note")
 
 
-def test_a_door_that_wants_a_token_for_reading_is_given_one(
-    browser: Chromium, seeded: Any, start_door: Callable[..., Any]
+def test_an_api_that_wants_a_token_for_reading_is_given_one(
+    browser: Chromium, seeded: Any, start_api: Callable[..., Any]
 ) -> None:
-    door = start_door(seeded.server.url, seeded.directory, API_TOKEN="write", API_READ_TOKEN="read me")
-    browser.open(f"{door.url}/?listener=5")
+    api = start_api(seeded.server.url, seeded.directory, API_TOKEN="write", API_READ_TOKEN="read me")
+    browser.open(f"{api.url}/?user=5")
     browser.wait_for("return !document.getElementById('unlock').hidden")
 
     browser.type("#token", "read me" + ENTER)

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from timbral import keys
-from tools.example_listeners import Example
+from tools.example_users import Example
 
 
 def _get(http: httpx.Client, user_id: str, **query: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""POST /tasks/{task}: what reaches the queue, and what is refused at the door."""
+"""POST /tasks/{task}: what reaches the queue, and what is refused at the API."""
 
 from __future__ import annotations
 

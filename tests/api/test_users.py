@@ -1,4 +1,4 @@
-"""GET /users/{id} and …/explain/{item_id}: what a listener plays, and why."""
+"""GET /users/{id} and …/explain/{item_id}: what a user plays, and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from timbral import keys
-from tools.example_listeners import Example
+from tools.example_users import Example
 
 
 def test_a_history_lists_the_most_played_first_with_names(http: httpx.Client, example: Example) -> None:

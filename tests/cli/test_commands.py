@@ -122,14 +122,14 @@ def test_recommend_then_show_by_id_and_with_names(cli: Cli, live: Fleet) -> None
 
 
 def test_showing_a_listener_without_a_list_is_exit_code_1_and_popular_is_a_way_out(cli: Cli) -> None:
-    ran = cli("show", "no-such-listener")
+    ran = cli("show", "no-such-user")
     assert (ran.code, ran.out) == (1, "")
-    assert "no recommendations for no-such-listener" in ran.err
-    ran = cli("show", "no-such-listener", "--json")
+    assert "no recommendations for no-such-user" in ran.err
+    ran = cli("show", "no-such-user", "--json")
     assert (ran.code, ran.json) == (1, None)
     popular = cli("show", "--popular", "--json").json
     assert popular
-    assert cli("show", "no-such-listener", "--popular", "--json").json == popular
+    assert cli("show", "no-such-user", "--popular", "--json").json == popular
 
 
 def test_text_ids_stay_text(cli: Cli, live: Fleet) -> None:

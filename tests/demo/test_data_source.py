@@ -15,7 +15,7 @@ from timbral.errors import DataError, DatasetNotFoundError, ParameterError
     [
         ("userID\tartistID\tweight", "\t", ("userID", "artistID", "weight")),
         ("user_id,item_id,rating", ",", ("user_id", "item_id", "rating")),
-        ("listener;song_id;plays;when", ";", ("listener", "song_id", "plays")),
+        ("user;song_id;plays;when", ";", ("user", "song_id", "plays")),
         ("userId,movieId,rating,timestamp", ",", ("userId", "movieId", "rating")),
     ],
 )
@@ -45,10 +45,10 @@ def test_what_the_caller_names_wins_over_what_the_header_suggests(tmp_path: Path
 
 def test_a_parquet_file_is_recognised_by_its_schema(tmp_path: Path) -> None:
     path = tmp_path / "plays.parquet"
-    pa.parquet.write_table(pa.table({"listener": ["a"], "track": ["x"], "count": [1]}), path)
+    pa.parquet.write_table(pa.table({"user": ["a"], "track": ["x"], "count": [1]}), path)
 
     assert recognise(path).columns == {
-        "format": "parquet", "user_col": "listener", "item_col": "track", "value_col": "count",
+        "format": "parquet", "user_col": "user", "item_col": "track", "value_col": "count",
     }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def plays(tmp_path: Path) -> Path:
     path.parent.mkdir()
     history = make_listening_history(n_users=300, n_items=200, artists_per_user=20)
     history.write_csv(path)
-    path.write_text(path.read_text().replace('"', "").replace("user_id,item_id", "listener,artist").replace(",", "\t"))
+    path.write_text(path.read_text().replace('"', "").replace("user_id,item_id", "user,artist").replace(",", "\t"))
     return path
 
 
@@ -56,7 +56,7 @@ def test_the_demo_trains_on_a_file_with_other_names_and_shows_lists_and_leaves_n
     )
 
     assert run.returncode == 0, run.stdout + run.stderr
-    for shown in ("compute_recommendations", "recall@20", "NDCG@20", "popularity", "gets recommended", "'listener'"):
+    for shown in ("compute_recommendations", "recall@20", "NDCG@20", "popularity", "gets recommended", "'user'"):
         assert shown in run.stdout
     assert "recommendations:user:" in run.stdout
     assert marked_processes(str(tmp_path)) == []

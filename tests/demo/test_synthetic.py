@@ -17,7 +17,7 @@ from timbral.utils.evaluation import EvaluationMetrics
 def test_a_history_looks_like_listening() -> None:
     history = make_listening_history()
 
-    assert len(history.listener_genres) == 3_000
+    assert len(history.user_genres) == 3_000
     assert 100_000 < len(history) < 400_000
     assert len(set(history.artist_names)) == 2_000
     assert len(set(history.artist_genres)) == 12
@@ -25,15 +25,15 @@ def test_a_history_looks_like_listening() -> None:
     assert len(np.unique(pairs)) == len(pairs)
     assert history.plays.min() == 1
     assert history.plays.max() > 50 * np.median(history.plays)
-    listeners = np.sort(np.bincount(history.item_ids, minlength=2_000))[::-1]
-    assert listeners[:200].sum() > 3 * listeners[-1_000:].sum()
+    users = np.sort(np.bincount(history.item_ids, minlength=2_000))[::-1]
+    assert users[:200].sum() > 3 * users[-1_000:].sum()
 
 
 def test_listeners_play_what_they_like() -> None:
     history = make_listening_history(n_users=300, n_items=500)
     genre = np.array(history.artist_genres)[history.item_ids]
 
-    liked = [one in history.listener_genres[user] for user, one in zip(history.user_ids, genre, strict=True)]
+    liked = [one in history.user_genres[user] for user, one in zip(history.user_ids, genre, strict=True)]
 
     assert np.mean(liked) > 0.6
 
@@ -69,7 +69,7 @@ def test_popularity_is_a_baseline_that_knowing_the_genres_beats_by_far() -> None
     train, held_out = hold_out(sparse.csr_matrix(rows), 0.2, 0)
     popularity = EvaluationMetrics().evaluate_ranking(popularity_ranking(train, 20), held_out, 20)
     genres = np.array(history.artist_genres)
-    likes = np.array([[genre in liked for genre in genres] for liked in history.listener_genres])
+    likes = np.array([[genre in liked for genre in genres] for liked in history.user_genres])
     score = np.where(train.toarray() > 0, -1, likes * 10_000 + np.diff(train.tocsc().indptr))
     informed = EvaluationMetrics().evaluate_ranking(np.argsort(-score, axis=1)[:, :20], held_out, 20)
 

@@ -78,7 +78,7 @@ def test_each_service_of_ours_is_locked_down_and_bounded(name: str) -> None:
         assert "secrets:/run/secrets:ro" in service["volumes"]
 
 
-def test_redis_is_published_to_nobody_and_the_doors_to_this_machine_alone() -> None:
+def test_redis_is_published_to_nobody_and_the_apis_to_this_machine_alone() -> None:
     assert "ports" not in COMPOSE["services"]["redis"]
     assert COMPOSE["services"]["redis"]["networks"] == ["backend"]
     assert COMPOSE["networks"]["backend"] == {"internal": True}
@@ -153,15 +153,15 @@ def test_the_image_is_made_of_what_the_builder_may_see() -> None:
 
 
 def metric_names(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Every metric that a worker or the HTTP door can show."""
-    from timbral.api import metrics as door
+    """Every metric that a worker or the HTTP API can show."""
+    from timbral.api import metrics as api
     from workers.watching import metrics as worker
 
     with server.client() as client:
         client.set("model:current", "v1")
         client.set("model:v1:metadata", json.dumps({"created_at": 0}))
         names = {metric.name for metric in worker.FleetState(client, client).collect()}
-    for module in (door, worker):
+    for module in (api, worker):
         names |= {m._name for m in vars(module).values() if isinstance(m, Counter | Gauge | Histogram)}
     assert REGISTRY
     endings = ("", "_total", "_bucket", "_sum", "_count")

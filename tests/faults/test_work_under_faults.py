@@ -94,7 +94,7 @@ def begun_and_held(client: Any, job_id: str) -> set[int]:
 def test_chunks_whose_processes_are_killed_are_done_again_and_every_listener_has_a_list(
     plays: Any, wait_until: Any, observed: Any
 ) -> None:
-    # given: 1,500 listeners in 500 chunks over two workers
+    # given: 1,500 users in 500 chunks over two workers
     n_chunks = 500
     workers = plays.start(2, environment={"CHUNK_SIZE": "3"})
     call(plays, wait_until, "train_model", **{**SMALL, "dataset": "slow.csv"})

@@ -1,4 +1,4 @@
-"""Embeddings in the cache: whole tables, in shards where they are large, and one listener's vector."""
+"""Embeddings in the cache: whole tables, in shards where they are large, and one user's vector."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_listeners_vector_is_that_of_their_list(
 ) -> None:
     Overlay(client).add_plays("t", [Play(user_id=5, item_id=300), Play(user_id=5, item_id=301)])
 
-    assert EmbeddingRefresh(client, connector, served).listeners([1000, 5, 6], 4) == (2, 1)
+    assert EmbeddingRefresh(client, connector, served).users([1000, 5, 6], 4) == (2, 1)
 
     trained, folded = (connector.get_embeddings(keys.user_embedding_name(user)) for user in (1000, 5))
     assert trained is not None
@@ -87,4 +87,4 @@ def test_a_write_that_fails_is_an_error(client: redis.Redis, served: ServedModel
     with RedisConnector("redis://127.0.0.1:1") as away, pytest.raises(RedisUnavailableError, match="user_embeddings"):
         EmbeddingRefresh(client, away, served).everybody()
     with RedisConnector("redis://127.0.0.1:1") as away, pytest.raises(RedisUnavailableError):
-        EmbeddingRefresh(client, away, served).listeners([1000], 4)
+        EmbeddingRefresh(client, away, served).users([1000], 4)

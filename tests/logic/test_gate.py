@@ -31,8 +31,8 @@ class Data:
         return NMFModel(n_components, seed, 40, n_threads=1).fit(self.train)
 
     def live(self, evaluated: NMFModel) -> ServedModel:
-        listeners = np.ones(len(self.items), np.int64)
-        return ServedModel("20260101T000000-1", evaluated, self.users, self.items, listeners, evaluated, {})
+        users = np.ones(len(self.items), np.int64)
+        return ServedModel("20260101T000000-1", evaluated, self.users, self.items, users, evaluated, {})
 
 
 ROWS = history(400)

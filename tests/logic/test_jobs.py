@@ -85,7 +85,7 @@ def test_done_and_total_can_be_read_while_it_runs(jobs: Jobs, client: redis.Redi
     assert chunk is not None
     jobs.finish_chunk(chunk, 9, 1)
 
-    assert client.hgetall(keys.progress("job")) == {b"done": b"10", b"total": b"25", b"text": b"10/25 listeners"}
+    assert client.hgetall(keys.progress("job")) == {b"done": b"10", b"total": b"25", b"text": b"10/25 users"}
 
 
 def test_the_first_failure_ends_the_job_and_makes_the_rest_nothing_to_do(jobs: Jobs) -> None:

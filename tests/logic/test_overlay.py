@@ -28,7 +28,7 @@ def test_plays_add_up_over_messages_and_count_once_for_each(overlay: Overlay) ->
     overlay.add_plays("second", plays((7, 12, 0.5)))
 
     assert overlay.load([7]).plays == {0: {12: 2.5, 13: 1.0}}
-    assert overlay.listeners() == [7]
+    assert overlay.users() == [7]
 
 
 def test_a_message_with_many_plays_is_added_whole(overlay: Overlay) -> None:
@@ -48,15 +48,15 @@ def test_ids_stay_what_they_were(overlay: Overlay) -> None:
     loaded = overlay.load(["Björk", -(2**63)])
 
     assert loaded.plays == {0: {"naïve/π:x": 1.0}, 1: {2**63 - 1: 1.0}}
-    assert set(overlay.listeners()) == {"Björk", -(2**63)}
+    assert set(overlay.users()) == {"Björk", -(2**63)}
 
 
 def test_blocks_of_a_listener_and_of_everybody_are_read(overlay: Overlay, client: redis.Redis) -> None:
     client.sadd(keys.blocks_user(8), keys.encode_id(3), keys.encode_id("3"))
     client.sadd(keys.BLOCKS_ITEMS, keys.encode_id(9))
 
-    for listeners in ([7, 8], [7, 8, *range(100, 200)]):
-        loaded = overlay.load(listeners)
+    for users in ([7, 8], [7, 8, *range(100, 200)]):
+        loaded = overlay.load(users)
         assert {place: set(items) for place, items in loaded.blocks.items()} == {1: {3, "3"}}
         assert loaded.blocked_items == [9]
         assert loaded.plays == {}
@@ -69,4 +69,4 @@ def test_plays_that_the_model_was_trained_with_go_and_the_others_stay(overlay: O
     assert overlay.drop_seen(served) == 2
 
     assert overlay.load([1, 2, 3]).plays == {0: {12: 1.0}, 2: {10: 1.0}}
-    assert sorted(map(str, overlay.listeners())) == ["1", "3"]
+    assert sorted(map(str, overlay.users())) == ["1", "3"]

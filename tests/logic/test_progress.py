@@ -5,12 +5,12 @@ from __future__ import annotations
 import redis
 
 from timbral import keys
-from timbral.logic.progress import Progress
+from timbral.logic.progress import ProgressWriter
 
 
 def test_the_first_and_the_last_step_are_written_and_those_between_are_not_all(client: redis.Redis) -> None:
     reported: list[tuple[int, int, str]] = []
-    progress = Progress(client, "task", lambda *step: reported.append(step))
+    progress = ProgressWriter(client, "task", lambda *step: reported.append(step))
 
     for step in range(1, 101):
         progress(step, 100, f"step {step}")

@@ -57,7 +57,7 @@ def test_the_first_model_goes_live_with_metrics_above_popularity(train: Train, s
     assert live.version == answer["model_version"]
     assert live.model.n_interactions == 2000, "the version that is live saw the held-out rows too"
     assert live.record["metrics"] == answer["metrics"]
-    assert int(live.item_listeners.sum()) == 2000
+    assert int(live.users_per_item.sum()) == 2000
 
 
 def test_a_second_training_as_good_goes_live_and_an_incapable_one_does_not(train: Train, store: ModelStore) -> None:

@@ -463,7 +463,7 @@ class TestFoldIn:
     def test_another_number_of_items_is_refused(self, model: NMFModel) -> None:
         with pytest.raises(DataError, match="user_items must have 40 columns"):
             model.fold_in(np.ones((1, 39)))
-        with pytest.raises(DataError, match="item_users must have 50 columns"):
+        with pytest.raises(DataError, match="users_per_item must have 50 columns"):
             model.fold_in_items(np.ones((1, 39)))
 
 
@@ -585,9 +585,9 @@ class TestFiles:
 
 
 def _rows_of(matrix: sparse.csr_matrix) -> Any:
-    from timbral.models.engine.training_matrix import read_interactions
+    from timbral.models.engine.sparse_rows import read_rows
 
-    return read_interactions(matrix, "matrix")
+    return read_rows(matrix, "matrix")
 
 
 def _fit_in_child(seed: int) -> float:

@@ -13,7 +13,7 @@ N_GENRES = 12
 
 
 def listening(seed: int = 0, n_users: int = 700, n_items: int = 900, plays_each: int = 30) -> sparse.csr_matrix:
-    """Each listener likes three genres; within a genre, the r-th artist is played in proportion to 1 / (r + 5)."""
+    """Each user likes three genres; within a genre, the r-th artist is played in proportion to 1 / (r + 5)."""
     rng = np.random.default_rng(seed)
     genre = rng.integers(0, N_GENRES, n_items)
     appeal = 1.0 / (rng.permutation(n_items) + 30)
@@ -28,7 +28,7 @@ def listening(seed: int = 0, n_users: int = 700, n_items: int = 900, plays_each:
 
 
 def split(matrix: sparse.csr_matrix, seed: int = 0) -> tuple[sparse.csr_matrix, list[np.ndarray]]:
-    """A fifth of each listener's rows held out."""
+    """A fifth of each user's rows held out."""
     rng = np.random.default_rng(seed)
     train = matrix.copy()
     held = []

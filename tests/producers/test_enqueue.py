@@ -103,7 +103,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "an absolute path": (lambda: producers.enqueue_train_model("/etc/passwd"), "dataset"),
     "no factors": (lambda: producers.enqueue_train_model("a.csv", n_components=0), "n_components"),
     "one column twice": (lambda: producers.enqueue_train_model("a.csv", user_col="x", item_col="x"), "differ"),
-    "no listeners": (lambda: producers.enqueue_compute_recommendations(user_ids=[]), "user_ids"),
+    "no users": (lambda: producers.enqueue_compute_recommendations(user_ids=[]), "user_ids"),
     "a float id": (lambda: producers.enqueue_compute_recommendations(user_ids=[1.5]), "user_ids.0"),
     "a numpy float id": (lambda: producers.enqueue_compute_recommendations(user_ids=np.array([1.0])), "user_ids.0"),
     "a boolean id": (lambda: producers.enqueue_compute_recommendations(user_ids=[True]), "user_ids.0"),

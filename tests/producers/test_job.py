@@ -86,7 +86,7 @@ def test_a_job_that_was_fanned_out_knows_its_total_before_its_first_chunk_is_don
     job = producers.enqueue_compute_recommendations()
     client.hset(f"job:{job.id}", mapping={"state": "running", "total": 50_000})
     assert job.progress == Progress(0, 50_000, "")
-    client.hset(f"progress:{job.id}", mapping={"done": 2000, "total": 50_000, "text": "2000/50000 listeners"})
+    client.hset(f"progress:{job.id}", mapping={"done": 2000, "total": 50_000, "text": "2000/50000 users"})
     assert job.progress.done == 2000
 
 

@@ -66,7 +66,7 @@ def test_one_command_brings_the_stack_up_and_one_signal_takes_all_of_it_down(sta
     wait_until(lambda: "Ready." in stack.text or stack.process.poll() is not None, 60, "the stack")
     assert "Ready." in stack.text, stack.text[-3000:]
     text = stack.text
-    api = re.search(r"HTTP door +(\S+)", text)[1]  # type: ignore[index]
+    api = re.search(r"HTTP API +(\S+)", text)[1]  # type: ignore[index]
     flower = re.search(r"Flower +(\S+)", text)[1]  # type: ignore[index]
     url = re.search(r"Redis +(redis://\S+)", text)[1]  # type: ignore[index]
 
@@ -85,7 +85,7 @@ print(len(producers.get_recommendations(7)))
     )
     assert done.stdout.split() == ["30", "30", "10"], done.stderr + stack.text[-3000:]
 
-    # … the door answers, Flower asks for its password, which is on the terminal …
+    # … the API answers, Flower asks for its password, which is on the terminal …
     assert urllib.request.urlopen(f"{api}/health", timeout=5).status == 200
     with pytest.raises(urllib.error.HTTPError, match="401") as refused:
         urllib.request.urlopen(flower, timeout=5)

@@ -220,7 +220,7 @@ def test_lists_may_belong_to_some_listeners_only() -> None:
 
 
 def test_popularity_ranks_by_listeners_and_leaves_out_what_they_have() -> None:
-    train = csr([[0, 1], [0, 1, 2], [0], [0, 3, 1]], n_items=5)  # listeners: 4, 3, 1, 1, 0
+    train = csr([[0, 1], [0, 1, 2], [0], [0, 3, 1]], n_items=5)  # users: 4, 3, 1, 1, 0
     train.data *= np.arange(1, len(train.data) + 1)  # play counts do not matter
 
     ranking = popularity_ranking(train, 2)

@@ -21,7 +21,7 @@ Wait = Callable[..., None]
 
 
 def make_fail(cache: redis.Redis, user_id: int) -> None:
-    """Reading this listener's plays is an error now."""
+    """Reading this user's plays is an error now."""
     cache.set(keys.plays_user(user_id), "not a hash")
 
 
@@ -98,7 +98,7 @@ def test_the_caller_sees_done_of_total(bench: Any, cache: redis.Redis) -> None:
     sent.get(timeout=30)
 
     progress = {field.decode(): value.decode() for field, value in cache.hgetall(keys.progress(sent.id)).items()}
-    assert progress == {"done": "120", "total": "120", "text": "120/120 listeners"}
+    assert progress == {"done": "120", "total": "120", "text": "120/120 users"}
 
 
 def test_listeners_who_are_new_are_done_with_everybody(bench: Any, cache: redis.Redis) -> None:
@@ -112,9 +112,9 @@ def test_listeners_who_are_new_are_done_with_everybody(bench: Any, cache: redis.
 
 
 def test_many_named_listeners_are_fanned_out_too(bench: Any, cache: redis.Redis, wait_until: Wait) -> None:
-    listeners = [*range(1000, 1030), *range(5000, 5007)]
+    users = [*range(1000, 1030), *range(5000, 5007)]
     with Watch(bench.fleet.server) as watch:
-        answer = bench.call("compute_recommendations", user_ids=listeners, top_k=3)
+        answer = bench.call("compute_recommendations", user_ids=users, top_k=3)
         wait_until(lambda: watch.executions_by_name()["compute_chunk"] >= 4, 5, "the events")
         executions = watch.executions_by_name()["compute_chunk"]
 

@@ -1,4 +1,4 @@
-"""create_app: the HTTP door put together."""
+"""create_app: the HTTP API put together."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from starlette.exceptions import HTTPException
 import producers
 import timbral
 from timbral import logs
+from timbral.api.context import ApiContext, make_context
 from timbral.api.description import describe
-from timbral.api.door import Door, make_door
 from timbral.api.ids import SlashesInIds
 from timbral.api.metrics import Metrics
 from timbral.api.middleware.auth import Auth
@@ -35,22 +35,22 @@ __all__ = ["app_from_environment", "create_app"]
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application of the HTTP door; it connects to nothing until it is asked.
+    """The ASGI application of the HTTP API; it connects to nothing until it is asked.
 
-    It holds no listener's data and may run in as many processes as there are cores. ``producers`` of this process is
+    It holds no user's data and may run in as many processes as there are cores. ``producers`` of this process is
     connected to where ``settings`` say Redis is.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Streams]]:
         producers.connect(settings.redis_url, settings.broker_url)
-        app.state.door = make_door(settings)
-        warming = asyncio.get_running_loop().create_task(_warm_up(app.state.door))
+        app.state.context = make_context(settings)
+        warming = asyncio.get_running_loop().create_task(_warm_up(app.state.context))
         try:
-            yield {"streams": app.state.door.streams}
+            yield {"streams": app.state.context.streams}
         finally:
             warming.cancel()
-            await app.state.door.close()
+            await app.state.context.close()
             producers.close()
 
     app = FastAPI(
@@ -77,8 +77,8 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _warm_up(door: Door) -> None:
-    await door.model.warm_up()
+async def _warm_up(context: ApiContext) -> None:
+    await context.model.warm_up()
     # What is there now stays: without it, every full collection would look through all of numpy, for milliseconds.
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Items that a listener, or everybody, must not get: looked up at the moment of reading."""
+"""Items that a user, or everybody, must not get: looked up at the moment of reading."""
 
 from __future__ import annotations
 

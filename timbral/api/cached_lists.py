@@ -1,4 +1,4 @@
-"""Reading listeners' lists out of the cache, many listeners in one round trip.
+"""Reading users' lists out of the cache, many users in one round trip.
 
 Requests that arrive while Redis is being asked wait for the next question and share it: one MGET for all of them. A lone
 request asks at once.
@@ -26,7 +26,7 @@ MAX_QUESTIONS = 4
 
 
 class _Question:
-    """The listeners that one round trip asks for."""
+    """The users that one round trip asks for."""
 
     def __init__(self) -> None:
         self.user_ids: list[str] = []
@@ -34,7 +34,7 @@ class _Question:
 
 
 class CachedLists:
-    """Lists by the listener's id as text: 1 and "1" share their key in Redis, and so they share their list here.
+    """Lists by the user's id as text: 1 and "1" share their key in Redis, and so they share their list here.
 
     It speaks over connections of its own, taken from ``pool`` and kept: the pool's and the pipeline's bookkeeping would
     cost more than the question.
@@ -50,7 +50,7 @@ class CachedLists:
     async def read(self, user_id: str) -> tuple[bytes | None, bool]:
         """``(raw, has_blocks)``: the list's JSON as it is in Redis, or None, and whether anything may be blocked.
 
-        ``has_blocks`` may be true for another listener's sake, never false for want of looking.
+        ``has_blocks`` may be true for another user's sake, never false for want of looking.
 
         Raises:
             redis.RedisError, OSError: Redis does not answer.

@@ -16,9 +16,9 @@ OPEN = ("/health", "/ready")
 TAGS = [
     {"name": "tasks", "description": "Put work on the queue."},
     {"name": "jobs", "description": "Follow it, and call it off."},
-    {"name": "reading", "description": "What listeners play, get, and why."},
+    {"name": "reading", "description": "What users play, get, and why."},
     {"name": "models", "description": "The versions of the model."},
-    {"name": "running", "description": "For those who run the door."},
+    {"name": "running", "description": "For those who run the API."},
 ]
 
 

@@ -35,7 +35,7 @@ def _an_id(whose: str, example: str) -> Any:
     )
 
 
-UserIdInUrl = Annotated[str, AfterValidator(decoded), _an_id("A listener's", "2")]
+UserIdInUrl = Annotated[str, AfterValidator(decoded), _an_id("A user's", "2")]
 ItemIdInUrl = Annotated[str, AfterValidator(decoded), _an_id("An item's", "51")]
 
 

@@ -1,4 +1,4 @@
-"""What the door counts for Prometheus; with several processes, all of them together."""
+"""What the API counts for Prometheus; with several processes, all of them together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Metrics:
-    """ASGI middleware: counts and times what is answered, by route (never by id: that would be a series a listener)."""
+    """ASGI middleware: counts and times what is answered, by route (never by id: that would be a series a user)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

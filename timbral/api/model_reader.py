@@ -1,6 +1,6 @@
-"""The live model, asked from request handlers: what a listener plays, why an item suits them, what is like an item.
+"""The live model, asked from request handlers: what a user plays, why an item suits them, what is like an item.
 
-numpy and the model's file come in with the first question, so that a door which only reads the cache needs neither.
+numpy and the model's file come in with the first question, so that an API which only reads the cache needs neither.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Weighted = tuple[int | str, float]
 
 
 class History(NamedTuple):
-    """What the model has seen a listener play: the most played first."""
+    """What the model has seen a user play: the most played first."""
 
     model_version: str
     user_id: int | str
@@ -73,14 +73,14 @@ class ModelReader:
         self._looked_at = float("-inf")
 
     async def warm_up(self) -> None:
-        """Load numpy and map the model before the first listener waits for it; where there is no model, nothing happens."""
+        """Load numpy and map the model before the first user waits for it; where there is no model, nothing happens."""
         if not self._settings.MODEL_DIR.is_dir():
             return
         with contextlib.suppress(ModelNotFoundError, ModelFileError, redis.RedisError):
             await self._ask(lambda served: served.seen.nnz)
 
     async def seen_among(self, user_id: str, item_ids: Sequence[int | str]) -> set[int | str]:
-        """Those of ``item_ids`` that the listener had played at the training; none where there is no model or no such listener."""
+        """Those of ``item_ids`` that the user had played at the training; none where there is no model or no such user."""
 
         def ask(served: ServedModel) -> set[int | str]:
             user = _code(served.user_ids, user_id)[0]
@@ -96,7 +96,7 @@ class ModelReader:
             return set()
 
     async def history(self, user_id: str, limit: int) -> History | None:
-        """What the listener plays; None for one that the model does not know.
+        """What the user plays; None for one that the model does not know.
 
         Raises:
             ModelNotFoundError, ModelFileError: no model to ask.
@@ -114,15 +114,15 @@ class ModelReader:
         return await self._ask(ask)
 
     async def explain(self, user_id: str, item_id: str, limit: int) -> Explanation:
-        """Why the listener gets the item.
+        """Why the user gets the item.
 
         Raises:
-            Refused: 404, the model does not know the listener or the item.
+            Refused: 404, the model does not know the user or the item.
             ModelNotFoundError, ModelFileError: no model to ask.
         """
 
         def ask(served: ServedModel) -> Explanation:
-            user, original_user = _known(served.user_ids, user_id, "listener")
+            user, original_user = _known(served.user_ids, user_id, "user")
             item, original_item = _known(served.item_ids, item_id, "item")
             score = float(served.model.predict([user], [item])[0])
             items, parts = served.model.explain(user, item, top_k=limit)

@@ -1,4 +1,4 @@
-"""The door's asyncio connection to the cache, with limits that keep a dead Redis from holding a request."""
+"""The API's asyncio connection to the cache, with limits that keep a dead Redis from holding a request."""
 
 from __future__ import annotations
 

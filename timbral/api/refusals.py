@@ -32,7 +32,7 @@ class ErrorAnswer(BaseModel):
     """Every answer of 400 and above."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"error": "NotFound", "message": "No listener 'nobody' in the current model"}]}
+        json_schema_extra={"examples": [{"error": "NotFound", "message": "No user 'nobody' in the current model"}]}
     )
     error: str = Field(description="The class of the error: one of timbral.errors, or the HTTP status in one word.")
     message: str = Field(description="What is wrong, in a sentence.")
@@ -92,9 +92,9 @@ _MEANINGS = {
     408: "The body took too long to arrive.",
     413: "The body is too large.",
     415: "The body must be application/json.",
-    421: "Without API_TOKEN the door answers to names of this machine alone.",
+    421: "Without API_TOKEN the API answers to names of this machine alone.",
     422: "A field is wrong; each bad one is listed.",
-    503: "Redis or the model is away, or the door is full; try again after Retry-After seconds.",
+    503: "Redis or the model is away, or the API is full; try again after Retry-After seconds.",
 }
 
 

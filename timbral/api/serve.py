@@ -1,4 +1,4 @@
-"""``timbral serve``: the HTTP door's processes."""
+"""``timbral serve``: the HTTP API's processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEEP_ALIVE_S = 20
 
 
 def serve(*, host: str | None = None, port: int | None = None, workers: int | None = None) -> None:
-    """Run the door until it is told to stop; what is given wins over API_HOST, API_PORT and API_WORKERS.
+    """Run the API until it is told to stop; what is given wins over API_HOST, API_PORT and API_WORKERS.
 
     Raises:
         SettingsError: a setting cannot be right; or the address is not loopback and there is no API_TOKEN.

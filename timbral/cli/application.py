@@ -44,13 +44,13 @@ application = typer.Typer(
 
 Tasks are sent to the fleet's workers through Redis (REDIS_URL, BROKER_URL, REDIS_PASSWORD; also from .env); reading needs no worker.
 
-[bold]From nothing to a listener's list[/bold]
+[bold]From nothing to a user's list[/bold]
 
 $ timbral train plays.csv  [dim]# learn from DATA_DIR/plays.csv[/dim]
 
 $ timbral recommend  [dim]# write everybody's list[/dim]
 
-$ timbral show 1042  [dim]# what listener 1042 gets[/dim]
+$ timbral show 1042  [dim]# what user 1042 gets[/dim]
 
 [bold]Exit codes[/bold]  0 done · 1 the task failed, or something went wrong · 2 bad input · 3 Redis is away · 130 Ctrl-C""",
 )

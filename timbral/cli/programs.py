@@ -29,11 +29,11 @@ def register(application: typer.Typer) -> None:
 def demo(
     data: Annotated[Path | None, typer.Option(help="A listening history; one is made up where not given.")] = None,
     names: Annotated[Path | None, typer.Option(help="A file with the items' names.")] = None,
-    user_col: Annotated[str | None, typer.Option(help="Column of the listeners' ids; guessed where not given.")] = None,
+    user_col: Annotated[str | None, typer.Option(help="Column of the users' ids; guessed where not given.")] = None,
     item_col: Annotated[str | None, typer.Option(help="Column of the items' ids; guessed where not given.")] = None,
     value_col: Annotated[str | None, typer.Option(help="Column of the plays; guessed where not given.")] = None,
     separator: Annotated[str | None, typer.Option(help="Column separator; guessed where not given.")] = None,
-    n_listeners: Annotated[int, typer.Option("--listeners", min=1, help="How many listeners to show.")] = 3,
+    n_users: Annotated[int, typer.Option("--users", min=1, help="How many users to show.")] = 3,
     n_components: Annotated[int | None, typer.Option(help="Factors of the model.")] = None,
     random_state: Annotated[int, typer.Option(help="Seed.")] = 7,
 ) -> None:
@@ -53,7 +53,7 @@ def demo(
             item_col=item_col,
             value_col=value_col,
             separator=separator,
-            n_listeners=n_listeners,
+            n_users=n_users,
             n_components=n_components,
             random_state=random_state,
         )
@@ -62,10 +62,10 @@ def demo(
 
 def up(
     concurrency: Annotated[int | None, typer.Option(min=1, help="Processes of the worker's pool.")] = None,
-    api_port: Annotated[int | None, typer.Option(help="Port of the HTTP door; API_PORT where not given.")] = None,
+    api_port: Annotated[int | None, typer.Option(help="Port of the HTTP API; API_PORT where not given.")] = None,
     flower_port: Annotated[int | None, typer.Option(help="Port of Flower.")] = None,
 ) -> None:
-    """Run the whole stack in this terminal: server, workers, scheduler, Flower, HTTP door. Ctrl-C stops it.
+    """Run the whole stack in this terminal: server, workers, scheduler, Flower, HTTP API. Ctrl-C stops it.
 
     $ timbral up
 
@@ -81,12 +81,12 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; API_PORT where not given.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; API_WORKERS where not given.")] = None,
 ) -> None:
-    """Run the HTTP door, for apps in any language.
+    """Run the HTTP API, for apps in any language.
 
     $ timbral serve --host 127.0.0.1 --port 8000
     """
     with needs("api", "timbral serve"):
-        import fastapi  # noqa: F401 - before the door says that it listens
+        import fastapi  # noqa: F401 - before the API says that it listens
         import uvicorn  # noqa: F401
 
         from timbral.api.serve import serve as run_serve

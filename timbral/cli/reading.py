@@ -1,4 +1,4 @@
-"""``timbral show``, ``block`` and ``unblock``: what listeners get, and what they must not."""
+"""``timbral show``, ``block`` and ``unblock``: what users get, and what they must not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["register"]
 
 PANEL = "Read"
 
-ForUser = Annotated[str | None, typer.Option("--user", "-u", help="The listener; for everybody where not given.")]
+ForUser = Annotated[str | None, typer.Option("--user", "-u", help="The user; for everybody where not given.")]
 Items = Annotated[list[str], typer.Argument(help="Original ids of the items.")]
 
 
@@ -28,14 +28,14 @@ def register(application: typer.Typer) -> None:
 
 
 def show(
-    user: Annotated[str | None, typer.Argument(help="A listener's original id.")] = None,
+    user: Annotated[str | None, typer.Argument(help="A user's original id.")] = None,
     popular: Annotated[
-        bool, typer.Option("--popular", help="What most listeners play: for a listener without a list, or for nobody.")
+        bool, typer.Option("--popular", help="What most users play: for a user without a list, or for nobody.")
     ] = False,
     text_ids: TextIds = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a listener's recommendations, as an app reads them.
+    """Show a user's recommendations, as an app reads them.
 
     $ timbral show 1042
 

@@ -20,9 +20,7 @@ PANEL = "Tasks"
 SEPARATORS = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 TopK = Annotated[int, typer.Option("--top-k", "-k", help="Items in a list.")]
-Users = Annotated[
-    list[str] | None, typer.Option("--user", "-u", help="A listener's original id; may be given many times.")
-]
+Users = Annotated[list[str] | None, typer.Option("--user", "-u", help="A user's original id; may be given many times.")]
 
 
 def register(application: typer.Typer) -> None:
@@ -40,7 +38,7 @@ def train(
         str | None, typer.Option(help="csv, parquet or json; by the file's ending where not given.")
     ] = None,
     separator: Annotated[str, typer.Option(help=r"Column separator of a csv file; '\t' or tab for a tab.")] = ",",
-    user_col: Annotated[str, typer.Option(help="Column of the listeners' ids.")] = "user_id",
+    user_col: Annotated[str, typer.Option(help="Column of the users' ids.")] = "user_id",
     item_col: Annotated[str, typer.Option(help="Column of the items' ids.")] = "item_id",
     value_col: Annotated[str, typer.Option(help="Column of the plays or ratings.")] = "rating",
     time_col: Annotated[
@@ -52,7 +50,7 @@ def train(
     random_state: Annotated[int | None, typer.Option(help="Seed; the workers' NMF_RANDOM_STATE if not given.")] = None,
     max_iter: Annotated[int | None, typer.Option(help="Most sweeps.")] = None,
     tol: Annotated[float | None, typer.Option(help="Relative fall of the root of the loss to stop at.")] = None,
-    holdout: Annotated[float, typer.Option(help="Share of each listener's rows held out for the metrics.")] = 0.2,
+    holdout: Annotated[float, typer.Option(help="Share of each user's rows held out for the metrics.")] = 0.2,
     apply_play_thresholds: Annotated[
         bool, typer.Option("--apply-play-thresholds", help="Leave rows with few plays out, cap the plays of a row.")
     ] = False,
@@ -93,13 +91,13 @@ def recommend(
     user: Users = None,
     top_k: TopK = 10,
     include_seen: Annotated[
-        bool, typer.Option("--include-seen", help="Also recommend what a listener has played.")
+        bool, typer.Option("--include-seen", help="Also recommend what a user has played.")
     ] = False,
     text_ids: TextIds = False,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Write recommendations into the cache: everybody's, or those of the listeners named.
+    """Write recommendations into the cache: everybody's, or those of the users named.
 
     $ timbral recommend
 
@@ -123,7 +121,7 @@ def refresh(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Write embeddings into the cache; for new plays, fold them in and renew the listener's list.
+    """Write embeddings into the cache; for new plays, fold them in and renew the user's list.
 
     $ timbral refresh
 

@@ -73,16 +73,14 @@ class Settings(BaseSettings):
     )
 
     # The cache
-    RECOMMENDATIONS_TTL_S: int = Field(
-        21_600, ge=1, description="Seconds that a listener's recommendations live in Redis."
-    )
+    RECOMMENDATIONS_TTL_S: int = Field(21_600, ge=1, description="Seconds that a user's recommendations live in Redis.")
     EMBEDDINGS_TTL_S: int = Field(43_200, ge=1, description="Seconds that embeddings live in Redis.")
     RESULT_EXPIRES_S: int = Field(
         86_400, ge=60, description="Seconds that a task's result and progress live; longer than the cache's."
     )
 
     # The fleet
-    CHUNK_SIZE: int = Field(2_000, ge=1, le=100_000, description="Listeners in one chunk of a fanned-out job.")
+    CHUNK_SIZE: int = Field(2_000, ge=1, le=100_000, description="Users in one chunk of a fanned-out job.")
     VISIBILITY_TIMEOUT_S: int = Field(
         300, ge=2, description="Seconds after which a message that no living worker holds is delivered again."
     )
@@ -103,20 +101,20 @@ class Settings(BaseSettings):
     RETRAIN_EVERY_S: int = Field(0, ge=0, description="Seconds between two trainings by the scheduler; 0 for never.")
     RETRAIN_DATASET: str | None = Field(None, description="The data set of the scheduler's trainings.")
 
-    # The HTTP door
-    API_HOST: str = Field("0.0.0.0", description="Address that the HTTP door listens on.")  # noqa: S104
-    API_PORT: int = Field(8000, ge=0, le=65_535, description="Port of the HTTP door; 0 takes a free one.")
-    API_WORKERS: int = Field(4, ge=1, le=256, description="Processes of the HTTP door.")
+    # The HTTP API
+    API_HOST: str = Field("0.0.0.0", description="Address that the HTTP API listens on.")  # noqa: S104
+    API_PORT: int = Field(8000, ge=0, le=65_535, description="Port of the HTTP API; 0 takes a free one.")
+    API_WORKERS: int = Field(4, ge=1, le=256, description="Processes of the HTTP API.")
     API_TOKEN: SecretStr | None = Field(
         None,
-        description="Bearer token that writing through the HTTP door needs; required unless it listens on loopback.",
+        description="Bearer token that writing through the HTTP API needs; required unless it listens on loopback.",
     )
     API_READ_TOKEN: SecretStr | None = Field(
         None, description="Bearer token that reading needs (API_TOKEN reads too); reading is open where unset."
     )
 
     # Seeing it
-    DEBUG: bool = Field(False, description="Log at DEBUG level, and let the HTTP door show tracebacks.")
+    DEBUG: bool = Field(False, description="Log at DEBUG level, and let the HTTP API show tracebacks.")
     LOG_FORMAT: Literal["console", "json"] = Field(
         "console", description="Logs for a person, or one JSON object a line."
     )

@@ -22,7 +22,7 @@ __all__ = ["DemoData", "own_history", "read_names", "recognise"]
 
 SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 COLUMN_WORDS = {
-    "user_col": r"user|listener|customer|member|account|session|visitor",
+    "user_col": r"user|user|customer|member|account|session|visitor",
     "item_col": r"item|artist|track|song|movie|album|product|book|game|sid\b",
     "value_col": r"rating|weight|plays?|count|score|listens|times|quantity|value|stars",
 }
@@ -44,17 +44,17 @@ class DemoData:
 
 
 def own_history(directory: Path, random_state: int = 7) -> DemoData:
-    """A few thousand listeners with tastes in genres, and named artists; written to ``directory``."""
+    """A few thousand users with tastes in genres, and named artists; written to ``directory``."""
     history = make_listening_history(random_state=random_state)
     path = directory / "plays.csv"
     history.write_csv(path)
     names = [f"{name} · {genre}" for name, genre in zip(history.artist_names, history.artist_genres, strict=True)]
-    n_users, n_genres = len(history.listener_genres), len(set(history.artist_genres))
+    n_users, n_genres = len(history.user_genres), len(set(history.artist_genres))
     return DemoData(
         path=path,
         columns={"value_col": "plays"},
         names=dict(enumerate(names)),
-        description=f"{n_users:,} listeners and {len(names):,} artists of {n_genres} genres, made up here",
+        description=f"{n_users:,} users and {len(names):,} artists of {n_genres} genres, made up here",
     )
 
 

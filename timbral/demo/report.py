@@ -17,12 +17,12 @@ from timbral import keys
 from timbral.data.interactions import Interactions
 from timbral.demo.data_source import DemoData
 
-__all__ = ["print_keys", "print_listeners", "print_quality"]
+__all__ = ["print_keys", "print_quality", "print_users"]
 
 READ_BY_APPS = (
-    (keys.RECOMMENDATIONS_USER, "recommendations:user:*", "a listener's list, best first, as JSON"),
-    (keys.RECOMMENDATIONS_POPULAR, keys.RECOMMENDATIONS_POPULAR, "the list for a listener nobody knows"),
-    (keys.embeddings(keys.USER_EMBEDDINGS), "embeddings:user_embeddings*", "all listeners' vectors"),
+    (keys.RECOMMENDATIONS_USER, "recommendations:user:*", "a user's list, best first, as JSON"),
+    (keys.RECOMMENDATIONS_POPULAR, keys.RECOMMENDATIONS_POPULAR, "the list for a user nobody knows"),
+    (keys.embeddings(keys.USER_EMBEDDINGS), "embeddings:user_embeddings*", "all users' vectors"),
     (keys.embeddings(keys.ITEM_EMBEDDINGS), "embeddings:item_embeddings*", "all items' vectors"),
     (keys.MODEL_CURRENT, keys.MODEL_CURRENT, "the version of the model that is live"),
     (keys.MODEL_METADATA, "model:*:metadata", "its shape, parameters and metrics, as JSON"),
@@ -43,18 +43,18 @@ def print_quality(console: Console, trained: dict[str, Any]) -> None:
     console.print(table)
 
 
-def print_listeners(
-    console: Console, client: redis.Redis, data: DemoData, plays: Interactions, n_listeners: int, random_state: int
+def print_users(
+    console: Console, client: redis.Redis, data: DemoData, plays: Interactions, n_users: int, random_state: int
 ) -> int | str:
-    """For a few listeners, side by side: what they play most, and what stands in Redis for them; gives the last one's id."""
+    """For a few users, side by side: what they play most, and what stands in Redis for them; gives the last one's id."""
     rows = np.diff(plays.matrix.indptr)
     typical = np.flatnonzero((rows >= np.quantile(rows, 0.5)) & (rows <= max(np.quantile(rows, 0.9), rows.min())))
-    chosen = np.random.default_rng(random_state).choice(typical, size=min(n_listeners, len(typical)), replace=False)
+    chosen = np.random.default_rng(random_state).choice(typical, size=min(n_users, len(typical)), replace=False)
     user_ids = plays.user_ids.ids(chosen)
     for user_id, code in zip(user_ids, chosen, strict=True):
         stored = client.get(keys.recommendations_user(user_id))
         recommended = _parsed(stored)
-        console.print(_listener(data, plays, user_id, int(code), recommended))
+        console.print(_user(data, plays, user_id, int(code), recommended))
     return user_ids[-1]
 
 
@@ -62,7 +62,7 @@ def _parsed(stored: Any) -> list[dict[str, Any]]:
     return json.loads(stored) if stored else []
 
 
-def _listener(
+def _user(
     data: DemoData, plays: Interactions, user_id: int | str, code: int, recommended: list[dict[str, Any]]
 ) -> Panel:
     row = slice(plays.matrix.indptr[code], plays.matrix.indptr[code + 1])
@@ -81,7 +81,7 @@ def _listener(
         if place < len(recommended):
             cells[2:] = _name(data, recommended[place]["item_id"]), f"{recommended[place]['score']:.2f}"
         table.add_row(*cells)
-    return Panel(Group(table), title=f"listener {user_id}", title_align="left", border_style="cyan", width=92)
+    return Panel(Group(table), title=f"user {user_id}", title_align="left", border_style="cyan", width=92)
 
 
 def _name(data: DemoData, item_id: int | str) -> Text:

@@ -1,4 +1,4 @@
-"""The demo: a server, a worker, and the three tasks through ``producers``, from nothing to a listener's list."""
+"""The demo: a server, a worker, and the three tasks through ``producers``, from nothing to a user's list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from timbral.config.settings import public_address
 from timbral.data.interactions import Interactions
 from timbral.demo.data_source import DemoData, own_history, recognise
 from timbral.demo.fleet import demo_server, demo_worker
-from timbral.demo.report import print_keys, print_listeners, print_quality
+from timbral.demo.report import print_keys, print_quality, print_users
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -41,7 +41,7 @@ class DemoOptions:
     item_col: str | None = None
     value_col: str | None = None
     separator: str | None = None
-    n_listeners: int = 3
+    n_users: int = 3
     n_components: int | None = None
     random_state: int = 7
 
@@ -105,13 +105,13 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) 
         _follow(bar, "refresh_embeddings", producers.enqueue_refresh_embeddings())
         _follow(bar, "compute_recommendations", producers.enqueue_compute_recommendations())
     console.print(
-        f"\nModel [bold]{trained['model_version']}[/]: {trained['n_users']:,} listeners × {trained['n_items']:,} items, "
+        f"\nModel [bold]{trained['model_version']}[/]: {trained['n_users']:,} users × {trained['n_items']:,} items, "
         f"{trained['n_interactions']:,} rows, {trained['n_components']} factors, {trained['iterations']} sweeps"
     )
     print_quality(console, trained)
     plays = _plays(data)
     with redis.Redis.from_url(url, socket_timeout=10) as client:
-        shown = print_listeners(console, client, data, plays, options.n_listeners, options.random_state)
+        shown = print_users(console, client, data, plays, options.n_users, options.random_state)
         print_keys(console, client, shown)
 
 
@@ -130,8 +130,8 @@ def _said(name: str, answer: dict[str, Any]) -> str:
     if name == "train_model":
         return str(answer["reason"])
     if name == "refresh_embeddings":
-        return f"{answer['users']:,} listeners, {answer['items']:,} items"
-    return f"{answer['users_done']:,} listeners"
+        return f"{answer['users']:,} users, {answer['items']:,} items"
+    return f"{answer['users_done']:,} users"
 
 
 def _plays(data: DemoData) -> Interactions:

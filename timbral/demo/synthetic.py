@@ -1,6 +1,6 @@
-"""A listening history made up for the demo: named artists, genres, listeners with tastes, skewed play counts.
+"""A listening history made up for the demo: named artists, genres, users with tastes, skewed play counts.
 
-Good recommendations are recognisable in it: they are of the listener's genres.
+Good recommendations are recognisable in it: they are of the user's genres.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ROWS_PER_BLOCK: Final = 512
 
 @dataclass(frozen=True)
 class ListeningHistory:
-    """One entry of the three arrays for each listener and artist that they played.
+    """One entry of the three arrays for each user and artist that they played.
 
     Attributes:
         user_ids: int64 (n_rows,), from 0.
@@ -55,7 +55,7 @@ class ListeningHistory:
         plays: int64 (n_rows,), 1 or more.
         artist_names: artist_names[item_id].
         artist_genres: artist_genres[item_id].
-        listener_genres: listener_genres[user_id], the genres that the listener likes, favourite first.
+        user_genres: user_genres[user_id], the genres that the user likes, favourite first.
     """
 
     user_ids: npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ class ListeningHistory:
     plays: npt.NDArray[np.int64]
     artist_names: list[str]
     artist_genres: list[str]
-    listener_genres: list[list[str]]
+    user_genres: list[list[str]]
 
     def __len__(self) -> int:
         return len(self.plays)
@@ -91,12 +91,12 @@ def make_listening_history(
     """Make a history up; the same arguments give the same history.
 
     Artists belong to a genre and, within it, to one of a few scenes; in each genre a few are known to many (Zipf).
-    Listeners like one to three genres, in each of them one scene most, and now and then play something else. How many
+    Users like one to three genres, in each of them one scene most, and now and then play something else. How many
     artists they know, and how often they play them, is log-normal; they play more of what they like better.
 
     Args:
-        n_users, n_items, n_genres: how many listeners, artists and genres (at most 18).
-        artists_per_user: about how many artists a listener has played (median).
+        n_users, n_items, n_genres: how many users, artists and genres (at most 18).
+        artists_per_user: about how many artists a user has played (median).
 
     Raises:
         ParameterError: a number is below 1, or there are fewer artists than genres or more genres than names for them.
@@ -138,7 +138,7 @@ def make_listening_history(
         plays=np.clip(np.concatenate(plays), 1, 100_000),
         artist_names=names,
         artist_genres=[GENRES[genres[genre]] for genre in genre_of],
-        listener_genres=[[GENRES[genres[genre]] for genre in liked] for liked in favourites],
+        user_genres=[[GENRES[genres[genre]] for genre in liked] for liked in favourites],
     )
 
 
@@ -152,7 +152,7 @@ def _fame(genre_of: npt.NDArray[Any], n_genres: int, rng: np.random.Generator) -
 
 
 def _tastes(n_users: int, n_genres: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], list[list[int]]]:
-    """Liking of (user, genre, scene), and each listener's genres, favourite first."""
+    """Liking of (user, genre, scene), and each user's genres, favourite first."""
     draw = (np.arange(n_genres) + 2.0) ** -1.2
     n_liked = np.minimum(rng.choice([1, 2, 3], size=n_users, p=[0.3, 0.45, 0.25]), n_genres)
     drawn = np.log(draw) - np.log(_waits(rng, (n_users, n_genres)))

@@ -18,10 +18,10 @@ ENTRIES_PER_BLOCK: Final = 2_000_000
 def hold_out(
     matrix: Any, share: float, random_state: int, times: npt.NDArray[Any] | None = None
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Split off ``share`` of each listener's entries: at random, or the newest where ``times`` are given.
+    """Split off ``share`` of each user's entries: at random, or the newest where ``times`` are given.
 
-    Of a listener's n entries, ``share * n`` are held out, rounded to the nearest whole number (halves up), and at most
-    n − 1: every listener keeps something to be known by, one with a single entry keeps that.
+    Of a user's n entries, ``share * n`` are held out, rounded to the nearest whole number (halves up), and at most
+    n − 1: every user keeps something to be known by, one with a single entry keeps that.
 
     Args:
         matrix: CSR of shape (n_users, n_items).
@@ -44,7 +44,7 @@ def hold_out(
 def hold_out_last(
     matrix: Any, times: npt.NDArray[Any], random_state: int, n_last: int = 1
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Split off each listener's ``n_last`` newest entries (leave-last-out); each listener keeps one at least.
+    """Split off each user's ``n_last`` newest entries (leave-last-out); each user keeps one at least.
 
     Arguments and result are those of ``hold_out``.
     """

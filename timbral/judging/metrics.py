@@ -33,8 +33,8 @@ class RankingMetrics:
         self._bits_of: npt.NDArray[np.float64] | None = None
         self._bits, self._n_items = 0.0, 0
         if train is not None:
-            listeners = np.maximum(np.bincount(train.indices, minlength=held_out.shape[1]), 1)
-            self._bits_of = -np.log2(listeners / train.shape[0])
+            users = np.maximum(np.bincount(train.indices, minlength=held_out.shape[1]), 1)
+            self._bits_of = -np.log2(users / train.shape[0])
         discounts = 1 / np.log2(np.arange(1, k + 1) + 1)
         self._ideal = np.concatenate([[0.0], np.cumsum(discounts)])
 

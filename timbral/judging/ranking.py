@@ -64,11 +64,11 @@ class Ranking:
 
 
 def popularity_ranking(train: Any, k: int, user_ids: npt.NDArray[Any] | None = None) -> Ranking:
-    """The ``k`` items with most listeners that each listener does not have: what a recommender has to beat.
+    """The ``k`` items with most users that each user does not have: what a recommender has to beat.
 
     Args:
         train: CSR of shape (n_users, n_items). Its stored entries count, not their values: popular is what many play.
-        k: length of the lists, 1 or more; shorter for a listener who has nearly everything.
+        k: length of the lists, 1 or more; shorter for a user who has nearly everything.
         user_ids: matrix rows, one list each; all of them where not given.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
@@ -82,7 +82,7 @@ def popularity_ranking(train: Any, k: int, user_ids: npt.NDArray[Any] | None = N
     tables = []
     start = 0
     while start < len(users):
-        # As many listeners at a time as keep the block small: the longest list of seen items decides how deep to look.
+        # As many users at a time as keep the block small: the longest list of seen items decides how deep to look.
         n_block = max(1, POSITIONS_PER_BLOCK // (k + int(row_lengths.max(initial=0)) + 1))
         block = users[start : start + n_block]
         depth = min(n_items, k + int(row_lengths[block].max(initial=0)))

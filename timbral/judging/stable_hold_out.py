@@ -24,7 +24,7 @@ ENTRIES_PER_BLOCK = 2_000_000
 def stable_hold_out(
     matrix: Any, user_ids: IdIndex, item_ids: IdIndex, share: float
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Split off about ``share`` of each listener's entries; every listener keeps one at least.
+    """Split off about ``share`` of each user's entries; every user keeps one at least.
 
     Args:
         matrix: CSR of shape (n_users, n_items).

@@ -1,4 +1,4 @@
-"""BatchRecommendation: the lists of many listeners, from one model version, into the cache."""
+"""BatchRecommendation: the lists of many users, from one model version, into the cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ for place, key in ipairs(KEYS) do redis.call('SET', key, ARGV[place + 1], 'EX', 
 
 
 class Done(NamedTuple):
-    """Listeners whose lists were written, and those whom neither the model nor a new play knows."""
+    """Users whose lists were written, and those whom neither the model nor a new play knows."""
 
     users: int
     unknown: int
@@ -39,7 +39,7 @@ class Done(NamedTuple):
 class BatchRecommendation:
     """Computes and writes lists of ``top_k`` items.
 
-    A listener with new plays is folded in first; so is one whom the model does not know but who has played items that it
+    A user with new plays is folded in first; so is one whom the model does not know but who has played items that it
     does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty.
     """
 
@@ -59,12 +59,12 @@ class BatchRecommendation:
         return self._write(list(user_ids), self.served.user_ids.codes(user_ids))
 
     def for_codes(self, start: int, stop: int) -> Done:
-        """Write the lists of the listeners in the model's rows ``start`` to ``stop``, without the last."""
+        """Write the lists of the users in the model's rows ``start`` to ``stop``, without the last."""
         codes = np.arange(start, min(stop, len(self.served.user_ids)), dtype=np.int32)
         return self._write(self.served.user_ids.ids(codes), codes)
 
     def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, npt.NDArray[np.float32]]:
-        """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown listeners none."""
+        """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown users none."""
         vectors: dict[Id, npt.NDArray[np.float32]] = {}
         self._write(list(user_ids), self.served.user_ids.codes(user_ids), vectors)
         return vectors
@@ -144,14 +144,14 @@ class BatchRecommendation:
             self._write_many(keys=[keys.recommendations_user(user_ids[row]) for row in rows], args=[self.ttl_s, *lists])
 
     def write_popular(self) -> int:
-        """Write what most listeners play, for a listener nobody knows; the score is the share of listeners. Gives the length."""
-        listeners = self.served.item_listeners.astype(np.float64)
+        """Write what most users play, for a user nobody knows; the score is the share of users. Gives the length."""
+        users = self.served.users_per_item.astype(np.float64)
         blocked = self.served.codes_of_items(self.overlay.blocked_items())
         if blocked is not None:
-            listeners[blocked] = -1
-        best = np.argsort(-listeners, kind="stable")[: self.top_k]
-        best = best[listeners[best] >= 0]
-        shares = np.round(listeners[best] / max(1, len(self.served.user_ids)), SCORE_DIGITS).tolist()
+            users[blocked] = -1
+        best = np.argsort(-users, kind="stable")[: self.top_k]
+        best = best[users[best] >= 0]
+        shares = np.round(users[best] / max(1, len(self.served.user_ids)), SCORE_DIGITS).tolist()
         listed = [
             {"item_id": item, "score": share}
             for item, share in zip(self.served.item_ids.ids(best), shares, strict=True)

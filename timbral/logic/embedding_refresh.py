@@ -1,4 +1,4 @@
-"""EmbeddingRefresh: factors into the cache, everybody's or those of listeners who have just played something."""
+"""EmbeddingRefresh: factors into the cache, everybody's or those of users who have just played something."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ class EmbeddingRefresh:
         manifest = {"model_version": version, "shards": len(parts), "rows": len(factors), "shard_keys": shard_keys}
         self._set(name, manifest)
 
-    def listeners(self, user_ids: Sequence[Id], top_k: int) -> tuple[int, int]:
-        """Fold the named listeners' new plays in, write each one's vector and recommendations.
+    def users(self, user_ids: Sequence[Id], top_k: int) -> tuple[int, int]:
+        """Fold the named users' new plays in, write each one's vector and recommendations.
 
-        Gives (listeners written, listeners unknown: neither in the model nor with a play of an item that it knows).
+        Gives (users written, users unknown: neither in the model nor with a play of an item that it knows).
         """
         batch = BatchRecommendation(self.redis, self.served, top_k=top_k)
         wanted = list(dict.fromkeys(user_ids))
@@ -91,7 +91,7 @@ class EmbeddingRefresh:
                 for user_id, vector in vectors.items()
             }
             if many and not self.connector.set_embeddings_many(many, self.ttl_s):
-                raise RedisUnavailableError(self.connector.address, "the listeners' embeddings were not stored")
+                raise RedisUnavailableError(self.connector.address, "the users' embeddings were not stored")
             n_written += len(vectors)
         return n_written, len(wanted) - n_written
 

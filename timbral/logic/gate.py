@@ -1,7 +1,7 @@
 """The gate: a candidate that is measurably worse on held-out data than the live model does not go live.
 
-Both rank for the same listeners and are judged by the same held-out rows. The candidate is the model of the training's
-evaluation, which saw only the rest; the live model is that of its own training's evaluation, with the listeners' rest folded in,
+Both rank for the same users and are judged by the same held-out rows. The candidate is the model of the training's
+evaluation, which saw only the rest; the live model is that of its own training's evaluation, with the users' rest folded in,
 so that neither has seen the held-out rows. The live one ranks among the items of the new data set; held-out items that
 it does not know are missed.
 """
@@ -28,7 +28,7 @@ MARGIN_SHARE = 0.01
 
 
 class Verdict(NamedTuple):
-    """``worse`` decides; the values are mean NDCG@k over ``n_users`` listeners."""
+    """``worse`` decides; the values are mean NDCG@k over ``n_users`` users."""
 
     worse: bool
     candidate: float
@@ -40,7 +40,7 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         word = "worse" if self.worse else "not worse"
         values = f"NDCG@{self.k} {self.candidate:.4f} against {self.live:.4f} of the live model"
-        return f"{word}: {values} on the held-out rows of {self.n_users} listeners (margin {self.margin:.4f})"
+        return f"{word}: {values} on the held-out rows of {self.n_users} users (margin {self.margin:.4f})"
 
 
 def compare(
@@ -68,7 +68,7 @@ def compare(
 
 
 def _recommended_by(live: ServedModel, rows: Any, item_ids: IdIndex, k: int) -> TopK:
-    """What the live model recommends to listeners with these rows, in the new data set's codes."""
+    """What the live model recommends to users with these rows, in the new data set's codes."""
     model = live.evaluated or live.model
     live_code = live.item_ids.codes(item_ids.ids(range(len(item_ids))))
     known = live_code[rows.indices] >= 0

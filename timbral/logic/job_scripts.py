@@ -30,7 +30,7 @@ return {attempt, known[1], known[2], known[3], known[4] or '', known[5]}
 """
 
 FINISH_CHUNK = """
--- KEYS 4: progress. ARGV: id, number, listeners done, listeners unknown, now, life of the progress.
+-- KEYS 4: progress. ARGV: id, number, users done, users unknown, now, life of the progress.
 local state = redis.call('HGET', KEYS[1], 'state')
 if state ~= 'running' then return 0 end
 if redis.call('SREM', KEYS[2], ARGV[2]) == 0 then return 0 end
@@ -39,7 +39,7 @@ local unknown = redis.call('HINCRBY', KEYS[1], 'users_unknown', ARGV[4])
 local total = redis.call('HGET', KEYS[1], 'total')
 redis.call('ZADD', KEYS[3], 'XX', ARGV[5], ARGV[1])
 local seen = string.format('%d', done + unknown)
-redis.call('HSET', KEYS[4], 'done', seen, 'total', total, 'text', seen .. '/' .. total .. ' listeners')
+redis.call('HSET', KEYS[4], 'done', seen, 'total', total, 'text', seen .. '/' .. total .. ' users')
 redis.call('EXPIRE', KEYS[4], ARGV[6])
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'succeeded')

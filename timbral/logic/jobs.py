@@ -29,7 +29,7 @@ MAX_ATTEMPTS = 5
 
 
 class Chunk(NamedTuple):
-    """One part of a job: the rows ``start`` to ``stop`` of its model version, or the listeners in ``user_ids``."""
+    """One part of a job: the rows ``start`` to ``stop`` of its model version, or the users in ``user_ids``."""
 
     job_id: str
     number: int
@@ -84,7 +84,7 @@ class Jobs:
         digest: str = "",
         kwargs: dict[str, Any] | None = None,
     ) -> Literal["new", "known", "gone"]:
-        """Open a job over the first ``n_rows`` rows of ``model_version``, and the listeners of the lists in ``named``.
+        """Open a job over the first ``n_rows`` rows of ``model_version``, and the users of the lists in ``named``.
 
         Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. A "known" job is left as it is: its task was
         delivered again. "gone" is the version: begin again with the one that is live now.

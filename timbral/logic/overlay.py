@@ -22,10 +22,10 @@ logger = structlog.get_logger(__name__)
 
 PLAYS_PER_CALL = 2_000
 ASK_EACH_UP_TO = 50
-"""Up to this many listeners are asked one by one; for more, it is first asked whether any of them has something."""
+"""Up to this many users are asked one by one; for more, it is first asked whether any of them has something."""
 
 ADD_PLAYS = """
--- KEYS: what the task has added, listeners with plays. ARGV: part, life of the first, then for each play: key, listener, item, plays.
+-- KEYS: what the task has added, users with plays. ARGV: part, life of the first, then for each play: key, user, item, plays.
 if redis.call('HSETNX', KEYS[1], ARGV[1], 1) == 0 then return 0 end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 for place = 3, #ARGV, 4 do
@@ -36,7 +36,7 @@ return 1
 """
 
 DROP_SEEN = """
--- KEYS: a listener's plays, listeners with plays. ARGV: listener, then for each item: item, the plays that were there.
+-- KEYS: a user's plays, users with plays. ARGV: user, then for each item: item, the plays that were there.
 local dropped = 0
 for place = 2, #ARGV, 2 do
   if redis.call('HGET', KEYS[1], ARGV[place]) == ARGV[place + 1] then
@@ -50,7 +50,7 @@ return dropped
 
 @dataclass(frozen=True)
 class UserOverlay:
-    """Of some listeners: ``plays`` and ``blocks`` by the listener's place in the question, and what is blocked for all."""
+    """Of some users: ``plays`` and ``blocks`` by the user's place in the question, and what is blocked for all."""
 
     plays: dict[int, dict[Id, float]]
     blocks: dict[int, list[Id]]
@@ -66,12 +66,12 @@ class Overlay:
         self._drop = redis_client.register_script(DROP_SEEN)
 
     def add_plays(self, task_id: str, plays: Sequence[Play]) -> None:
-        """Add ``plays`` to what the listeners have played; once, however often the task is delivered."""
+        """Add ``plays`` to what the users have played; once, however often the task is delivered."""
         for part, start in enumerate(range(0, len(plays), PLAYS_PER_CALL)):
             arguments: list[str | int] = [part, settings.RESULT_EXPIRES_S]
             for play in plays[start : start + PLAYS_PER_CALL]:
-                listener, item = encode_id(play.user_id), encode_id(play.item_id)
-                arguments += [keys.plays_user(play.user_id), listener, item, repr(play.plays)]
+                user, item = encode_id(play.user_id), encode_id(play.item_id)
+                arguments += [keys.plays_user(play.user_id), user, item, repr(play.plays)]
             self._add(keys=[keys.plays_added(task_id), keys.PLAYS_USERS], args=arguments)
 
     def load(self, user_ids: Sequence[Id]) -> UserOverlay:
@@ -103,19 +103,19 @@ class Overlay:
         """What nobody must get."""
         return [decode_id(item) for item in self.redis.smembers(keys.BLOCKS_ITEMS)]
 
-    def listeners(self) -> list[Id]:
-        """Ids of all listeners with new plays."""
+    def users(self) -> list[Id]:
+        """Ids of all users with new plays."""
         return [decode_id(member) for member in self.redis.smembers(keys.PLAYS_USERS)]
 
     def drop_seen(self, served: ServedModel) -> int:
-        """Drop the plays that ``served`` was trained with: of items that its data set has this listener play.
+        """Drop the plays that ``served`` was trained with: of items that its data set has this user play.
 
-        A play that was added meanwhile stays. Gives the number of (listener, item) pairs that were dropped.
+        A play that was added meanwhile stays. Gives the number of (user, item) pairs that were dropped.
         """
         dropped = 0
-        listeners = self.listeners()
-        for start in range(0, len(listeners), 1_000):
-            block = listeners[start : start + 1_000]
+        users = self.users()
+        for start in range(0, len(users), 1_000):
+            block = users[start : start + 1_000]
             codes = served.user_ids.codes(block)
             with self.redis.pipeline(transaction=False) as pipeline:
                 for user_id in block:

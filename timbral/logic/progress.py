@@ -1,4 +1,4 @@
-"""Progress: how far a task is, where its producer reads it."""
+"""ProgressWriter: how far a task is, where its producer reads it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import redis
 from timbral import keys
 from timbral.config.settings import settings
 
-__all__ = ["Progress"]
+__all__ = ["ProgressWriter"]
 
 MIN_INTERVAL_S = 0.5
 
 Report = Callable[[int, int, str], None]
 
 
-class Progress:
+class ProgressWriter:
     """Writes ``progress:{task_id}``, at most every half second, and the last step always.
 
     Args:

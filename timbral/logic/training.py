@@ -1,7 +1,7 @@
 """A training from the data set to the live model: read, measure, fit, write, promote.
 
 It fits twice. The first model sees all but the held-out rows: from it come the metrics and the gate's verdict. The second one sees
-everything, and is the version that goes live: a listener's newest or a fifth of their plays are worth more in the model than the time
+everything, and is the version that goes live: a user's newest or a fifth of their plays are worth more in the model than the time
 of the second fit. ``holdout=0`` fits once, without metrics and without a gate.
 """
 
@@ -38,7 +38,7 @@ logger = structlog.get_logger(__name__)
 
 METRICS_K = 20
 MAX_EVALUATED = 50_000
-"""Listeners that the metrics are taken over; of more, so many are drawn."""
+"""Users that the metrics are taken over; of more, so many are drawn."""
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -116,12 +116,12 @@ class TrainingRun:
             "verdict": verdict[1],
             "file": f"{ticket.version}.safetensors",
         }
-        listeners = np.bincount(data.matrix.indices, minlength=model.n_items).astype(np.int64)
+        users = np.bincount(data.matrix.indices, minlength=model.n_items).astype(np.int64)
         self.check()
         self.on_progress(max_iter * 2 - 1, max_iter * 2, "writing the model")
         with _timed(durations_s, "write"):
             record["durations_s"] = dict(durations_s)
-            served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, listeners, evaluated, record)
+            served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record)
             self.store.write(served)
         promoted, reason = self._promote(ticket.version, *verdict)
         if promoted:
@@ -214,7 +214,7 @@ def fingerprint(message: TrainModel) -> str:
 def _measure(
     trainer: ModelTrainer, model: NMFModel, train: Any, held_out: Any
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The model's metrics and popularity's, over the same listeners."""
+    """The model's metrics and popularity's, over the same users."""
     users = np.flatnonzero(np.diff(held_out.indptr))
     if len(users) > MAX_EVALUATED:
         users = np.sort(np.random.default_rng(0).choice(users, MAX_EVALUATED, replace=False))

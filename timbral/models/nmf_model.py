@@ -19,7 +19,7 @@ from timbral.models.engine.fitting import fit_factors
 from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.fold_in import fold_in
 from timbral.models.engine.objective import Objective, Target
-from timbral.models.engine.training_matrix import Interactions, read_interactions
+from timbral.models.engine.sparse_rows import SparseRows, read_rows
 from timbral.models.engine.weighting import Side, Weighting
 from timbral.models.explanation import strongest
 from timbral.models.file import model_file
@@ -126,7 +126,7 @@ class NMFModel:
             DataError: a value that is negative, NaN or infinite, an empty matrix, one that is not 2-D; it is a ValueError.
             TrainingError: the training failed or was cancelled; it is a RuntimeError.
         """
-        rows = read_interactions(user_item_matrix, "user_item_matrix")
+        rows = read_rows(user_item_matrix, "user_item_matrix")
         if len(rows.values) == 0:
             raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
         factors, weighting = fit_factors(
@@ -139,7 +139,7 @@ class NMFModel:
         return self
 
     def _become(
-        self, user: FloatArray, item: FloatArray, seen: Interactions, weighting: Weighting, history: list[float]
+        self, user: FloatArray, item: FloatArray, seen: SparseRows, weighting: Weighting, history: list[float]
     ) -> None:
         self.user_factors = user
         self.item_factors = item.T
@@ -182,13 +182,13 @@ class NMFModel:
         It is what the training's own half-sweep over users converges to. A user without plays gets zeros.
         """
         weighting = self._fitted_weighting()
-        rows = read_interactions(user_items, "user_items", self.n_items)
+        rows = read_rows(user_items, "user_items", self.n_items)
         return self._fold_in(weighting.users_side(rows), "items")
 
-    def fold_in_items(self, item_users: Any) -> FloatArray:
-        """Vectors (n, n_components) for new items, whose plays are ``item_users`` (n, n_users), the users being fixed."""
+    def fold_in_items(self, users_per_item: Any) -> FloatArray:
+        """Vectors (n, n_components) for new items, whose plays are ``users_per_item`` (n, n_users), the users being fixed."""
         weighting = self._fitted_weighting()
-        rows = read_interactions(item_users, "item_users", self.n_users)
+        rows = read_rows(users_per_item, "users_per_item", self.n_users)
         return self._fold_in(weighting.items_side(rows), "users")
 
     def _fold_in(self, side: Side, name: Literal["items", "users"]) -> FloatArray:
@@ -321,7 +321,7 @@ class NMFModel:
         user = int(check_ids([user_id], self.n_users, "User IDs", "user_id")[0])
         item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
-        side = weighting.users_side(read_interactions(self._seen_of(np.array([user])), "history", self.n_items))
+        side = weighting.users_side(read_rows(self._seen_of(np.array([user])), "history", self.n_items))
         return strongest(self._users()[user], self._items()[item], side, self._fixed_side("items"), top_k)
 
     # Files
@@ -335,7 +335,7 @@ class NMFModel:
             user=self._users(),
             item=self._items(),
             fixed_items=self._fixed_side("items"),
-            seen=Interactions(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]
+            seen=SparseRows(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]
             weighting=weighting,
             loss=self.training_history,
             converged=self.converged,

@@ -1,7 +1,7 @@
 """Items that are alike: the cosine of what their vectors have of their own.
 
 Where what was not observed aims above 0, all item vectors share what gives everybody that score, so that the plain cosine of any two is
-near 1. An item's own part is its unit vector less the mean of all items' unit vectors. An item with few listeners hardly leaves the mean,
+near 1. An item's own part is its unit vector less the mean of all items' unit vectors. An item with few users hardly leaves the mean,
 and in which direction is chance; so the cosine is that of vectors which have, besides, a part unlike any other item's, ``DOUBT`` times as
 long as an own part is in the root mean square.
 """

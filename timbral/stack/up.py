@@ -1,4 +1,4 @@
-"""``timbral up``: the whole stack on one machine in one terminal: server, workers, scheduler, Flower, HTTP door.
+"""``timbral up``: the whole stack on one machine in one terminal: server, workers, scheduler, Flower, HTTP API.
 
 Data sets are read from ./data and models kept in ./models (or where DATA_DIR and MODEL_DIR say); the server's and Flower's
 files lie in ./.timbral. Everything listens on 127.0.0.1 alone.
@@ -48,7 +48,7 @@ class Addresses:
 
     @property
     def api(self) -> str:
-        """URL of the HTTP door."""
+        """URL of the HTTP API."""
         return f"http://127.0.0.1:{self.api_port}"
 
     @property
@@ -108,7 +108,7 @@ def up(
 
     Args:
         concurrency: processes of the worker's pool; one less than the cores, at most 4, where None.
-        api_port: of the HTTP door; API_PORT, or a free one where that is taken, where None.
+        api_port: of the HTTP API; API_PORT, or a free one where that is taken, where None.
         flower_port: 5555, or a free one, where None.
         out: where the lines go; standard output where None.
 
@@ -180,7 +180,7 @@ class _Welcome:
             user, _, password = where.flower_auth.partition(":")
             lines = [
                 "Ready. Ctrl-C stops everything.",
-                f"  HTTP door  {where.api}       a page for people; for programs: /openapi.json",
+                f"  HTTP API  {where.api}       a page for people; for programs: /openapi.json",
                 f"  Flower     {where.flower}       user {user}, password {password}",
                 f"  Redis      {where.redis_url}" + ("" if where.redis_url.endswith(f":{REDIS_PORT}") else f"       export REDIS_URL={where.redis_url}"),
             ]  # fmt: skip

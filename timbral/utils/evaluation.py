@@ -97,15 +97,15 @@ class EvaluationMetrics:
     def novelty(
         recommended: Sequence[Sequence[Any]], item_popularity: Mapping[Any, float] | Sequence[float], n_users: int
     ) -> float:
-        """Mean self-information of what is recommended, in bits: −log₂(listeners of the item / n_users).
+        """Mean self-information of what is recommended, in bits: −log₂(users of the item / n_users).
 
-        0 is an item that everybody knows. An item that nobody has counts as if one listener had it.
+        0 is an item that everybody knows. An item that nobody has counts as if one user had it.
         (Castells, Hurley & Vargas, "Novelty and Diversity in Recommender Systems", 2015.)
 
         Args:
             recommended: lists of items.
-            item_popularity: number of listeners of an item, by the item.
-            n_users: number of listeners, 1 or more.
+            item_popularity: number of users of an item, by the item.
+            n_users: number of users, 1 or more.
         """
         if n_users < 1:
             raise ParameterError(f"n_users must be 1 or more, got {n_users}")
@@ -143,10 +143,10 @@ class EvaluationMetrics:
 
         Args:
             model: fitted on what was not held out; its ``recommend`` answers with ``indptr`` and ``item_indices``.
-            held_out_csr: CSR of shape (n_users, n_items); a listener without entries is left out of the means.
+            held_out_csr: CSR of shape (n_users, n_items); a user without entries is left out of the means.
             train_csr: what the model was fitted on; with it the answer has ``novelty@k``.
             k: length of the lists, 1 or more.
-            on_progress: called with (listeners done, listeners in all) after each block of them.
+            on_progress: called with (users done, users in all) after each block of them.
 
         Returns:
             ``recall@k``, ``ndcg@k``, ``precision@k``, ``map@k``, ``mrr@k``, ``hit_rate@k``, ``coverage@k`` and, with
@@ -195,7 +195,7 @@ class EvaluationMetrics:
             raise ParameterError(f"User IDs must be in range [0, {held_out_csr.shape[0]})")
         kept = np.isin(users, evaluated)
         if not kept.any():
-            raise DataError("none of the lists belongs to a listener with something held out")
+            raise DataError("none of the lists belongs to a user with something held out")
         metrics = RankingMetrics(held_out_csr, train_csr, k)
         metrics.add(lists if kept.all() else lists.chosen(kept), users[kept])
         return metrics.result()
@@ -206,7 +206,7 @@ def _hits(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> tupl
         raise ParameterError(f"k must be a whole number, 1 or more, got {k!r}")
     wanted = set(relevant)
     if not wanted:
-        raise ParameterError("relevant must have at least one item; leave listeners without one out of the mean")
+        raise ParameterError("relevant must have at least one item; leave users without one out of the mean")
     seen: set[Any] = set()
     hits = []
     for item in recommended[:k]:
@@ -245,5 +245,5 @@ def _evaluated_users(held_out_csr: Any, train_csr: Any, k: int) -> npt.NDArray[n
         )
     users = np.flatnonzero(np.diff(held_out_csr.indptr))
     if not len(users):
-        raise DataError("no listener has anything held out")
+        raise DataError("no user has anything held out")
     return users

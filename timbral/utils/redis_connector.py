@@ -192,7 +192,7 @@ class RedisConnector:
     # Recommendations
 
     def set_recommendations(self, user_id: Id, recommendations: object, ttl: int = 3600) -> bool:
-        """Store a listener's recommendations for ``ttl`` seconds; False where that did not work.
+        """Store a user's recommendations for ``ttl`` seconds; False where that did not work.
 
         Args:
             recommendations: anything that JSON can hold; numpy numbers and arrays become numbers and lists.
@@ -203,17 +203,17 @@ class RedisConnector:
         return self._set(keys.recommendations_user(user_id), _as_json(recommendations), ttl)
 
     def get_recommendations(self, user_id: Id) -> Any | None:
-        """A listener's recommendations, or None where there are none."""
+        """A user's recommendations, or None where there are none."""
         return self._get(keys.recommendations_user(user_id), _from_json)
 
     def set_recommendations_many(self, recommendations: Mapping[Id, object], ttl: int = 3600) -> bool:
-        """``set_recommendations`` for each listener, ``BATCH`` in a round trip; True where all were stored."""
+        """``set_recommendations`` for each user, ``BATCH`` in a round trip; True where all were stored."""
         return self._set_many(
             ((keys.recommendations_user(user_id), _as_json(items)) for user_id, items in recommendations.items()), ttl
         )
 
     def get_recommendations_many(self, user_ids: Iterable[Id]) -> dict[Id, Any | None] | None:
-        """Each listener's recommendations (None where there are none), ``BATCH`` in a round trip; None while Redis is down."""
+        """Each user's recommendations (None where there are none), ``BATCH`` in a round trip; None while Redis is down."""
         return self._get_many({user_id: keys.recommendations_user(user_id) for user_id in user_ids}, _from_json)
 
     # Embeddings

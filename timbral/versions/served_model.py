@@ -23,7 +23,7 @@ from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, GROUP_IT
 
 __all__ = ["ServedModel"]
 
-USERS, ITEMS, LISTENERS, EVALUATED = "user_ids", "item_ids", "item_listeners", "evaluated."
+USERS, ITEMS, USERS_PER_ITEM, EVALUATED = "user_ids", "item_ids", "users_per_item", "evaluated."
 INDEX = "item_index."
 INDEX_PARTS = ("packed", "item_of", "block_ceilings", "group_ceilings")
 RECORD = "record"
@@ -35,7 +35,7 @@ T = TypeVar("T")
 class ServedModel:
     """A version with all that serving needs.
 
-    ``item_listeners`` is int64 (n_items,), how many listeners an item has. ``evaluated`` is the model of the training's
+    ``users_per_item`` is int64 (n_items,), how many users an item has. ``evaluated`` is the model of the training's
     evaluation, which has not seen the held-out rows: item factors alone, None where the training measured nothing.
     """
 
@@ -43,7 +43,7 @@ class ServedModel:
     model: NMFModel
     user_ids: IdIndex
     item_ids: IdIndex
-    item_listeners: npt.NDArray[np.int64]
+    users_per_item: npt.NDArray[np.int64]
     evaluated: NMFModel | None
     record: dict[str, Any]
 
@@ -61,9 +61,9 @@ class ServedModel:
         return np.unique(codes) if len(codes) else None
 
     def rows_with_plays(self, codes: npt.NDArray[np.int32], plays: Sequence[Mapping[Id, float]]) -> sparse.csr_matrix:
-        """What each listener has played, the training and new plays together: CSR of shape (len(codes), n_items).
+        """What each user has played, the training and new plays together: CSR of shape (len(codes), n_items).
 
-        A code of -1 is a listener whom the training did not see. Plays of items that it did not see count for nothing.
+        A code of -1 is a user whom the training did not see. Plays of items that it did not see count for nothing.
         """
         indices: list[npt.NDArray[np.int32]] = []
         values: list[npt.NDArray[np.float32]] = []
@@ -88,7 +88,7 @@ class ServedModel:
         """
         tensors, texts = self.model.tensors()
         tensors = dict(tensors) | self.user_ids.to_tensors(USERS) | self.item_ids.to_tensors(ITEMS)
-        tensors[LISTENERS] = self.item_listeners
+        tensors[USERS_PER_ITEM] = self.users_per_item
         # Made once and mapped by all, where every batch of every process would make its own, as large as the item factors.
         index = ItemIndex.of(tensors["item_vectors"].T)
         tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
@@ -113,20 +113,20 @@ class ServedModel:
         try:
             model = NMFModel.from_tensors(tensors, texts)
             users, items = IdIndex.from_tensors(tensors, USERS), IdIndex.from_tensors(tensors, ITEMS)
-            listeners = tensors[LISTENERS]
+            users_per_item = tensors[USERS_PER_ITEM]
             model.item_index = _item_index(tensors, model)
             theirs, their_texts = _evaluated_part(tensors), _evaluated_part(texts)
             evaluated = NMFModel.from_tensors(theirs, their_texts) if theirs else None
             record = json.loads(texts.get(RECORD, "{}"))
         except (KeyError, TypeError, ValueError, DataError) as error:
             raise ModelFileError(str(path), f"is not a model that this version can read ({error})") from error
-        if (len(users), len(items), len(listeners)) != (model.n_users, model.n_items, model.n_items):
+        if (len(users), len(items), len(users_per_item)) != (model.n_users, model.n_items, model.n_items):
             raise ModelFileError(str(path), "is damaged: its ids do not fit its factors")
-        return cls(version, model, users, items, listeners, evaluated, record)
+        return cls(version, model, users, items, users_per_item, evaluated, record)
 
 
 def _without_users(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """A model's arrays without those of its listeners: it can still fold listeners in and recommend to them."""
+    """A model's arrays without those of its users: it can still fold users in and recommend to them."""
     kept = {name: tensor[:0] if name.startswith(("user_", "seen_")) else tensor for name, tensor in tensors.items()}
     return kept | {"seen_indptr": np.zeros(1, tensors["seen_indptr"].dtype)}
 

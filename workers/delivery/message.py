@@ -9,10 +9,10 @@ from typing import Any
 import kombu.message
 from kombu.transport import virtual
 
-__all__ = ["Message", "encode"]
+__all__ = ["DeliveredMessage", "encode"]
 
 
-class Message(virtual.Message):
+class DeliveredMessage(virtual.Message):
     """A message whose body may be broken: then it carries the error instead of raising it."""
 
     deliveries = 0

@@ -18,7 +18,7 @@ from kombu.utils.json import loads
 
 from timbral.queue import dead_letters
 from timbral.queue.envelope import envelope_problem
-from workers.delivery.message import Message
+from workers.delivery.message import DeliveredMessage
 from workers.delivery.qos import QoS
 from workers.watching import metrics
 
@@ -31,7 +31,7 @@ class Channel(kombu_redis.Channel):
     """A channel that survives whatever is in its queues."""
 
     QoS = QoS
-    Message = Message
+    Message = DeliveredMessage
 
     answered_at = 0.0
     """When Redis last answered this channel's BRPOP, with a message or without (time.monotonic)."""

@@ -127,13 +127,13 @@ class FleetState(Collector):
             pipe.info("stats")
             pipe.info("memory")
             pipe.get(keys.model_metadata(version.decode() if version else ""))
-            jobs, submitted, listeners, stats, memory, record = pipe.execute()
+            jobs, submitted, users, stats, memory, record = pipe.execute()
         yield GaugeMetricFamily("timbral_jobs_open", "Fanned-out jobs that run.", value=jobs)
         yield GaugeMetricFamily(
             "timbral_submitted_tasks", "Tasks sent by producers whose effect is not there yet.", value=submitted
         )
         yield GaugeMetricFamily(
-            "timbral_listeners_with_new_plays", "Listeners with plays that no training has seen.", value=listeners
+            "timbral_users_with_new_plays", "Users with plays that no training has seen.", value=users
         )
         lookups = CounterMetricFamily(
             "timbral_redis_lookups", "Reads of keys, of all of Redis's clients.", labels=["result"]

@@ -24,7 +24,7 @@ TIMEOUT_S: Final = 5.0
 
 
 def api() -> str | None:
-    """The HTTP door says that it is ready."""
+    """The HTTP API says that it is ready."""
     return _answers(f"http://127.0.0.1:{settings.API_PORT}/ready")
 
 

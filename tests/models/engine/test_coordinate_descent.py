@@ -55,9 +55,9 @@ def dense_loss(model: NMFModel, matrix: sparse.csr_matrix) -> float:
     """The objective as its definition says it, over all cells, in double precision."""
     weighting = model._weighting
     assert weighting is not None
-    from timbral.models.engine.training_matrix import read_interactions
+    from timbral.models.engine.sparse_rows import read_rows
 
-    rows = read_interactions(matrix, "matrix")
+    rows = read_rows(matrix, "matrix")
     users, items = weighting.users_side(rows), weighting.items_side(rows.transposed())
     user, item = (f.astype(np.float64) for f in (model._users(), model._items()))
     weights = np.outer(users.weight, weighting.item_weights).astype(np.float64)
@@ -89,9 +89,9 @@ def test_factors_are_never_negative_and_the_loss_never_rises_and_is_exact(
 
 
 def _rows(matrix: sparse.csr_matrix) -> Any:
-    from timbral.models.engine.training_matrix import read_interactions
+    from timbral.models.engine.sparse_rows import read_rows
 
-    return read_interactions(matrix, "matrix")
+    return read_rows(matrix, "matrix")
 
 
 @settings(max_examples=15)

@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens, and a door without a token that answers to this machine's own names alone."""
+"""Who may do what: bearer tokens, and an API without a token that answers to this machine's own names alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_not_open_to_the_world(settings: Settings) -> None:
-    """Refuse a door that anybody on the network could write through.
+    """Refuse an API that anybody on the network could write through.
 
     Raises:
         SettingsError: API_HOST is not loopback and API_TOKEN is not set.
@@ -49,7 +49,7 @@ class Auth:
     """ASGI middleware: writing needs API_TOKEN; reading needs API_READ_TOKEN or API_TOKEN where API_READ_TOKEN is set.
 
     It goes by the method and not by the route, so that no new route can be forgotten. Liveness, the page's files and the
-    OpenAPI description are open: they tell nothing about a listener.
+    OpenAPI description are open: they tell nothing about a user.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -71,7 +71,7 @@ class Auth:
             # A page of another site can point its own name at 127.0.0.1 (DNS rebinding); the Host header gives it away.
             host = _header(scope, b"host") or ""
             if not is_loopback(host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host):
-                return Refused(421, "Without API_TOKEN this door answers to localhost alone")
+                return Refused(421, "Without API_TOKEN this context answers to localhost alone")
         allowed = self._readers if scope["method"] in READING else self._writers
         if not allowed:
             return None

@@ -1,4 +1,4 @@
-"""The way past the framework for the one question that is asked all the time: a listener's list, with no options.
+"""The way past the framework for the one question that is asked all the time: a user's list, with no options.
 
 The route in ``timbral.api.routes.recommendations`` answers the same, and everything this lane leaves to it; the tests compare them.
 """
@@ -35,23 +35,23 @@ class FastLane:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        user_id = _listener(scope)
+        user_id = _user(scope)
         if user_id is None:
             await self.app(scope, receive, send)
             return
         scope["route"] = _Route
-        door = scope["app"].state.door
+        context = scope["app"].state.context
         try:
-            body = await recommend(door, user_id)
+            body = await recommend(context, user_id)
         except (RedisError, OSError) as error:
-            await redis_away(door.settings.redis_url, error)(scope, receive, send)
+            await redis_away(context.settings.redis_url, error)(scope, receive, send)
             return
         headers = [CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
-def _listener(scope: Scope) -> str | None:
+def _user(scope: Scope) -> str | None:
     if scope["type"] != "http" or scope["query_string"] or scope["method"] != "GET":
         return None
     path: str = scope["path"]

@@ -1,4 +1,4 @@
-"""How much of a client's time and bytes the door takes: bodies, whole requests, and what a browser may do with answers."""
+"""How much of a client's time and bytes the API takes: bodies, whole requests, and what a browser may do with answers."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
-from timbral.api.door import Door, TheDoor
+from timbral.api.context import ApiContext, Context
 from timbral.api.metrics import EVENT_STREAMS
 from timbral.api.refusals import Refused, responses
 from timbral.api.routes.jobs import JobAnswer, JobId, read_job
@@ -50,18 +50,20 @@ LONGEST_S = 3600.0
     },
     summary="A job's progress as a stream",
 )
-async def get_events(door: TheDoor, job_id: JobId) -> StreamingResponse:
+async def get_events(context: Context, job_id: JobId) -> StreamingResponse:
     """Server-sent events. A comment line comes every few seconds while nothing changes, so that proxies keep the line open."""
-    first = await read_job(door, job_id)
-    if door.streams.n_open >= MAX_STREAMS:
+    first = await read_job(context, job_id)
+    if context.streams.n_open >= MAX_STREAMS:
         raise Refused(
             503, f"This process has {MAX_STREAMS} event streams open already; ask GET /jobs/{job_id} meanwhile"
         )
-    return StreamingResponse(_events(door, first), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+    return StreamingResponse(
+        _events(context, first), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+    )
 
 
-async def _events(door: Door, job: JobAnswer) -> AsyncIterator[str]:
-    streams = door.streams
+async def _events(context: ApiContext, job: JobAnswer) -> AsyncIterator[str]:
+    streams = context.streams
     streams.n_open += 1
     EVENT_STREAMS.inc()
     try:
@@ -81,7 +83,7 @@ async def _events(door: Door, job: JobAnswer) -> AsyncIterator[str]:
             if now - began > LONGEST_S or await _closing_within(streams, LOOK_EVERY_S):
                 return
             try:
-                job = await read_job(door, job.id)
+                job = await read_job(context, job.id)
             except Refused:  # its records have expired under us
                 return
             except TimbralError:  # Redis is away: the fleet sits it out, and so do we

@@ -1,4 +1,4 @@
-"""GET /health, /ready and /metrics: for the machines that run and watch the door."""
+"""GET /health, /ready and /metrics: for the machines that run and watch the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 import timbral
 from timbral import keys
-from timbral.api.door import TheDoor
+from timbral.api.context import Context
 from timbral.api.metrics import exposition
 from timbral.api.refusals import ErrorAnswer, redis_away, responses
 
@@ -29,7 +29,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """The door can do its work."""
+    """The API can do its work."""
 
     status: str = Field("ready", description="Always `ready`.")
     model_version: str | None = Field(description="The model that is live; null before the first training.")
@@ -37,7 +37,7 @@ class Ready(BaseModel):
 
 @router.get("/health", summary="Is the process alive?", response_model=Alive)
 async def get_health() -> Alive:
-    """200 as long as the process answers, whatever Redis does: restarting the door would not bring Redis back."""
+    """200 as long as the process answers, whatever Redis does: restarting the API would not bring Redis back."""
     return Alive(status="alive", version=timbral.__version__)
 
 
@@ -47,12 +47,12 @@ async def get_health() -> Alive:
     response_model=Ready,
     responses={503: {"model": ErrorAnswer, "description": "Redis cannot be reached."}},
 )
-async def get_ready(door: TheDoor) -> Ready | Response:
-    """200 when Redis answers; a door without a model is ready too, to take the first training."""
+async def get_ready(context: Context) -> Ready | Response:
+    """200 when Redis answers; an API without a model is ready too, to take the first training."""
     try:
-        version: Any = await door.redis.get(keys.MODEL_CURRENT)
+        version: Any = await context.redis.get(keys.MODEL_CURRENT)
     except (RedisError, OSError) as error:
-        return redis_away(door.settings.redis_url, error)
+        return redis_away(context.settings.redis_url, error)
     return Ready(status="ready", model_version=None if version is None else version.decode("utf-8", "replace"))
 
 
@@ -63,5 +63,5 @@ async def get_ready(door: TheDoor) -> Ready | Response:
     responses={**responses(), 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def get_metrics() -> Response:
-    """Requests, durations and where lists came from, of all processes of this door together."""
+    """Requests, durations and where lists came from, of all processes of this context together."""
     return Response(await run_in_threadpool(exposition), media_type=CONTENT_TYPE_LATEST)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from timbral.api.blocks import blocked_among
-from timbral.api.door import TheDoor
+from timbral.api.context import Context
 from timbral.api.ids import ItemIdInUrl
 from timbral.api.refusals import responses
 from timbral.messages import Id
@@ -56,14 +56,14 @@ class SimilarAnswer(BaseModel):
     summary="What is like an item",
 )
 async def get_similar(
-    door: TheDoor,
+    context: Context,
     item_id: ItemIdInUrl,
     limit: Annotated[int, Query(ge=1, le=200, description="Most items.")] = 10,
 ) -> SimilarAnswer:
-    """Items that the same listeners play. 404 for an item that the live model does not know."""
-    found = await door.model.similar(item_id, limit)
-    blocked = await blocked_among(door.redis, [one for one, _ in found.items])
-    names = await door.names.of([found.item_id, *(one for one, _ in found.items)])
+    """Items that the same users play. 404 for an item that the live model does not know."""
+    found = await context.model.similar(item_id, limit)
+    blocked = await blocked_among(context.redis, [one for one, _ in found.items])
+    names = await context.names.of([found.item_id, *(one for one, _ in found.items)])
     return SimilarAnswer(
         item_id=found.item_id,
         name=names[found.item_id],

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 import producers
 from producers.jobs import DONE_STATES
 from timbral import keys
-from timbral.api.door import Door, TheDoor
+from timbral.api.context import ApiContext, Context
 from timbral.api.refusals import Refused, responses
 from timbral.errors import RedisUnavailableError, TimbralError
 
@@ -56,7 +56,7 @@ class JobAnswer(BaseModel):
                     "id": "0b8a1f6e-5d0c-4a52-9d1e-2f1c5f6f7a10",
                     "task": "compute_recommendations",
                     "state": "SUCCESS",
-                    "progress": {"done": 1892, "total": 1892, "text": "1892/1892 listeners"},
+                    "progress": {"done": 1892, "total": 1892, "text": "1892/1892 users"},
                     "result": {"users_done": 1892, "users_unknown": 0},
                     "error": None,
                 }
@@ -84,9 +84,9 @@ class JobAnswer(BaseModel):
 
 
 @router.get("/jobs/{job_id}", response_model=JobAnswer, responses=responses(404, 422), summary="How far a job is")
-async def get_job(door: TheDoor, job_id: JobId) -> Response:
+async def get_job(context: Context, job_id: JobId) -> Response:
     """State and progress, then the result or the error. 404 for a job that was never sent or whose result has expired."""
-    return Response((await read_job(door, job_id)).as_json(), media_type="application/json")
+    return Response((await read_job(context, job_id)).as_json(), media_type="application/json")
 
 
 @router.delete(
@@ -96,24 +96,24 @@ async def get_job(door: TheDoor, job_id: JobId) -> Response:
     responses={202: {"description": "The fleet has been told."}, **responses(404, 422)},
     summary="Call a job off",
 )
-async def delete_job(door: TheDoor, job_id: JobId) -> Response:
+async def delete_job(context: Context, job_id: JobId) -> Response:
     """A job that waits is not begun; one that runs stops at its next step. One that is done stays as it is."""
-    known = await read_job(door, job_id)
+    known = await read_job(context, job_id)
     if not known.final:
         await run_in_threadpool(producers.job(job_id).cancel)
-        known = await read_job(door, job_id)
+        known = await read_job(context, job_id)
     return Response(known.as_json(), 202, media_type="application/json")
 
 
-async def read_job(door: Door, job_id: str) -> JobAnswer:
+async def read_job(context: ApiContext, job_id: str) -> JobAnswer:
     """The job as it is now.
 
     Raises:
         Refused: 404, nothing is known of it.
         RedisUnavailableError: Redis is away.
     """
-    answer = await run_sync(_read, job_id, limiter=door.job_threads)
-    if answer.state == "PENDING" and answer.task is None and not await _was_sent(door, job_id):
+    answer = await run_sync(_read, job_id, limiter=context.job_threads)
+    if answer.state == "PENDING" and answer.task is None and not await _was_sent(context, job_id):
         raise Refused(404, f"No job {job_id!r}: it was never sent, or its result has expired")
     return answer
 
@@ -150,8 +150,8 @@ def _failure(error: TimbralError) -> JobFailure:
     return JobFailure(error=type(error).__name__, message=str(error))
 
 
-async def _was_sent(door: Door, job_id: str) -> bool:
-    pipeline = door.redis.pipeline(transaction=False)
+async def _was_sent(context: ApiContext, job_id: str) -> bool:
+    pipeline = context.redis.pipeline(transaction=False)
     pipeline.hexists(keys.SUBMITTED, job_id)
     pipeline.exists(keys.progress(job_id), keys.job(job_id))
     try:

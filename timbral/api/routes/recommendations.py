@@ -1,4 +1,4 @@
-"""GET /users/{user_id}/recommendations: what the fleet wrote for a listener, or what most listeners play."""
+"""GET /users/{user_id}/recommendations: what the fleet wrote for a user, or what most users play."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from timbral import keys
 from timbral.api.blocks import blocked_among
 from timbral.api.cached_lists import Item, parse_list
-from timbral.api.door import Door, TheDoor
+from timbral.api.context import ApiContext, Context
 from timbral.api.ids import UserIdInUrl
 from timbral.api.metrics import RECOMMENDATIONS
 from timbral.api.refusals import responses
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["reading"])
 
 N_POPULAR = 10
-"""Popular items that a listener without a list gets, unless they ask for another number."""
+"""Popular items that a user without a list gets, unless they ask for another number."""
 COUNTED = {source: RECOMMENDATIONS.labels(source) for source in ("cache", "popular", "none")}
 
 
@@ -33,12 +33,12 @@ class RecommendedItem(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     item_id: Id = Field(description="The item's own id: an int or a string, as the data has it.")
-    score: float | None = Field(None, description="The model's score; lists of different listeners do not compare.")
+    score: float | None = Field(None, description="The model's score; lists of different users do not compare.")
     name: str | None = Field(None, description="The item's name, where `names=true` asked for it and there is one.")
 
 
 class RecommendationsAnswer(BaseModel):
-    """A listener's list, best first."""
+    """A user's list, best first."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -51,9 +51,9 @@ class RecommendationsAnswer(BaseModel):
             ]
         }
     )
-    user_id: str = Field(description="The listener's id, as it stands in the URL.")
+    user_id: str = Field(description="The user's id, as it stands in the URL.")
     source: Literal["cache", "popular", "none"] = Field(
-        description="cache: made for this listener. popular: what most listeners play, for one who is unknown or has no list now. "
+        description="cache: made for this user. popular: what most users play, for one who is unknown or has no list now. "
         "none: there is no list of any kind yet."
     )
     items: list[RecommendedItem] = Field(description="Best first; never an item that is blocked.")
@@ -63,50 +63,50 @@ class RecommendationsAnswer(BaseModel):
     "/users/{user_id}/recommendations",
     response_model=RecommendationsAnswer,
     responses=responses(422),
-    summary="What a listener gets",
+    summary="What a user gets",
 )
 async def get_recommendations(
-    door: TheDoor,
+    context: Context,
     user_id: UserIdInUrl,
     limit: Annotated[int | None, Query(ge=1, le=1000, description="Most items; the whole list where unset.")] = None,
     names: Annotated[bool, Query(description="Add each item's name.")] = False,
 ) -> Response:
-    """The list in the cache, without the items that are blocked now; popular items for a listener who has none.
+    """The list in the cache, without the items that are blocked now; popular items for a user who has none.
 
     An id in a URL is text, and 1 and "1" share a key in Redis: `/users/1/…` reads the list of either.
     """
-    return Response(await recommend(door, user_id, limit, names), media_type="application/json")
+    return Response(await recommend(context, user_id, limit, names), media_type="application/json")
 
 
-async def recommend(door: Door, user_id: str, limit: int | None = None, names: bool = False) -> bytes:
+async def recommend(context: ApiContext, user_id: str, limit: int | None = None, names: bool = False) -> bytes:
     """The answer's JSON."""
-    raw, has_blocks = await door.lists.read(user_id)
+    raw, has_blocks = await context.lists.read(user_id)
     items = parse_list(raw)
     if items is None:
         if raw is not None:
             logger.warning("The value of %r is not a list of items; left aside", keys.recommendations_user(user_id))
-        items = await _popular(door, user_id)
+        items = await _popular(context, user_id)
         source = "none" if items is None else "popular"
         items = (items or [])[: limit or N_POPULAR]
         raw = None
     else:
         source = "cache"
         if has_blocks:
-            items = await _unblocked(door, user_id, items)
+            items = await _unblocked(context, user_id, items)
             raw = None
     COUNTED[source].inc()
     if limit is not None and len(items) > limit:
         items, raw = items[:limit], None
     if names:
-        known = await door.names.of(item["item_id"] for item in items)
+        known = await context.names.of(item["item_id"] for item in items)
         items, raw = [{**item, "name": known.get(item["item_id"])} for item in items], None
     if raw is None:
         raw = json.dumps(items, ensure_ascii=True, allow_nan=False).encode()
     return b'{"user_id":%s,"source":"%s","items":%s}' % (json.dumps(user_id).encode(), source.encode(), raw)
 
 
-async def _popular(door: Door, user_id: str) -> list[Item] | None:
-    pipeline = door.redis.pipeline(transaction=False)
+async def _popular(context: ApiContext, user_id: str) -> list[Item] | None:
+    pipeline = context.redis.pipeline(transaction=False)
     pipeline.get(keys.RECOMMENDATIONS_POPULAR)
     pipeline.hkeys(keys.plays_user(user_id))
     raw, played = await pipeline.execute()
@@ -114,11 +114,11 @@ async def _popular(door: Door, user_id: str) -> list[Item] | None:
     if items is None:
         return None
     listed: list[int | str] = [item["item_id"] for item in items]
-    seen = await door.model.seen_among(user_id, listed)
+    seen = await context.model.seen_among(user_id, listed)
     seen |= {item_id for item_id in listed if keys.encode_id(item_id).encode() in played}
-    return await _unblocked(door, user_id, [item for item in items if item["item_id"] not in seen])
+    return await _unblocked(context, user_id, [item for item in items if item["item_id"] not in seen])
 
 
-async def _unblocked(door: Door, user_id: str, items: list[Item]) -> list[Item]:
-    blocked = await blocked_among(door.redis, [item["item_id"] for item in items], user_id)
+async def _unblocked(context: ApiContext, user_id: str, items: list[Item]) -> list[Item]:
+    blocked = await blocked_among(context.redis, [item["item_id"] for item in items], user_id)
     return [item for item in items if item["item_id"] not in blocked]

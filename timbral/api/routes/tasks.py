@@ -34,7 +34,7 @@ EXAMPLES: dict[type[Message], dict[str, dict[str, Any]]] = {
     },
     ComputeRecommendations: {
         "everybody": {"value": {}},
-        "two listeners": {"value": {"user_ids": [2, 3], "top_k": 20}},
+        "two users": {"value": {"user_ids": [2, 3], "top_k": 20}},
     },
     RefreshEmbeddings: {
         "everything": {"value": {}},

@@ -1,4 +1,4 @@
-"""GET /users/{user_id} and …/explain/{item_id}: what a listener plays, and why they get what they get."""
+"""GET /users/{user_id} and …/explain/{item_id}: what a user plays, and why they get what they get."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
 from timbral import keys
-from timbral.api.door import Door, TheDoor
+from timbral.api.context import ApiContext, Context
 from timbral.api.ids import ItemIdInUrl, UserIdInUrl
 from timbral.api.refusals import Refused, responses
 from timbral.errors import ModelFileError, ModelNotFoundError
@@ -30,7 +30,7 @@ class PlayedItem(BaseModel):
 
 
 class UserAnswer(BaseModel):
-    """What a listener plays."""
+    """What a user plays."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -45,11 +45,11 @@ class UserAnswer(BaseModel):
             ]
         }
     )
-    user_id: str = Field(description="The listener's id, as it stands in the URL.")
+    user_id: str = Field(description="The user's id, as it stands in the URL.")
     model_version: str | None = Field(
-        description="The model that knows this history; null for a listener it does not know."
+        description="The model that knows this history; null for a user it does not know."
     )
-    n_items: int = Field(description="How many items the model has seen this listener play.")
+    n_items: int = Field(description="How many items the model has seen this user play.")
     history: list[PlayedItem] = Field(description="The most played first.")
     new_plays: list[PlayedItem] = Field(description="Plays since, which wait for the next training; the most first.")
 
@@ -64,7 +64,7 @@ class Reason(BaseModel):
 
 
 class ExplainAnswer(BaseModel):
-    """Why a listener gets an item: the score, shared out as far as it would fall without the one or the other played item."""
+    """Why a user gets an item: the score, shared out as far as it would fall without the one or the other played item."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -80,30 +80,28 @@ class ExplainAnswer(BaseModel):
             ]
         }
     )
-    user_id: str = Field(description="The listener's id, as it stands in the URL.")
+    user_id: str = Field(description="The user's id, as it stands in the URL.")
     item_id: Id
     name: str | None = None
     model_version: str
-    score: float = Field(description="The model's score of the item for this listener.")
-    because: list[Reason] = Field(description="What the listener plays that speaks for it, the strongest first.")
+    score: float = Field(description="The model's score of the item for this user.")
+    because: list[Reason] = Field(description="What the user plays that speaks for it, the strongest first.")
 
 
-@router.get(
-    "/users/{user_id}", response_model=UserAnswer, responses=responses(404, 422), summary="What a listener plays"
-)
-async def get_user(door: TheDoor, user_id: UserIdInUrl, limit: Limit = 20) -> UserAnswer:
-    """The history that the live model was trained on, and the plays since. 404 for a listener with neither."""
-    new_plays = await _new_plays(door, user_id)
+@router.get("/users/{user_id}", response_model=UserAnswer, responses=responses(404, 422), summary="What a user plays")
+async def get_user(context: Context, user_id: UserIdInUrl, limit: Limit = 20) -> UserAnswer:
+    """The history that the live model was trained on, and the plays since. 404 for a user with neither."""
+    new_plays = await _new_plays(context, user_id)
     try:
-        history = await door.model.history(user_id, limit)
+        history = await context.model.history(user_id, limit)
     except (ModelNotFoundError, ModelFileError):
         if not new_plays:
             raise
         history = None
     if history is None and not new_plays:
-        raise Refused(404, f"No listener {user_id!r} in the current model")
+        raise Refused(404, f"No user {user_id!r} in the current model")
     played = history.plays if history is not None else []
-    names = await door.names.of([item_id for item_id, _ in [*played, *new_plays[:limit]]])
+    names = await context.names.of([item_id for item_id, _ in [*played, *new_plays[:limit]]])
     return UserAnswer(
         user_id=user_id,
         model_version=history.model_version if history is not None else None,
@@ -117,12 +115,14 @@ async def get_user(door: TheDoor, user_id: UserIdInUrl, limit: Limit = 20) -> Us
     "/users/{user_id}/explain/{item_id}",
     response_model=ExplainAnswer,
     responses=responses(404, 422),
-    summary="Why a listener gets an item",
+    summary="Why a user gets an item",
 )
-async def get_explanation(door: TheDoor, user_id: UserIdInUrl, item_id: ItemIdInUrl, limit: Limit = 5) -> ExplainAnswer:
-    """What in the listener's history speaks for the item, played or not. 404 where the model does not know either."""
-    found = await door.model.explain(user_id, item_id, limit)
-    names = await door.names.of([found.item_id, *(one for one, _ in found.because)])
+async def get_explanation(
+    context: Context, user_id: UserIdInUrl, item_id: ItemIdInUrl, limit: Limit = 5
+) -> ExplainAnswer:
+    """What in the user's history speaks for the item, played or not. 404 where the model does not know either."""
+    found = await context.model.explain(user_id, item_id, limit)
+    names = await context.names.of([found.item_id, *(one for one, _ in found.because)])
     return ExplainAnswer(
         user_id=user_id,
         item_id=found.item_id,
@@ -141,8 +141,8 @@ async def get_explanation(door: TheDoor, user_id: UserIdInUrl, item_id: ItemIdIn
     )
 
 
-async def _new_plays(door: Door, user_id: str) -> list[tuple[int | str, float]]:
-    held: dict[Any, Any] = await door.redis.hgetall(keys.plays_user(user_id))
+async def _new_plays(context: ApiContext, user_id: str) -> list[tuple[int | str, float]]:
+    held: dict[Any, Any] = await context.redis.hgetall(keys.plays_user(user_id))
     plays: list[tuple[int | str, float]] = []
     for member, count in held.items():
         try:

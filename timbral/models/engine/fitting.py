@@ -9,7 +9,7 @@ from timbral.models.engine.factorization import Callback, Factors, factorize
 from timbral.models.engine.initialization import start_factors
 from timbral.models.engine.objective import Objective
 from timbral.models.engine.regularization import choose_regularization
-from timbral.models.engine.training_matrix import Interactions
+from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Weighting
 from timbral.models.kernels.threads import Threads
 
@@ -18,7 +18,7 @@ __all__ = ["fit_factors"]
 
 def fit_factors(
     objective: Objective,
-    rows: Interactions,
+    rows: SparseRows,
     *,
     n_components: int,
     seed: int,

@@ -46,7 +46,7 @@ class Objective:
     unobserved_weight: α₀, the mean weight of a (user, item) that was not observed; an observed one weighs 1 in the mean. None chooses
         it by the density of the data: ``UNOBSERVED_SHARE`` · density, at most 1.
     unobserved_target: μ, what ŷ is to be where nothing was observed, of a user and an item that have entries elsewhere. Factors that cannot be negative can only add to a score; where a
-        listener is sure not to care, the score can fall below μ, but nothing falls below 0. So μ > 0 lets few factors tell apart what
+        user is sure not to care, the score can fall below μ, but nothing falls below 0. So μ > 0 lets few factors tell apart what
         signed ones can. The fewer they are, the more it helps. None means
         2 / √n_components, at most a half, where the target is "one"; else 0.
     popularity_exponent: s_i grows with the item's users to this power: that nobody played a popular item says more than that nobody

@@ -1,4 +1,4 @@
-"""How strongly to regularise a data set: tried on a part of its listeners, with small models and held-out plays.
+"""How strongly to regularise a data set: tried on a part of its users, with small models and held-out plays.
 
 What is right depends on how much structure there is above the noise, which no count of the data tells: on listening data whose genres are
 plain it is half of what faint ones need. A few small fits do tell, in a fraction of the time of the training.
@@ -18,7 +18,7 @@ from scipy import sparse
 from timbral.models.engine.factorization import Factors, factorize
 from timbral.models.engine.initialization import start_factors
 from timbral.models.engine.objective import Objective
-from timbral.models.engine.training_matrix import Interactions
+from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Weighting
 from timbral.models.kernels.threads import Threads
 from timbral.models.search.top_k import top_k
@@ -43,11 +43,11 @@ FURTHER_SWEEPS: Final = 3
 """From the factors of the neighbour on the ladder."""
 
 LENGTH: Final = 50
-"""Of the lists that are judged: longer ones than people see tell the same from fewer listeners."""
+"""Of the lists that are judged: longer ones than people see tell the same from fewer users."""
 
 
 def choose_regularization(
-    objective: Objective, rows: Interactions, n_components: int, seed: int, n_threads: int
+    objective: Objective, rows: SparseRows, n_components: int, seed: int, n_threads: int
 ) -> Objective:
     """``objective`` with a ``regularization`` where it has none: the one whose small models rank held-out plays of ``rows`` best; the same
     on any number of threads.
@@ -60,12 +60,12 @@ def choose_regularization(
 
 @dataclass
 class _Trial:
-    """A part of the listeners, some of whose plays are held out, and what was tried on them."""
+    """A part of the users, some of whose plays are held out, and what was tried on them."""
 
     objective: Objective
-    known: Interactions
-    columns: Interactions
-    hidden: Interactions
+    known: SparseRows
+    columns: SparseRows
+    hidden: SparseRows
     judged: npt.NDArray[np.int64]
     n_components: int
     seed: int
@@ -74,7 +74,7 @@ class _Trial:
     factors: dict[int, Factors] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, objective: Objective, rows: Interactions, n_components: int, seed: int, n_threads: int) -> Self | None:
+    def of(cls, objective: Objective, rows: SparseRows, n_components: int, seed: int, n_threads: int) -> Self | None:
         """None where there are too few."""
         rng = np.random.default_rng(seed)
         sample = _sample(rows, rng)
@@ -138,7 +138,7 @@ def _peak(best: int, below: float, at: float, above: float) -> float:
     return round(LADDER[best] * math.exp(shift * math.log(LADDER[-1] / LADDER[0]) / (len(LADDER) - 1)), 4)
 
 
-def _sample(rows: Interactions, rng: np.random.Generator) -> Interactions:
+def _sample(rows: SparseRows, rng: np.random.Generator) -> SparseRows:
     """Random rows, at most MAX_ENTRIES entries of them."""
     if len(rows.values) <= MAX_ENTRIES:
         return rows
@@ -148,10 +148,10 @@ def _sample(rows: Interactions, rng: np.random.Generator) -> Interactions:
     taken[order[np.cumsum(counts[order]) <= MAX_ENTRIES]] = True
     entries = np.repeat(taken, counts)
     indptr = np.concatenate(([0], np.cumsum(counts[taken])))
-    return Interactions(indptr, rows.indices[entries], rows.values[entries], rows.n_columns)
+    return SparseRows(indptr, rows.indices[entries], rows.values[entries], rows.n_columns)
 
 
-def _hold_out(rows: Interactions, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _hold_out(rows: SparseRows, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """Marks HELD_OUT of the entries of each row that has MIN_ROW of them."""
     counts = np.diff(rows.indptr)
     owner = np.repeat(np.arange(rows.n_rows), counts)
@@ -163,16 +163,16 @@ def _hold_out(rows: Interactions, rng: np.random.Generator) -> npt.NDArray[np.bo
     return held
 
 
-def _part(rows: Interactions, chosen: npt.NDArray[np.bool_]) -> Interactions:
+def _part(rows: SparseRows, chosen: npt.NDArray[np.bool_]) -> SparseRows:
     before = np.concatenate(([0], np.cumsum(chosen)))
-    return Interactions(before[rows.indptr], rows.indices[chosen], rows.values[chosen], rows.n_columns)
+    return SparseRows(before[rows.indptr], rows.indices[chosen], rows.values[chosen], rows.n_columns)
 
 
 def _ranking_score(
     user: npt.NDArray[np.float32],
     item: npt.NDArray[np.float32],
-    known: Interactions,
-    hidden: Interactions,
+    known: SparseRows,
+    hidden: SparseRows,
     judged: npt.NDArray[np.int64],
     n_threads: int,
 ) -> float:

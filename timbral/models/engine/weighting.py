@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from timbral.errors import ParameterError
 from timbral.models.engine.objective import UNOBSERVED_SHARE, Objective
-from timbral.models.engine.training_matrix import Interactions
+from timbral.models.engine.sparse_rows import SparseRows
 
 __all__ = ["Side", "Weighting"]
 
@@ -21,7 +21,7 @@ Vector = npt.NDArray[np.float32]
 class Side:
     """One side's rows of the problem (users, or items), and what their entries and they themselves weigh."""
 
-    rows: Interactions
+    rows: SparseRows
     confidence: Vector
     """c of each entry, in the rows' order."""
     target: Vector
@@ -58,7 +58,7 @@ class Weighting:
     """Mean of r over all cells, each with its weight: what ŷ is in the mean."""
 
     @classmethod
-    def measure(cls, objective: Objective, users: Interactions, item_counts: npt.NDArray[np.int64]) -> Self:
+    def measure(cls, objective: Objective, users: SparseRows, item_counts: npt.NDArray[np.int64]) -> Self:
         """The weighting of a data set, ``users`` its rows, ``item_counts`` the entries of each of its columns."""
         counts = np.diff(users.indptr)
         # Who played nothing, and what nobody played, says nothing.
@@ -93,7 +93,7 @@ class Weighting:
             typical_target=pull_of_all / weight_of_all,
         )
 
-    def users_side(self, rows: Interactions) -> Side:
+    def users_side(self, rows: SparseRows) -> Side:
         """``rows`` as users, their columns the items of the training."""
         counts = np.diff(rows.indptr)
         return Side(
@@ -110,7 +110,7 @@ class Weighting:
             l2=self._l2(counts, self.user_l2),
         )
 
-    def items_side(self, rows: Interactions) -> Side:
+    def items_side(self, rows: SparseRows) -> Side:
         """``rows`` as items, their columns the users of the training."""
         counts = np.diff(rows.indptr)
         return Side(
@@ -130,7 +130,7 @@ def _logarithms(values: Vector, scale: float) -> Vector:
     return np.log1p(values) if scale == 1.0 else np.log1p(values / np.float32(scale))
 
 
-def _means(rows: Interactions, counts: npt.NDArray[np.int64], scale: float) -> Vector:
+def _means(rows: SparseRows, counts: npt.NDArray[np.int64], scale: float) -> Vector:
     """Mean logarithm of each row's values; 1 for a row without any."""
     means = np.ones(rows.n_rows, dtype=np.float32)
     filled = counts > 0

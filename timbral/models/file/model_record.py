@@ -15,7 +15,7 @@ from timbral.errors import DataError
 from timbral.models.checks import check_int, check_real
 from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.objective import Objective
-from timbral.models.engine.training_matrix import Interactions
+from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Weighting
 
 __all__ = ["ModelRecord"]
@@ -55,7 +55,7 @@ class ModelRecord:
     user: npt.NDArray[np.float32]
     item: npt.NDArray[np.float32]
     fixed_items: Fixed | None
-    seen: Interactions
+    seen: SparseRows
     weighting: Weighting
     loss: list[float]
     converged: bool
@@ -99,7 +99,7 @@ class ModelRecord:
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"its record is not one of a model ({error!r})") from error
         _check_arrays(arrays, check_int(own["n_components"], "n_components", 1, 4096))
-        seen = Interactions(
+        seen = SparseRows(
             arrays["seen_indptr"], arrays["seen_indices"], arrays["seen_values"], len(arrays["item_vectors"])
         )
         weighting = Weighting(

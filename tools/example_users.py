@@ -1,4 +1,4 @@
-"""Listeners, a model and their lists without a fleet: what the HTTP door's tests, pictures and benchmark look at."""
+"""Users, a model and their lists without a fleet: what the HTTP API's tests, pictures and benchmark look at."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Example", "seed"]
 
 @dataclass(frozen=True)
 class Example:
-    """What was put there: listeners and artists with ids from 1."""
+    """What was put there: users and artists with ids from 1."""
 
     history: ListeningHistory
     served: ServedModel
@@ -57,8 +57,8 @@ def seed(client: redis.Redis, model_dir: Path, *, n_users: int = 400, n_items: i
         "n_interactions": int(matrix.nnz),
         "n_components": model.n_components,
     }
-    listeners = np.bincount(matrix.indices, minlength=n_items).astype(np.int64)
-    served = ServedModel(version, model, users, items, listeners, None, record)
+    users_per_item = np.bincount(matrix.indices, minlength=n_items).astype(np.int64)
+    served = ServedModel(version, model, users, items, users_per_item, None, record)
     store.write(served)
     store.promote(version)
     batch = BatchRecommendation(client, served, top_k=top_k)

@@ -29,13 +29,13 @@ def _data(lines: Iterator[str]) -> Iterator[str]:
 
 
 def test_an_app_that_speaks_http_alone_gets_from_a_file_to_recommendations(
-    fleet: Fleet, start_door: Callable[..., Any]
+    fleet: Fleet, start_api: Callable[..., Any]
 ) -> None:
     history = make_listening_history(200, 150, 5, artists_per_user=15)
     history.write_csv(fleet.data_dir / "plays.csv")
     fleet.start()
-    door = start_door(fleet.server.url, fleet.directory, API_TOKEN="t")
-    with door.client(headers={"authorization": "Bearer t"}) as client:
+    api = start_api(fleet.server.url, fleet.directory, API_TOKEN="t")
+    with api.client(headers={"authorization": "Bearer t"}) as client:
         asked = client.post("/tasks/train_model", json={"dataset": "plays.csv", "value_col": "plays", "max_iter": 20})
         trained = _follow(client, asked.headers["location"])
         assert trained["state"] == "SUCCESS", trained

@@ -1,4 +1,4 @@
-"""What every route of a door shares: its settings, its Redis, the lists, the names, the model."""
+"""What every route of an API shares: its settings, its Redis, the lists, the names, the model."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from timbral.api.redis_client import connect
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings
 
-__all__ = ["Door", "TheDoor", "make_door"]
+__all__ = ["ApiContext", "Context", "make_context"]
 
 MAX_JOB_THREADS = 16
 """Looking after jobs has threads of its own: a hundred event streams must not take those that enqueue."""
 
 
 @dataclass(frozen=True)
-class Door:
-    """One process' part of the HTTP door."""
+class ApiContext:
+    """One process' part of the HTTP API."""
 
     settings: Settings
     redis: Redis
@@ -42,10 +42,10 @@ class Door:
         await self.redis.connection_pool.disconnect()
 
 
-def make_door(settings: Settings) -> Door:
-    """A door to what ``settings`` name; connects when it is first asked."""
+def make_context(settings: Settings) -> ApiContext:
+    """An API to what ``settings`` name; connects when it is first asked."""
     redis = connect(settings.redis_url)
-    return Door(
+    return ApiContext(
         settings,
         redis,
         CachedLists(redis.connection_pool),
@@ -56,8 +56,8 @@ def make_door(settings: Settings) -> Door:
     )
 
 
-async def _the_door(request: Request) -> Door:
-    return cast("Door", request.app.state.door)
+async def _context(request: Request) -> ApiContext:
+    return cast("ApiContext", request.app.state.context)
 
 
-TheDoor = Annotated[Door, Depends(_the_door)]
+Context = Annotated[ApiContext, Depends(_context)]

@@ -15,11 +15,11 @@ from timbral.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Interactions", "read_interactions"]
+__all__ = ["SparseRows", "read_rows"]
 
 
 @dataclass(frozen=True)
-class Interactions:
+class SparseRows:
     """Sparse rows: row u's columns are ``indices[indptr[u]:indptr[u + 1]]``, ascending, each once; the values are positive.
 
     ``indptr`` is int64 of n_rows + 1, ``indices`` int32 and ``values`` float32, both of the number of interactions.
@@ -42,12 +42,12 @@ class Interactions:
         parts = self.values, self.indices.astype(index, copy=False), self.indptr.astype(index, copy=False)
         return sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns), copy=False)
 
-    def transposed(self) -> Interactions:
+    def transposed(self) -> SparseRows:
         """The same with rows and columns swapped."""
         columns = sparse.csr_matrix(
             (self.values, self.indices, self.indptr), shape=(self.n_rows, self.n_columns)
         ).tocsc()
-        return Interactions(
+        return SparseRows(
             columns.indptr.astype(np.int64, copy=False),
             columns.indices.astype(np.int32, copy=False),
             columns.data,
@@ -55,7 +55,7 @@ class Interactions:
         )
 
 
-def read_interactions(data: Any, name: str, n_columns: int | None = None) -> Interactions:
+def read_rows(data: Any, name: str, n_columns: int | None = None) -> SparseRows:
     """Check ``data`` (ndarray, DataFrame or scipy sparse, rows × columns) and copy it; explicit zeros go, duplicates add up.
 
     Raises:
@@ -80,7 +80,7 @@ def read_interactions(data: Any, name: str, n_columns: int | None = None) -> Int
     rows = sparse.csr_matrix((values, rows.indices.copy(), rows.indptr.copy()), shape=shape)
     rows.sum_duplicates()
     rows.eliminate_zeros()
-    return Interactions(
+    return SparseRows(
         rows.indptr.astype(np.int64, copy=False), rows.indices.astype(np.int32, copy=False), rows.data, int(shape[1])
     )
 
