@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery, signals
 
 from timbral import logs
+from timbral.config.celery_variables import CELERY_VARIABLES, foreign_variables
+from timbral.config.settings import settings
 from workers import cores
 from workers.delivery import transport
 from workers.delivery.heartbeat import Heartbeat
@@ -21,6 +24,14 @@ transport.install()
 
 # `celery -A workers.app flower` finds the fleet's settings, and asks for a password, whatever folder it is started in.
 os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("watching") / "flowerconfig.py"))
+
+# Celery would prefer these to celeryconfig.py; the command itself puts BROKER_URL, without its password, into one of them.
+FOREIGN: Final = foreign_variables(settings)
+for _name in CELERY_VARIABLES:
+    os.environ.pop(_name, None)
+for _sentence in FOREIGN:
+    logs.configure()
+    logging.getLogger(__name__).warning("%s", _sentence)
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
 app.config_from_object("celeryconfig")

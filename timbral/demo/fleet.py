@@ -15,6 +15,7 @@ import redis
 
 from timbral.config.settings import public_address
 from timbral.errors import ParameterError, RedisUnavailableError, TimbralError
+from timbral.redis_client import connect
 from timbral.stack.embedded_server import EmbeddedServer
 
 __all__ = ["demo_server", "demo_worker"]
@@ -34,7 +35,7 @@ def demo_server(url: str | None, directory: Path) -> Iterator[str]:
         with EmbeddedServer(directory / "redis") as server:
             yield f"{server.url}/0"
         return
-    with redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=3) as client:
+    with connect(url, timeout_s=10, connect_timeout_s=3) as client:
         try:
             size = client.dbsize()
         except redis.RedisError as error:

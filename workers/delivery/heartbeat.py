@@ -9,10 +9,10 @@ import logging
 import threading
 from typing import Any
 
-import redis
 from celery import bootsteps
 
 from timbral.config.settings import settings
+from timbral.redis_client import connect
 from workers.delivery.held import held_requests
 from workers.delivery.qos import settle_late
 from workers.delivery.transport import Channel
@@ -50,7 +50,7 @@ class Heartbeat(bootsteps.StartStopStep):
 
     def _run(self) -> None:
         timeout_s = min(5.0, self._interval_s)
-        client = redis.Redis.from_url(settings.broker_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        client = connect(settings.broker_url, timeout_s=timeout_s, connect_timeout_s=timeout_s)
         unacked = Unacked(client, Channel.unacked_index_key, Channel.unacked_key)
         wait_s = self._interval_s
         while not self._stop.wait(wait_s):

@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.redis_client import connect
 
 __all__ = ["PARKED", "REDELIVERED", "FleetState", "Server", "TaskCounts"]
 
@@ -176,7 +177,7 @@ class Server(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:  # noqa: ARG002
         broker, records = (
-            redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+            connect(url, timeout_s=3, connect_timeout_s=2, retry=Retry(NoBackoff(), 0))
             for url in (settings.broker_url, settings.redis_url)
         )
         try:
