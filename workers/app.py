@@ -19,6 +19,7 @@ from workers.delivery.pool_watch import PoolWatch
 from workers.delivery.shutdown import SoftShutdown
 from workers.delivery.sign_of_life import SignOfLife
 from workers.watching import metrics
+from workers.watching.redis_check import RedisCheck
 
 transport.install()
 
@@ -37,7 +38,7 @@ app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["work
 app.config_from_object("celeryconfig")
 app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend")
 app.steps["worker"].update(
-    {Heartbeat, PoolWatch, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
+    {Heartbeat, PoolWatch, RedisCheck, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
 )
 
 

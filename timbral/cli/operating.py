@@ -13,6 +13,7 @@ from producers.connections import connections
 from timbral import keys
 from timbral.cli.output import AsJson, print_answer, print_json
 from timbral.config.settings import public_address
+from timbral.redis_limits import RedisLimits
 from timbral.utils.redis_connector import RedisConnector
 
 __all__ = ["register"]
@@ -48,6 +49,13 @@ def health(as_json: AsJson = False) -> None:
     if report["status"] == "healthy":
         with reached.asking(results=True) as queue, reached.asking() as cache:
             report |= _fleet(queue, cache)
+            warnings = {
+                public_address(url): RedisLimits.read(client)
+                for url, client in zip(reports.values(), (cache, queue), strict=False)
+            }
+            report["warnings"] = [
+                f"Redis at {at}: {text}" for at, limits in warnings.items() for text in limits.problems().values()
+            ]
     if as_json:
         print_json(report)
     else:

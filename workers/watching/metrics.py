@@ -23,6 +23,7 @@ from redis.retry import Retry
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.redis_client import connect
+from timbral.redis_limits import RedisLimits
 
 __all__ = ["PARKED", "REDELIVERED", "FleetState", "Server", "TaskCounts"]
 
@@ -95,7 +96,45 @@ class FleetState(Collector):
                 found = []
             up.add_metric([name], 1.0 if found else 0.0)
             yield from found
+        try:
+            yield from list(self._of_the_servers())
+        except redis.RedisError as error:
+            logger.debug("Cannot ask for the limits: %s", error)
         yield up
+
+    def _of_the_servers(self) -> Iterator[Metric]:
+        read = {name: RedisLimits.read(client) for name, client in (("queue", self.broker), ("cache", self.records))}
+        cache = read["cache"]
+        lookups = CounterMetricFamily(
+            "timbral_redis_lookups", "Reads of keys, of all of Redis's clients.", labels=["result"]
+        )
+        for result, count in (("hit", cache.hits), ("miss", cache.misses)):
+            if count is not None:
+                lookups.add_metric([result], count)
+        yield lookups
+        for name, text, family, value in (
+            ("evicted_keys", "Keys that Redis dropped for want of memory.", CounterMetricFamily, cache.evicted),
+            ("used_bytes", "Memory that Redis uses.", GaugeMetricFamily, cache.used_bytes),
+            ("limit_bytes", "Memory that Redis may use; 0 for all there is.", GaugeMetricFamily, cache.limit_bytes),
+        ):
+            if value is not None:  # a server for hire may not answer INFO
+                yield family(f"timbral_redis_{name}", text, value=value)
+        evicts = GaugeMetricFamily(
+            "timbral_redis_may_evict_the_queue",
+            "Whether Redis deletes messages and models when memory is full (maxmemory-policy allkeys-*).",
+            labels=["redis"],
+        )
+        taken = GaugeMetricFamily("timbral_redis_connections", "Clients that are connected.", labels=["redis"])
+        allowed = GaugeMetricFamily(
+            "timbral_redis_connections_limit", "Clients that may be connected (maxclients).", labels=["redis"]
+        )
+        for server, limits in read.items():
+            if not limits.is_silent:
+                evicts.add_metric([server], float(limits.may_evict_the_queue))
+            if limits.connections is not None and limits.max_connections:
+                taken.add_metric([server], limits.connections)
+                allowed.add_metric([server], limits.max_connections)
+        yield from (evicts, taken, allowed)
 
     def _of_the_queue(self) -> Iterator[Metric]:
         with self.broker.pipeline(transaction=False) as pipe:
@@ -125,29 +164,14 @@ class FleetState(Collector):
             pipe.zcard(keys.JOBS_OPEN)
             pipe.hlen(keys.SUBMITTED)
             pipe.scard(keys.PLAYS_USERS)
-            pipe.info("stats")
-            pipe.info("memory")
             pipe.get(keys.model_metadata(version.decode() if version else ""))
-            jobs, submitted, users, stats, memory, record = pipe.execute()
+            jobs, submitted, users, record = pipe.execute()
         yield GaugeMetricFamily("timbral_jobs_open", "Fanned-out jobs that run.", value=jobs)
         yield GaugeMetricFamily(
             "timbral_submitted_tasks", "Tasks sent by producers whose effect is not there yet.", value=submitted
         )
         yield GaugeMetricFamily(
             "timbral_users_with_new_plays", "Users with plays that no training has seen.", value=users
-        )
-        lookups = CounterMetricFamily(
-            "timbral_redis_lookups", "Reads of keys, of all of Redis's clients.", labels=["result"]
-        )
-        lookups.add_metric(["hit"], stats["keyspace_hits"])
-        lookups.add_metric(["miss"], stats["keyspace_misses"])
-        yield lookups
-        yield CounterMetricFamily(
-            "timbral_redis_evicted_keys", "Keys that Redis dropped for want of memory.", value=stats["evicted_keys"]
-        )
-        yield GaugeMetricFamily("timbral_redis_used_bytes", "Memory that Redis uses.", value=memory["used_memory"])
-        yield GaugeMetricFamily(
-            "timbral_redis_limit_bytes", "Memory that Redis may use; 0 for all there is.", value=memory["maxmemory"]
         )
         age_s = _age_s(record)
         if age_s is not None:
