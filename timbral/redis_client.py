@@ -25,13 +25,16 @@ HEALTH_CHECK_S: Final = 30
 """A connection that rested for so long is tried before it is used."""
 
 
-def connect(url: str, *, timeout_s: float, connect_timeout_s: float, **options: Any) -> redis.Redis:
+def connect(
+    url: str, *, timeout_s: float, connect_timeout_s: float, kind: type[redis.Redis] = redis.Redis, **options: Any
+) -> redis.Redis:
     """A client of ``url``; connects when it is first used.
 
     Args:
         url: as ``Settings`` completes it.
         timeout_s: longest wait for an answer, in seconds.
         connect_timeout_s: longest wait for a connection, in seconds.
+        kind: class of the client.
         **options: more of redis-py's options of a connection or its pool.
 
     Raises:
@@ -41,11 +44,11 @@ def connect(url: str, *, timeout_s: float, connect_timeout_s: float, **options: 
     options = {**_options(where, timeout_s, connect_timeout_s), **options}
     if where.scheme == "sentinel":
         sentinels = redis.sentinel.Sentinel(_sentinels(where), sentinel_kwargs=where.sentinel_options)  # type: ignore[no-untyped-call]
-        client: redis.Redis = sentinels.master_for(where.primary, **options)  # type: ignore[no-untyped-call]
+        client: redis.Redis = sentinels.master_for(where.primary, kind, **options)  # type: ignore[no-untyped-call]
         return client
     classes = {"unix": redis.UnixDomainSocketConnection, "rediss": redis.SSLConnection}
     pool = redis.ConnectionPool(connection_class=classes.get(where.scheme, redis.Connection), **options)
-    return redis.Redis.from_pool(pool)
+    return kind.from_pool(pool)
 
 
 def connect_async(url: str, *, timeout_s: float, connect_timeout_s: float, max_connections: int) -> redis.asyncio.Redis:

@@ -17,6 +17,7 @@ from timbral.logic.jobs import Jobs
 from timbral.logic.overlay import Overlay
 from timbral.logic.single_flight import SingleFlight
 from timbral.queue.held_messages import HeldMessages
+from timbral.queue.patience import PatientRedis
 from timbral.redis_client import connect
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.model_store import ModelStore
@@ -32,6 +33,7 @@ def _client(url: str) -> redis.Redis:
         url,
         timeout_s=30,
         connect_timeout_s=5,
+        kind=PatientRedis,
         retry=Retry(ExponentialBackoff(cap=3, base=0.2), OUTAGE_RETRIES),
         retry_on_error=[RedisConnectionError, RedisTimeoutError, BusyLoadingError],
     )
@@ -87,7 +89,7 @@ def flights() -> SingleFlight:
 
 def is_alive(task_id: str) -> bool:
     """Whether the task's message is somewhere, or its job is open."""
-    return jobs().is_open(task_id) or task_id in held().task_ids()
+    return jobs().is_open(task_id) or task_id in held()
 
 
 def _n_threads() -> int | None:
