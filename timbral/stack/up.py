@@ -160,7 +160,7 @@ def up(
 
 
 class _Welcome:
-    """Says the addresses, once both doors answer and both workers take tasks."""
+    """Says the addresses, once the HTTP API and Flower answer and both workers take tasks."""
 
     def __init__(self, supervisor: Supervisor, where: Addresses, server: EmbeddedServer) -> None:
         self._supervisor, self._where, self._server = supervisor, where, server
