@@ -9,6 +9,7 @@ from typing import Any
 from celery import Celery, signals
 
 from timbral import logs
+from timbral.config.fleet_celery import celery_settings
 from workers import cores
 from workers.delivery import transport
 from workers.delivery.heartbeat import Heartbeat
@@ -23,7 +24,7 @@ transport.install()
 os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("watching") / "flowerconfig.py"))
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
-app.config_from_object("celeryconfig")
+app.config_from_object(celery_settings())
 app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend")
 app.steps["worker"].update(
     {Heartbeat, PoolWatch, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
