@@ -23,7 +23,11 @@ task_default_queue = "celery"
 task_queues = [
     Queue(name, routing_key=name) for name in ("celery", "batch", "training")
 ]  # the default key is one for all
-task_routes = {"train_model": {"queue": "training"}, "compute_chunk": {"queue": "batch"}}
+task_routes = {
+    "train_model": {"queue": "training"},
+    "compute_chunk": {"queue": "batch"},
+    "archive_plays": {"queue": "batch"},  # not behind a long training: until it is done, plays take room in Redis
+}
 task_create_missing_queues = False
 
 # Only JSON crosses the queue: a pickle would run its sender's code.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,8 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.logic.jobs import Jobs, chunk_task_id
 from timbral.logic.single_flight import SingleFlight
+from timbral.messages import REFRESH_PLAYED
+from timbral.plays.refresh_queue import RefreshQueue
 from timbral.queue.held_messages import HeldMessages
 from timbral.replies import now_s, text
 
@@ -36,11 +39,12 @@ PER_CALL: Final = 500
 
 
 class Swept(NamedTuple):
-    """What a sweep sent again: chunks of jobs, followers of lost leaders, submitted tasks."""
+    """What a sweep sent again: chunks of jobs, followers of lost leaders, submitted tasks, refreshes of users who have played."""
 
     chunks: int
     followers: int
     submitted: int
+    refreshes: int
 
 
 class Sweep:
@@ -62,25 +66,34 @@ class Sweep:
         self.every_s = settings.RESTORE_INTERVAL_S if every_s is None else every_s
         self.jobs = Jobs(records)
         self.held = HeldMessages(broker)
+        self.refreshes = RefreshQueue(records)
         self.flights = SingleFlight(records, lambda task_id: False, look_after_s=2 * self.every_s)  # noqa: ARG005
 
     def run(self) -> Swept | None:
         """Look after everything once; None where another worker has just done so."""
         if not self.records.set(keys.SWEEP_LOCK, 1, nx=True, px=max(1, int(self.every_s * 800))):
             return None
+        n_refreshes = self._look_after_plays()
         stale = self.jobs.stale(2 * self.every_s)
         due = self.flights.due()
         owed = dict(self._owed())
         if not (stale or due or owed):
-            return Swept(0, 0, 0)
+            return Swept(0, 0, 0, n_refreshes)
         held = self.held.task_ids()
         n_chunks = sum(self._look_after_job(job_id, held) for job_id in stale)
         n_followers = self._look_after_flights(due, held)
         n_submitted = self._look_after_submitted(owed, held)
-        swept = Swept(n_chunks, n_followers, n_submitted)
+        swept = Swept(n_chunks, n_followers, n_submitted, n_refreshes)
         if any(swept):
             logger.warning("sent again what nobody worked on", **swept._asdict())
         return swept
+
+    def _look_after_plays(self) -> int:
+        """Whoever recorded them may have died before the message was sent, or the worker that had the users."""
+        may = self.refreshes.waiting(now_s()) and self.records.exists(keys.MODEL_CURRENT) and self.refreshes.may_send()
+        if may:
+            self.publish(REFRESH_PLAYED, {}, f"{REFRESH_PLAYED}-{uuid.uuid4()}")
+        return int(bool(may))
 
     def _look_after_job(self, job_id: str, held: set[str]) -> int:
         remaining = self.jobs.remaining(job_id)
