@@ -74,7 +74,10 @@ ONCE = "once:{digest}"
 ONCE_FOLLOWERS = "once:{digest}:followers"
 ONCE_OPEN = "once:open"
 SWEEP_LOCK = "sweep:lock"
+SWEEP_CURSOR = "sweep:cursor"
 DELIVERIES = "deliveries:{task_id}"
+WORK = "tasks:work:{task_id}"
+TOLD = "tasks:told:{task_id}"
 DEAD_LETTERS = "dead_letters"
 DEAD_LETTERS_GARBAGE = "dead_letters_garbage"
 DEAD_LETTER = "dead_letters:{letter_id}"
@@ -130,7 +133,10 @@ KEYS: tuple[Key, ...] = (
     Key(ONCE_FOLLOWERS, "set", "ids of the tasks that asked the same and wait for its result", "none"),
     Key(ONCE_OPEN, "zset", "digests of the requests that are being done, scored by when to look after them (seconds)", "none"),
     Key(SWEEP_LOCK, "string", "the worker that looks after lost work right now", "RESTORE_INTERVAL_S"),
-    Key(DELIVERIES, "string", "how often a message was delivered", "until it is done, 7 days at most"),
+    Key(SWEEP_CURSOR, "string", "where the next look through what was submitted begins", "none"),
+    Key(DELIVERIES, "set", "deliveries of a message at which its work was begun", "until it is done, 7 days at most"),
+    Key(WORK, "hash", "which work a foreign sender's task id is: used again for another message, it is other work", "8 days"),
+    Key(TOLD, "string", "that the successors of a task (chain, links, chord) were sent, by whoever did its work", "RESULT_EXPIRES_S"),
     Key(DEAD_LETTERS, "zset", "ids of parked messages, scored by when (seconds)", "none"),
     Key(DEAD_LETTERS_GARBAGE, "zset", "those of them that were no proper messages: only the newest are kept", "none"),
     Key(DEAD_LETTER, "hash", "a parked message: task, arguments, body, reason, deliveries, queue", "none"),
@@ -232,8 +238,18 @@ def once_followers(digest: str) -> str:
 
 
 def deliveries(task_id: str) -> str:
-    """Key of the count of a message's deliveries."""
+    """Key of the deliveries at which a message's work was begun."""
     return DELIVERIES.format(task_id=task_id)
+
+
+def work(task_id: str) -> str:
+    """Key of which work a task id is."""
+    return WORK.format(task_id=task_id)
+
+
+def told(task_id: str) -> str:
+    """Key of the mark that a task's successors were sent."""
+    return TOLD.format(task_id=task_id)
 
 
 def dead_letter(letter_id: str) -> str:
