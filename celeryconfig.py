@@ -18,7 +18,7 @@ if settings.queue.tls:
 # so what takes long has queues of its own. A misspelt queue is an error at the sender, not a queue that nobody reads.
 task_default_queue = layout.DEFAULT_QUEUE
 task_queues = [Queue(name, routing_key=name) for name in layout.QUEUES]  # the default key is one for all
-task_routes = {task: {"queue": layout.own_queue(task)} for task in ("train_model", "compute_chunk")}
+task_routes = {task: {"queue": layout.own_queue(task)} for task in layout.ROUTED_TASKS}
 task_create_missing_queues = False
 
 # Only JSON crosses the queue: a pickle would run its sender's code.

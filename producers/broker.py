@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any, Final
 
 from celery import Celery
@@ -11,6 +9,7 @@ from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
+from timbral.config.fleet_celery import celery_settings
 from timbral.config.redis_url import RedisUrl
 from timbral.config.settings import public_address
 from timbral.errors import RedisUnavailableError
@@ -44,7 +43,7 @@ class Broker:
     def __init__(self, url: RedisUrl) -> None:
         self._address = public_address(str(url))
         self.app = _Sender("timbral.producers", loader="celery.loaders.app:AppLoader", set_as_current=False)
-        self.app.config_from_object(_fleet_settings())
+        self.app.config_from_object(celery_settings())
         self.app.conf.update(
             task_send_sent_event=False,  # a producer's ACL need not allow PUBLISH
             broker_transport_options={**self.app.conf.broker_transport_options, **url.celery_options, **SHORT_WAITS},
@@ -82,14 +81,3 @@ class Broker:
         self._producers.force_close_all()  # type: ignore[no-untyped-call]
         self._connections.force_close_all()
         self.app.close()
-
-
-def _fleet_settings() -> Any:
-    # By its place, not by its name: an app that uses Celery itself often has a celeryconfig module of its own.
-    path = Path(__file__).resolve().parent.parent / "celeryconfig.py"
-    spec = importlib.util.spec_from_file_location("timbral_celeryconfig", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot load {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

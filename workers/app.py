@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +12,9 @@ from celery import Celery, signals
 
 from timbral import logs
 from timbral.config.celery_variables import CELERY_VARIABLES, foreign_variables
+from timbral.config.fleet_celery import celery_settings
 from timbral.config.settings import settings
-from workers import cores
+from workers import cores, flags
 from workers.delivery import beginning, orphans, transport
 from workers.delivery.heartbeat import Heartbeat
 from workers.delivery.pool_watch import PoolWatch
@@ -35,7 +37,7 @@ for _sentence in FOREIGN:
     logging.getLogger(__name__).warning("%s", _sentence)
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
-app.config_from_object("celeryconfig")
+app.config_from_object(celery_settings())
 app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend")
 app.steps["worker"].update(
     {Heartbeat, PoolWatch, RedisCheck, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
@@ -43,8 +45,20 @@ app.steps["worker"].update(
 
 
 @signals.setup_logging.connect
-def _set_up_logs(**_: Any) -> None:
-    logs.configure()
+def _set_up_logs(loglevel: int, logfile: str | None, **_: Any) -> None:
+    logs.configure(level=flags.log_level(loglevel), path=logfile)
+
+
+@signals.celeryd_init.connect
+def _check_flags(options: dict[str, Any], **_: Any) -> None:
+    problems = flags.refusals(options)
+    if problems:
+        sys.exit("\n".join(problems))
+
+
+@signals.worker_init.connect
+def _warn_of_the_pool(sender: Any, **_: Any) -> None:
+    flags.warn(sender.pool_cls)
 
 
 @signals.worker_init.connect

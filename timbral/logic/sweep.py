@@ -10,6 +10,7 @@ takes a twentieth of the time at most.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,8 @@ from timbral.config.settings import settings
 from timbral.logic.jobs import Jobs, chunk_task_id
 from timbral.logic.single_flight import Flight, SingleFlight
 from timbral.logic.submitted import Submitted
+from timbral.messages import REFRESH_PLAYED
+from timbral.plays.refresh_queue import RefreshQueue
 from timbral.queue import layout
 from timbral.queue.held_messages import HeldMessages
 
@@ -40,11 +43,12 @@ CHUNKS_PER_LOOK: Final = 2_000
 
 
 class Swept(NamedTuple):
-    """What a sweep sent again: chunks of jobs, followers of lost leaders, submitted tasks."""
+    """What a sweep sent again: chunks of jobs, followers of lost leaders, submitted tasks, refreshes of users who have played."""
 
     chunks: int
     followers: int
     submitted: int
+    refreshes: int
 
 
 class Sweep:
@@ -73,6 +77,7 @@ class Sweep:
         self.every_s = settings.RESTORE_INTERVAL_S if every_s is None else every_s
         self.jobs = Jobs(records)
         self.held = HeldMessages(broker)
+        self.refreshes = RefreshQueue(records)
         self.submitted = Submitted(records)
         self.flights = SingleFlight(records, lambda task_id: False, look_after_s=2 * self.every_s)  # noqa: ARG005
 
@@ -89,14 +94,22 @@ class Sweep:
             logger.warning("sent again what nobody worked on", **swept._asdict())
         return swept
 
+    def _look_after_plays(self) -> int:
+        """Whoever recorded them may have died before the message was sent, or the worker that had the users."""
+        may = self.refreshes.waiting() and self.records.exists(keys.MODEL_CURRENT) and self.refreshes.may_send()
+        if may:
+            self.publish(REFRESH_PLAYED, {}, f"{REFRESH_PLAYED}-{uuid.uuid4()}", {})
+        return int(bool(may))
+
     def _run(self) -> Swept:
+        n_refreshes = self._look_after_plays()
         owed = self._without_result(self.submitted.due(2 * self.every_s))
         stale = {job_id: self._wanted(job_id) for job_id in self.jobs.stale(2 * self.every_s)}
         due = self.flights.due()
         looked_for = {task_id for wanted in stale.values() for task_id in wanted.values()}
         looked_for |= {flight.leader for flight in due} | set(owed)
         if not (looked_for or stale):
-            return Swept(0, 0, 0)
+            return Swept(0, 0, 0, n_refreshes)
         held = self.held.among(looked_for)
         if looked_for - held:
             time.sleep(LOOK_TWICE_S)
@@ -104,7 +117,7 @@ class Sweep:
         n_chunks = sum(self._look_after_job(job_id, wanted, held) for job_id, wanted in stale.items())
         n_followers = self._look_after_flights(due, held)
         n_submitted = self._look_after_submitted([task_id for task_id in owed if task_id not in held])
-        return Swept(n_chunks, n_followers, n_submitted)
+        return Swept(n_chunks, n_followers, n_submitted, n_refreshes)
 
     def _wanted(self, job_id: str) -> dict[int, str]:
         """Numbers and task ids of the chunks of a job that somebody should have."""

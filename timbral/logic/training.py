@@ -1,4 +1,4 @@
-"""A training from the data set to the live model: read, measure, fit, write, promote.
+"""A training from the plays to the live model: read, measure, fit, write, promote.
 
 It fits twice. The first model sees all but the held-out rows: from it come the metrics and the gate's verdict. The second one sees
 everything, and is the version that goes live: a user's newest or a fifth of their plays are worth more in the model than the time
@@ -21,6 +21,7 @@ from timbral.config.settings import Constants, settings
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
+from timbral.history.location import open_history
 from timbral.judging.hold_out import hold_out
 from timbral.judging.ranking import popularity_ranking
 from timbral.judging.stable_hold_out import stable_hold_out
@@ -49,7 +50,7 @@ class TrainingRun:
 
     Args:
         store: where the version goes.
-        overlay: new plays, of which those that the model has now seen are dropped.
+        overlay: new plays, of which those that the model was trained on are dropped when it goes live.
         on_progress: called with (done, total, text) after each step.
         check: called with each step; raises to stop the training, which then leaves nothing behind.
     """
@@ -74,9 +75,9 @@ class TrainingRun:
             return ticket.answer
         durations_s: dict[str, float] = {}
         max_iter = Constants.NMF_MAX_ITER if message.max_iter is None else message.max_iter
-        self.on_progress(0, max_iter * 2, "reading the data set")
+        self.on_progress(0, max_iter * 2, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
-            data = self._read(message)
+            data, history_record = self._read(message)
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz)
 
         trainer = ModelTrainer()
@@ -102,6 +103,7 @@ class TrainingRun:
             "version": ticket.version,
             "created_at": utc_now(),
             "dataset": message.dataset,
+            "history": history_record,
             "timbral": timbral.__version__,
             "n_users": model.n_users,
             "n_items": model.n_items,
@@ -124,8 +126,8 @@ class TrainingRun:
             served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record)
             self.store.write(served)
         promoted, reason = self._promote(ticket.version, *verdict)
-        if promoted:
-            self.overlay.drop_seen(served)
+        if promoted and history_record is not None:
+            self.overlay.drop_trained(history_record["watermark"])
         self.store.prune(settings.KEEP_MODELS)
         answer = {
             "model_version": ticket.version,
@@ -144,11 +146,13 @@ class TrainingRun:
         log.info("trained", promoted=promoted, reason=reason, **answer["durations_s"])
         return answer
 
-    def _read(self, message: TrainModel) -> Interactions:
+    def _read(self, message: TrainModel) -> tuple[Interactions, dict[str, Any] | None]:
+        if message.dataset is None:
+            return self._read_history(message)
         loader = ModelTrainer().data_loader
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         min_plays, max_plays = limits if message.apply_play_thresholds else (None, None)
-        return loader.load_csr(
+        read = loader.load_csr(
             resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES),
             message.format,
             user_col=message.user_col,
@@ -160,6 +164,21 @@ class TrainingRun:
             max_plays=max_plays,
             on_rows=lambda n_rows: self.check(),  # noqa: ARG005
         )
+        return read, None
+
+    def _read_history(self, message: TrainModel) -> tuple[Interactions, dict[str, Any]]:
+        history = open_history()
+        # Imported here, after it is known that deltalake is installed.
+        from timbral.history.interactions import read_history
+
+        read, record = read_history(
+            history,
+            message.history_version,
+            message.half_life_days,
+            on_rows=lambda n_rows: self.check(),  # noqa: ARG005
+        )
+        limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
+        return (read.with_play_thresholds(*limits) if message.apply_play_thresholds else read), record
 
     def _split(self, data: Interactions, message: TrainModel) -> tuple[Any, Any]:
         if data.times is not None:
@@ -201,7 +220,9 @@ class TrainingRun:
 
 
 def fingerprint(message: TrainModel) -> str:
-    """What tells one state of the data set's file from another; equal trainings of equal states do the work once."""
+    """What tells one state of the history or of the data set's file from another; equal trainings of equal states do the work once."""
+    if message.dataset is None:
+        return f"history:{open_history().version() if message.history_version is None else message.history_version}"
     file = resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES)
     if file.filesystem is not None:
         info = file.filesystem.get_file_info(file.path)

@@ -16,6 +16,7 @@ __all__ = [
     "PRIORITY_SEPARATOR",
     "PRIORITY_STEPS",
     "QUEUES",
+    "ROUTED_TASKS",
     "UNACKED",
     "UNACKED_INDEX",
     "UNACKED_MUTEX",
@@ -50,7 +51,12 @@ def name(key: str) -> str:
 
 DEFAULT_QUEUE: Final = "celery"
 QUEUES: Final = (DEFAULT_QUEUE, "batch", "training")
-_OWN_QUEUES: Final = {"train_model": "training", "compute_chunk": "batch"}
+_OWN_QUEUES: Final = {
+    "train_model": "training",
+    "compute_chunk": "batch",
+    "archive_plays": "batch",  # not behind a long training: until it is done, plays take room in Redis
+}
+ROUTED_TASKS: Final = tuple(_OWN_QUEUES)
 
 UNACKED: Final = name("unacked")
 """hash: delivery tag → ``[message, exchange, routing key]``, from the moment that a worker takes the message."""

@@ -82,8 +82,9 @@ def programs(settings: Settings, where: Addresses, concurrency: int) -> list[Pro
         "FLOWER_DB": str(STATE_DIR.absolute() / "flower"),
         "SOFT_SHUTDOWN_S": str(soft_s),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",  # a package of the app's own in this folder must not take the place of ours
     }
-    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.app"]
+    celery = [sys.executable, "-m", "workers", "--quiet"]
     worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     grace_s = soft_s + 10
     return [
@@ -160,7 +161,7 @@ def up(
 
 
 class _Welcome:
-    """Says the addresses, once both doors answer and both workers take tasks."""
+    """Says the addresses, once the HTTP API and Flower answer and both workers take tasks."""
 
     def __init__(self, supervisor: Supervisor, where: Addresses, server: EmbeddedServer) -> None:
         self._supervisor, self._where, self._server = supervisor, where, server
@@ -180,7 +181,7 @@ class _Welcome:
             user, _, password = where.flower_auth.partition(":")
             lines = [
                 "Ready. Ctrl-C stops everything.",
-                f"  HTTP API  {where.api}       a page for people; for programs: /openapi.json",
+                f"  HTTP API   {where.api}       a page for people; for programs: /openapi.json",
                 f"  Flower     {where.flower}       user {user}, password {password}",
                 f"  Redis      {where.redis_url}" + ("" if where.redis_url.endswith(f":{REDIS_PORT}") else f"       export REDIS_URL={where.redis_url}"),
             ]  # fmt: skip
