@@ -42,6 +42,11 @@ class SparseRows:
         parts = self.values, self.indices.astype(index, copy=False), self.indptr.astype(index, copy=False)
         return sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns), copy=False)
 
+    def only(self, chosen: npt.NDArray[np.bool_]) -> SparseRows:
+        """The same rows with no entries but those ``chosen``, a mark for each."""
+        before = np.concatenate(([0], np.cumsum(chosen)))
+        return SparseRows(before[self.indptr], self.indices[chosen], self.values[chosen], self.n_columns)
+
     def transposed(self) -> SparseRows:
         """The same with rows and columns swapped."""
         columns = sparse.csr_matrix(
