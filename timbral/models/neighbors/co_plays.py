@@ -22,7 +22,7 @@ USER_EXPONENT: Final = 0.5
 MOST_OF_A_USER: Final = 1_000
 """Items of one user that are looked at: what a user costs grows with the square of them."""
 
-ROW: Final = 300
+ROW: Final = 500
 """Items kept for each item, and no fewer than its candidates; fewer where the catalogue is so large that ``TABLE_BYTES`` hold no more."""
 
 TABLE_BYTES: Final = 800 * 2**20

@@ -49,6 +49,13 @@ class TopK:
         place = slice(self.indptr[row], self.indptr[row + 1])
         return self.item_indices[place], self.scores[place]
 
+    def without(self, rows: npt.NDArray[np.bool_]) -> TopK:
+        """The same with the lists of the marked ``rows`` empty."""
+        lengths = np.where(rows, 0, np.diff(self.indptr))
+        kept = np.repeat(~rows, np.diff(self.indptr))
+        indptr = np.concatenate(([0], np.cumsum(lengths)))
+        return TopK(indptr, self.item_indices[kept], self.scores[kept])
+
     def __iter__(self) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
         return (self[row] for row in range(len(self)))
 
