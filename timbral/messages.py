@@ -6,7 +6,7 @@ Arguments are flat keywords. Both ends call ``read_message``: the producer befor
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -189,4 +189,4 @@ def _shown(value: Any) -> str:
 
 def utc_now() -> str:
     """Now, as ISO 8601 in UTC with whole seconds."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -11,7 +11,7 @@ from scipy import sparse
 from taste import history, served_model
 
 from timbral.data.id_index import IdIndex
-from timbral.judging.stable_hold_out import stable_hold_out
+from timbral.judging.hold_out import hold_out_by_id
 from timbral.logic.gate import compare, ndcg_by_user
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.top_k import TopK
@@ -25,7 +25,7 @@ class Data:
         entries = self.users.codes([r[0] for r in rows]), self.items.codes([r[1] for r in rows])
         shape = len(self.users), len(self.items)
         self.matrix = sparse.csr_matrix((np.array([r[2] for r in rows], np.float32), entries), shape=shape)
-        self.train, self.held_out = stable_hold_out(self.matrix, self.users, self.items, 0.3)
+        self.train, self.held_out = hold_out_by_id(self.matrix, self.users, self.items, 0.3)
 
     def model(self, seed: int = 0, n_components: int = 8) -> NMFModel:
         return NMFModel(n_components, seed, 40, n_threads=1).fit(self.train)

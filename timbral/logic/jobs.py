@@ -136,18 +136,8 @@ class Jobs:
             name, args = "TaskFailedError", [job_id, f"{type(error).__name__}: {error}"]
         return self._ended(job_id, "failed", json.dumps([name, args], default=str))
 
-    def cancel(self, job_id: str) -> bool:
-        """End a running job, or have a task that is none end at its next step; False where the job had ended before.
-
-        The caller's result is stored by the next chunk that comes by, or by a sweep.
-        """
-        cancelled = self._ended(job_id, "cancelled", json.dumps(["JobCancelledError", [job_id, "it was cancelled"]]))
-        if cancelled:
-            logger.info("cancelled", job=job_id)
-        return cancelled
-
     def is_cancelled(self, job_id: str) -> bool:
-        """Whether somebody cancelled the job or task."""
+        """Whether a producer cancelled the job or task."""
         return text(self.redis.hget(keys.job(job_id), "state")) == "cancelled"
 
     def check_cancelled(self, job_id: str) -> None:
