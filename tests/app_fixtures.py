@@ -22,7 +22,7 @@ def connected(redis_server: EmbeddedServer) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def cancel(connected: EmbeddedServer) -> Callable[[str], bool]:  # noqa: ARG001 - it connects
+def cancel(connected: EmbeddedServer) -> Callable[[str], bool]:
     """``cancel(job_id)``: as a producer does it, on the shared private server."""
     return lambda job_id: producers.job(job_id).cancel()
 

@@ -71,7 +71,10 @@ class Settings(BaseSettings):
         None, description="Where model files are kept too (s3://models/production), for hosts that share no MODEL_DIR."
     )
     KEEP_MODELS: int = Field(
-        5, ge=1, le=1000, description="How many model versions are kept; the current one always is."
+        5,
+        ge=1,
+        le=1000,
+        description="How many of the model versions that were live are kept, and as many of the others; the current one always is.",
     )
 
     # The plays

@@ -46,9 +46,9 @@ def hold_out(
         DataError: ``matrix`` is none of users × items.
     """
     _check_share(share)
-    matrix, times = _read(matrix, times)
-    n_held = np.floor(np.diff(matrix.indptr) * share + 0.5).astype(np.int64)
-    return _split(matrix, n_held, random_state, times)
+    read, in_order = _read(matrix, times)
+    n_held = np.floor(np.diff(read.indptr) * share + 0.5).astype(np.int64)
+    return _split(read, n_held, random_state, in_order)
 
 
 def hold_out_last(
@@ -60,8 +60,8 @@ def hold_out_last(
     """
     if n_last < 1:
         raise ParameterError(f"n_last must be 1 or more, got {n_last}")
-    matrix, times = _read(matrix, times)
-    return _split(matrix, np.full(matrix.shape[0], n_last, dtype=np.int64), random_state, times)
+    read, in_order = _read(matrix, times)
+    return _split(read, np.full(read.shape[0], n_last, dtype=np.int64), random_state, in_order)
 
 
 def hold_out_by_id(
@@ -101,16 +101,16 @@ def _check_share(share: float) -> None:
         raise ParameterError(f"share must be in [0, 1), got {share}")
 
 
-def _read(
-    matrix: Any, times: npt.NDArray[Any] | None
-) -> tuple[sparse.csr_matrix, npt.NDArray[Any] | None]:
+def _read(matrix: Any, times: npt.NDArray[Any] | None) -> tuple[sparse.csr_matrix, npt.NDArray[Any] | None]:
     """``matrix`` checked and in order, ``times`` in the order of its entries."""
     read = read_matrix(matrix, "matrix")
     if times is None:
         return read, None
-    given = matrix.matrix if hasattr(matrix, "matrix") else matrix
-    if not sparse.issparse(given) or given.format != "csr":
-        raise ParameterError(f"with times, matrix must be CSR (its entries' order is that of times), got {type(given).__name__}")
+    given: Any = matrix.matrix if hasattr(matrix, "matrix") else matrix
+    if getattr(given, "format", None) != "csr":
+        raise ParameterError(
+            f"with times, matrix must be CSR (its entries' order is that of times), got {type(given).__name__}"
+        )
     times = np.asarray(times)
     if times.shape != (given.nnz,):
         raise ParameterError(f"times must have one value per stored entry: {given.nnz}, got {len(times)}")

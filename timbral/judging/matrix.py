@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_rows", "read_matrix"]
 
-_A_USER: Final = re.compile(r"(user|listener|customer|member|account|visitor|session|profile)s?(id|ids|name|hash|key|mbid|sha1|uuid)?")
+_A_USER: Final = re.compile(
+    r"(user|listener|customer|member|account|visitor|session|profile)s?(id|ids|name|hash|key|mbid|sha1|uuid)?"
+)
 _AN_ITEM: Final = re.compile(
     r"(item|track|song|artist|album|movie|film|book|product|podcast|episode|recording|release|video|game|anime|place|article)s?"
     r"(id|ids|name|key|mbid|uuid|uri|title)?|isbn|asin"
@@ -29,7 +31,7 @@ _AN_ITEM: Final = re.compile(
 
 
 def read_matrix(
-    data: Any, name: str, *, shape: tuple[int | None, int | None] = (None, None), dtype: npt.DTypeLike = None
+    data: Any, name: str, *, shape: tuple[int | None, int | None] = (None, None), dtype: type[Any] | None = None
 ) -> sparse.csr_matrix:
     """``data`` as CSR with sorted indices, nothing twice, no stored zeros and native byte order. It may share arrays with ``data``.
 

@@ -12,7 +12,7 @@ from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
 from timbral.utils.evaluation import EvaluationMetrics
 
-__all__ = ["ModelTrainer"]
+__all__ = ["ModelTrainer", "chosen_by_data"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,3 +78,11 @@ class ModelTrainer:
             model.training_history[-1],
         )
         return model
+
+
+def chosen_by_data(model: NMFModel) -> dict[str, float]:
+    """What the data decided, as used: of each argument ``x`` of NMFModel that a fit may choose, the model has it as ``x_``."""
+    target = model.objective.for_components(model.n_components).unobserved_target
+    return {"unobserved_target": float(target or 0.0)} | {
+        name: float(getattr(model, f"{name}_")) for name in model.parameters() if hasattr(model, f"{name}_")
+    }

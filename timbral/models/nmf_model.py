@@ -115,7 +115,7 @@ class NMFModel:
     # Training
 
     def fit(self, user_item_matrix: Any, callback: Callback | None = None) -> Self:
-        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame (its sparse columns stay sparse) or scipy sparse.
+        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame, scipy sparse, or what ``DataLoader.load_csr`` gives.
 
         Args:
             user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made dense.
@@ -123,7 +123,7 @@ class NMFModel:
                 the model stays what it was.
 
         Raises:
-            DataError: a value that is negative, NaN or infinite, an empty matrix, one that is not 2-D; it is a ValueError.
+            DataError: a value that is negative, NaN or infinite, an empty or not 2-D matrix, a table of interactions; it is a ValueError.
             TrainingError: the training failed or was cancelled; it is a RuntimeError.
         """
         rows = read_rows(user_item_matrix, "user_item_matrix")

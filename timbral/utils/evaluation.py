@@ -201,7 +201,11 @@ class EvaluationMetrics:
         lists = Ranking.of(ranking)
         users = np.arange(held_out.shape[0]) if user_ids is None else check_rows(user_ids, held_out.shape[0])
         if len(users) != len(lists):
-            whose = "held_out_csr has a row each, or give user_ids" if user_ids is None else "user_ids must have one value per list"
+            whose = (
+                "held_out_csr has a row each, or give user_ids"
+                if user_ids is None
+                else "user_ids must have one value per list"
+            )
             raise ParameterError(f"{whose}: {len(lists)} lists, {len(users)} users")
         kept = np.diff(held_out.indptr)[users] > 0
         if not kept.any():

@@ -58,6 +58,4 @@ def read_rows(data: Any, name: str, n_columns: int | None = None) -> SparseRows:
         DataError: see ``read_matrix``; also another number of columns than ``n_columns``.
     """
     rows = read_matrix(data, name, shape=(None, n_columns), dtype=np.float32)
-    return SparseRows(
-        rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.copy(), int(rows.shape[1])
-    )
+    return SparseRows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.copy(), int(rows.shape[1]))
