@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["check_rows", "read_matrix"]
 
 _A_USER: Final = re.compile(
-    r"(user|listener|customer|member|account|visitor|session|profile)s?(id|ids|name|hash|key|mbid|sha1|uuid)?"
+    r"(user|listen(er)|customer|member|account|visitor|session|profile)s?(id|ids|name|hash|key|mbid|sha1|uuid)?"
 )
 _AN_ITEM: Final = re.compile(
     r"(item|track|song|artist|album|movie|film|book|product|podcast|episode|recording|release|video|game|anime|place|article)s?"
