@@ -25,6 +25,7 @@ from timbral.models.explanation import strongest
 from timbral.models.file import model_file
 from timbral.models.file.model_record import ModelRecord
 from timbral.models.kernels.threads import Threads, resolve_n_threads
+from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK
 from timbral.models.search.top_k import top_k as best_items
@@ -110,6 +111,7 @@ class NMFModel:
         self._weighting: Weighting | None = None
         self._fixed: dict[str, Fixed] = {}
         self._mean_item: FloatArray | None = None
+        self._popularity: FloatArray | None = None
         self.item_index: ItemIndex | None = None
 
     # Training
@@ -150,8 +152,7 @@ class NMFModel:
         self.training_history = history
         self.n_iter_ = len(history)
         self._fixed = {}
-        self._mean_item = None
-        self.item_index = None
+        self._mean_item = self._popularity = self.item_index = None
         self.is_fitted = True
 
     @property
@@ -260,7 +261,7 @@ class NMFModel:
         allowed: Any = None,
         allowed_by_user: Any = None,
     ) -> TopK:
-        """The best items of many users.
+        """The best items of many users; where nothing is known of a user, the most popular ones, at score 0.
 
         Args:
             user_ids: the users; everybody where None (and no ``user_factors``).
@@ -283,18 +284,19 @@ class NMFModel:
         if exclude_seen and seen is None and (user_factors is None or known is not None):
             seen = self._seen_of(known)
         shape = len(wanted), self.n_items
-        return best_items(
-            wanted,
-            self._items().T,
-            min(top_k, self.n_items),
-            seen=check_by_user(seen, "seen", shape) if exclude_seen else None,
-            blocked=check_items(blocked, self.n_items, "blocked"),
-            blocked_by_user=check_by_user(blocked_by_user, "blocked_by_user", shape),
-            allowed=check_items(allowed, self.n_items, "allowed"),
-            allowed_by_user=check_by_user(allowed_by_user, "allowed_by_user", shape),
-            index=self.item_index,
-            n_threads=resolve_n_threads(self.n_threads),
-        )
+        limits: dict[str, Any] = {
+            "seen": check_by_user(seen, "seen", shape) if exclude_seen else None,
+            "blocked": check_items(blocked, self.n_items, "blocked"),
+            "blocked_by_user": check_by_user(blocked_by_user, "blocked_by_user", shape),
+            "allowed": check_items(allowed, self.n_items, "allowed"),
+            "allowed_by_user": check_by_user(allowed_by_user, "allowed_by_user", shape),
+            "n_threads": resolve_n_threads(self.n_threads),
+        }
+        k = min(top_k, self.n_items)
+        found = best_items(wanted, self._items().T, k, index=self.item_index, **limits)
+        if self._popularity is None:
+            self._popularity = np.bincount(self._seen_of(None).indices, minlength=self.n_items).astype(np.float32)
+        return popular_where_unknown(found, self._popularity, k, **limits)
 
     def _seen_of(self, users: npt.NDArray[np.int64] | None) -> sparse.csr_matrix:
         if self._seen is None:
@@ -380,8 +382,6 @@ class NMFModel:
         if record.fixed_items is not None:
             made._fixed["items"] = record.fixed_items
         self.__dict__.update(made.__dict__)
-
-    # What the others need
 
     def _check_fitted(self) -> None:
         if not self.is_fitted:
