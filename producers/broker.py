@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from timbral.config.fleet_celery import celery_settings
 from timbral.config.settings import public_address
 from timbral.errors import RedisUnavailableError
+from timbral.queue import layout
 
 __all__ = ["Broker"]
 
@@ -48,8 +49,7 @@ class Broker:
 
     def queue_of(self, task: str) -> str:
         """Name of the queue that the task goes to."""
-        route: dict[str, str] = self.app.conf.task_routes.get(task, {})
-        return route.get("queue", str(self.app.conf.task_default_queue))
+        return layout.own_queue(task)
 
     def publish(self, task: str, kwargs: dict[str, Any], task_id: str) -> None:
         """Put a task on its queue.
@@ -65,6 +65,7 @@ class Broker:
                     task_id=task_id,
                     queue=self.queue_of(task),
                     producer=producer,
+                    headers={layout.WORK_HEADER: task_id},
                     retry=True,
                     retry_policy=PUBLISH_RETRIES,
                 )

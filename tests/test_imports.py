@@ -61,7 +61,12 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
     "producers": (
         "workers",
         *TOP,
-        *MIDDLE,
+        "timbral.logic",
+        "timbral.versions",
+        "timbral.queue.dead_letters",
+        "timbral.queue.envelope",
+        "timbral.queue.held_messages",
+        "timbral.queue.patience",
         "timbral.models",
         "timbral.judging",
         "timbral.data",

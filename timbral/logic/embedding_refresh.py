@@ -15,6 +15,7 @@ from timbral.data.id_index import IdIndex
 from timbral.errors import RedisUnavailableError
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.messages import Id
+from timbral.utils import plain_pickle
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.served_model import ServedModel
 
@@ -86,12 +87,14 @@ class EmbeddingRefresh:
         n_written = 0
         for start in range(0, len(wanted), USERS_PER_BLOCK):
             vectors = batch.vectors_and_lists(wanted[start : start + USERS_PER_BLOCK])
-            many = {
-                keys.user_embedding_name(user_id): {"model_version": self.served.version, "vector": vector}
-                for user_id, vector in vectors.items()
-            }
-            if many and not self.connector.set_embeddings_many(many, self.ttl_s):
-                raise RedisUnavailableError(self.connector.address, "the users' embeddings were not stored")
+            version = self.served.version
+            batch.newest_wins.write(
+                [keys.embeddings(keys.user_embedding_name(user_id)) for user_id in vectors],
+                [plain_pickle.dumps({"model_version": version, "vector": made.vector}) for made in vectors.values()],
+                [made.newest for made in vectors.values()],
+                self.ttl_s,
+                [keys.recommendations_user(user_id) for user_id in vectors],
+            )
             n_written += len(vectors)
         return n_written, len(wanted) - n_written
 

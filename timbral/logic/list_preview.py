@@ -21,10 +21,13 @@ class ListPreview(BatchRecommendation):
         self.for_users(list(dict.fromkeys(user_ids)))
         return {user_id: self._lists[user_id] for user_id in user_ids if user_id in self._lists}
 
-    def write_lists(self, user_ids: Sequence[Id], top: TopK) -> None:
+    def write_lists(self, user_ids: Sequence[Id], top: TopK, newest: Sequence[str] = ()) -> None:  # noqa: ARG002
         items = self.served.item_ids.ids(top.item_indices)
         for place, user_id in enumerate(user_ids):
             row = range(int(top.indptr[place]), int(top.indptr[place + 1]))
             self._lists[user_id] = [
                 {"item_id": items[at], "score": round(float(top.scores[at]), SCORE_DIGITS)} for at in row
             ]
+
+    def _settle(self, *_: Any) -> None:
+        """Nothing of the plays that were looked at is noted."""

@@ -1,4 +1,4 @@
-"""A training from the data set to the live model: read, measure, fit, write, promote.
+"""A training from the plays to the live model: read, measure, fit, write, promote.
 
 It fits twice. The first model sees all but the held-out rows: from it come the metrics and the gate's verdict. The second one sees
 everything, and is the version that goes live: a user's newest or a fifth of their plays are worth more in the model than the time
@@ -24,6 +24,7 @@ from timbral.config.settings import Constants, settings
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
+from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.popularity import popularity_ranking, users_per_item
 from timbral.logic import gate
@@ -58,7 +59,7 @@ class TrainingRun:
 
     Args:
         store: where the version goes.
-        overlay: new plays, of which those that the model has now seen are dropped.
+        overlay: new plays, of which those that the model was trained on are dropped when it goes live.
         on_progress: called with (done, total, text) after each step.
         check: called with each step; raises to stop the training, which then leaves nothing behind.
     """
@@ -83,9 +84,9 @@ class TrainingRun:
             return ticket.answer
         durations_s: dict[str, float] = {}
         fits = _Fits(message, self.on_progress, self.check)
-        self.on_progress(0, fits.total, "reading the data set")
+        self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
-            data = self._read(message)
+            data, history_record = self._read(message)
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz)
 
         split = Split.of(data, message.holdout)
@@ -110,6 +111,7 @@ class TrainingRun:
             "dataset": message.dataset,
             "dataset_digest": digest_of(data),
             "arguments": message.model_dump(mode="json"),
+            "history": history_record,
             "timbral": timbral.__version__,
             "n_users": model.n_users,
             "n_items": model.n_items,
@@ -137,8 +139,8 @@ class TrainingRun:
             served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record)
             self.store.write(served)
         promoted, reason = self._promote(ticket.version, message.promote, verdict)
-        if promoted:
-            self.overlay.drop_seen(served)
+        if promoted and history_record is not None:
+            self.overlay.drop_trained(history_record["watermark"])
         self.store.prune(settings.KEEP_MODELS)
         answer = {
             "model_version": ticket.version,
@@ -153,11 +155,13 @@ class TrainingRun:
         log.info("trained", promoted=promoted, reason=reason, **answer["durations_s"])
         return answer
 
-    def _read(self, message: TrainModel) -> Interactions:
+    def _read(self, message: TrainModel) -> tuple[Interactions, dict[str, Any] | None]:
+        if message.dataset is None:
+            return self._read_history(message)
         loader = ModelTrainer().data_loader
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         min_plays, max_plays = limits if message.apply_play_thresholds else (None, None)
-        return loader.load_csr(
+        read = loader.load_csr(
             resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES),
             message.format,
             user_col=message.user_col,
@@ -169,6 +173,21 @@ class TrainingRun:
             max_plays=max_plays,
             on_rows=lambda n_rows: self.check(),  # noqa: ARG005
         )
+        return read, None
+
+    def _read_history(self, message: TrainModel) -> tuple[Interactions, dict[str, Any]]:
+        history = open_history()
+        # Imported here, after it is known that deltalake is installed.
+        from timbral.history.interactions import read_history
+
+        read, record = read_history(
+            history,
+            message.history_version,
+            message.half_life_days,
+            on_rows=lambda n_rows: self.check(),  # noqa: ARG005
+        )
+        limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
+        return (read.with_play_thresholds(*limits) if message.apply_play_thresholds else read), record
 
     def _verdict(self, fits: _Fits, evaluated: NMFModel | None, split: Split | None, data: Interactions) -> Verdict:
         """How the new model compares with the live one, whatever ``promote`` says."""
@@ -245,7 +264,9 @@ def digest_of(data: Interactions) -> str:
 
 
 def fingerprint(message: TrainModel) -> str:
-    """What tells one state of the data set's file from another; equal trainings of equal states do the work once."""
+    """What tells one state of the history or of the data set's file from another; equal trainings of equal states do the work once."""
+    if message.dataset is None:
+        return f"history:{open_history().version() if message.history_version is None else message.history_version}"
     file = resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES)
     if file.filesystem is not None:
         info = file.filesystem.get_file_info(file.path)

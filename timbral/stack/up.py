@@ -13,7 +13,6 @@ import secrets
 import signal
 import socket
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import redis
 from timbral import keys
 from timbral.config.settings import Settings, public_address, read_settings
 from timbral.errors import SettingsError
+from timbral.replies import server_now_s
 from timbral.stack.embedded_server import EmbeddedServer
 from timbral.stack.supervisor import Program, Supervisor
 
@@ -174,7 +174,7 @@ class _Welcome:
             with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=0.5):  # noqa: S310
                 self._waiting.discard(url)
         with contextlib.suppress(redis.RedisError), self._server.client() as client:
-            names: Any = client.zrangebyscore(keys.WORKERS, time.time() - 10, "+inf")
+            names: Any = client.zrangebyscore(keys.WORKERS, server_now_s(client) - 10, "+inf")
             self._waiting -= {name.decode().partition("@")[0] for name in names}
         if not self._waiting:
             where = self._where
