@@ -219,6 +219,13 @@ class RefreshEmbeddings(Message):
     top_k: int = Field(10, ge=1, le=1000, description="Items in a renewed list of recommendations.")
 
 
+MODEL_OPTIONS: tuple[str, ...] = (
+    "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence", "regularization_exponent",
+    "l1_regularization", "target",
+)  # fmt: skip
+"""Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
+
+
 class RecordPlays(Message):
     """Record plays. They go straight into Redis, and not onto the queue."""
 
@@ -228,11 +235,6 @@ class RecordPlays(Message):
 
 REFRESH_PLAYED = "refresh_played"
 """The task that refreshes the users who wait in ``plays:refresh``; it has no arguments."""
-MODEL_OPTIONS: tuple[str, ...] = (
-    "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence", "regularization_exponent",
-    "l1_regularization", "target",
-)  # fmt: skip
-"""Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
 
 MESSAGES: dict[str, type[Message]] = {m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings)}
 

@@ -153,7 +153,7 @@ class Jobs:
         return cancelled
 
     def is_cancelled(self, job_id: str) -> bool:
-        """Whether a producer cancelled the job or task."""
+        """Whether somebody cancelled the job or task."""
         return text(self.redis.hget(keys.job(job_id), "state")) == "cancelled"
 
     def check_cancelled(self, job_id: str) -> None:

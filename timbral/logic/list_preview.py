@@ -28,3 +28,6 @@ class ListPreview(BatchRecommendation):
             self._lists[user_id] = [
                 {"item_id": items[at], "score": round(float(top.scores[at]), SCORE_DIGITS)} for at in row
             ]
+
+    def _settle(self, *_: Any) -> None:
+        """Nothing of the plays that were looked at is noted."""
