@@ -13,12 +13,12 @@ called from several threads, after a fork, and from asyncio through ``asyncio.to
 
 from __future__ import annotations
 
-from producers.blocks import block_items, blocked_items, unblock_items
+from producers.blocks import block_items, blocked_items, hidden_items, hide_items, unblock_items, unhide_items
 from producers.connections import close, connect
 from producers.enqueue import enqueue_compute_recommendations, enqueue_refresh_embeddings, enqueue_train_model
 from producers.jobs import Job, Progress, job
 from producers.plays import record_plays
-from producers.recommendations import get_popular, get_recommendations, get_recommendations_many
+from producers.recommendations import get_popular, get_recommendations, get_recommendations_many, get_similar
 from timbral.messages import Id, Play
 
 __all__ = [
@@ -36,7 +36,11 @@ __all__ = [
     "get_popular",
     "get_recommendations",
     "get_recommendations_many",
+    "get_similar",
+    "hidden_items",
+    "hide_items",
     "job",
     "record_plays",
     "unblock_items",
+    "unhide_items",
 ]

@@ -1,4 +1,4 @@
-"""Items that must not be recommended: to one user, or to anybody. They count from the next read on."""
+"""Items that must not be recommended: blocked for one user, or hidden from everybody. They count from the next read on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from timbral import keys
 from timbral.errors import ParameterError
 from timbral.messages import Id
 
-__all__ = ["block_items", "blocked_items", "unblock_items"]
+__all__ = ["block_items", "blocked_items", "hidden_items", "hide_items", "unblock_items", "unhide_items"]
 
 
 def block_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
@@ -52,6 +52,44 @@ def blocked_items(user_id: Id | None = None) -> set[Id]:
     with connections().asking() as client:
         members: Any = client.smembers(_key(user_id))
     return {keys.decode_id(member) for member in members}
+
+
+def hide_items(item_ids: Iterable[Id]) -> int:
+    """Show these items to nobody any more: what was taken down, is unlicensed, is broken.
+
+    From the next read on they are in no list that is read through timbral, however many lists hold them: recommendations,
+    popular and similar items. An app that GETs the keys itself sees them until the lists are written again.
+
+    Returns:
+        how many of them were not hidden before.
+
+    Raises:
+        ParameterError: an id is neither an int nor a string.
+        RedisUnavailableError: Redis is away; nothing was hidden.
+    """
+    return block_items(None, item_ids)
+
+
+def unhide_items(item_ids: Iterable[Id]) -> int:
+    """Let items be shown again.
+
+    Returns:
+        how many of them were hidden.
+
+    Raises:
+        ParameterError: an id is neither an int nor a string.
+        RedisUnavailableError: Redis is away.
+    """
+    return unblock_items(None, item_ids)
+
+
+def hidden_items() -> set[Id]:
+    """The items that nobody is shown.
+
+    Raises:
+        RedisUnavailableError: Redis is away.
+    """
+    return blocked_items(None)
 
 
 def _key(user_id: Id | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from producers.plain import plain
 from timbral import keys
 from timbral.errors import RedisUnavailableError
 from timbral.messages import ComputeRecommendations, Id, Message, Play, RefreshEmbeddings, TrainModel, read_message
+from timbral.replies import server_now_s
 
 __all__ = ["enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
 
@@ -126,7 +126,7 @@ def _enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
     queue = reached.broker.queue_of(task)
     # Celery takes a message off the queue before it notes who has it; this record closes that gap. It comes first, so that
     # a task is never on the queue without one, and finds out quickly whether Redis is there.
-    recorded = _record(reached, task_id, {"task": task, "kwargs": kwargs, "queue": queue, "at": time.time()})
+    recorded = _record(reached, task_id, {"task": task, "kwargs": kwargs, "queue": queue})
     try:
         reached.broker.publish(task, kwargs, task_id)
     except RedisUnavailableError:
@@ -139,13 +139,15 @@ def _enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
 
 
 def _record(reached: Connections, task_id: str, sent: dict[str, Any]) -> bool:
-    text = json.dumps(sent, ensure_ascii=False)
     try:
         if reached.queue_is_apart:
             with reached.asking(results=True) as client:
                 client.ping()
         with reached.asking() as client:
-            client.hset(keys.SUBMITTED, task_id, text)
+            # By the server's clock: this host's may be any. Who may not ask for it leaves the time out, and the first sweep puts it in.
+            with contextlib.suppress(NoPermissionError):
+                sent |= {"at": server_now_s(client)}
+            client.hset(keys.SUBMITTED, task_id, json.dumps(sent, ensure_ascii=False))
     except RedisUnavailableError as error:
         if not isinstance(error.__cause__, NoPermissionError):
             raise

@@ -19,18 +19,17 @@ from timbral.errors import (
     TaskFailedError,
     error_from,
 )
+from timbral.queue import layout
 
 __all__ = ["DONE_STATES", "Job", "Progress", "job"]
 
+DONE_STATES: Final = layout.DONE_STATES
 logger = logging.getLogger(__name__)
 
-DONE_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 FIRST_PAUSE_S: Final = 0.005
 LONGEST_PAUSE_S: Final = 0.5
 OUTAGE_PATIENCE_S: Final = 60.0
 """``wait`` sits out an outage of Redis this long: the fleet loses nothing in one, so neither should who waits for it."""
-RESULT_KEY: Final = "celery-task-meta-{task_id}"
-"""Where Celery's result backend keeps a task's result, as JSON."""
 
 
 class Progress(NamedTuple):
@@ -181,7 +180,7 @@ class Job:
 
     def _stored(self) -> dict[str, Any]:
         with connections().asking(results=True) as client:
-            value = client.get(RESULT_KEY.format(task_id=self.id))
+            value = client.get(layout.result_key(self.id))
         if value is None:
             return {}
         try:

@@ -26,6 +26,8 @@ class Key:
 
 RECOMMENDATIONS_USER = f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}"
 RECOMMENDATIONS_POPULAR = f"{Constants.RECOMMENDATIONS_KEY}:popular"
+SIMILAR_ITEM = "similar:item:{item_id}"
+SIMILAR_VERSION = "similar:version"
 EMBEDDINGS = "embeddings:{key}"
 USER_EMBEDDINGS = Constants.USER_EMBEDDINGS_KEY
 ITEM_EMBEDDINGS = Constants.ITEM_EMBEDDINGS_KEY
@@ -37,6 +39,7 @@ MODEL_FENCE = "model:fence"
 MODEL_PROMOTED_FENCE = "model:promoted_fence"
 MODEL_TRAININGS = "model:trainings"
 MODEL_HISTORY = "model:history"
+MODEL_REVISIONS = "model:revisions"
 
 PLAYS_USER = "plays:user:{user_id}"
 PLAYS_USERS = "plays:users"
@@ -56,6 +59,12 @@ BLOCKS_USER = "blocks:user:{user_id}"
 BLOCKS_ITEMS = "blocks:items"
 ITEMS_NAMES = "items:names"
 
+FORGOTTEN_SALT = "forgotten:salt"
+FORGOTTEN_USERS = "forgotten:users"
+FORGOTTEN_LOCK = "forgotten:lock"
+FORGOTTEN_RECEIPT = "forgotten:receipt:{task_id}"
+EXPORT = "export:{task_id}"
+
 JOB = "job:{job_id}"
 JOB_CHUNKS = "job:{job_id}:chunks"
 JOBS_OPEN = "jobs:open"
@@ -65,7 +74,10 @@ ONCE = "once:{digest}"
 ONCE_FOLLOWERS = "once:{digest}:followers"
 ONCE_OPEN = "once:open"
 SWEEP_LOCK = "sweep:lock"
+SWEEP_CURSOR = "sweep:cursor"
 DELIVERIES = "deliveries:{task_id}"
+WORK = "tasks:work:{task_id}"
+TOLD = "tasks:told:{task_id}"
 DEAD_LETTERS = "dead_letters"
 DEAD_LETTERS_GARBAGE = "dead_letters_garbage"
 DEAD_LETTER = "dead_letters:{letter_id}"
@@ -77,6 +89,8 @@ SCHEDULE_LOCK = "schedule:lock"
 KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_USER, "string", 'JSON list, best first: [{"item_id": …, "score": …}, …]', "RECOMMENDATIONS_TTL_S"),
     Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most users play; for a user nobody knows", "RECOMMENDATIONS_TTL_S"),
+    Key(SIMILAR_ITEM, "string", "the same, of the items most like this one", "RECOMMENDATIONS_TTL_S"),
+    Key(SIMILAR_VERSION, "string", "the model version that the similar and popular lists are of", "RECOMMENDATIONS_TTL_S"),
     Key("embeddings:user_embeddings", "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
     Key("embeddings:item_embeddings", "string", "the same for the items", "EMBEDDINGS_TTL_S"),
     Key("embeddings:user:{user_id}", "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
@@ -87,6 +101,7 @@ KEYS: tuple[Key, ...] = (
     Key(MODEL_PROMOTED_FENCE, "string", "highest fence that went live: an older training cannot replace it", "none"),
     Key(MODEL_TRAININGS, "hash", "task id → JSON: the version and fence that a training got, and its answer when done", "none"),
     Key(MODEL_HISTORY, "list", "versions that were live, the newest first: what a roll back goes back to", "none"),
+    Key(MODEL_REVISIONS, "hash", "version → how often its file was rewritten without forgotten users: who has mapped an older one maps it anew", "none"),
     Key(PLAYS_STREAM, "stream", 'recorded plays that the history has not got yet: "plays", a JSON list of [user, item, plays, time in µs], and "total", how many were recorded with them', "none; cut where the history has them"),
     Key(PLAYS_USER, "list", "new plays of a user that the live model was not trained on: id in the stream, space, JSON list of item, plays, time in µs", "none"),
     Key(PLAYS_USERS, "set", "ids (JSON) of the users with new plays", "none"),
@@ -104,6 +119,11 @@ KEYS: tuple[Key, ...] = (
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
+    Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
+    Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
+    Key(FORGOTTEN_LOCK, "string", "the task that rewrites files right now", "none; a holder that is gone is replaced"),
+    Key(FORGOTTEN_RECEIPT, "hash", "what a forget_users task has removed so far", "RESULT_EXPIRES_S"),
+    Key(EXPORT, "string", "JSON object: what an export_user task found, until the caller has read it", "600 s"),
     Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
     Key(JOB_CHUNKS, "set", "numbers of the chunks that are still to be done", "none"),
     Key(JOBS_OPEN, "zset", "ids of the jobs that run, scored by when they last moved (seconds)", "none"),
@@ -113,7 +133,10 @@ KEYS: tuple[Key, ...] = (
     Key(ONCE_FOLLOWERS, "set", "ids of the tasks that asked the same and wait for its result", "none"),
     Key(ONCE_OPEN, "zset", "digests of the requests that are being done, scored by when to look after them (seconds)", "none"),
     Key(SWEEP_LOCK, "string", "the worker that looks after lost work right now", "RESTORE_INTERVAL_S"),
-    Key(DELIVERIES, "string", "how often a message was delivered", "until it is done, 7 days at most"),
+    Key(SWEEP_CURSOR, "string", "where the next look through what was submitted begins", "none"),
+    Key(DELIVERIES, "set", "deliveries of a message at which its work was begun", "until it is done, 7 days at most"),
+    Key(WORK, "hash", "which work a foreign sender's task id is: used again for another message, it is other work", "8 days"),
+    Key(TOLD, "string", "that the successors of a task (chain, links, chord) were sent, by whoever did its work", "RESULT_EXPIRES_S"),
     Key(DEAD_LETTERS, "zset", "ids of parked messages, scored by when (seconds)", "none"),
     Key(DEAD_LETTERS_GARBAGE, "zset", "those of them that were no proper messages: only the newest are kept", "none"),
     Key(DEAD_LETTER, "hash", "a parked message: task, arguments, body, reason, deliveries, queue", "none"),
@@ -127,6 +150,11 @@ KEYS: tuple[Key, ...] = (
 def recommendations_user(user_id: int | str) -> str:
     """Key of a user's recommendations."""
     return RECOMMENDATIONS_USER.format(user_id=user_id)
+
+
+def similar_item(item_id: int | str) -> str:
+    """Key of the items most like an item."""
+    return SIMILAR_ITEM.format(item_id=item_id)
 
 
 def embeddings(key: str) -> str:
@@ -159,6 +187,31 @@ def blocks_user(user_id: int | str) -> str:
     return BLOCKS_USER.format(user_id=user_id)
 
 
+def of_user(user_id: int | str) -> list[str]:
+    """The keys that hold something of one user alone."""
+    return [
+        recommendations_user(user_id),
+        embeddings(user_embedding_name(user_id)),
+        plays_user(user_id),
+        blocks_user(user_id),
+    ]
+
+
+def members_of(user_id: int | str) -> list[str]:
+    """The user's id as a member, as the text and as the int that it may stand for: they share the user's keys."""
+    return sorted({encode_id(user_id), encode_id(str(user_id)), str(user_id)})
+
+
+def forgotten_receipt(task_id: str) -> str:
+    """Key of what a forget_users task has removed so far."""
+    return FORGOTTEN_RECEIPT.format(task_id=task_id)
+
+
+def export(task_id: str) -> str:
+    """Key of what an export_user task found."""
+    return EXPORT.format(task_id=task_id)
+
+
 def job(job_id: str) -> str:
     """Key of a fanned-out job."""
     return JOB.format(job_id=job_id)
@@ -185,8 +238,18 @@ def once_followers(digest: str) -> str:
 
 
 def deliveries(task_id: str) -> str:
-    """Key of the count of a message's deliveries."""
+    """Key of the deliveries at which a message's work was begun."""
     return DELIVERIES.format(task_id=task_id)
+
+
+def work(task_id: str) -> str:
+    """Key of which work a task id is."""
+    return WORK.format(task_id=task_id)
+
+
+def told(task_id: str) -> str:
+    """Key of the mark that a task's successors were sent."""
+    return TOLD.format(task_id=task_id)
 
 
 def dead_letter(letter_id: str) -> str:

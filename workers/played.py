@@ -11,7 +11,6 @@ import structlog
 from timbral.errors import ModelNotFoundError
 from timbral.logic.embedding_refresh import EmbeddingRefresh
 from timbral.messages import REFRESH_PLAYED
-from timbral.replies import now_s
 from workers import publishing, resources
 from workers.execution import TRANSIENT
 
@@ -44,7 +43,7 @@ def refresh_waiting() -> None:
         except Exception:
             logger.exception("refresh failed, its users are tried one by one", users=len(claim.user_ids))
             queue.give_back(claim)
-            n_waiting = queue.waiting(now_s())
+            n_waiting = queue.waiting()
         else:
             n_waiting = queue.finish(claim)
         if not (n_waiting and claim.user_ids):
@@ -57,5 +56,5 @@ def refresh_waiting() -> None:
 def send_if_waiting() -> None:
     """Send a ``refresh_played`` message if users wait for one, and none is on its way."""
     queue = resources.refresh_queue()
-    if queue.waiting(now_s()) and queue.may_send():
+    if queue.waiting() and queue.may_send():
         publishing.publish(REFRESH_PLAYED, {}, f"{REFRESH_PLAYED}-{uuid.uuid4()}")

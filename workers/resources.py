@@ -20,6 +20,7 @@ from timbral.logic.overlay import Overlay
 from timbral.logic.single_flight import SingleFlight
 from timbral.plays.refresh_queue import RefreshQueue
 from timbral.queue.held_messages import HeldMessages
+from timbral.queue.patience import PatientRedis
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.model_store import ModelStore
 
@@ -45,7 +46,7 @@ OUTAGE_RETRIES = 8
 
 
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
+    return PatientRedis.from_url(
         url,
         socket_timeout=30,
         socket_connect_timeout=5,
@@ -126,7 +127,7 @@ def flights() -> SingleFlight:
 
 def is_alive(task_id: str) -> bool:
     """Whether the task's message is somewhere, or its job is open."""
-    return jobs().is_open(task_id) or task_id in held().task_ids()
+    return jobs().is_open(task_id) or task_id in held()
 
 
 def _n_threads() -> int | None:

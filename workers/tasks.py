@@ -12,9 +12,9 @@ from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.embedding_refresh import EmbeddingRefresh
 from timbral.messages import REFRESH_PLAYED, ComputeRecommendations, RefreshEmbeddings, TrainModel
 from timbral.versions.served_model import ServedModel
-from workers import chunks, played, resources
+from workers import chunks, played, resources, successors
 from workers.app import app
-from workers.execution import delivery, forward_to_own_queue, progress_of, read, run_once
+from workers.execution import delivery, progress_of, read, run_once
 
 __all__ = [
     "archive_plays",
@@ -33,8 +33,7 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     from timbral.logic.training import TrainingRun, fingerprint
 
     with delivery(self):
-        message = read(TrainModel, args, arguments)
-        forward_to_own_queue(self, arguments)
+        message = read(self, TrainModel, args, arguments)
         task_id = self.request.id
         check = partial(resources.jobs().check_cancelled, task_id)
         if message.dataset is None and message.history_version is None:
@@ -51,10 +50,10 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
 def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     """Write the recommendations of the users named, or of all of them."""
     with delivery(self):
-        message = read(ComputeRecommendations, args, arguments)
+        message = read(self, ComputeRecommendations, args, arguments)
         served = resources.store().current()
         if message.user_ids is None or len(message.user_ids) > settings.CHUNK_SIZE:
-            fan_out = partial(chunks.fan_out, self.request.id, message, served)
+            fan_out = partial(chunks.fan_out, self.request.id, message, served, successors.asked(self))
             return run_once(self, fan_out, message.kwargs(), served.version)
 
         def work(_digest: str) -> dict[str, Any]:
@@ -79,7 +78,7 @@ def compute_chunk(self: Task, *args: Any, **arguments: Any) -> None:
 def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     """Write embeddings into the cache; of users with new plays, fold these in and renew the recommendations."""
     with delivery(self):
-        message = read(RefreshEmbeddings, args, arguments)
+        message = read(self, RefreshEmbeddings, args, arguments)
         if message.plays:
             without_model = resources.store().current_version() is None
             resources.overlay().add_plays(self.request.id, message.plays, refresh=without_model)

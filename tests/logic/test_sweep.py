@@ -31,8 +31,19 @@ def sent() -> Sent:
 
 
 @pytest.fixture
-def sweep(client: redis.Redis, sent: Sent) -> Callable[[], Swept]:
-    made = Sweep(client, client, lambda task, kwargs, task_id: sent.append((task, kwargs, task_id)), EVERY_S)
+def given_up() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+def sweep(client: redis.Redis, sent: Sent, given_up: list[Any]) -> Callable[[], Swept]:
+    made = Sweep(
+        client,
+        client,
+        lambda task, kwargs, task_id, _: sent.append((task, kwargs, task_id)),
+        lambda *lost: given_up.append(lost),
+        EVERY_S,
+    )
 
     def run() -> Swept:
         client.delete(keys.SWEEP_LOCK)
@@ -108,13 +119,16 @@ def test_a_started_task_without_a_message_is_lost_too(
     assert sweep().submitted == 1
 
 
-def test_what_is_lost_again_and_again_is_dropped(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+def test_what_is_lost_again_and_again_is_given_up(
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, given_up: list[Any]
+) -> None:
     submit(client, "swallowed")
     for _ in range(settings.MAX_DELIVERIES + 2):
         sweep()
 
     assert len(sent) == settings.MAX_DELIVERIES
     assert not client.exists(keys.SUBMITTED)
+    assert given_up == [("train_model", "swallowed", {"dataset": "d"})], "who waits for it is told"
 
 
 def test_a_record_that_is_none_is_dropped(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
@@ -175,7 +189,7 @@ def test_a_lost_leader_without_followers_is_forgotten(client: redis.Redis, sweep
 
 
 def test_only_one_worker_sweeps_at_a_time(client: redis.Redis, sent: Sent) -> None:
-    first, second = (Sweep(client, client, lambda *call: sent.append(call), 5.0) for _ in range(2))
+    first, second = (Sweep(client, client, lambda *call: sent.append(call), print, 5.0) for _ in range(2))
 
     assert first.run() is not None
     assert second.run() is None
@@ -189,4 +203,5 @@ def test_messages_as_kombu_writes_them_are_found(redis_server: EmbeddedServer, c
     kombu.pools.reset()  # not the app's pool alone: kombu would hand the closed one to the next app of this URL
 
     client.lpush("training", b"\xff garbage", "[]", '{"headers": null}')
-    assert HeldMessages(client).task_ids() == {"priority 0", "priority 5", "other queue"}
+    there = {"priority 0", "priority 5", "other queue"}
+    assert HeldMessages(client).among([*there, "lost", "anything"]) == there

@@ -79,7 +79,7 @@ def test_a_block_of_many_listeners_is_read_in_one_round_trip(connected: Embedded
 def test_more_listeners_than_one_batch_are_all_read(
     connected: EmbeddedServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producers.recommendations.BATCH", 3)
+    monkeypatch.setattr("timbral.utils.redis_connector.BATCH", 3)
     for user_id in range(8):
         store(client, f"user:{user_id}", user_id)
     assert producers.get_recommendations_many(range(8)) == {user_id: listed(user_id) for user_id in range(8)}

@@ -13,13 +13,14 @@ from producers.connections import connections
 from timbral import keys
 from timbral.cli.output import AsJson, print_answer, print_json
 from timbral.config.settings import public_address
+from timbral.queue import layout
+from timbral.replies import server_now_s
 from timbral.utils.redis_connector import RedisConnector
 
 __all__ = ["register"]
 
 ALIVE_S: Final = 30
 """A worker that has not shown for this long that it takes tasks is not counted."""
-QUEUES: Final = ("celery", "batch", "training")
 REDIS_AWAY: Final = 3
 
 
@@ -57,13 +58,13 @@ def health(as_json: AsJson = False) -> None:
 
 
 def _fleet(queue: redis.Redis, cache: redis.Redis) -> dict[str, Any]:
-    waiting = {name: _length(queue, name) for name in QUEUES}
-    now = time.time()
+    waiting = {name: _length(queue, name) for name in layout.QUEUES}
+    now = server_now_s(queue)
     names: Any = queue.zrangebyscore(keys.WORKERS, now - ALIVE_S, "+inf")
     current: Any = cache.get(keys.MODEL_CURRENT)
     return {
         "waiting": waiting,
-        "in_hand": queue.hlen("unacked"),
+        "in_hand": queue.hlen(layout.UNACKED),
         "dead_letters": queue.zcard(keys.DEAD_LETTERS),
         "open_jobs": cache.zcard(keys.JOBS_OPEN),
         "workers": sorted(name.decode() for name in names),
@@ -73,8 +74,7 @@ def _fleet(queue: redis.Redis, cache: redis.Redis) -> dict[str, Any]:
 
 
 def _length(queue: redis.Redis, name: str) -> int:
-    # kombu keeps a list for each step of priority.
-    return sum(int(queue.llen(key)) for key in (name, *(f"{name}\x06\x16{step}" for step in (3, 6, 9))))
+    return sum(int(queue.llen(key)) for key in layout.queue_keys(name))
 
 
 def _age_s(version: bytes | None) -> int | None:

@@ -24,7 +24,7 @@ __all__ = ["EmbeddingRefresh"]
 SHARD_BYTES = 8 * 2**20
 """Factors up to this size lie under one key; larger ones in shards of it, since a value of hundreds of MB stalls Redis."""
 
-LISTENERS_PER_BLOCK = 2_000
+USERS_PER_BLOCK = 2_000
 
 
 class EmbeddingRefresh:
@@ -85,8 +85,8 @@ class EmbeddingRefresh:
         batch = BatchRecommendation(self.redis, self.served, top_k=top_k)
         wanted = list(dict.fromkeys(user_ids))
         n_written = 0
-        for start in range(0, len(wanted), LISTENERS_PER_BLOCK):
-            vectors = batch.vectors_and_lists(wanted[start : start + LISTENERS_PER_BLOCK])
+        for start in range(0, len(wanted), USERS_PER_BLOCK):
+            vectors = batch.vectors_and_lists(wanted[start : start + USERS_PER_BLOCK])
             version = self.served.version
             batch.newest_wins.write(
                 [keys.embeddings(keys.user_embedding_name(user_id)) for user_id in vectors],

@@ -6,7 +6,6 @@ refresh now and one after. Whoever is being refreshed has a lease: if its worker
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -14,7 +13,7 @@ import redis
 from timbral import keys
 from timbral.keys import decode_id, encode_id
 from timbral.messages import Id
-from timbral.replies import text
+from timbral.replies import server_now_s, text
 
 __all__ = ["SENT_LIFE_MS", "Claim", "RefreshQueue"]
 
@@ -86,11 +85,6 @@ class RefreshQueue:
         self._claim = redis_client.register_script(CLAIM)
         self._finish = redis_client.register_script(FINISH)
 
-    def add(self, user_ids: Sequence[Id], now_s: float) -> None:
-        """Queue users; those who are queued keep their place."""
-        if user_ids:
-            self.redis.zadd(keys.PLAYS_REFRESH, {encode_id(user_id): now_s for user_id in user_ids}, nx=True)
-
     def claim(self, *, arrived: bool, n_users: int = USERS_PER_CLAIM) -> Claim:
         """Take the users who wait longest; ``arrived`` with the first claim of a message, which makes room for the next one."""
         known = [keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_SENT, keys.PLAYS_REFRESH_ATTEMPTS]
@@ -110,11 +104,11 @@ class RefreshQueue:
         if members:
             self.redis.zadd(keys.PLAYS_REFRESHING, members, xx=True)
 
-    def waiting(self, now_s: float) -> int:
+    def waiting(self) -> int:
         """Users who wait, or whose worker is gone."""
         with self.redis.pipeline(transaction=False) as pipeline:
             pipeline.zcard(keys.PLAYS_REFRESH)
-            pipeline.zcount(keys.PLAYS_REFRESHING, "-inf", now_s)
+            pipeline.zcount(keys.PLAYS_REFRESHING, "-inf", server_now_s(self.redis))
             waiting, lost = pipeline.execute()
         return int(waiting) + int(lost)
 

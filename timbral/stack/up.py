@@ -13,7 +13,6 @@ import secrets
 import signal
 import socket
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import redis
 from timbral import keys
 from timbral.config.settings import Settings, public_address, read_settings
 from timbral.errors import SettingsError
+from timbral.replies import server_now_s
 from timbral.stack.embedded_server import EmbeddedServer
 from timbral.stack.supervisor import Program, Supervisor
 
@@ -82,8 +82,9 @@ def programs(settings: Settings, where: Addresses, concurrency: int) -> list[Pro
         "FLOWER_DB": str(STATE_DIR.absolute() / "flower"),
         "SOFT_SHUTDOWN_S": str(soft_s),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",  # a package of the app's own in this folder must not take the place of ours
     }
-    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.app"]
+    celery = [sys.executable, "-m", "workers", "--quiet"]
     worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     grace_s = soft_s + 10
     return [
@@ -160,7 +161,7 @@ def up(
 
 
 class _Welcome:
-    """Says the addresses, once both doors answer and both workers take tasks."""
+    """Says the addresses, once the HTTP API and Flower answer and both workers take tasks."""
 
     def __init__(self, supervisor: Supervisor, where: Addresses, server: EmbeddedServer) -> None:
         self._supervisor, self._where, self._server = supervisor, where, server
@@ -173,14 +174,14 @@ class _Welcome:
             with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=0.5):  # noqa: S310
                 self._waiting.discard(url)
         with contextlib.suppress(redis.RedisError), self._server.client() as client:
-            names: Any = client.zrangebyscore(keys.WORKERS, time.time() - 10, "+inf")
+            names: Any = client.zrangebyscore(keys.WORKERS, server_now_s(client) - 10, "+inf")
             self._waiting -= {name.decode().partition("@")[0] for name in names}
         if not self._waiting:
             where = self._where
             user, _, password = where.flower_auth.partition(":")
             lines = [
                 "Ready. Ctrl-C stops everything.",
-                f"  HTTP API  {where.api}       a page for people; for programs: /openapi.json",
+                f"  HTTP API   {where.api}       a page for people; for programs: /openapi.json",
                 f"  Flower     {where.flower}       user {user}, password {password}",
                 f"  Redis      {where.redis_url}" + ("" if where.redis_url.endswith(f":{REDIS_PORT}") else f"       export REDIS_URL={where.redis_url}"),
             ]  # fmt: skip

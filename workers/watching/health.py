@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
 from typing import Any
 
 import redis
 
 from timbral import keys
 from timbral.config.settings import public_address, settings
+from timbral.replies import server_now_s
 
 __all__ = ["MAX_AGE_S", "alive_workers", "main", "short_client"]
 
@@ -23,7 +23,7 @@ MAX_AGE_S = 30.0
 
 def alive_workers(client: redis.Redis) -> dict[str, float]:
     """Node names of the workers that take tasks, each with the seconds since its last sign of life."""
-    now = time.time()
+    now = server_now_s(client)
     found: list[Any] = client.zrangebyscore(keys.WORKERS, now - MAX_AGE_S, "+inf", withscores=True)
     return {name.decode() if isinstance(name, bytes) else name: max(0.0, now - at) for name, at in found}
 

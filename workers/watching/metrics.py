@@ -22,6 +22,8 @@ from redis.retry import Retry
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.queue import layout
+from timbral.replies import server_now_s
 
 __all__ = ["PARKED", "REDELIVERED", "FleetState", "Server", "TaskCounts"]
 
@@ -44,8 +46,6 @@ STATES = {
     "task-rejected": "rejected",
     "task-revoked": "revoked",
 }
-QUEUES = ("celery", "batch", "training")
-PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 
 
 class TaskCounts:
@@ -98,19 +98,18 @@ class FleetState(Collector):
 
     def _of_the_queue(self) -> Iterator[Metric]:
         with self.broker.pipeline(transaction=False) as pipe:
-            for queue in QUEUES:
-                for step in PRIORITIES:
-                    pipe.llen(queue + step)
-            pipe.zcard("unacked_index")
+            for key in layout.all_queue_keys():
+                pipe.llen(key)
+            pipe.zcard(layout.UNACKED_INDEX)
             pipe.zcard(keys.DEAD_LETTERS)
-            pipe.zcount(keys.WORKERS, time.time() - 30, "+inf")
+            pipe.zcount(keys.WORKERS, server_now_s(self.broker) - 30, "+inf")
             *lengths, held, letters, workers = pipe.execute()
         depth = GaugeMetricFamily(
             "timbral_queue_messages", "Messages that wait, over all priorities.", labels=["queue"]
         )
-        for place, queue in enumerate(QUEUES):
-            start = place * len(PRIORITIES)
-            depth.add_metric([queue], sum(lengths[start : start + len(PRIORITIES)]))
+        n_steps = len(layout.PRIORITY_STEPS)
+        for place, queue in enumerate(layout.QUEUES):
+            depth.add_metric([queue], sum(lengths[place * n_steps : (place + 1) * n_steps]))
         yield depth
         yield GaugeMetricFamily(
             "timbral_held_messages", "Messages that workers hold and have not acknowledged.", value=held
