@@ -120,6 +120,9 @@ def up(
         RedisUnavailableError: there is no server to start, or it did not start.
     """
     settings = read_settings()
+    flower_auth = os.environ.get("FLOWER_BASIC_AUTH") or f"admin:{secrets.token_urlsafe(9)}"
+    if not all(flower_auth.partition(":")[::2]):
+        raise SettingsError(["FLOWER_BASIC_AUTH: must be user:password"])
     out = out or sys.stdout
     for folder in (settings.DATA_DIR, settings.MODEL_DIR, STATE_DIR):
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +130,7 @@ def up(
         redis_url="",
         api_port=free_port("api_port", api_port, settings.API_PORT),
         flower_port=free_port("flower_port", flower_port, FLOWER_PORT),
-        flower_auth=os.environ.get("FLOWER_BASIC_AUTH") or f"admin:{secrets.token_urlsafe(9)}",
+        flower_auth=flower_auth,
     )
     pid_file = (STATE_DIR / "redis.pid").absolute()
     with (
