@@ -40,6 +40,14 @@ def enqueue_train_model(
     random_state: int | None = None,
     max_iter: int | None = None,
     tol: float | None = None,
+    regularization: float | None = None,
+    unobserved_weight: float | None = None,
+    unobserved_target: float | None = None,
+    popularity_exponent: float | None = None,
+    confidence: float | None = None,
+    regularization_exponent: float | None = None,
+    l1_regularization: float | None = None,
+    target: Literal["one", "log", "value"] | None = None,
     holdout: float = 0.2,
     apply_play_thresholds: bool = False,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
@@ -47,7 +55,8 @@ def enqueue_train_model(
     """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is live, put live.
 
     The answer: ``model_version``, ``promoted`` and its ``reason``, ``n_users``, ``n_items``, ``n_interactions``,
-    ``n_components``, ``iterations``, ``loss``, ``metrics``, ``baseline`` (popularity's), ``durations_s``.
+    ``n_components``, ``iterations``, ``loss``, ``chosen`` (what the data decided), ``metrics`` and their standard ``errors``,
+    ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared), ``durations_s``.
 
     Args:
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES; where None, all plays that were
@@ -64,9 +73,11 @@ def enqueue_train_model(
         random_state: seed; NMF_RANDOM_STATE where None.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: relative fall of the loss to stop at; ``Constants.NMF_TOL`` where None.
-        holdout: share of each user's rows that is held out for the metrics; 0 for no metrics.
+        regularization, unobserved_weight, unobserved_target, popularity_exponent, confidence, regularization_exponent,
+            l1_regularization, target: NMFModel's own; its defaults where None.
+        holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
         apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
-        promote: whether the new version goes live.
+        promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.

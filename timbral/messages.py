@@ -16,6 +16,7 @@ from timbral.errors import MessageError
 __all__ = [
     "ANSWERS",
     "MESSAGES",
+    "MODEL_OPTIONS",
     "REFRESH_PLAYED",
     "ComputeRecommendations",
     "Id",
@@ -119,14 +120,44 @@ class TrainModel(Message):
     tol: float | None = Field(
         None, ge=0, lt=1, description="Relative fall of the root of the loss to stop at; Constants.NMF_TOL where unset."
     )
+    regularization: float | None = Field(
+        None, ge=0, le=1e6, description="κ, against the noise of the data; chosen on a part of the data where unset."
+    )
+    unobserved_weight: float | None = Field(
+        None, ge=0, le=1, description="α₀, weight of what was not observed; by the density of the data where unset."
+    )
+    unobserved_target: float | None = Field(
+        None, ge=0, le=1e6, description="μ, what is aimed at where nothing was observed; NMFModel's where unset."
+    )
+    popularity_exponent: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="β, how much more a popular item weighs that was not observed; NMFModel's where unset.",
+    )
+    confidence: float | None = Field(
+        None, ge=0, le=1e6, description="How much the weight of an entry grows with its plays; NMFModel's where unset."
+    )
+    regularization_exponent: float | None = Field(
+        None, ge=0, le=2, description="ν, how the regularization grows with a row's entries; NMFModel's where unset."
+    )
+    l1_regularization: float | None = Field(None, ge=0, le=1e6, description="Of all factors; NMFModel's where unset.")
+    target: Literal["one", "log", "value"] | None = Field(
+        None,
+        description="What is aimed at where something was observed: 1, log1p(plays) or the plays; NMFModel's where unset.",
+    )
     holdout: float = Field(
-        0.2, ge=0, le=0.9, description="Share of each user's rows held out for the metrics; 0 for no metrics."
+        0.2,
+        ge=0,
+        le=0.9,
+        description="Share of each user's rows held out for the metrics; 0 for no metrics and no comparison.",
     )
     apply_play_thresholds: bool = Field(
         False, description="Leave rows below Constants.MIN_PLAYS_THRESHOLD out, cap plays at MAX_PLAYS_THRESHOLD."
     )
     promote: Literal["if_not_worse", "always", "never"] = Field(
-        "if_not_worse", description="Whether the new version goes live."
+        "if_not_worse",
+        description="Whether the new version goes live: unless it is worse or cannot be compared; in any case; or not.",
     )
 
     @field_validator("dataset")
@@ -188,6 +219,13 @@ class RefreshEmbeddings(Message):
     top_k: int = Field(10, ge=1, le=1000, description="Items in a renewed list of recommendations.")
 
 
+MODEL_OPTIONS: tuple[str, ...] = (
+    "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence", "regularization_exponent",
+    "l1_regularization", "target",
+)  # fmt: skip
+"""Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
+
+
 class RecordPlays(Message):
     """Record plays. They go straight into Redis, and not onto the queue."""
 
@@ -202,8 +240,8 @@ MESSAGES: dict[str, type[Message]] = {m.task: m for m in (TrainModel, ComputeRec
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "train_model": (
-        "model_version", "promoted", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
-        "metrics", "baseline", "durations_s",
+        "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
+        "chosen", "metrics", "errors", "baseline", "durations_s",
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
     "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),
@@ -245,4 +283,4 @@ def _shown(value: Any) -> str:
 
 def utc_now() -> str:
     """Now, as ISO 8601 in UTC with whole seconds."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -74,7 +74,7 @@ class RedisLimits:
             return False
         return self.max_connections - self.connections < max(SPARE_CONNECTIONS, SPARE_SHARE * self.max_connections)
 
-    def problems(self) -> dict[str, str]:
+    def problem_of(self) -> dict[str, str]:
         """A sentence for each kind of problem, and for what cannot be checked."""
         found = {}
         if self.is_silent:
@@ -91,3 +91,7 @@ class RedisLimits:
                 f"{self.connections} of the {self.max_connections} connections it allows are taken: raise maxclients"
             )
         return found
+
+    def problems(self) -> list[str]:
+        """The sentences."""
+        return list(self.problem_of().values())

@@ -24,7 +24,7 @@ CELERY_VARIABLES: Final = (
 
 def foreign_variables(settings: Settings) -> list[str]:
     """A sentence for each of them that says something else than ``settings``; none holds a password."""
-    own = {settings.BROKER_URL, settings.REDIS_URL if settings.BROKER_URL is None else None, settings.broker_url}
+    own = {settings.BROKER_URL or settings.REDIS_URL, settings.broker_url}
     own.add(settings.queue.celery_url)
     found = []
     for name in CELERY_VARIABLES:

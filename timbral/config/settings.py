@@ -18,6 +18,7 @@ from timbral.errors import SettingsError
 
 __all__ = ["Constants", "Settings", "settings"]
 
+LOCAL_REDIS: Final = "redis://127.0.0.1:6379"
 SECRETS_DIR: Final = Path("/run/secrets")
 
 
@@ -35,10 +36,10 @@ class Settings(BaseSettings):
     )
 
     # Redis
-    REDIS_URL: str = Field(
-        "redis://127.0.0.1:6379",
-        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue: "
-        "redis://, rediss://, unix:// or sentinel://host:26379;host:26379/name.",
+    REDIS_URL: str | None = Field(
+        None,
+        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue: redis://, "
+        "rediss://, unix:// or sentinel://host:26379;host:26379/name; redis://127.0.0.1:6379 where unset.",
     )
     REDIS_PASSWORD: SecretStr | None = Field(
         None, description="Password for REDIS_URL and BROKER_URL where the URL has none; never logged."
@@ -73,7 +74,10 @@ class Settings(BaseSettings):
         None, description="Where model files are kept too (s3://models/production), for hosts that share no MODEL_DIR."
     )
     KEEP_MODELS: int = Field(
-        5, ge=1, le=1000, description="How many model versions are kept; the current one always is."
+        5,
+        ge=1,
+        le=1000,
+        description="How many of the model versions that were live are kept, and as many of the others; the current one always is.",
     )
 
     # The plays
@@ -190,7 +194,7 @@ class Settings(BaseSettings):
 
     def _read_url(self, name: str) -> RedisUrl:
         return RedisUrl.parse(
-            getattr(self, name) or self.REDIS_URL,
+            getattr(self, name) or self.REDIS_URL or LOCAL_REDIS,
             password=_secret(self.REDIS_PASSWORD),
             db=self.REDIS_DB,
             ca_certs=self.REDIS_CA_CERTS,

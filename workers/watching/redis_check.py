@@ -43,7 +43,7 @@ class RedisCheck(bootsteps.StartStopStep):
         while True:
             for url, client in clients.items():
                 try:
-                    problems = RedisLimits.read(client).problems()
+                    problems = RedisLimits.read(client).problem_of()
                 except redis.RedisError as error:
                     logger.debug("Cannot look at Redis: %s", error)
                     continue
