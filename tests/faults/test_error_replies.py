@@ -128,7 +128,7 @@ def test_three_hundred_tasks_outlast_an_error_reply(faults: Any, wait_until: Any
         time.sleep(REFUSED_S)
 
     # then: all are done, each of them once, by the same worker
-    wait_until(lambda: all(map(faults.succeeded, sent)), 90, "all tasks")
+    wait_until(lambda: all(map(faults.succeeded, sent)), 60, "all tasks")
     assert worker.alive
     with faults.client() as client:
         counts = {name.decode(): int(times) for name, times in client.hgetall("test:done").items()}
