@@ -31,7 +31,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("timbral")
 
-pytest_plugins = ["fleet_fixtures", "app_fixtures"]
+pytest_plugins = ["fleet_fixtures", "app_fixtures", "sentinel_fixtures"]
 
 Wait = Callable[..., None]
 

@@ -38,7 +38,10 @@ for _sentence in FOREIGN:
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
 app.config_from_object(celery_settings())
-app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend")
+app.loader.override_backends = {
+    **dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend"),
+    "sentinel": "workers.delivery.results:SentinelBackend",
+}
 app.steps["worker"].update(
     {Heartbeat, PoolWatch, RedisCheck, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
 )
