@@ -13,6 +13,7 @@ from scipy import sparse
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.forgotten import Forgotten
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
 from timbral.models.search.top_k import TopK
@@ -40,7 +41,8 @@ class BatchRecommendation:
     """Computes and writes lists of ``top_k`` items.
 
     A user with new plays is folded in first; so is one whom the model does not know but who has played items that it
-    does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty.
+    does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty. A user who was
+    forgotten is unknown, even to a model that this process mapped before.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class BatchRecommendation:
         self.exclude_seen = exclude_seen
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
         self.overlay = Overlay(redis_client)
+        self.forgotten = Forgotten(redis_client)
         self._write_many = redis_client.register_script(WRITE_MANY)
 
     def for_users(self, user_ids: Sequence[Id]) -> Done:
@@ -61,6 +64,7 @@ class BatchRecommendation:
     def for_codes(self, start: int, stop: int) -> Done:
         """Write the lists of the users in the model's rows ``start`` to ``stop``, without the last."""
         codes = np.arange(start, min(stop, len(self.served.user_ids)), dtype=np.int32)
+        codes = codes[~np.isin(codes, self.served.forgotten_rows)]
         return self._write(self.served.user_ids.ids(codes), codes)
 
     def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, npt.NDArray[np.float32]]:
@@ -75,6 +79,11 @@ class BatchRecommendation:
         codes: npt.NDArray[np.int32],
         vectors: dict[Id, npt.NDArray[np.float32]] | None = None,
     ) -> Done:
+        forgotten = self.forgotten.keep_out(user_ids)
+        if forgotten:
+            places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
+            others = self._write([user_ids[place] for place in places], codes[places], vectors)
+            return Done(others.users, others.unknown + len(user_ids) - len(places))
         overlay = self.overlay.load(user_ids)
         model = self.served.model
         folding = [place for place in overlay.plays if codes[place] >= 0 or self._knows_any(overlay.plays[place])]
@@ -109,6 +118,7 @@ class BatchRecommendation:
             self.write_lists(names, top)
             if vectors is not None:
                 vectors.update(zip(names, folded, strict=True))
+        self.forgotten.keep_out(user_ids)
         done = len(trained) + len(folding)
         return Done(done, len(user_ids) - done)
 

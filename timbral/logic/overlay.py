@@ -11,6 +11,7 @@ import structlog
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.forgotten import Forgotten
 from timbral.keys import decode_id, encode_id
 from timbral.messages import Id, Play
 from timbral.replies import text
@@ -62,17 +63,22 @@ class Overlay:
 
     def __init__(self, redis_client: redis.Redis) -> None:
         self.redis = redis_client
+        self.forgotten = Forgotten(redis_client)
         self._add = redis_client.register_script(ADD_PLAYS)
         self._drop = redis_client.register_script(DROP_SEEN)
 
     def add_plays(self, task_id: str, plays: Sequence[Play]) -> None:
-        """Add ``plays`` to what the users have played; once, however often the task is delivered."""
+        """Add ``plays`` to what the users have played; once, however often the task is delivered. Forgotten users stay out."""
+        users = list(dict.fromkeys(play.user_id for play in plays))
+        gone = self.forgotten.keep_out(users)
+        plays = [play for play in plays if play.user_id not in gone] if gone else plays
         for part, start in enumerate(range(0, len(plays), PLAYS_PER_CALL)):
             arguments: list[str | int] = [part, settings.RESULT_EXPIRES_S]
             for play in plays[start : start + PLAYS_PER_CALL]:
                 user, item = encode_id(play.user_id), encode_id(play.item_id)
                 arguments += [keys.plays_user(play.user_id), user, item, repr(play.plays)]
             self._add(keys=[keys.plays_added(task_id), keys.PLAYS_USERS], args=arguments)
+        self.forgotten.keep_out(users)
 
     def load(self, user_ids: Sequence[Id]) -> UserOverlay:
         """Plays and blocks of ``user_ids``, in as few round trips as can be."""

@@ -21,6 +21,7 @@ from timbral.config.settings import Constants, settings
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
+from timbral.forgotten import Forgotten
 from timbral.judging.hold_out import hold_out
 from timbral.judging.ranking import popularity_ranking
 from timbral.judging.stable_hold_out import stable_hold_out
@@ -59,6 +60,9 @@ class TrainingRun:
     on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005
     check: Callable[[], None] = lambda: None
 
+    def __post_init__(self) -> None:
+        self.forgotten = Forgotten(self.store.redis)
+
     def run(self, message: TrainModel, task_id: str) -> dict[str, Any]:
         """Train as ``message`` says; gives the task's answer. A training that was done before gives its answer again.
 
@@ -76,7 +80,8 @@ class TrainingRun:
         max_iter = Constants.NMF_MAX_ITER if message.max_iter is None else message.max_iter
         self.on_progress(0, max_iter * 2, "reading the data set")
         with _timed(durations_s, "read"):
-            data = self._read(message)
+            n_forgotten = self.forgotten.count()
+            data = self._without_forgotten(self._read(message))
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz)
 
         trainer = ModelTrainer()
@@ -123,6 +128,9 @@ class TrainingRun:
             record["durations_s"] = dict(durations_s)
             served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record)
             self.store.write(served)
+            if self.forgotten.count() != n_forgotten:
+                # Somebody was forgotten while this trained, and the erasure may have looked before the file was there.
+                self.store.remove_forgotten(ticket.version, list(self.forgotten.among(list(data.user_ids))))
         promoted, reason = self._promote(ticket.version, *verdict)
         if promoted:
             self.overlay.drop_seen(served)
@@ -160,6 +168,13 @@ class TrainingRun:
             max_plays=max_plays,
             on_rows=lambda n_rows: self.check(),  # noqa: ARG005
         )
+
+    def _without_forgotten(self, data: Interactions) -> Interactions:
+        """The data set may be a file of the app's, which goes on naming users who were forgotten."""
+        gone = list(self.forgotten.among(list(data.user_ids))) if self.forgotten.count() else []
+        if gone:
+            logger.info("left out the users who were forgotten", users=len(gone))
+        return data.without_users(data.user_ids.codes(gone))
 
     def _split(self, data: Interactions, message: TrainModel) -> tuple[Any, Any]:
         if data.times is not None:

@@ -1,0 +1,113 @@
+"""What the cache holds of users: lists, vectors, new plays, blocks, and their rows in the tables of all users' embeddings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import redis
+
+from timbral import keys
+from timbral.erasure.receipt import Receipt
+from timbral.erasure.subject import Subject
+from timbral.messages import Id
+from timbral.replies import text
+from timbral.utils import plain_pickle
+
+__all__ = ["CachedData"]
+
+PER_CALL: Final = 1_000
+REPLACE = """
+-- KEYS: a value. ARGV: what it was, what it shall be. Its life stays.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+return 1
+"""
+
+
+class CachedData:
+    """The Redis of the cache, asked for what is some users'."""
+
+    def __init__(self, redis_client: redis.Redis) -> None:
+        self.redis = redis_client
+        self._replace = redis_client.register_script(REPLACE)
+
+    def of(self, user_id: Id) -> dict[str, Any]:
+        """All of one user, as JSON data."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.get(keys.recommendations_user(user_id))
+            pipeline.get(keys.embeddings(keys.user_embedding_name(user_id)))
+            pipeline.hgetall(keys.plays_user(user_id))
+            pipeline.smembers(keys.blocks_user(user_id))
+            listed, embedding, plays, blocks = pipeline.execute()
+        stored = plain_pickle.loads(embedding) if embedding is not None else None
+        return {
+            "recommendations": json.loads(listed) if listed is not None else None,
+            "embedding": None if stored is None else _plain(stored),
+            "new_plays": [{"item_id": keys.decode_id(item), "plays": float(n)} for item, n in plays.items()],
+            "blocked_items": sorted((keys.decode_id(item) for item in blocks), key=str),
+        }
+
+    def remove(self, subject: Subject, receipt: Receipt) -> None:
+        """Remove all of theirs."""
+        for user_id in subject.digests:
+            listed, vector, plays, blocks = keys.of_user(user_id)
+            with self.redis.pipeline(transaction=True) as pipeline:
+                pipeline.hlen(plays)
+                pipeline.scard(blocks)
+                pipeline.delete(listed)
+                pipeline.delete(vector)
+                pipeline.delete(plays, blocks)
+                pipeline.srem(keys.PLAYS_USERS, *keys.members_of(user_id))
+                n_plays, n_blocks, n_lists, n_vectors, _, _ = pipeline.execute()
+            for what, n in (("lists", n_lists), ("vectors", n_vectors), ("new_plays", n_plays), ("blocks", n_blocks)):
+                receipt.add(what, int(n))
+        for key in self._tables():
+            receipt.add("table_rows", self._without_rows(key, subject))
+
+    def exports(self, subject: Subject, receipt: Receipt) -> None:
+        """Remove exports of theirs that nobody has read yet."""
+        for key in self.redis.scan_iter(keys.export("*"), count=PER_CALL):
+            value = self.redis.get(key)
+            if value is not None and subject.is_theirs(json.loads(text(value)).get("user_id")):
+                receipt.add("exports", int(self.redis.delete(key)))
+
+    def _tables(self) -> Iterator[str]:
+        """Keys of the tables of all users' embeddings, and of their shards, those of older models too."""
+        name = keys.embeddings(keys.USER_EMBEDDINGS)
+        for key in self.redis.scan_iter(f"{name}*", count=PER_CALL):
+            if text(key) == name or text(key).startswith(f"{name}:"):
+                yield text(key)
+
+    def _without_rows(self, key: str, subject: Subject) -> int:
+        while True:
+            stored: Any = self.redis.get(key)
+            if stored is None:
+                return 0
+            try:
+                table = plain_pickle.loads(stored)
+                ids = table["ids"] if isinstance(table, dict) and "ids" in table else []
+                gone = np.isin(np.asarray(ids), [one for one in subject.ids if isinstance(one, _kind(ids))])
+            except (ValueError, TypeError):  # somebody else's value
+                return 0
+            if not gone.any():
+                return 0
+            kept = np.flatnonzero(~gone)
+            others = ids[kept] if isinstance(ids, np.ndarray) else [ids[place] for place in kept.tolist()]
+            smaller = plain_pickle.dumps({**table, "ids": others, "factors": table["factors"][kept]})
+            if self._replace(keys=[key], args=[stored, smaller]):
+                return int(gone.sum())
+
+
+def _kind(ids: Any) -> type:
+    return int if isinstance(ids, np.ndarray) else str
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
