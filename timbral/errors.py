@@ -11,6 +11,7 @@
     ├── ModelNotFoundError     FileNotFoundError  no model file or no such version
     ├── ModelFileError         ValueError         a model file is damaged or is not one of ours
     ├── ModelStoreError        OSError            a model cannot be written (disk full, no permission)
+    ├── HistoryError           OSError            the history of plays cannot be read or written
     ├── RedisUnavailableError  ConnectionError    Redis cannot be reached or does not answer
     ├── TrainingError          RuntimeError       a training failed or gave a model that is not usable
     ├── PredictionError        RuntimeError       a prediction failed on a fitted model
@@ -33,6 +34,7 @@ __all__ = [
     "DataError",
     "DatasetNotFoundError",
     "DeadLetterError",
+    "HistoryError",
     "JobCancelledError",
     "JobError",
     "JobTimeoutError",
@@ -134,6 +136,13 @@ class ModelStoreError(TimbralError, OSError):
 
     def __str__(self) -> str:
         return f"Cannot write {self.args[0]}: {self.args[1]}" if len(self.args) == 2 else super().__str__()
+
+
+class HistoryError(TimbralError, OSError):
+    """``HistoryError(uri, problem)``."""
+
+    def __str__(self) -> str:
+        return f"The history at {self.args[0]}: {self.args[1]}" if len(self.args) == 2 else super().__str__()
 
 
 class RedisUnavailableError(TimbralError, ConnectionError):

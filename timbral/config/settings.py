@@ -72,6 +72,18 @@ class Settings(BaseSettings):
         5, ge=1, le=1000, description="How many model versions are kept; the current one always is."
     )
 
+    # The plays
+    HISTORY_URI: str | None = Field(
+        None,
+        description="The table of all plays: a folder, or s3://bucket/plays; the folder history below DATA_DIR where unset.",
+    )
+    ARCHIVE_EVERY_S: int = Field(
+        60, ge=0, description="Seconds between two moves of recorded plays into the history; 0 for with trainings only."
+    )
+    EVENT_ID_WINDOW_S: int = Field(
+        86_400, ge=60, description="Seconds in which a play with the same event_id, recorded again, counts once."
+    )
+
     # The cache
     RECOMMENDATIONS_TTL_S: int = Field(21_600, ge=1, description="Seconds that a user's recommendations live in Redis.")
     EMBEDDINGS_TTL_S: int = Field(43_200, ge=1, description="Seconds that embeddings live in Redis.")
@@ -99,7 +111,12 @@ class Settings(BaseSettings):
         10_800, ge=0, description="Seconds between two renewals of everyone's recommendations; 0 for never."
     )
     RETRAIN_EVERY_S: int = Field(0, ge=0, description="Seconds between two trainings by the scheduler; 0 for never.")
-    RETRAIN_DATASET: str | None = Field(None, description="The data set of the scheduler's trainings.")
+    RETRAIN_AFTER_PLAYS: int = Field(
+        0, ge=0, description="Plays recorded since the scheduler's last training after which it trains; 0 for never."
+    )
+    RETRAIN_DATASET: str | None = Field(
+        None, description="The data set of the scheduler's trainings; the history of plays where unset."
+    )
 
     # The HTTP API
     API_HOST: str = Field("0.0.0.0", description="Address that the HTTP API listens on.")  # noqa: S104
@@ -140,8 +157,6 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{name}={getattr(self, name)} must not exceed RESULT_EXPIRES_S={self.RESULT_EXPIRES_S}"
                 )
-        if self.RETRAIN_EVERY_S and not self.RETRAIN_DATASET:
-            raise ValueError("RETRAIN_EVERY_S needs RETRAIN_DATASET, the data set to train on")
         return self
 
     @property
@@ -159,6 +174,11 @@ class Settings(BaseSettings):
         """``broker_url`` as Celery spells it: it has a scheme of its own for a Unix socket."""
         scheme, _, rest = self.broker_url.partition("://")
         return f"redis+socket://{rest.replace('db=', 'virtual_host=')}" if scheme == "unix" else self.broker_url
+
+    @property
+    def history_uri(self) -> str:
+        """Where the table of all plays is."""
+        return self.HISTORY_URI or str(self.DATA_DIR / "history")
 
     def _complete(self, url: str) -> str:
         parts = urlsplit(url)
