@@ -23,7 +23,17 @@ from timbral.messages import Message, read_message
 from timbral.replies import text
 from workers import outcome, publishing, resources
 
-__all__ = ["TRANSIENT", "again_later", "delivery", "forward_to_own_queue", "progress_of", "read", "run_once"]
+__all__ = [
+    "TRANSIENT",
+    "again_later",
+    "arrived_on_default_queue",
+    "delivery",
+    "forward",
+    "forward_to_own_queue",
+    "progress_of",
+    "read",
+    "run_once",
+]
 
 logger = structlog.get_logger(__name__)
 
@@ -91,11 +101,21 @@ def again_later(task: Task, error: BaseException) -> NoReturn:
 def forward_to_own_queue(task: Task, kwargs: dict[str, Any]) -> None:
     """A foreign sender that named no queue reached the default one: move the message to where the task belongs."""
     queue = publishing.queue_of(task.name)
+    if queue != task.app.conf.task_default_queue and arrived_on_default_queue(task):
+        forward(task, kwargs, queue)
+
+
+def arrived_on_default_queue(task: Task) -> bool:
+    """Whether this delivery's message was on Celery's default queue."""
     arrived_on = (task.request.delivery_info or {}).get("routing_key")
-    if arrived_on == task.app.conf.task_default_queue != queue:
-        publishing.publish(task.name, kwargs, task.request.id, queue)
-        logger.info("forwarded", queue=queue)
-        raise Ignore
+    return bool(arrived_on == task.app.conf.task_default_queue)
+
+
+def forward(task: Task, kwargs: dict[str, Any], queue: str) -> NoReturn:
+    """Have the task go on from another queue, under its own id; this delivery ends without a result."""
+    publishing.publish(task.name, kwargs, task.request.id, queue)
+    logger.info("forwarded", queue=queue)
+    raise Ignore
 
 
 def progress_of(task: Task) -> ProgressWriter:

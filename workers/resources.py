@@ -13,6 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from timbral.config.settings import settings
+from timbral.erasure.stored_data import StoredData
 from timbral.logic.jobs import Jobs
 from timbral.logic.overlay import Overlay
 from timbral.logic.single_flight import SingleFlight
@@ -20,7 +21,7 @@ from timbral.queue.held_messages import HeldMessages
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.model_store import ModelStore
 
-__all__ = ["broker", "connector", "flights", "held", "is_alive", "jobs", "overlay", "records", "store"]
+__all__ = ["broker", "connector", "flights", "held", "is_alive", "jobs", "overlay", "records", "store", "stored_data"]
 
 OUTAGE_RETRIES = 8
 """Tries of one command, 0.2 s to 3 s apart: a Redis that restarts costs a task some seconds, and not its work."""
@@ -78,6 +79,11 @@ def jobs() -> Jobs:
 def held() -> HeldMessages:
     """The messages in the queues and with workers."""
     return HeldMessages(broker())
+
+
+def stored_data(task_id: str) -> StoredData:
+    """All that is stored of users, as one task sees it."""
+    return StoredData(records(), broker(), store(), task_id)
 
 
 @cache

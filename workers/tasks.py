@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
 from celery import Task
 
+from timbral import keys
 from timbral.config.settings import settings
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.embedding_refresh import EmbeddingRefresh
-from timbral.messages import ComputeRecommendations, RefreshEmbeddings, TrainModel
+from timbral.messages import ComputeRecommendations, ExportUser, ForgetUsers, RefreshEmbeddings, TrainModel
 from timbral.versions.served_model import ServedModel
-from workers import chunks, resources
+from workers import chunks, publishing, resources
 from workers.app import app
-from workers.execution import delivery, forward_to_own_queue, progress_of, read, run_once
+from workers.execution import (
+    arrived_on_default_queue,
+    delivery,
+    forward,
+    forward_to_own_queue,
+    progress_of,
+    read,
+    run_once,
+)
 
-__all__ = ["compute_chunk", "compute_recommendations", "refresh_embeddings", "train_model"]
+__all__ = [
+    "compute_chunk",
+    "compute_recommendations",
+    "export_user",
+    "forget_users",
+    "refresh_embeddings",
+    "train_model",
+]
+
+EXPORT_LIFE_S = 600
+"""Seconds that an export waits for whoever asked for it."""
 
 
 @app.task(bind=True, name="train_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
@@ -89,6 +109,34 @@ def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, An
         asked = {"user_ids": named_users, "top_k": message.top_k}
         own = {"plays": len(message.plays or [])}
         return run_once(self, named, asked, served.version, own=own, again_for_followers=True)
+
+
+@app.task(bind=True, name="forget_users", time_limit=settings.TRAIN_TIME_LIMIT_S)
+def forget_users(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Remove all that is stored of users, and keep them out from then on."""
+    with delivery(self):
+        message = read(ForgetUsers, args, arguments)
+        stored = resources.stored_data(self.request.id)
+        if arrived_on_default_queue(self):
+            # At once, whatever trains: files are rewritten by those that may write them.
+            stored.forget_in_redis(message.user_ids)
+            forward(self, arguments, publishing.queue_of("train_model"))
+        return stored.forget(message.user_ids, progress_of(self))
+
+
+@app.task(bind=True, name="export_user")
+def export_user(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Gather all that is stored of a user, for the one who asked to read."""
+    with delivery(self):
+        message = read(ExportUser, args, arguments)
+        found = resources.stored_data(self.request.id).export(message.user_id)
+        # Not as the result, which everybody may read who knows the job, and which stays for a day.
+        resources.records().set(keys.export(self.request.id), json.dumps(found), ex=EXPORT_LIFE_S)
+        return {
+            "models": len(found["models"]),
+            "plays": len(found["history"]),
+            "on_their_way": len(found["on_their_way"]),
+        }
 
 
 def _batch(served: ServedModel, message: ComputeRecommendations) -> BatchRecommendation:

@@ -64,8 +64,7 @@ class CachedData:
                 n_plays, n_blocks, n_lists, n_vectors, _, _ = pipeline.execute()
             for what, n in (("lists", n_lists), ("vectors", n_vectors), ("new_plays", n_plays), ("blocks", n_blocks)):
                 receipt.add(what, int(n))
-        for key in self._tables():
-            receipt.add("table_rows", self._without_rows(key, subject))
+        self._shrink_tables(subject, receipt)
 
     def exports(self, subject: Subject, receipt: Receipt) -> None:
         """Remove exports of theirs that nobody has read yet."""
@@ -81,17 +80,25 @@ class CachedData:
             if text(key) == name or text(key).startswith(f"{name}:"):
                 yield text(key)
 
+    def _shrink_tables(self, subject: Subject, receipt: Receipt) -> None:
+        removed = {key: self._without_rows(key, subject) for key in self._tables()}
+        receipt.add("table_rows", sum(removed.values()))
+        name = keys.embeddings(keys.USER_EMBEDDINGS)
+        stored: Any = self.redis.get(name)
+        manifest = _table(stored)
+        n_removed = sum(removed.get(keys.embeddings(shard), 0) for shard in manifest.get("shard_keys", ()))
+        if n_removed:
+            self._replace(
+                keys=[name], args=[stored, plain_pickle.dumps({**manifest, "rows": manifest["rows"] - n_removed})]
+            )
+
     def _without_rows(self, key: str, subject: Subject) -> int:
         while True:
             stored: Any = self.redis.get(key)
-            if stored is None:
-                return 0
-            try:
-                table = plain_pickle.loads(stored)
-                ids = table["ids"] if isinstance(table, dict) and "ids" in table else []
-                gone = np.isin(np.asarray(ids), [one for one in subject.ids if isinstance(one, _kind(ids))])
-            except (ValueError, TypeError):  # somebody else's value
-                return 0
+            table = _table(stored)
+            ids = table.get("ids", [])
+            theirs = set(subject.ids)
+            gone = np.fromiter((one in theirs for one in _plain(ids)), dtype=bool)
             if not gone.any():
                 return 0
             kept = np.flatnonzero(~gone)
@@ -101,8 +108,13 @@ class CachedData:
                 return int(gone.sum())
 
 
-def _kind(ids: Any) -> type:
-    return int if isinstance(ids, np.ndarray) else str
+def _table(stored: Any) -> dict[str, Any]:
+    """What a key of embeddings holds; nothing where it is no table of ours."""
+    try:
+        table = plain_pickle.loads(stored) if stored is not None else None
+    except plain_pickle.PlainPickleError:
+        return {}
+    return table if isinstance(table, dict) else {}
 
 
 def _plain(value: Any) -> Any:
