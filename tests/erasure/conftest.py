@@ -26,10 +26,12 @@ def mentions(client: redis.Redis, directory: Path, user_id: str) -> list[str]:
     """Every key and every file below ``directory`` that has the id in its name or in its content, base64 looked into."""
     needle = user_id.encode()
     found = [key.decode(errors="replace") for key in client.scan_iter("*") if _holds(needle, key, *_parts(client, key))]
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and _holds(needle, path.name.encode(), path.read_bytes()):
-            found.append(str(path.relative_to(directory)))
-    return found
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return found + [
+        str(path.relative_to(directory))
+        for path in files
+        if _holds(needle, path.name.encode(), path.read_bytes())
+    ]
 
 
 def _parts(client: redis.Redis, key: bytes) -> list[bytes]:

@@ -42,6 +42,6 @@ def export_user(
 ) -> None:
     """Print all that is stored of a user, as JSON.
 
-    $ timbral export-user 1042 > 1042.json
+    $ timbral export-user 1042
     """
     print_json(producers.export_user(parsed_id(user, as_text=text_ids), timeout_s=timeout))
