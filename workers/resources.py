@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -14,21 +15,40 @@ from redis.retry import Retry
 
 from timbral.config.settings import settings
 from timbral.erasure.stored_data import StoredData
+from timbral.history.location import open_history
 from timbral.logic.jobs import Jobs
 from timbral.logic.overlay import Overlay
 from timbral.logic.single_flight import SingleFlight
+from timbral.plays.refresh_queue import RefreshQueue
 from timbral.queue.held_messages import HeldMessages
+from timbral.queue.patience import PatientRedis
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.model_store import ModelStore
 
-__all__ = ["broker", "connector", "flights", "held", "is_alive", "jobs", "overlay", "records", "store", "stored_data"]
+if TYPE_CHECKING:
+    from timbral.history.archive import PlayArchive
+
+__all__ = [
+    "archive",
+    "broker",
+    "connector",
+    "flights",
+    "held",
+    "is_alive",
+    "jobs",
+    "overlay",
+    "records",
+    "refresh_queue",
+    "store",
+    "stored_data",
+]
 
 OUTAGE_RETRIES = 8
 """Tries of one command, 0.2 s to 3 s apart: a Redis that restarts costs a task some seconds, and not its work."""
 
 
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
+    return PatientRedis.from_url(
         url,
         socket_timeout=30,
         socket_connect_timeout=5,
@@ -70,6 +90,26 @@ def overlay() -> Overlay:
 
 
 @cache
+def archive() -> PlayArchive:
+    """From the plays' stream into the history.
+
+    Raises:
+        HistoryError: deltalake is not installed.
+    """
+    history = open_history()
+    # Imported here, after it is known that deltalake is installed: a worker that never trains needs neither.
+    from timbral.history.archive import PlayArchive
+
+    return PlayArchive(records(), history)
+
+
+@cache
+def refresh_queue() -> RefreshQueue:
+    """The users whose lists do not know of all their plays."""
+    return RefreshQueue(records())
+
+
+@cache
 def jobs() -> Jobs:
     """The fanned-out jobs."""
     return Jobs(records())
@@ -94,7 +134,7 @@ def flights() -> SingleFlight:
 
 def is_alive(task_id: str) -> bool:
     """Whether the task's message is somewhere, or its job is open."""
-    return jobs().is_open(task_id) or task_id in held().task_ids()
+    return jobs().is_open(task_id) or task_id in held()
 
 
 def _n_threads() -> int | None:

@@ -28,9 +28,7 @@ def mentions(client: redis.Redis, directory: Path, user_id: str) -> list[str]:
     found = [key.decode(errors="replace") for key in client.scan_iter("*") if _holds(needle, key, *_parts(client, key))]
     files = (path for path in sorted(directory.rglob("*")) if path.is_file())
     return found + [
-        str(path.relative_to(directory))
-        for path in files
-        if _holds(needle, path.name.encode(), path.read_bytes())
+        str(path.relative_to(directory)) for path in files if _holds(needle, path.name.encode(), path.read_bytes())
     ]
 
 

@@ -37,28 +37,48 @@ def test_an_empty_history_is_no_error(history: HistoryTable) -> None:
 
 
 def test_what_was_written_before_is_not_written_again(history: HistoryTable) -> None:
-    written = [history.append(as_rows([play(1, item)]), STREAM, item) for item in (10, 11, 11, 10)]
+    steps = [(1, None), (1, None), (2, 1), (2, 1), (3, 1)]
 
-    assert written == [True, True, False, False]
-    assert sorted(rows(history)) == [("1", "10", 1.0), ("1", "11", 1.0)]
-    assert history.has(STREAM, 11)
-    assert not history.has(STREAM, 12)
+    written = [history.append(as_rows([play(1, number)]), STREAM, number, after=after) for number, after in steps]
 
-
-def test_two_writers_of_the_same_plays_write_them_once(history: HistoryTable) -> None:
-    history.append(as_rows([play(1, 1)]), STREAM, 1)
-    late = HistoryTable(history.uri)
-    table = late._table()
-    late._table = lambda version=None: table if not history.has(STREAM, 2) else HistoryTable._table(late, version)  # type: ignore[method-assign]
-    history.append(as_rows([play(1, 2)]), STREAM, 2)
-
-    assert late.append(as_rows([play(1, 2)]), STREAM, 2) is False
+    assert written == [True, False, True, False, False]
     assert sorted(rows(history)) == [("1", "1", 1.0), ("1", "2", 1.0)]
+    assert history.has(STREAM)
+    assert not history.has("another")
+
+
+def test_of_two_writers_at_the_same_time_one_writes(history: HistoryTable) -> None:
+    history.append(as_rows([play(1, 1)]), STREAM, 1)
+    late, stale = HistoryTable(history.uri), history._table()
+    looked: list[int] = []
+
+    def table(version: int | None = None) -> object:
+        looked.append(1)
+        return stale if len(looked) == 1 else HistoryTable._table(late, version)
+
+    late._table = table  # type: ignore[method-assign, assignment]
+    history.append(as_rows([play(1, 2)]), STREAM, 2, after=1)
+
+    assert late.append(as_rows([play(1, 2), play(1, 3)]), STREAM, 3, after=1) is False
+
+    assert len(looked) == 2
+    assert sorted(rows(history)) == [("1", "1", 1.0), ("1", "2", 1.0)]
+
+
+def test_writers_of_different_things_do_not_hinder_each_other(history: HistoryTable) -> None:
+    history.append(as_rows([play(1, 1)]), STREAM, 1)
+    late, stale = HistoryTable(history.uri), history._table()
+    late._table = lambda version=None: stale  # type: ignore[method-assign]
+    history.append(as_rows([play(1, 2)]), STREAM, 2, after=1)
+
+    assert late.append(as_rows([play(1, 3)]), "a file", 1) is True
+
+    assert sorted(rows(history)) == [("1", "1", 1.0), ("1", "2", 1.0), ("1", "3", 1.0)]
 
 
 def test_a_version_stays_what_it_was_through_compaction(history: HistoryTable) -> None:
     for number in range(30):
-        history.append(as_rows([play(number, 1), play(number, 2, days_ago=40)]), STREAM, number + 1)
+        history.append(as_rows([play(number, 1), play(number, 2, days_ago=40)]), STREAM, number + 1, after=number)
     version = history.version()
     before = rows(history, version)
 
@@ -84,7 +104,9 @@ def test_an_int_and_its_text_are_two_users(history: HistoryTable) -> None:
 def test_a_deleted_user_is_in_no_file(history: HistoryTable) -> None:
     name = "o'Hara-7f3a9c"
     for number in range(3):
-        history.append(as_rows([play(name, number), play("other", number, days_ago=40)]), STREAM, number + 1)
+        history.append(
+            as_rows([play(name, number), play("other", number, days_ago=40)]), STREAM, number + 1, after=number
+        )
     history.compact()
     assert any(name.encode() in file.read_bytes() for file in Path(history.uri).rglob("*") if file.is_file())
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import producers
 from producers.connections import connections
-from timbral import keys
-from timbral.cli.output import AsJson, TextIds, hint, parsed_id, print_json, print_table
+from timbral.cli.lists import print_list
+from timbral.cli.output import AsJson, TextIds, hint, parsed_id, print_json
 from timbral.errors import ParameterError
 
 __all__ = ["register"]
@@ -60,12 +60,7 @@ def show(
     if as_json:
         print_json(listed)
         return
-    names = _names([item["item_id"] for item in listed])
-    rows = [
-        [place, item["item_id"], *([names.get(item["item_id"], "")] if names else []), item.get("score")]
-        for place, item in enumerate(listed, start=1)
-    ]
-    print_table(["#", "item_id", *(["name"] if names else []), "score"], rows)
+    print_list(listed)
 
 
 def block(items: Items, user: ForUser = None, text_ids: TextIds = False, as_json: AsJson = False) -> None:
@@ -114,15 +109,3 @@ def _say(what: str, n_items: int, user: str | None, as_json: bool) -> None:
         print_json({what: n_items, "user": user})
     else:
         typer.echo(f"{what} {n_items} item{'' if n_items == 1 else 's'} for {'everybody' if user is None else user}")
-
-
-def _names(item_ids: list[Any]) -> dict[Any, str]:
-    if not item_ids:
-        return {}
-    with connections().asking() as client:
-        found: Any = client.hmget(keys.ITEMS_NAMES, [keys.encode_id(item_id) for item_id in item_ids])
-    return {
-        item_id: name.decode(errors="replace")
-        for item_id, name in zip(item_ids, found, strict=True)
-        if name is not None
-    }

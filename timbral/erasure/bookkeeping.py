@@ -12,12 +12,13 @@ from timbral import keys
 from timbral.erasure.messages_held import REPLACE_IN_HASH
 from timbral.erasure.receipt import Receipt
 from timbral.erasure.subject import Subject
+from timbral.queue import layout
 from timbral.replies import text, texts
 
 __all__ = ["Bookkeeping"]
 
 PER_CALL: Final = 1_000
-RESULTS: Final = "celery-task-meta-*"
+RESULTS: Final = layout.result_key("*")
 
 
 class Bookkeeping:

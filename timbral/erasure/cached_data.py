@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -12,11 +13,13 @@ import redis
 from timbral import keys
 from timbral.erasure.receipt import Receipt
 from timbral.erasure.subject import Subject
+from timbral.forgotten import remove_keys
 from timbral.messages import Id
+from timbral.plays.pending import PendingPlays
 from timbral.replies import text
 from timbral.utils import plain_pickle
 
-__all__ = ["CachedData"]
+__all__ = ["CachedData", "moment"]
 
 PER_CALL: Final = 1_000
 REPLACE = """
@@ -39,14 +42,17 @@ class CachedData:
         with self.redis.pipeline(transaction=False) as pipeline:
             pipeline.get(keys.recommendations_user(user_id))
             pipeline.get(keys.embeddings(keys.user_embedding_name(user_id)))
-            pipeline.hgetall(keys.plays_user(user_id))
+            pipeline.lrange(keys.plays_user(user_id), 0, -1)
             pipeline.smembers(keys.blocks_user(user_id))
             listed, embedding, plays, blocks = pipeline.execute()
         stored = plain_pickle.loads(embedding) if embedding is not None else None
         return {
             "recommendations": json.loads(listed) if listed is not None else None,
             "embedding": None if stored is None else _plain(stored),
-            "new_plays": [{"item_id": keys.decode_id(item), "plays": float(n)} for item, n in plays.items()],
+            "new_plays": [
+                {"item_id": item_id, "plays": n_plays, "at": moment(at_us)}
+                for _, item_id, n_plays, at_us in PendingPlays.read(plays).plays
+            ],
             "blocked_items": sorted((keys.decode_id(item) for item in blocks), key=str),
         }
 
@@ -55,13 +61,12 @@ class CachedData:
         for user_id in subject.digests:
             listed, vector, plays, blocks = keys.of_user(user_id)
             with self.redis.pipeline(transaction=True) as pipeline:
-                pipeline.hlen(plays)
+                pipeline.exists(listed)
+                pipeline.exists(vector)
+                pipeline.llen(plays)
                 pipeline.scard(blocks)
-                pipeline.delete(listed)
-                pipeline.delete(vector)
-                pipeline.delete(plays, blocks)
-                pipeline.srem(keys.PLAYS_USERS, *keys.members_of(user_id))
-                n_plays, n_blocks, n_lists, n_vectors, _, _ = pipeline.execute()
+                remove_keys(pipeline, user_id)
+                n_lists, n_vectors, n_plays, n_blocks, *_ = pipeline.execute()
             for what, n in (("lists", n_lists), ("vectors", n_vectors), ("new_plays", n_plays), ("blocks", n_blocks)):
                 receipt.add(what, int(n))
         self._shrink_tables(subject, receipt)
@@ -106,6 +111,11 @@ class CachedData:
             smaller = plain_pickle.dumps({**table, "ids": others, "factors": table["factors"][kept]})
             if self._replace(keys=[key], args=[stored, smaller]):
                 return int(gone.sum())
+
+
+def moment(at_us: int) -> str:
+    """Microseconds since 1970 as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat()
 
 
 def _table(stored: Any) -> dict[str, Any]:

@@ -14,15 +14,14 @@ from timbral import keys
 from timbral.erasure.receipt import Receipt
 from timbral.erasure.subject import Subject
 from timbral.errors import ParameterError
-from timbral.messages import MESSAGES
-from timbral.queue import dead_letters
-from timbral.queue.held_messages import PRIORITIES, QUEUES, UNACKED
+from timbral.messages import MESSAGES, REFRESH_PLAYED
+from timbral.queue import dead_letters, layout
 from timbral.replies import text
 
 __all__ = ["MessagesHeld"]
 
 PER_CALL: Final = 500
-OURS: Final = frozenset({*MESSAGES, "compute_chunk"})
+OURS: Final = frozenset({*MESSAGES, *layout.ROUTED_TASKS, REFRESH_PLAYED})
 REPR_LENGTH: Final = 1024
 """Celery cuts what it says of the arguments in a message's headers at this."""
 
@@ -62,7 +61,7 @@ class MessagesHeld:
         found: list[Any] = []
         for _, raw in self._waiting():
             found += _parts(_loaded(raw), subject)
-        for _, raw in self.broker.hscan_iter(UNACKED, count=PER_CALL):
+        for _, raw in self.broker.hscan_iter(layout.UNACKED, count=PER_CALL):
             found += _parts(_first(raw), subject)
         for letter in self._letters():
             found += _parts(_loaded(letter.body), subject)
@@ -74,13 +73,13 @@ class MessagesHeld:
             changed = self._redacted(_readable(raw), subject)
             if changed is not None:
                 receipt.add("messages", int(self._in_list(keys=[queue], args=[raw, changed])))
-        for field, raw in self.broker.hscan_iter(UNACKED, count=PER_CALL):
+        for field, raw in self.broker.hscan_iter(layout.UNACKED, count=PER_CALL):
             envelope = _first(raw)
             changed = None if envelope is None else self._redacted(json.dumps(envelope), subject)
             if changed:
                 rest = json.loads(raw)[1:]
                 made = json.dumps([json.loads(changed), *rest])
-                receipt.add("messages", int(self._in_hash(keys=[UNACKED], args=[field, raw, made])))
+                receipt.add("messages", int(self._in_hash(keys=[layout.UNACKED], args=[field, raw, made])))
         for letter in self._letters():
             self._redact_letter(letter, subject, receipt)
 
@@ -98,7 +97,7 @@ class MessagesHeld:
 
     def _waiting(self) -> Iterator[tuple[str, Any]]:
         """Queue and message; the message that was looked at may have been taken meanwhile."""
-        for queue in (queue + step for queue in QUEUES for step in PRIORITIES):
+        for queue in layout.all_queue_keys():
             # From the new end on: what is pushed meanwhile shows an item twice, and hides none.
             start = 0
             while items := self.broker.lrange(queue, start, start + PER_CALL - 1):

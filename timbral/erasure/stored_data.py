@@ -15,7 +15,7 @@ from timbral.erasure.bookkeeping import Bookkeeping
 from timbral.erasure.cached_data import CachedData
 from timbral.erasure.messages_held import MessagesHeld
 from timbral.erasure.receipt import Receipt
-from timbral.erasure.recorded_plays import plays_deleted, plays_of
+from timbral.erasure.recorded_plays import RecordedPlays
 from timbral.erasure.subject import Subject
 from timbral.errors import ModelFileError, ModelNotFoundError, ModelStoreError
 from timbral.forgotten import Forgotten, pseudonym
@@ -46,6 +46,7 @@ class StoredData:
         self.cached = CachedData(records)
         self.messages = MessagesHeld(broker, task_id)
         self.bookkeeping = Bookkeeping(records, broker, task_id)
+        self.recorded = RecordedPlays(records)
         self.receipt = Receipt(records, task_id)
 
     def forget_in_redis(self, user_ids: Sequence[Id]) -> Subject:
@@ -68,7 +69,7 @@ class StoredData:
         on_progress(0, n_steps, "Redis")
         subject = self.forget_in_redis(user_ids)
         on_progress(1, n_steps, "the history")
-        self.receipt.add("history_plays", plays_deleted(subject.ids))
+        self.receipt.add("history_plays", self.recorded.delete(subject.ids))
         problems = []
         for place, version in enumerate(versions):
             on_progress(2 + place, n_steps, f"model version {version}")
@@ -95,7 +96,7 @@ class StoredData:
             "is_forgotten": bool(self.forgotten.among([user_id])),
             **self.cached.of(user_id),
             "on_their_way": self.messages.theirs(subject),
-            "history": plays_of(subject.ids),
+            "history": self.recorded.of(subject.ids),
             "models": [found for version in self.store.versions() if (found := self._in_version(version, subject))],
         }
 

@@ -87,11 +87,10 @@ class HistoryTable:
         number = None if table is None else table.transaction_version(STREAM)
         return NOTHING if number is None else watermark_of(int(number))
 
-    def has(self, source: str, number: int) -> bool:
-        """Whether what ``append`` would write as ``(source, number)`` is there."""
+    def has(self, source: str) -> bool:
+        """Whether something of this ``source`` was appended."""
         table = self._table()
-        known = None if table is None else table.transaction_version(source)
-        return known is not None and int(known) >= number
+        return table is not None and table.transaction_version(source) is not None
 
     def batches(self, version: int | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of a version (the newest where None), always in the same order; ids as dictionaries."""
@@ -144,16 +143,17 @@ class HistoryTable:
 
     # Writing
 
-    def append(self, rows: pa.Table | pa.RecordBatchReader, source: str, number: int) -> bool:
-        """Write rows of SCHEMA in one commit, unless the table has ``number`` or a higher one of this ``source`` already.
+    def append(
+        self, rows: pa.Table | pa.RecordBatchReader, source: str, number: int, *, after: int | None = None
+    ) -> bool:
+        """Write rows of SCHEMA in one commit, if ``after`` is the number that the table has of this ``source`` (None or 0: none).
 
         Returns:
-            whether they were written now.
+            whether they were written; False where the table has another number, be it that of a writer who was first.
         """
-        for _ in range(ATTEMPTS if isinstance(rows, pa.Table) else 1):
+        for _ in range(ATTEMPTS):
             table = self._table() or self._created()
-            known = table.transaction_version(source)
-            if known is not None and int(known) >= number:
+            if int(table.transaction_version(source) or 0) != (after or 0):
                 return False
             try:
                 with self._errors(CommitFailedError):
@@ -165,8 +165,10 @@ class HistoryTable:
                     )
                 return True
             except CommitFailedError as error:
-                # Another writer was first. Whether it wrote the same is looked up before the next try.
+                # Another writer was first: of the same source, then the table has another number; or of something else, then it is tried again.
                 logger.info("history: another writer was first", uri=self.uri, problem=str(error))
+                if not isinstance(rows, pa.Table):
+                    raise HistoryError(self.uri, f"another writer was first: {error}") from error
         raise HistoryError(self.uri, "others write to it all the time")
 
     def delete_user(self, user_id: Id) -> int:

@@ -16,6 +16,7 @@ from timbral.errors import RedisUnavailableError
 from timbral.forgotten import Forgotten
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.messages import Id
+from timbral.utils import plain_pickle
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.served_model import ServedModel
 
@@ -24,7 +25,7 @@ __all__ = ["EmbeddingRefresh"]
 SHARD_BYTES = 8 * 2**20
 """Factors up to this size lie under one key; larger ones in shards of it, since a value of hundreds of MB stalls Redis."""
 
-LISTENERS_PER_BLOCK = 2_000
+USERS_PER_BLOCK = 2_000
 
 
 class EmbeddingRefresh:
@@ -95,14 +96,16 @@ class EmbeddingRefresh:
         batch = BatchRecommendation(self.redis, self.served, top_k=top_k)
         wanted = list(dict.fromkeys(user_ids))
         n_written = 0
-        for start in range(0, len(wanted), LISTENERS_PER_BLOCK):
-            vectors = batch.vectors_and_lists(wanted[start : start + LISTENERS_PER_BLOCK])
-            many = {
-                keys.user_embedding_name(user_id): {"model_version": self.served.version, "vector": vector}
-                for user_id, vector in vectors.items()
-            }
-            if many and not self.connector.set_embeddings_many(many, self.ttl_s):
-                raise RedisUnavailableError(self.connector.address, "the users' embeddings were not stored")
+        for start in range(0, len(wanted), USERS_PER_BLOCK):
+            vectors = batch.vectors_and_lists(wanted[start : start + USERS_PER_BLOCK])
+            version = self.served.version
+            batch.newest_wins.write(
+                [keys.embeddings(keys.user_embedding_name(user_id)) for user_id in vectors],
+                [plain_pickle.dumps({"model_version": version, "vector": made.vector}) for made in vectors.values()],
+                [made.newest for made in vectors.values()],
+                self.ttl_s,
+                [keys.recommendations_user(user_id) for user_id in vectors],
+            )
             n_written += len(set(vectors) - self.forgotten.keep_out(list(vectors)))
         return n_written, len(wanted) - n_written
 

@@ -100,6 +100,10 @@ class ModelStore:
         known = json.dumps({"version": training.version, "fence": training.fence, "answer": answer})
         self.redis.hset(keys.MODEL_TRAININGS, task_id, known)
 
+    def count_training(self, outcome: Literal["promoted", "held_back", "not_asked"]) -> None:
+        """Count a training that ended, for whoever watches: a gate that refuses goes unseen otherwise."""
+        self.redis.hincrby(keys.TRAININGS_ENDED, outcome, 1)
+
     def write(self, served: ServedModel) -> None:
         """Write the version's file and then its record; it is not live yet.
 
@@ -340,14 +344,18 @@ class ModelStore:
         return record | {"version": version, "live": version == self.current_version()}
 
     def prune(self, keep: int) -> Names:
-        """Remove all but the ``keep`` newest versions; gives the names of those that went.
+        """Remove all but the ``keep`` newest of the versions that were live, and as many of those that were not; gives the names
+        of those that went.
 
         The current version stays, the one that a roll back would go to, and those that an open job works with.
         """
         if keep < 1:
             raise ParameterError(f"keep must be 1 or more, got {keep}")
+        were_live = {text(version) for version in self.redis.lrange(keys.MODEL_HISTORY, 0, -1)}
+        versions = self.versions()
+        kinds = [v for v in versions if v in were_live], [v for v in versions if v not in were_live]
         gone = []
-        for version in self.versions()[keep:]:
+        for version in [old for kind in kinds for old in kind[keep:]]:
             known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN]
             if self._retire(keys=known, args=[version, keys.job("")]):
                 self._remove_files(version)
