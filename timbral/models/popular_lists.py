@@ -15,6 +15,7 @@ __all__ = ["popular_where_unknown"]
 
 def popular_where_unknown(
     lists: TopK,
+    known: npt.NDArray[np.bool_],
     popularity: npt.NDArray[np.float32],
     k: int,
     *,
@@ -25,19 +26,19 @@ def popular_where_unknown(
     allowed_by_user: sparse.csr_matrix | None,
     n_threads: int,
 ) -> TopK:
-    """``lists`` with those whose best score is 0 ranked by ``popularity`` (n_items,), float32 ≥ 0; their scores stay 0, as ``predict``
-    has them. The other arguments are those of the search that found ``lists``.
+    """``lists``, but ranked by ``popularity`` (n_items,), float32 ≥ 0, for who is not ``known`` (n_lists,) or whose best score is 0.
+
+    Their scores are 0, as ``predict`` has them. The other arguments are those of the search that found ``lists``.
     """
-    lengths = np.diff(lists.indptr)
-    filled = np.flatnonzero(lengths)
-    unknown = filled[lists.scores[lists.indptr[:-1][filled]] == 0]
-    if not len(unknown):
+    old = np.diff(lists.indptr)
+    unknown = ~known
+    filled = np.flatnonzero(old)
+    unknown[filled] |= lists.scores[lists.indptr[:-1][filled]] == 0
+    if not unknown.any():
         return lists
-    own: list[Any] = [
-        None if matrix is None else matrix[unknown] for matrix in (seen, blocked_by_user, allowed_by_user)
-    ]
+    own: list[Any] = [None if rows is None else rows[unknown] for rows in (seen, blocked_by_user, allowed_by_user)]
     popular = top_k(
-        np.ones((len(unknown), 1), np.float32),
+        np.ones((int(unknown.sum()), 1), np.float32),
         popularity[None, :],
         k,
         seen=own[0],
@@ -47,9 +48,13 @@ def popular_where_unknown(
         allowed_by_user=own[2],
         n_threads=n_threads,
     )
-    # The same items are ruled out in both, so that the lists are equally long.
-    is_unknown = np.zeros(len(lengths), dtype=bool)
-    is_unknown[unknown] = True
-    items = lists.item_indices.copy()
-    items[np.repeat(is_unknown, lengths)] = popular.item_indices
-    return TopK(lists.indptr, items, lists.scores)
+    lengths = old.copy()
+    lengths[unknown] = np.diff(popular.indptr)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    items = np.empty(indptr[-1], dtype=lists.item_indices.dtype)
+    scores = np.zeros(indptr[-1], dtype=lists.scores.dtype)
+    is_popular, was_unknown = np.repeat(unknown, lengths), np.repeat(unknown, old)
+    items[is_popular] = popular.item_indices
+    items[~is_popular] = lists.item_indices[~was_unknown]
+    scores[~is_popular] = lists.scores[~was_unknown]
+    return TopK(indptr, items, scores)

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from timbral.errors import DataError
 from timbral.judging.matrix import read_matrix
 
-__all__ = ["SparseRows", "read_rows"]
+__all__ = ["SparseRows", "read_rows", "read_times"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,20 @@ class SparseRows:
         parts = self.values, self.indices.astype(index, copy=False), self.indptr.astype(index, copy=False)
         return sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns), copy=False)
 
+    def only(self, chosen: npt.NDArray[np.bool_]) -> SparseRows:
+        """The same rows with no entries but those ``chosen``, a mark for each."""
+        before = np.concatenate(([0], np.cumsum(chosen)))
+        return SparseRows(before[self.indptr], self.indices[chosen], self.values[chosen], self.n_columns)
+
+    def of_rows(self, chosen: npt.NDArray[np.bool_]) -> SparseRows:
+        """The rows ``chosen`` alone, a mark for each."""
+        counts = np.diff(self.indptr)
+        if chosen.all():
+            return self
+        entries = np.repeat(chosen, counts)
+        indptr = np.concatenate(([0], np.cumsum(counts[chosen])))
+        return SparseRows(indptr, self.indices[entries], self.values[entries], self.n_columns)
+
     def transposed(self) -> SparseRows:
         """The same with rows and columns swapped."""
         columns = sparse.csr_matrix(
@@ -59,3 +74,21 @@ def read_rows(data: Any, name: str, n_columns: int | None = None) -> SparseRows:
     """
     rows = read_matrix(data, name, shape=(None, n_columns), dtype=np.float32)
     return SparseRows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.copy(), int(rows.shape[1]))
+
+
+def read_times(times: npt.ArrayLike, matrix: Any) -> npt.NDArray[np.int64]:
+    """``times`` of the entries of ``matrix``, without those of explicit zeros: int64, in the order of ``read_rows``' values.
+
+    Raises:
+        DataError: they are not one int for each stored entry of a CSR matrix whose rows are sorted and have no entry twice.
+    """
+    if not sparse.issparse(matrix) or matrix.format != "csr" or not matrix.has_canonical_format:  # type: ignore[attr-defined]
+        raise DataError(
+            "times need a CSR matrix with sorted indices, no entry twice: they are in the order of its data"
+        )
+    given = np.asarray(times)
+    if given.dtype.kind not in "iu" or given.shape != matrix.data.shape:  # type: ignore[attr-defined]
+        raise DataError(
+            f"times must be {len(matrix.data)} ints, one for each entry, got {given.dtype} of shape {given.shape}"  # type: ignore[attr-defined]
+        )
+    return given.astype(np.int64)[matrix.data != 0]  # type: ignore[attr-defined,no-any-return]
