@@ -24,7 +24,9 @@ from timbral.models.nmf_model import NMFModel
 @pytest.mark.parametrize(
     ("task", "arguments", "field"),
     [
-        ("train_model", {}, "dataset"),
+        ("train_model", {"time_col": "at"}, "train_model"),
+        ("train_model", {"dataset": "p.csv", "half_life_days": 30}, "train_model"),
+        ("train_model", {"half_life_days": 0}, "half_life_days"),
         ("train_model", {"dataset": ""}, "dataset"),
         ("train_model", {"dataset": "../plays.csv"}, "dataset"),
         ("train_model", {"dataset": "a/../../plays.csv"}, "dataset"),
@@ -46,6 +48,9 @@ from timbral.models.nmf_model import NMFModel
         ("refresh_embeddings", {"plays": [{"user_id": 1}]}, "plays.0.item_id"),
         ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "plays": float("nan")}]}, "plays.0.plays"),
         ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "plays": -1}]}, "plays.0.plays"),
+        ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "at": "2026-01-01T12:00:00"}]}, "plays.0.at"),
+        ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "at": "2999-01-01T12:00:00Z"}]}, "plays.0.at"),
+        ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "event_id": ""}]}, "plays.0.event_id"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_its_name(task: str, arguments: dict[str, Any], field: str) -> None:

@@ -73,7 +73,7 @@ def test_the_queue_may_have_a_redis_of_its_own() -> None:
         ("API_PORT", "70000"),
         ("DEBUG", "perhaps"),
         ("RECOMMENDATIONS_TTL_S", "99999999"),
-        ("RETRAIN_EVERY_S", "60"),
+        ("RETRAIN_AFTER_PLAYS", "-1"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_the_setting(

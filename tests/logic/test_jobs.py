@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +12,6 @@ from timbral import keys
 from timbral.errors import DataError, JobCancelledError, TaskFailedError
 from timbral.logic.jobs import MAX_ATTEMPTS, Jobs
 
-Cancel = Callable[[str], bool]
 VERSION = "20260101T000000-1"
 
 
@@ -116,11 +114,11 @@ def test_a_chunk_that_is_begun_again_and_again_fails_the_job(jobs: Jobs) -> None
     assert "chunk 2" in str(outcome.error)
 
 
-def test_a_cancelled_job_ends_with_an_error_that_says_so(jobs: Jobs, cancel: Cancel) -> None:
+def test_a_cancelled_job_ends_with_an_error_that_says_so(jobs: Jobs) -> None:
     create(jobs)
 
-    assert cancel("job")
-    assert not cancel("job")
+    assert jobs.cancel("job")
+    assert not jobs.cancel("job")
 
     outcome = jobs.outcome("job")
     assert outcome is not None
@@ -129,8 +127,8 @@ def test_a_cancelled_job_ends_with_an_error_that_says_so(jobs: Jobs, cancel: Can
         jobs.check_cancelled("job")
 
 
-def test_a_task_that_is_no_job_can_be_cancelled_before_it_begins(jobs: Jobs, cancel: Cancel) -> None:
-    assert cancel("task")
+def test_a_task_that_is_no_job_can_be_cancelled_before_it_begins(jobs: Jobs) -> None:
+    assert jobs.cancel("task")
 
     assert jobs.is_cancelled("task")
     assert jobs.outcome("task") is None
@@ -151,11 +149,11 @@ def test_a_job_stays_open_until_its_outcome_was_stored(jobs: Jobs) -> None:
     assert jobs.redis.ttl(keys.job("job")) > 0
 
 
-def test_a_chunk_that_ends_after_the_job_was_cancelled_changes_nothing(jobs: Jobs, cancel: Cancel) -> None:
+def test_a_chunk_that_ends_after_the_job_was_cancelled_changes_nothing(jobs: Jobs) -> None:
     create(jobs, n_rows=10)
     chunk = jobs.begin_chunk("job", 0)
     assert chunk is not None
-    cancel("job")
+    jobs.cancel("job")
 
     assert not jobs.finish_chunk(chunk, 10, 0)
     assert jobs.is_cancelled("job")

@@ -106,7 +106,7 @@ def test_the_record_of_a_task_that_has_its_result_goes(
     submit(client, "done")
     client.set("celery-task-meta-done", json.dumps({"status": status}))
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.SUBMITTED)
 
 
@@ -134,7 +134,7 @@ def test_what_is_lost_again_and_again_is_given_up(
 def test_a_record_that_is_none_is_dropped(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
     client.hset(keys.SUBMITTED, mapping={"a": "garbage", "b": "[]", "c": '{"task": 1, "kwargs": {}, "at": 0}'})
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.SUBMITTED)
 
 
@@ -184,7 +184,7 @@ def test_a_lost_leaders_follower_takes_over(client: redis.Redis, sweep: Callable
 def test_a_lost_leader_without_followers_is_forgotten(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
     SingleFlight(client, lambda task_id: True, 0.0).join("digest", "leader", "train_model", {})
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.once("digest"), keys.ONCE_OPEN)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from taste import history, write_history
 
-from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import DataError, DatasetNotFoundError, JobCancelledError
+from timbral.history.archive import PlayArchive
+from timbral.history.table import HistoryTable
 from timbral.logic import training
 from timbral.logic.overlay import Overlay
 from timbral.logic.training import TrainingRun
@@ -45,6 +48,12 @@ def train(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         return TrainingRun(store, Overlay(store.redis), progress, check).run(message, task_id)
 
     return run
+
+
+@pytest.fixture
+def table(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HistoryTable:
+    monkeypatch.setattr("timbral.history.location.settings", training.settings)
+    return HistoryTable(tmp_path / "history")
 
 
 def test_the_first_model_goes_live_with_metrics_above_popularity(train: Train, store: ModelStore) -> None:
@@ -224,14 +233,66 @@ def test_bad_input_changes_nothing(train: Train, store: ModelStore, tmp_path: Pa
     assert store.current_version() is None
 
 
-def test_new_plays_go_when_a_live_model_has_seen_them(train: Train, client: redis.Redis) -> None:
-    user, item, _ = history(200)[0]
-    Overlay(client).add_plays("t", [Play(user_id=user, item_id=item), Play(user_id=user, item_id=987)])
+def test_an_empty_history_is_an_error_that_says_what_to_do(
+    train: Train, store: ModelStore, table: HistoryTable
+) -> None:
+    with pytest.raises(DataError, match="record_plays"):
+        train("task", dataset=None)
 
-    train("never", promote="never")
-    assert len(client.hgetall(keys.plays_user(user))) == 2
-    train("live")
-    assert client.hgetall(keys.plays_user(user)) == {b"987": b"1"}
+    assert store.versions() == []
+
+
+def test_plays_go_when_a_model_that_was_trained_on_them_is_live(
+    train: Train, client: redis.Redis, table: HistoryTable
+) -> None:
+    overlay = Overlay(client)
+    overlay.add_plays("t", [Play(user_id=user, item_id=item, plays=n) for user, item, n in history(40)])
+    PlayArchive(client, table).run()
+    overlay.add_plays("u", [Play(user_id=1000, item_id=987)])
+
+    train("file", promote="always")
+    train("never", dataset=None, promote="never")
+    assert len(overlay.users()) == 40, "neither the file nor a model that is not live has them"
+    train("live", dataset=None, promote="always")
+
+    assert overlay.load([1000, 1001]).plays == {0: {987: 1.0}}
+    assert overlay.users() == [1000]
+
+
+def test_a_version_of_the_history_gives_the_same_model_to_the_bit(
+    train: Train, store: ModelStore, client: redis.Redis, table: HistoryTable
+) -> None:
+    for number in range(30):
+        rows = [Play(user_id=user, item_id=item, plays=n / 7) for user, item, n in history(40, 3, seed=number)]
+        Overlay(client).add_plays(f"t{number}", rows)
+        PlayArchive(client, table).run()
+    first = train("first", dataset=None, promote="never", half_life_days=10)
+    version = store.show(first["model_version"])["history"]["version"]
+    Overlay(client).add_plays("later", [Play(user_id=1000, item_id=987)])
+    PlayArchive(client, table).run()
+    table.compact()
+
+    again = train("again", dataset=None, promote="never", half_life_days=10, history_version=version)
+
+    one, other = (store.get(answer["model_version"]) for answer in (first, again))
+    for name, tensor in one.model.tensors()[0].items():
+        assert tensor.tobytes() == other.model.tensors()[0][name].tobytes(), name
+
+
+def test_old_plays_count_less_in_a_training_with_a_half_life(
+    train: Train, store: ModelStore, client: redis.Redis, table: HistoryTable
+) -> None:
+    now = datetime.now(UTC)
+    rows = [Play(user_id=u, item_id=i, plays=8, at=now - timedelta(days=20 * (i % 2))) for u, i, _ in history(40)]
+    Overlay(client).add_plays("t", rows)
+    PlayArchive(client, table).run()
+
+    answer = train("task", dataset=None, half_life_days=10)
+
+    served = store.get(answer["model_version"])
+    items = np.array(served.item_ids.ids(served.seen.indices))
+    assert np.allclose(served.seen.data, np.where(items % 2, 2.0, 8.0), rtol=1e-5)
+    assert served.record["history"]["half_life_days"] == 10
 
 
 def test_the_newest_rows_are_held_out_where_there_are_times(train: Train, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from celery import Celery
 from timbral import keys
 from timbral.config.settings import read_settings
 from timbral.errors import SettingsError
+from timbral.messages import Play
+from timbral.plays.recorder import PlayRecorder
 from timbral.stack.embedded_server import EmbeddedServer
 from workers.scheduler import TICK_S, Entry, RedisScheduler, entries_of
 
@@ -172,8 +174,32 @@ def test_the_schedule_is_what_the_settings_ask_for() -> None:
     assert entries_of(settings) == [
         Entry("renew_recommendations", "compute_recommendations", {}, 60),
         Entry("retrain", "train_model", {"dataset": "a.csv"}, 600),
+        Entry("archive_plays", "archive_plays", {}, 60),
     ]
-    assert entries_of(read_settings(RENEW_EVERY_S=0)) == []
+    assert entries_of(read_settings(RENEW_EVERY_S=0, ARCHIVE_EVERY_S=0)) == []
+    assert entries_of(read_settings(RENEW_EVERY_S=0, RETRAIN_AFTER_PLAYS=500, ARCHIVE_EVERY_S=30)) == [
+        Entry("retrain_after_plays", "train_model", {}, 0, 500),
+        Entry("archive_plays", "archive_plays", {}, 30),
+    ]
+
+
+def test_a_training_is_sent_after_so_many_plays_and_once(start: Start, client: redis.Redis, wait_until: Any) -> None:
+    recorder = PlayRecorder(client)
+    recorder.record([Play(user_id=1, item_id=item) for item in range(9)], "a", 60)
+    start(RETRAIN_AFTER_PLAYS=10, RENEW_EVERY_S=0)
+    wait_until(lambda: client.llen("batch") == 1, 30, "the archiving, which comes after it in a round")
+    assert client.llen("training") == 0
+
+    recorder.record([Play(user_id=1, item_id=9)], "b", 60)
+    wait_until(lambda: client.llen("training") == 1, 30, "the training")
+    recorder.record([Play(user_id=1, item_id=item) for item in range(9)], "c", 60)
+    looked = client.hget(keys.SCHEDULE, "archive_plays")
+    client.hset(keys.SCHEDULE, "archive_plays", 0)
+    wait_until(lambda: client.hget(keys.SCHEDULE, "archive_plays") not in (b"0", looked), 30, "another round")
+
+    assert client.llen("training") == 1
+    record = next(json.loads(value) for value in client.hvals(keys.SUBMITTED) if b"train_model" in value)
+    assert (record["task"], record["kwargs"], record["queue"]) == ("train_model", {}, "training")
 
 
 def test_a_renewal_that_comes_after_the_expiry_is_refused() -> None:

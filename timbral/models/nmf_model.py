@@ -351,9 +351,12 @@ class NMFModel:
         }
         k = min(top_k, self.n_items)
         found = scoring.best(wanted, heard, k, index=self.item_index, **limits)
+        unknown = np.flatnonzero(~scoring.knows(wanted, heard))
+        if not len(unknown):
+            return found
         if self._popularity is None:
             self._popularity = np.bincount(self._seen_of(None).indices, minlength=self.n_items).astype(np.float32)
-        return popular_where_unknown(found, scoring.knows(wanted, heard), self._popularity, k, **limits)
+        return popular_where_unknown(found, unknown, self._popularity, k, **limits)
 
     def _seen_of(self, users: npt.NDArray[np.int64] | None) -> sparse.csr_matrix:
         if self._seen is None:
@@ -444,8 +447,6 @@ class NMFModel:
         if record.fixed_items is not None:
             made._fixed["items"] = record.fixed_items
         self.__dict__.update(made.__dict__)
-
-    # What the others need
 
     def _check_fitted(self) -> None:
         if not self.is_fitted:

@@ -15,7 +15,7 @@ __all__ = ["popular_where_unknown"]
 
 def popular_where_unknown(
     lists: TopK,
-    known: npt.NDArray[np.bool_],
+    unknown: npt.NDArray[np.int64],
     popularity: npt.NDArray[np.float32],
     k: int,
     *,
@@ -26,19 +26,17 @@ def popular_where_unknown(
     allowed_by_user: sparse.csr_matrix | None,
     n_threads: int,
 ) -> TopK:
-    """``lists``, but ranked by ``popularity`` (n_items,), float32 ≥ 0, for who is not ``known`` (n_lists,) or whose best score is 0.
+    """``lists`` with those of the users ``unknown`` (places, ascending), which are empty, ranked by ``popularity`` (n_items,), float32 ≥ 0.
 
     Their scores are 0, as ``predict`` has them. The other arguments are those of the search that found ``lists``.
     """
-    old = np.diff(lists.indptr)
-    unknown = ~known
-    filled = np.flatnonzero(old)
-    unknown[filled] |= lists.scores[lists.indptr[:-1][filled]] == 0
-    if not unknown.any():
+    if not len(unknown):
         return lists
-    own: list[Any] = [None if rows is None else rows[unknown] for rows in (seen, blocked_by_user, allowed_by_user)]
+    own: list[Any] = [
+        None if matrix is None else matrix[unknown] for matrix in (seen, blocked_by_user, allowed_by_user)
+    ]
     popular = top_k(
-        np.ones((int(unknown.sum()), 1), np.float32),
+        np.ones((len(unknown), 1), np.float32),
         popularity[None, :],
         k,
         seen=own[0],
@@ -48,13 +46,12 @@ def popular_where_unknown(
         allowed_by_user=own[2],
         n_threads=n_threads,
     )
-    lengths = old.copy()
+    lengths = np.diff(lists.indptr)
     lengths[unknown] = np.diff(popular.indptr)
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    items = np.empty(indptr[-1], dtype=lists.item_indices.dtype)
-    scores = np.zeros(indptr[-1], dtype=lists.scores.dtype)
-    is_popular, was_unknown = np.repeat(unknown, lengths), np.repeat(unknown, old)
-    items[is_popular] = popular.item_indices
-    items[~is_popular] = lists.item_indices[~was_unknown]
-    scores[~is_popular] = lists.scores[~was_unknown]
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(lists.indptr.dtype)
+    is_popular = np.repeat(np.isin(np.arange(len(lengths)), unknown), lengths)
+    items = np.empty(int(indptr[-1]), dtype=lists.item_indices.dtype)
+    scores = np.zeros(int(indptr[-1]), dtype=lists.scores.dtype)
+    items[is_popular], items[~is_popular] = popular.item_indices, lists.item_indices
+    scores[~is_popular] = lists.scores
     return TopK(indptr, items, scores)

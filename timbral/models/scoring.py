@@ -49,13 +49,12 @@ class Scoring:
         """
         with_more, item_rows = self._with_recency(factors)
         found = top_k(with_more, item_rows.T, k, neighbors=self.neighbors, plays=plays, **options)
-        unknown = ~self.knows(factors, plays)
-        return found.without(unknown) if unknown.any() else found
+        empty = ~self.knows(factors, plays)
+        return found.without(empty) if empty.any() else found
 
-    @staticmethod
-    def knows(factors: Vector, plays: Any) -> npt.NDArray[np.bool_]:
-        """Of which users with these vectors and plays anything is known."""
-        known: npt.NDArray[np.bool_] = factors.any(axis=1)
+    def knows(self, factors: Vector, plays: Any) -> npt.NDArray[np.bool_]:
+        """Whether there is anything to rank by, for each user."""
+        known: npt.NDArray[np.bool_] = np.asarray(factors.any(axis=1))
         return known if plays is None else known | (np.diff(plays.indptr) > 0)
 
     def _with_recency(self, factors: Vector) -> tuple[Vector, Vector]:
