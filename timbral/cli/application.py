@@ -22,6 +22,7 @@ from timbral.errors import (
     DatasetNotFoundError,
     ModelNotFoundError,
     ParameterError,
+    RedisPermissionError,
     RedisUnavailableError,
     SettingsError,
     TimbralError,
@@ -121,6 +122,8 @@ def _explained(error: Exception) -> tuple[int, str]:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         return BAD_INPUT, f"{usage()}{hint}"
+    if isinstance(error, RedisPermissionError):
+        return FAILED, str(error)
     if isinstance(error, RedisUnavailableError):
         return REDIS_AWAY, str(error)
     if isinstance(error, RedisConnectionError | RedisTimeoutError):

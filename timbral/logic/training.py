@@ -152,6 +152,9 @@ class TrainingRun:
             "durations_s": {name: round(value, 3) for name, value in durations_s.items()},
         }
         self.store.finish(task_id, ticket, answer)
+        self.store.count_training(
+            "promoted" if promoted else "not_asked" if message.promote == "never" else "held_back"
+        )
         self.on_progress(fits.total, fits.total, f"{ticket.version}: {reason}")
         log.info("trained", promoted=promoted, reason=reason, **answer["durations_s"])
         return answer

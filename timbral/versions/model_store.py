@@ -91,6 +91,10 @@ class ModelStore:
         known = json.dumps({"version": training.version, "fence": training.fence, "answer": answer})
         self.redis.hset(keys.MODEL_TRAININGS, task_id, known)
 
+    def count_training(self, outcome: Literal["promoted", "held_back", "not_asked"]) -> None:
+        """Count a training that ended, for whoever watches: a gate that refuses goes unseen otherwise."""
+        self.redis.hincrby(keys.TRAININGS_ENDED, outcome, 1)
+
     def write(self, served: ServedModel) -> None:
         """Write the version's file and then its record; it is not live yet.
 
