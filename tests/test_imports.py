@@ -102,7 +102,7 @@ def test_only_what_an_app_or_a_person_runs_imports_producers() -> None:
     assert {name for name in users if not name.startswith(allowed)} == set()
 
 
-THIN = ("timbral", "timbral.utils.redis_connector", "producers", "timbral.cli.application")
+THIN = ("timbral", "timbral.served_list", "timbral.utils.redis_connector", "producers", "timbral.cli.application")
 
 
 @pytest.mark.parametrize("name", THIN)

@@ -106,7 +106,7 @@ def test_the_record_of_a_task_that_has_its_result_goes(
     submit(client, "done")
     client.set("celery-task-meta-done", json.dumps({"status": status}))
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.SUBMITTED)
 
 
@@ -134,7 +134,7 @@ def test_what_is_lost_again_and_again_is_given_up(
 def test_a_record_that_is_none_is_dropped(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
     client.hset(keys.SUBMITTED, mapping={"a": "garbage", "b": "[]", "c": '{"task": 1, "kwargs": {}, "at": 0}'})
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.SUBMITTED)
 
 
@@ -156,7 +156,7 @@ def test_a_job_that_moves_is_left_alone(client: redis.Redis, sweep: Callable[[],
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, end: str
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, end: str, cancel: Callable[[str], bool]
 ) -> None:
     jobs = open_job(client, n_rows=10)
     if end == "succeeded":
@@ -164,7 +164,7 @@ def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
         assert chunk is not None
         jobs.finish_chunk(chunk, 10, 0)
     else:
-        jobs.cancel("job") if end == "cancelled" else jobs.fail("job", ValueError("no"))
+        cancel("job") if end == "cancelled" else jobs.fail("job", ValueError("no"))
     client.zadd(keys.JOBS_OPEN, {"job": 1})
 
     assert sweep().chunks == 1
@@ -184,7 +184,7 @@ def test_a_lost_leaders_follower_takes_over(client: redis.Redis, sweep: Callable
 def test_a_lost_leader_without_followers_is_forgotten(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
     SingleFlight(client, lambda task_id: True, 0.0).join("digest", "leader", "train_model", {})
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.once("digest"), keys.ONCE_OPEN)
 
 
