@@ -19,7 +19,7 @@ from timbral.errors import RedisUnavailableError
 from timbral.messages import ComputeRecommendations, Id, Message, Play, RefreshEmbeddings, TrainModel, read_message
 from timbral.replies import server_now_s
 
-__all__ = ["enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
+__all__ = ["enqueue", "enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()
@@ -87,7 +87,7 @@ def enqueue_train_model(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(TrainModel, locals())
+    return enqueue(TrainModel, locals())
 
 
 def enqueue_compute_recommendations(
@@ -106,7 +106,7 @@ def enqueue_compute_recommendations(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(ComputeRecommendations, locals())
+    return enqueue(ComputeRecommendations, locals())
 
 
 def enqueue_refresh_embeddings(
@@ -129,10 +129,16 @@ def enqueue_refresh_embeddings(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(RefreshEmbeddings, locals())
+    return enqueue(RefreshEmbeddings, locals())
 
 
-def _enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+def enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+    """Check the arguments, leave out those that are at their defaults, and put the task on its queue.
+
+    Raises:
+        MessageError: lists each argument that is wrong; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
     fields = message_class.model_fields
     given = {name: plain(value) for name, value in arguments.items() if not _is(value, fields[name].default)}
     kwargs = read_message(message_class, given).kwargs()

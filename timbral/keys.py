@@ -62,7 +62,6 @@ ITEMS_NAMES = "items:names"
 
 FORGOTTEN_SALT = "forgotten:salt"
 FORGOTTEN_USERS = "forgotten:users"
-FORGOTTEN_LOCK = "forgotten:lock"
 FORGOTTEN_RECEIPT = "forgotten:receipt:{task_id}"
 EXPORT = "export:{task_id}"
 
@@ -123,7 +122,6 @@ KEYS: tuple[Key, ...] = (
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
     Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
-    Key(FORGOTTEN_LOCK, "string", "the task that rewrites files right now", "none; a holder that is gone is replaced"),
     Key(FORGOTTEN_RECEIPT, "hash", "what a forget_users task has removed so far", "RESULT_EXPIRES_S"),
     Key(EXPORT, "string", "JSON object: what an export_user task found, until the caller has read it", "600 s"),
     Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),

@@ -25,6 +25,7 @@ from timbral.config.settings import Constants, settings
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
+from timbral.forgotten import Forgotten
 from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.popularity import popularity_ranking, users_per_item
@@ -70,6 +71,9 @@ class TrainingRun:
     on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005
     check: Callable[[], None] = lambda: None
 
+    def __post_init__(self) -> None:
+        self.forgotten = Forgotten(self.store.redis)
+
     def run(self, message: TrainModel, task_id: str) -> dict[str, Any]:
         """Train as ``message`` says; gives the task's answer. A training that was done before gives its answer again.
 
@@ -87,7 +91,9 @@ class TrainingRun:
         fits = _Fits(message, self.on_progress, self.check)
         self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
+            n_forgotten = self.forgotten.count()
             data, history_record = self._read(message)
+            data = self._without_forgotten(data)
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz)
 
         split = Split.of(data, message.holdout)
@@ -139,6 +145,9 @@ class TrainingRun:
             users = users_per_item(data.matrix)
             served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record)
             self.store.write(served)
+            if self.forgotten.count() != n_forgotten:
+                # Somebody was forgotten while this trained, and the erasure may have looked before the file was there.
+                self.store.remove_forgotten(ticket.version, list(self.forgotten.among(list(data.user_ids))))
         promoted, reason = self._promote(ticket.version, message.promote, verdict)
         if promoted and history_record is not None:
             self.overlay.drop_trained(history_record["watermark"])
@@ -178,6 +187,13 @@ class TrainingRun:
             on_rows=lambda n_rows: self.check(),  # noqa: ARG005
         )
         return read, None
+
+    def _without_forgotten(self, data: Interactions) -> Interactions:
+        """The data set may be a file of the app's, which goes on naming users who were forgotten."""
+        gone = list(self.forgotten.among(list(data.user_ids))) if self.forgotten.count() else []
+        if gone:
+            logger.info("left out the users who were forgotten", users=len(gone))
+        return data.without_users(data.user_ids.codes(gone))
 
     def _read_history(self, message: TrainModel) -> tuple[Interactions, dict[str, Any]]:
         history = open_history()
