@@ -128,7 +128,9 @@ class NMFModel:
 
     # Training
 
-    def fit(self, user_item_matrix: Any, callback: Callback | None = None, *, times: npt.ArrayLike | None = None) -> Self:
+    def fit(
+        self, user_item_matrix: Any, callback: Callback | None = None, *, times: npt.ArrayLike | None = None
+    ) -> Self:
         """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame (its sparse columns stay sparse) or scipy sparse.
 
         Args:
