@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 
 from timbral.config.fleet_celery import celery_settings
 from timbral.config.settings import public_address
-from timbral.errors import RedisUnavailableError
 from timbral.queue import layout
+from timbral.redis_refusals import as_ours
 
 __all__ = ["Broker"]
 
@@ -70,7 +70,7 @@ class Broker:
                     retry_policy=PUBLISH_RETRIES,
                 )
         except (OperationalError, RedisError, OSError) as error:
-            raise RedisUnavailableError(self._address, str(error)) from error
+            raise as_ours(self._address, error) from error
 
     def close(self) -> None:
         """Close every connection to the queue."""

@@ -19,7 +19,7 @@ from timbral.errors import RedisUnavailableError
 from timbral.messages import ComputeRecommendations, Id, Message, Play, RefreshEmbeddings, TrainModel, read_message
 from timbral.replies import server_now_s
 
-__all__ = ["enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
+__all__ = ["enqueue", "enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()
@@ -40,6 +40,18 @@ def enqueue_train_model(
     random_state: int | None = None,
     max_iter: int | None = None,
     tol: float | None = None,
+    regularization: float | None = None,
+    unobserved_weight: float | None = None,
+    unobserved_target: float | None = None,
+    popularity_exponent: float | None = None,
+    confidence: float | None = None,
+    regularization_exponent: float | None = None,
+    n_neighbors: int | None = None,
+    neighbor_weight: float | None = None,
+    neighbor_regularization: float | None = None,
+    recency_weight: float | None = None,
+    l1_regularization: float | None = None,
+    target: Literal["one", "log", "value"] | None = None,
     holdout: float = 0.2,
     apply_play_thresholds: bool = False,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
@@ -47,7 +59,8 @@ def enqueue_train_model(
     """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is live, put live.
 
     The answer: ``model_version``, ``promoted`` and its ``reason``, ``n_users``, ``n_items``, ``n_interactions``,
-    ``n_components``, ``iterations``, ``loss``, ``metrics``, ``baseline`` (popularity's), ``durations_s``.
+    ``n_components``, ``iterations``, ``loss``, ``chosen`` (what the data decided), ``metrics`` and their standard ``errors``,
+    ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared), ``durations_s``.
 
     Args:
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES; where None, all plays that were
@@ -64,15 +77,17 @@ def enqueue_train_model(
         random_state: seed; NMF_RANDOM_STATE where None.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: relative fall of the loss to stop at; ``Constants.NMF_TOL`` where None.
-        holdout: share of each user's rows that is held out for the metrics; 0 for no metrics.
+        regularization, unobserved_weight, unobserved_target, popularity_exponent, confidence, regularization_exponent,
+            n_neighbors, neighbor_weight, neighbor_regularization, recency_weight, l1_regularization, target: NMFModel's own; its defaults where None.
+        holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
         apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
-        promote: whether the new version goes live.
+        promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(TrainModel, locals())
+    return enqueue(TrainModel, locals())
 
 
 def enqueue_compute_recommendations(
@@ -91,7 +106,7 @@ def enqueue_compute_recommendations(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(ComputeRecommendations, locals())
+    return enqueue(ComputeRecommendations, locals())
 
 
 def enqueue_refresh_embeddings(
@@ -114,10 +129,16 @@ def enqueue_refresh_embeddings(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(RefreshEmbeddings, locals())
+    return enqueue(RefreshEmbeddings, locals())
 
 
-def _enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+def enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+    """Check the arguments, leave out those that are at their defaults, and put the task on its queue.
+
+    Raises:
+        MessageError: lists each argument that is wrong; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
     fields = message_class.model_fields
     given = {name: plain(value) for name, value in arguments.items() if not _is(value, fields[name].default)}
     kwargs = read_message(message_class, given).kwargs()

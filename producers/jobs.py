@@ -151,6 +151,21 @@ class Job:
             pause_s = min(max(pause_s, (now - started) / 10), LONGEST_PAUSE_S)
             time.sleep(pause_s if deadline is None else min(pause_s, max(deadline - now, 0.001)))
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it: it was sent by one of ours and is not done, or its outcome is still kept.
+
+        Raises:
+            RedisUnavailableError: Redis is away.
+        """
+        if self._stored():
+            return True
+        with connections().asking() as client, client.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(keys.SUBMITTED, self.id)
+            pipeline.exists(keys.progress(self.id), keys.job(self.id))
+            (sent,), n_keys = pipeline.execute()
+        return sent is not None or n_keys > 0
+
     def cancel(self) -> bool:
         """Have the fleet drop the task: it is not begun if it waits, and ends at its next step if it runs.
 

@@ -6,10 +6,14 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+import redis
+
 from producers.connections import connections
 from timbral import keys
 from timbral.blocks import StoredList
 from timbral.messages import Id
+from timbral.plays.pending import PendingPlays
+from timbral.served_list import served_list
 
 __all__ = ["get_popular", "get_recommendations", "get_recommendations_many", "get_similar"]
 
@@ -25,7 +29,8 @@ def get_recommendations(user_id: Id, *, popular_if_cold: bool = False) -> Recomm
 
     Args:
         user_id: original id.
-        popular_if_cold: give what most users play to a user who has no list.
+        popular_if_cold: give what most users play to a user who has no list, without what this user has played since the
+            live model was trained. (The HTTP API, which reads the model, leaves out what was played before, too.)
 
     Returns:
         None where there is no list (a cold user, an expired key) or Redis is away: raises nothing for that.
@@ -41,8 +46,11 @@ def get_recommendations_many(
     found = _read([StoredList(keys.recommendations_user(user_id), user_id) for user_id in wanted])
     cold = [place for place, listed in enumerate(found) if listed is None] if popular_if_cold else []
     popular = _read([StoredList(keys.RECOMMENDATIONS_POPULAR, wanted[place]) for place in cold])
-    for place, listed in zip(cold, popular, strict=True):
-        found[place] = listed
+    played = _played([wanted[place] for place in cold])
+    for place, listed, seen in zip(cold, popular, played, strict=True):
+        # Whose plays cannot be read gets no list: what somebody has just heard is no recommendation.
+        answer = served_list(None, None if seen is None else listed, seen=seen or ())
+        found[place] = None if answer.source == "none" else answer.items
     return dict(zip(wanted, found, strict=True))
 
 
@@ -79,3 +87,18 @@ def _checked(key: str, listed: Any) -> Recommendations | None:
         return listed
     logger.warning("What is stored under %s does not look like a list of items: %s", key, str(listed)[:80])
     return None
+
+
+def _played(user_ids: list[Id]) -> list[set[Id] | None]:
+    """What each user has played since the live model was trained, None where Redis does not say."""
+
+    def ask(client: redis.Redis) -> list[Any]:
+        with client.pipeline(transaction=False) as pipeline:
+            for user_id in user_ids:
+                pipeline.lrange(keys.plays_user(user_id), 0, -1)
+            return list(pipeline.execute())
+
+    replies = connections().cache.attempt("LRANGE", keys.PLAYS_USER, ask) if user_ids else []
+    if replies is None:
+        return [None] * len(user_ids)
+    return [set(PendingPlays.read(reply).by_item()) for reply in replies]

@@ -13,6 +13,7 @@
     ├── ModelStoreError        OSError            a model cannot be written (disk full, no permission)
     ├── HistoryError           OSError            the history of plays cannot be read or written
     ├── RedisUnavailableError  ConnectionError    Redis cannot be reached or does not answer
+    │   └── RedisPermissionError                  it answers, and its user may not do this
     ├── TrainingError          RuntimeError       a training failed or gave a model that is not usable
     ├── PredictionError        RuntimeError       a prediction failed on a fitted model
     └── JobError               RuntimeError       what a producer learns of a task that did not succeed
@@ -46,6 +47,7 @@ __all__ = [
     "NotFittedError",
     "ParameterError",
     "PredictionError",
+    "RedisPermissionError",
     "RedisUnavailableError",
     "SettingsError",
     "TaskFailedError",
@@ -150,6 +152,15 @@ class RedisUnavailableError(TimbralError, ConnectionError):
 
     def __str__(self) -> str:
         return f"Redis at {self.args[0]} is not available: {self.args[1]}" if len(self.args) == 2 else super().__str__()
+
+
+class RedisPermissionError(RedisUnavailableError):
+    """``RedisPermissionError(address, problem)``; the problem names the command."""
+
+    def __str__(self) -> str:
+        if len(self.args) != 2:
+            return super().__str__()
+        return f"Redis at {self.args[0]} gives this user no permission for that: {self.args[1]}"
 
 
 class TrainingError(TimbralError, RuntimeError):

@@ -40,6 +40,7 @@ MODEL_PROMOTED_FENCE = "model:promoted_fence"
 MODEL_TRAININGS = "model:trainings"
 MODEL_HISTORY = "model:history"
 MODEL_REVISIONS = "model:revisions"
+TRAININGS_ENDED = "metrics:trainings"
 
 PLAYS_USER = "plays:user:{user_id}"
 PLAYS_USERS = "plays:users"
@@ -61,7 +62,6 @@ ITEMS_NAMES = "items:names"
 
 FORGOTTEN_SALT = "forgotten:salt"
 FORGOTTEN_USERS = "forgotten:users"
-FORGOTTEN_LOCK = "forgotten:lock"
 FORGOTTEN_RECEIPT = "forgotten:receipt:{task_id}"
 EXPORT = "export:{task_id}"
 
@@ -102,6 +102,7 @@ KEYS: tuple[Key, ...] = (
     Key(MODEL_TRAININGS, "hash", "task id → JSON: the version and fence that a training got, and its answer when done", "none"),
     Key(MODEL_HISTORY, "list", "versions that were live, the newest first: what a roll back goes back to", "none"),
     Key(MODEL_REVISIONS, "hash", "version → how often its file was rewritten without forgotten users: who has mapped an older one maps it anew", "none"),
+    Key(TRAININGS_ENDED, "hash", "how a training ended that did not fail (promoted, held_back, not_asked) → how many did", "none"),
     Key(PLAYS_STREAM, "stream", 'recorded plays that the history has not got yet: "plays", a JSON list of [user, item, plays, time in µs], and "total", how many were recorded with them', "none; cut where the history has them"),
     Key(PLAYS_USER, "list", "new plays of a user that the live model was not trained on: id in the stream, space, JSON list of item, plays, time in µs", "none"),
     Key(PLAYS_USERS, "set", "ids (JSON) of the users with new plays", "none"),
@@ -121,7 +122,6 @@ KEYS: tuple[Key, ...] = (
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
     Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
-    Key(FORGOTTEN_LOCK, "string", "the task that rewrites files right now", "none; a holder that is gone is replaced"),
     Key(FORGOTTEN_RECEIPT, "hash", "what a forget_users task has removed so far", "RESULT_EXPIRES_S"),
     Key(EXPORT, "string", "JSON object: what an export_user task found, until the caller has read it", "600 s"),
     Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),

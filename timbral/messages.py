@@ -16,8 +16,11 @@ from timbral.errors import MessageError
 __all__ = [
     "ANSWERS",
     "MESSAGES",
+    "MODEL_OPTIONS",
     "REFRESH_PLAYED",
     "ComputeRecommendations",
+    "ExportUser",
+    "ForgetUsers",
     "Id",
     "Message",
     "Play",
@@ -29,6 +32,9 @@ __all__ = [
 
 MAX_IDS = 100_000
 """Most ids in one message; for more, leave ``user_ids`` out and have everybody done."""
+
+MAX_FORGOTTEN = 1_000
+"""Most users that one message has forgotten; each table and file is rewritten once for all of them."""
 
 Id = (
     Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
@@ -119,14 +125,59 @@ class TrainModel(Message):
     tol: float | None = Field(
         None, ge=0, lt=1, description="Relative fall of the root of the loss to stop at; Constants.NMF_TOL where unset."
     )
+    regularization: float | None = Field(
+        None, ge=0, le=1e6, description="κ, against the noise of the data; chosen on a part of the data where unset."
+    )
+    unobserved_weight: float | None = Field(
+        None, ge=0, le=1, description="α₀, weight of what was not observed; by the density of the data where unset."
+    )
+    unobserved_target: float | None = Field(
+        None, ge=0, le=1e6, description="μ, what is aimed at where nothing was observed; NMFModel's where unset."
+    )
+    popularity_exponent: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="β, how much more a popular item weighs that was not observed; NMFModel's where unset.",
+    )
+    confidence: float | None = Field(
+        None, ge=0, le=1e6, description="How much the weight of an entry grows with its plays; NMFModel's where unset."
+    )
+    regularization_exponent: float | None = Field(
+        None, ge=0, le=2, description="ν, how the regularization grows with a row's entries; NMFModel's where unset."
+    )
+    n_neighbors: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="Most items that speak for an item, 0 for no neighbour part; NMFModel's where unset.",
+    )
+    neighbor_weight: float | None = Field(
+        None, ge=0, le=1e6, description="γ, of the neighbour part; chosen on a part of the data where unset."
+    )
+    neighbor_regularization: float | None = Field(
+        None, ge=0, le=1e6, description="λ, how much neighbours share; chosen on a part of the data where unset."
+    )
+    recency_weight: float | None = Field(
+        None, ge=0, le=1e6, description="ρ, of the recency part, which data with times have; chosen where unset."
+    )
+    l1_regularization: float | None = Field(None, ge=0, le=1e6, description="Of all factors; NMFModel's where unset.")
+    target: Literal["one", "log", "value"] | None = Field(
+        None,
+        description="What is aimed at where something was observed: 1, log1p(plays) or the plays; NMFModel's where unset.",
+    )
     holdout: float = Field(
-        0.2, ge=0, le=0.9, description="Share of each user's rows held out for the metrics; 0 for no metrics."
+        0.2,
+        ge=0,
+        le=0.9,
+        description="Share of each user's rows held out for the metrics; 0 for no metrics and no comparison.",
     )
     apply_play_thresholds: bool = Field(
         False, description="Leave rows below Constants.MIN_PLAYS_THRESHOLD out, cap plays at MAX_PLAYS_THRESHOLD."
     )
     promote: Literal["if_not_worse", "always", "never"] = Field(
-        "if_not_worse", description="Whether the new version goes live."
+        "if_not_worse",
+        description="Whether the new version goes live: unless it is worse or cannot be compared; in any case; or not.",
     )
 
     @field_validator("dataset")
@@ -188,6 +239,27 @@ class RefreshEmbeddings(Message):
     top_k: int = Field(10, ge=1, le=1000, description="Items in a renewed list of recommendations.")
 
 
+class ForgetUsers(Message):
+    """Remove all that is stored of users, and keep them out from then on."""
+
+    task = "forget_users"
+    user_ids: list[Id] = Field(min_length=1, max_length=MAX_FORGOTTEN, description='The users; 1 and "1" are one.')
+
+
+class ExportUser(Message):
+    """Gather all that is stored of a user, for the one who asked to read."""
+
+    task = "export_user"
+    user_id: Id = Field(description="The user.")
+
+
+MODEL_OPTIONS: tuple[str, ...] = (
+    "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence", "regularization_exponent",
+    "n_neighbors", "neighbor_weight", "neighbor_regularization", "recency_weight", "l1_regularization", "target",
+)  # fmt: skip
+"""Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
+
+
 class RecordPlays(Message):
     """Record plays. They go straight into Redis, and not onto the queue."""
 
@@ -198,15 +270,19 @@ class RecordPlays(Message):
 REFRESH_PLAYED = "refresh_played"
 """The task that refreshes the users who wait in ``plays:refresh``; it has no arguments."""
 
-MESSAGES: dict[str, type[Message]] = {m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings)}
+MESSAGES: dict[str, type[Message]] = {
+    m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings, ForgetUsers, ExportUser)
+}
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "train_model": (
-        "model_version", "promoted", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
-        "metrics", "baseline", "durations_s",
+        "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
+        "chosen", "metrics", "errors", "baseline", "durations_s",
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
     "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),
+    "forget_users": ("users", "removed", "kept", "data_sets", "forgotten_at"),
+    "export_user": ("models", "plays", "on_their_way"),
 }  # fmt: skip
 """The fields of each task's result."""
 
@@ -245,4 +321,4 @@ def _shown(value: Any) -> str:
 
 def utc_now() -> str:
     """Now, as ISO 8601 in UTC with whole seconds."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

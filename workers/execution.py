@@ -168,7 +168,7 @@ def _may_retry(task: Task) -> bool:
 
 def _as_ours(error: BaseException) -> BaseException:
     if isinstance(error, TRANSIENT) and not isinstance(error, RedisUnavailableError):
-        return RedisUnavailableError(public_address(settings.REDIS_URL), str(error))
+        return RedisUnavailableError(public_address(settings.redis_url), str(error))
     return error
 
 

@@ -156,7 +156,7 @@ def test_a_job_that_moves_is_left_alone(client: redis.Redis, sweep: Callable[[],
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, end: str
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, end: str, cancel: Callable[[str], bool]
 ) -> None:
     jobs = open_job(client, n_rows=10)
     if end == "succeeded":
@@ -164,7 +164,7 @@ def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
         assert chunk is not None
         jobs.finish_chunk(chunk, 10, 0)
     else:
-        jobs.cancel("job") if end == "cancelled" else jobs.fail("job", ValueError("no"))
+        cancel("job") if end == "cancelled" else jobs.fail("job", ValueError("no"))
     client.zadd(keys.JOBS_OPEN, {"job": 1})
 
     assert sweep().chunks == 1

@@ -17,12 +17,12 @@ from typing import reveal_type
 
 import producers
 from timbral.models.nmf_model import NMFModel
-from workers.watching.health import alive_workers
+from workers.watching.health import main
 
 reveal_type(producers.get_recommendations(1))
 reveal_type(NMFModel(8).predict([0], [1]))
 reveal_type(producers.enqueue_train_model)
-reveal_type(alive_workers)
+reveal_type(main)
 """
 
 
@@ -58,7 +58,7 @@ def test_an_app_that_checks_its_types_strictly_sees_ours(python_with_the_wheel: 
     assert "dict" in revealed[0]
     assert "ndarray" in revealed[1]
     assert "producers.jobs.Job" in revealed[2]
-    assert "float" in revealed[3]
+    assert "int" in revealed[3]
 
 
 def test_the_wheel_brings_the_celery_settings_and_the_pages_files(python_with_the_wheel: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_try_that_cannot_be_sent_leaves_the_message_in_the_queue(stored: dict[
     assert caught.value.requeue is True
 
 
-def test_a_cancelled_task_is_not_begun(stored: dict[str, Any], client: redis.Redis) -> None:
-    Jobs(client).cancel("task")
+def test_a_cancelled_task_is_not_begun(stored: dict[str, Any], cancel: Callable[[str], bool]) -> None:
+    cancel("task")
     with pytest.raises(JobCancelledError), execution.delivery(FakeTask("task")):  # type: ignore[arg-type]
         pytest.fail("it was begun")

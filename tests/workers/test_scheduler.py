@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from timbral import keys
 from timbral.config.settings import read_settings
@@ -22,7 +23,7 @@ from timbral.errors import SettingsError
 from timbral.messages import Play
 from timbral.plays.recorder import PlayRecorder
 from timbral.stack.embedded_server import EmbeddedServer
-from workers.scheduler import Entry, entries_of
+from workers.scheduler import TICK_S, Entry, RedisScheduler, entries_of
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -94,6 +95,45 @@ def test_another_takes_over_from_a_killed_one_and_neither_repeats_nor_skips(
     assert len(sent(client)) == 1
     client.hset(keys.SCHEDULE, "renew_recommendations", time.time() - 3601)
     wait_until(lambda: len(sent(client)) == 2, 15, "the second renewal")
+
+
+@pytest.fixture
+def scheduler(redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> RedisScheduler:
+    """One in this process, with a renewal every 2 s, which is due."""
+    known = read_settings(REDIS_URL=redis_server.url, RENEW_EVERY_S=2)
+    monkeypatch.setattr("workers.scheduler.settings", known)
+    made = RedisScheduler(Celery("scheduler", broker=redis_server.url, set_as_current=False), lazy=True)
+    made.setup_schedule()
+    return made
+
+
+def test_who_is_not_in_charge_sends_nothing_and_looks_again_later(
+    scheduler: RedisScheduler, client: redis.Redis
+) -> None:
+    client.set(keys.MODEL_CURRENT, "v1")
+    client.set(keys.SCHEDULE_LOCK, "another scheduler", px=60_000)
+
+    assert scheduler.tick() == TICK_S
+
+    assert sent(client) == []
+    assert not client.exists(keys.SCHEDULE, keys.SUBMITTED)
+    assert client.get(keys.SCHEDULE_LOCK) == b"another scheduler"
+
+
+def test_who_loses_the_lock_between_looking_and_sending_sends_nothing(
+    scheduler: RedisScheduler, client: redis.Redis
+) -> None:
+    client.set(keys.MODEL_CURRENT, "v1")
+    client.set(keys.SCHEDULE_LOCK, "another scheduler", px=60_000)
+    (entry,) = scheduler.entries
+
+    assert scheduler._send_if_due(entry) == entry.every_s
+    assert sent(client) == []
+    assert not client.exists(keys.SCHEDULE, keys.SUBMITTED)
+
+    client.set(keys.SCHEDULE_LOCK, scheduler.token, px=60_000)
+    scheduler._send_if_due(entry)
+    assert len(sent(client)) == 1
 
 
 def test_a_restart_goes_on_where_it_was_and_leaves_the_lock(start: Start, client: redis.Redis, wait_until: Any) -> None:

@@ -16,10 +16,10 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from timbral import keys
+from timbral.served_list import Item
 
-__all__ = ["CachedLists", "Item", "parse_list"]
+__all__ = ["CachedLists", "parse_list"]
 
-Item = dict[str, Any]
 Answer = dict[str, tuple[bytes | None, bool]]
 MAX_USERS = 128
 MAX_QUESTIONS = 4

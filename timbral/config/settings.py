@@ -17,6 +17,7 @@ from timbral.errors import SettingsError
 
 __all__ = ["Constants", "Settings", "settings"]
 
+LOCAL_REDIS: Final = "redis://127.0.0.1:6379"
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 SECRETS_DIR: Final = Path("/run/secrets")
 
@@ -35,9 +36,10 @@ class Settings(BaseSettings):
     )
 
     # Redis
-    REDIS_URL: str = Field(
-        "redis://127.0.0.1:6379",
-        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue.",
+    REDIS_URL: str | None = Field(
+        None,
+        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue; "
+        "redis://127.0.0.1:6379 where unset.",
     )
     REDIS_PASSWORD: SecretStr | None = Field(
         None, description="Password for REDIS_URL and BROKER_URL where the URL has none; never logged."
@@ -69,7 +71,10 @@ class Settings(BaseSettings):
         None, description="Where model files are kept too (s3://models/production), for hosts that share no MODEL_DIR."
     )
     KEEP_MODELS: int = Field(
-        5, ge=1, le=1000, description="How many model versions are kept; the current one always is."
+        5,
+        ge=1,
+        le=1000,
+        description="How many of the model versions that were live are kept, and as many of the others; the current one always is.",
     )
 
     # The plays
@@ -162,12 +167,12 @@ class Settings(BaseSettings):
     @property
     def redis_url(self) -> str:
         """URL of the cache, complete with password and database number. Holds the password: do not log it."""
-        return self._complete(self.REDIS_URL)
+        return self._complete(self.REDIS_URL or LOCAL_REDIS)
 
     @property
     def broker_url(self) -> str:
         """URL of the queue and the results, complete with password and database number. Do not log it."""
-        return self._complete(self.BROKER_URL or self.REDIS_URL)
+        return self._complete(self.BROKER_URL or self.REDIS_URL or LOCAL_REDIS)
 
     @property
     def celery_url(self) -> str:

@@ -27,6 +27,7 @@ from timbral.models.fitting.choice import CHOSEN
 from timbral.models.fitting.fitting import fit
 from timbral.models.fitting.options import PartOptions
 from timbral.models.kernels.threads import Threads, resolve_n_threads
+from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.scoring import Scoring
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK
@@ -124,6 +125,7 @@ class NMFModel:
         self._weighting: Weighting | None = None
         self._fixed: dict[str, Fixed] = {}
         self._mean_item: FloatArray | None = None
+        self._popularity: FloatArray | None = None
         self.item_index: ItemIndex | None = None
 
     # Training
@@ -131,7 +133,7 @@ class NMFModel:
     def fit(
         self, user_item_matrix: Any, callback: Callback | None = None, *, times: npt.ArrayLike | None = None
     ) -> Self:
-        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame (its sparse columns stay sparse) or scipy sparse.
+        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame, scipy sparse, or what ``DataLoader.load_csr`` gives.
 
         Args:
             user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made dense.
@@ -141,7 +143,7 @@ class NMFModel:
                 chosen is chosen on the newest rows, and a score can have a recency part.
 
         Raises:
-            DataError: a value that is negative, NaN or infinite, an empty matrix, one that is not 2-D; it is a ValueError.
+            DataError: a value that is negative, NaN or infinite, an empty or not 2-D matrix, a table of interactions; it is a ValueError.
             TrainingError: the training failed or was cancelled; it is a RuntimeError.
         """
         rows = read_rows(user_item_matrix, "user_item_matrix")
@@ -306,7 +308,7 @@ class NMFModel:
         allowed: Any = None,
         allowed_by_user: Any = None,
     ) -> TopK:
-        """The best items of many users. A user without a single play has an empty list.
+        """The best items of many users; where nothing is known of a user, the most popular ones, at score 0.
 
         Args:
             user_ids: the users; everybody where None (and neither ``plays`` nor ``user_factors``).
@@ -339,18 +341,22 @@ class NMFModel:
             heard = played.as_csr()
         else:
             heard = seen if user_factors is not None and known is None else self._seen_of(known)
-        return scoring.best(
-            wanted,
-            heard,
-            min(top_k, self.n_items),
-            seen=(heard if seen is None else seen) if exclude_seen else None,
-            blocked=check_items(blocked, self.n_items, "blocked"),
-            blocked_by_user=check_by_user(blocked_by_user, "blocked_by_user", shape),
-            allowed=check_items(allowed, self.n_items, "allowed"),
-            allowed_by_user=check_by_user(allowed_by_user, "allowed_by_user", shape),
-            index=self.item_index,
-            n_threads=resolve_n_threads(self.n_threads),
-        )
+        limits: dict[str, Any] = {
+            "seen": (heard if seen is None else seen) if exclude_seen else None,
+            "blocked": check_items(blocked, self.n_items, "blocked"),
+            "blocked_by_user": check_by_user(blocked_by_user, "blocked_by_user", shape),
+            "allowed": check_items(allowed, self.n_items, "allowed"),
+            "allowed_by_user": check_by_user(allowed_by_user, "allowed_by_user", shape),
+            "n_threads": resolve_n_threads(self.n_threads),
+        }
+        k = min(top_k, self.n_items)
+        found = scoring.best(wanted, heard, k, index=self.item_index, **limits)
+        unknown = np.flatnonzero(~scoring.knows(wanted, heard))
+        if not len(unknown):
+            return found
+        if self._popularity is None:
+            self._popularity = np.bincount(self._seen_of(None).indices, minlength=self.n_items).astype(np.float32)
+        return popular_where_unknown(found, unknown, self._popularity, k, **limits)
 
     def _seen_of(self, users: npt.NDArray[np.int64] | None) -> sparse.csr_matrix:
         if self._seen is None:
@@ -441,8 +447,6 @@ class NMFModel:
         if record.fixed_items is not None:
             made._fixed["items"] = record.fixed_items
         self.__dict__.update(made.__dict__)
-
-    # What the others need
 
     def _check_fitted(self) -> None:
         if not self.is_fitted:

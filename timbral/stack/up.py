@@ -17,14 +17,13 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import redis
 
-from timbral import keys
 from timbral.config.settings import Settings, public_address, read_settings
 from timbral.errors import SettingsError
-from timbral.replies import server_now_s
+from timbral.queue.fleet_state import alive_workers
 from timbral.stack.embedded_server import EmbeddedServer
 from timbral.stack.supervisor import Program, Supervisor
 
@@ -121,6 +120,9 @@ def up(
         RedisUnavailableError: there is no server to start, or it did not start.
     """
     settings = read_settings()
+    flower_auth = os.environ.get("FLOWER_BASIC_AUTH") or f"admin:{secrets.token_urlsafe(9)}"
+    if not all(flower_auth.partition(":")[::2]):
+        raise SettingsError(["FLOWER_BASIC_AUTH: must be user:password"])
     out = out or sys.stdout
     for folder in (settings.DATA_DIR, settings.MODEL_DIR, STATE_DIR):
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,7 @@ def up(
         redis_url="",
         api_port=free_port("api_port", api_port, settings.API_PORT),
         flower_port=free_port("flower_port", flower_port, FLOWER_PORT),
-        flower_auth=os.environ.get("FLOWER_BASIC_AUTH") or f"admin:{secrets.token_urlsafe(9)}",
+        flower_auth=flower_auth,
     )
     pid_file = (STATE_DIR / "redis.pid").absolute()
     with (
@@ -174,8 +176,7 @@ class _Welcome:
             with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=0.5):  # noqa: S310
                 self._waiting.discard(url)
         with contextlib.suppress(redis.RedisError), self._server.client() as client:
-            names: Any = client.zrangebyscore(keys.WORKERS, server_now_s(client) - 10, "+inf")
-            self._waiting -= {name.decode().partition("@")[0] for name in names}
+            self._waiting -= {name.partition("@")[0] for name, age_s in alive_workers(client).items() if age_s < 10}
         if not self._waiting:
             where = self._where
             user, _, password = where.flower_auth.partition(":")

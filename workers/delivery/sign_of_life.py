@@ -11,9 +11,10 @@ import redis
 from celery import bootsteps
 
 from timbral import keys
+from timbral.queue.fleet_state import ALIVE_S
 from timbral.replies import server_now_s
 from workers.delivery.held import running_requests
-from workers.watching.health import MAX_AGE_S, short_client
+from workers.watching.health import short_client
 
 __all__ = ["SignOfLife"]
 
@@ -71,4 +72,4 @@ class SignOfLife(bootsteps.StartStopStep):
         consumer = getattr(worker.consumer, "task_consumer", None)
         client = getattr(getattr(consumer, "channel", None), "client", None)
         answered_at = getattr(client, "answered_at", 0.0)
-        return now - self._turned_at < MAX_AGE_S and (busy or now - answered_at < MAX_AGE_S)
+        return now - self._turned_at < ALIVE_S and (busy or now - answered_at < ALIVE_S)
