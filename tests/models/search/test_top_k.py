@@ -162,7 +162,9 @@ def test_the_score_of_a_pair_is_to_the_bit_that_of_the_list(request: tuple[Array
     found = top_k(users, items, k, n_threads=1, **options)
 
     owners = np.repeat(np.arange(len(users)), np.diff(found.indptr))
-    np.testing.assert_array_equal(scores_of(users, items, owners, found.item_indices.astype(np.int64), **whole), found.scores)
+    np.testing.assert_array_equal(
+        scores_of(users, items, owners, found.item_indices.astype(np.int64), **whole), found.scores
+    )
 
 
 def test_scores_that_differ_by_less_than_float32_sums_err_are_ordered_right() -> None:

@@ -95,9 +95,7 @@ class Objective:
     @property
     def is_classic(self) -> bool:
         """Every cell weighs the same: the observed ones need no treatment of their own."""
-        return (
-            self.unobserved_weight == 1.0 and self.confidence == 0.0 and self.resolved().unobserved_target == 0.0
-        )
+        return self.unobserved_weight == 1.0 and self.confidence == 0.0 and self.resolved().unobserved_target == 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

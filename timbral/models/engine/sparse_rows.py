@@ -106,13 +106,15 @@ def read_times(times: npt.ArrayLike, matrix: Any) -> npt.NDArray[np.int64]:
         DataError: they are not one int for each stored entry of a CSR matrix whose rows are sorted and have no entry twice.
     """
     if not sparse.issparse(matrix) or matrix.format != "csr" or not matrix.has_canonical_format:  # type: ignore[attr-defined]
-        raise DataError("times need a CSR matrix with sorted indices, no entry twice: they are in the order of its data")
+        raise DataError(
+            "times need a CSR matrix with sorted indices, no entry twice: they are in the order of its data"
+        )
     given = np.asarray(times)
     if given.dtype.kind not in "iu" or given.shape != matrix.data.shape:  # type: ignore[attr-defined]
         raise DataError(
             f"times must be {len(matrix.data)} ints, one for each entry, got {given.dtype} of shape {given.shape}"  # type: ignore[attr-defined]
         )
-    return given.astype(np.int64)[matrix.data != 0]  # type: ignore[attr-defined,no-any-return]
+    return given.astype(np.int64)[matrix.data != 0]  # type: ignore[attr-defined]
 
 
 def _from_sparse(data: Any, name: str) -> Any:

@@ -21,7 +21,7 @@ from timbral.models.engine.weighting import Weighting
 from timbral.models.fitting.hidden_part import HiddenPart, Times
 from timbral.models.fitting.judgement import judge
 from timbral.models.fitting.options import PartOptions
-from timbral.models.fitting.recency import with_recency, recency
+from timbral.models.fitting.recency import recency, with_recency
 from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors.neighbors import Neighbors
 

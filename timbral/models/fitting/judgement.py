@@ -99,7 +99,12 @@ def _judge(  # type: ignore[no-untyped-def]
 
 
 def judge(
-    user_factors: Matrix, item_rows: Matrix, part: HiddenPart, neighbors: list[Neighbors], gammas: npt.ArrayLike, threads: Threads
+    user_factors: Matrix,
+    item_rows: Matrix,
+    part: HiddenPart,
+    neighbors: list[Neighbors],
+    gammas: npt.ArrayLike,
+    threads: Threads,
 ) -> npt.NDArray[np.float64]:
     """The mean of recall and NDCG at ``LENGTH`` over the full ranking, for each of ``neighbors`` and each weight; float64 (kinds, weights).
 

@@ -51,9 +51,7 @@ class CoPlays:
         diagonal = np.zeros(rows.n_columns, dtype=np.float64)
         filled = np.diff(columns.indptr) > 0
         if filled.any():
-            diagonal[filled] = np.add.reduceat(
-                weights[columns.indices], columns.indptr[:-1][filled], dtype=np.float64
-            )
+            diagonal[filled] = np.add.reduceat(weights[columns.indices], columns.indptr[:-1][filled], dtype=np.float64)
         n_items = rows.n_columns
         width = min(n_items, max(n_candidates, min(ROW, TABLE_BYTES // (8 * n_items))))
         items = np.full((n_items, width), -1, dtype=np.int32)

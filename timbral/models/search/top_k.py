@@ -180,7 +180,10 @@ def _search(users: npt.NDArray[np.float32], item_rows: npt.NDArray[np.float32], 
 
 
 def _pairs(
-    neighbors: Neighbors | None, plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None, n_users: int, n_items: int
+    neighbors: Neighbors | None,
+    plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None,
+    n_users: int,
+    n_items: int,
 ) -> tuple[npt.NDArray[Any], ...]:
     if neighbors is None or plays is None:
         neighbors, plays = Neighbors.none(n_items), None
