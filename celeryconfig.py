@@ -21,6 +21,10 @@ task_queues = [Queue(name, routing_key=name) for name in layout.QUEUES]  # the d
 task_routes = {task: {"queue": layout.own_queue(task)} for task in layout.ROUTED_TASKS}
 task_create_missing_queues = False
 
+# Events and control commands are this fleet's alone: another Celery app in the database hears none of them, and is not heard.
+event_exchange = event_queue_prefix = layout.name("celeryev")
+control_exchange = layout.name("celery")
+
 # Only JSON crosses the queue: a pickle would run its sender's code.
 accept_content = ["json"]
 task_serializer = "json"
@@ -44,6 +48,7 @@ broker_transport_options = {
     "unacked_restore_interval": settings.RESTORE_INTERVAL_S,
     "unacked_key": layout.UNACKED,
     "unacked_index_key": layout.UNACKED_INDEX,
+    "unacked_mutex_key": layout.UNACKED_MUTEX,
     "priority_steps": list(layout.PRIORITY_STEPS),
     "sep": layout.PRIORITY_SEPARATOR,
     "unacked_restore_throttle": 1,  # every look acts; kombu's default acts at every tenth
@@ -70,7 +75,11 @@ task_time_limit = settings.TASK_TIME_LIMIT_S
 result_expires = settings.RESULT_EXPIRES_S
 result_extended = True  # the task's name, for whoever has only its id
 result_backend_always_retry = True
-result_backend_transport_options = {"retry_policy": {"max_retries": 60}, **settings.queue.celery_options}
+result_backend_transport_options = {
+    "retry_policy": {"max_retries": 60},
+    "global_keyprefix": settings.KEY_PREFIX,
+    **settings.queue.celery_options,
+}
 redis_socket_timeout = 30
 redis_socket_connect_timeout = 5
 redis_socket_keepalive = True

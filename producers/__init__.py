@@ -16,6 +16,7 @@ from __future__ import annotations
 from producers.blocks import block_items, blocked_items, hidden_items, hide_items, unblock_items, unhide_items
 from producers.connections import close, connect
 from producers.enqueue import enqueue_compute_recommendations, enqueue_refresh_embeddings, enqueue_train_model
+from producers.erasure import export_user, forget_user, forget_users
 from producers.jobs import Job, Progress, job
 from producers.plays import record_plays
 from producers.recommendations import get_popular, get_recommendations, get_recommendations_many, get_similar
@@ -33,6 +34,9 @@ __all__ = [
     "enqueue_compute_recommendations",
     "enqueue_refresh_embeddings",
     "enqueue_train_model",
+    "export_user",
+    "forget_user",
+    "forget_users",
     "get_popular",
     "get_recommendations",
     "get_recommendations_many",

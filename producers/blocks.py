@@ -8,6 +8,7 @@ from typing import Any
 from producers.connections import connections
 from timbral import keys
 from timbral.errors import ParameterError
+from timbral.forgotten import Forgotten
 from timbral.messages import Id
 
 __all__ = ["block_items", "blocked_items", "hidden_items", "hide_items", "unblock_items", "unhide_items"]
@@ -17,15 +18,22 @@ def block_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
     """Never recommend these items to the user again, or to anybody where ``user_id`` is None.
 
     Returns:
-        how many of them were not blocked before.
+        how many of them were not blocked before; 0 for a user who was forgotten, of whom nothing is stored any more.
 
     Raises:
         ParameterError: an id is neither an int nor a string.
         RedisUnavailableError: Redis is away; nothing was blocked.
     """
     members = [keys.encode_id(_checked_id(item_id)) for item_id in item_ids]
+    if not members:
+        return 0
     with connections().asking() as client:
-        return int(client.sadd(_key(user_id), *members)) if members else 0
+        n_new = int(client.sadd(_key(user_id), *members))
+        # After it, and not before: who is forgotten in between would keep them.
+        if user_id is not None and Forgotten(client).among([user_id]):
+            client.srem(_key(user_id), *members)
+            return 0
+        return n_new
 
 
 def unblock_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:

@@ -19,7 +19,7 @@ from timbral.errors import RedisUnavailableError
 from timbral.messages import ComputeRecommendations, Id, Message, Play, RefreshEmbeddings, TrainModel, read_message
 from timbral.replies import server_now_s
 
-__all__ = ["enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
+__all__ = ["enqueue", "enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()
@@ -46,6 +46,10 @@ def enqueue_train_model(
     popularity_exponent: float | None = None,
     confidence: float | None = None,
     regularization_exponent: float | None = None,
+    n_neighbors: int | None = None,
+    neighbor_weight: float | None = None,
+    neighbor_regularization: float | None = None,
+    recency_weight: float | None = None,
     l1_regularization: float | None = None,
     target: Literal["one", "log", "value"] | None = None,
     holdout: float = 0.2,
@@ -74,7 +78,7 @@ def enqueue_train_model(
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: relative fall of the loss to stop at; ``Constants.NMF_TOL`` where None.
         regularization, unobserved_weight, unobserved_target, popularity_exponent, confidence, regularization_exponent,
-            l1_regularization, target: NMFModel's own; its defaults where None.
+            n_neighbors, neighbor_weight, neighbor_regularization, recency_weight, l1_regularization, target: NMFModel's own; its defaults where None.
         holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
         apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
         promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
@@ -83,7 +87,7 @@ def enqueue_train_model(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(TrainModel, locals())
+    return enqueue(TrainModel, locals())
 
 
 def enqueue_compute_recommendations(
@@ -102,7 +106,7 @@ def enqueue_compute_recommendations(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(ComputeRecommendations, locals())
+    return enqueue(ComputeRecommendations, locals())
 
 
 def enqueue_refresh_embeddings(
@@ -125,10 +129,16 @@ def enqueue_refresh_embeddings(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(RefreshEmbeddings, locals())
+    return enqueue(RefreshEmbeddings, locals())
 
 
-def _enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+def enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+    """Check the arguments, leave out those that are at their defaults, and put the task on its queue.
+
+    Raises:
+        MessageError: lists each argument that is wrong; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
     fields = message_class.model_fields
     given = {name: plain(value) for name, value in arguments.items() if not _is(value, fields[name].default)}
     kwargs = read_message(message_class, given).kwargs()

@@ -76,6 +76,6 @@ def without_blocked(listed: Any, blocked: set[Id]) -> Any:
 
 def _ids(listed: Any) -> set[Id]:
     entries: Iterable[Any] = listed if isinstance(listed, list) else ()
-    found = (entry.get("item_id") for entry in entries if isinstance(entry, dict))
+    found: Iterable[Any] = (entry.get("item_id") for entry in entries if isinstance(entry, dict))
     # By type: True equals 1 and is no id.
     return {item_id for item_id in found if isinstance(item_id, int | str) and not isinstance(item_id, bool)}

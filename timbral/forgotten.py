@@ -13,16 +13,28 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import redis
+from redis.client import Pipeline
 
 from timbral import keys
 from timbral.messages import Id
 
-__all__ = ["Forgotten", "pseudonym"]
+__all__ = ["Forgotten", "pseudonym", "remove_keys"]
 
 SALT_BYTES: Final = 32
 HASH_BYTES: Final = 16
 PER_CALL: Final = 5_000
 _PSEUDONYM = re.compile(r"forgotten:([0-9a-f]{32})")
+
+
+def remove_keys(pipeline: Pipeline, user_id: Id) -> None:
+    """Put onto a pipeline what removes all that is kept of one user under keys and in members of their own."""
+    members = keys.members_of(user_id)
+    pipeline.delete(*keys.of_user(user_id))
+    pipeline.srem(keys.PLAYS_USERS, *members)
+    pipeline.zrem(keys.PLAYS_REFRESH, *members)
+    pipeline.zrem(keys.PLAYS_REFRESHING, *members)
+    pipeline.hdel(keys.PLAYS_REFRESH_ATTEMPTS, *members)
+    pipeline.hdel(keys.PLAYS_LISTED, keys.recommendations_user(user_id))
 
 
 def pseudonym(digest: str) -> str:
@@ -70,8 +82,7 @@ class Forgotten:
         if found:
             with self.redis.pipeline(transaction=True) as pipeline:
                 for user_id in found:
-                    pipeline.delete(*keys.of_user(user_id))
-                    pipeline.srem(keys.PLAYS_USERS, *keys.members_of(user_id))
+                    remove_keys(pipeline, user_id)
                 pipeline.execute()
         return found
 

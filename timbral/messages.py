@@ -19,6 +19,8 @@ __all__ = [
     "MODEL_OPTIONS",
     "REFRESH_PLAYED",
     "ComputeRecommendations",
+    "ExportUser",
+    "ForgetUsers",
     "Id",
     "Message",
     "Play",
@@ -30,6 +32,9 @@ __all__ = [
 
 MAX_IDS = 100_000
 """Most ids in one message; for more, leave ``user_ids`` out and have everybody done."""
+
+MAX_FORGOTTEN = 1_000
+"""Most users that one message has forgotten; each table and file is rewritten once for all of them."""
 
 Id = (
     Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
@@ -141,6 +146,21 @@ class TrainModel(Message):
     regularization_exponent: float | None = Field(
         None, ge=0, le=2, description="ν, how the regularization grows with a row's entries; NMFModel's where unset."
     )
+    n_neighbors: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="Most items that speak for an item, 0 for no neighbour part; NMFModel's where unset.",
+    )
+    neighbor_weight: float | None = Field(
+        None, ge=0, le=1e6, description="γ, of the neighbour part; chosen on a part of the data where unset."
+    )
+    neighbor_regularization: float | None = Field(
+        None, ge=0, le=1e6, description="λ, how much neighbours share; chosen on a part of the data where unset."
+    )
+    recency_weight: float | None = Field(
+        None, ge=0, le=1e6, description="ρ, of the recency part, which data with times have; chosen where unset."
+    )
     l1_regularization: float | None = Field(None, ge=0, le=1e6, description="Of all factors; NMFModel's where unset.")
     target: Literal["one", "log", "value"] | None = Field(
         None,
@@ -219,9 +239,23 @@ class RefreshEmbeddings(Message):
     top_k: int = Field(10, ge=1, le=1000, description="Items in a renewed list of recommendations.")
 
 
+class ForgetUsers(Message):
+    """Remove all that is stored of users, and keep them out from then on."""
+
+    task = "forget_users"
+    user_ids: list[Id] = Field(min_length=1, max_length=MAX_FORGOTTEN, description='The users; 1 and "1" are one.')
+
+
+class ExportUser(Message):
+    """Gather all that is stored of a user, for the one who asked to read."""
+
+    task = "export_user"
+    user_id: Id = Field(description="The user.")
+
+
 MODEL_OPTIONS: tuple[str, ...] = (
     "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence", "regularization_exponent",
-    "l1_regularization", "target",
+    "n_neighbors", "neighbor_weight", "neighbor_regularization", "recency_weight", "l1_regularization", "target",
 )  # fmt: skip
 """Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
 
@@ -236,7 +270,9 @@ class RecordPlays(Message):
 REFRESH_PLAYED = "refresh_played"
 """The task that refreshes the users who wait in ``plays:refresh``; it has no arguments."""
 
-MESSAGES: dict[str, type[Message]] = {m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings)}
+MESSAGES: dict[str, type[Message]] = {
+    m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings, ForgetUsers, ExportUser)
+}
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "train_model": (
@@ -245,6 +281,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
     "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),
+    "forget_users": ("users", "removed", "kept", "data_sets", "forgotten_at"),
+    "export_user": ("models", "plays", "on_their_way"),
 }  # fmt: skip
 """The fields of each task's result."""
 

@@ -13,13 +13,19 @@ from timbral.queue import layout
 __all__ = ["publish", "publish_chunks"]
 
 
-def publish(task: str, kwargs: dict[str, Any], task_id: str, asked: dict[str, Any] | None = None) -> None:
-    """Put a task on its queue under an id that it already has: the same work, with what its caller asked for (``successors.asked``)."""
+def publish(
+    task: str, kwargs: dict[str, Any], task_id: str, asked: dict[str, Any] | None = None, queue: str | None = None
+) -> None:
+    """Put a task on its queue under an id that it already has: the same work, with what its caller asked for (``successors.asked``).
+
+    Args:
+        queue: where it goes on, if that is not where it belongs.
+    """
     options = dict(asked or {})
     headers = {**(options.pop("headers", None) or {})}
     headers.setdefault(layout.WORK_HEADER, task_id)
     current_app.send_task(
-        task, kwargs=kwargs, task_id=task_id, queue=layout.own_queue(task), headers=headers, **options
+        task, kwargs=kwargs, task_id=task_id, queue=queue or layout.own_queue(task), headers=headers, **options
     )
 
 

@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from timbral.config.settings import settings
+from timbral.erasure.stored_data import StoredData
 from timbral.history.location import open_history
 from timbral.logic.jobs import Jobs
 from timbral.logic.overlay import Overlay
@@ -40,6 +41,7 @@ __all__ = [
     "records",
     "refresh_queue",
     "store",
+    "stored_data",
 ]
 
 OUTAGE_RETRIES = 8
@@ -117,6 +119,11 @@ def jobs() -> Jobs:
 def held() -> HeldMessages:
     """The messages in the queues and with workers."""
     return HeldMessages(broker())
+
+
+def stored_data(task_id: str) -> StoredData:
+    """All that is stored of users, as one task sees it."""
+    return StoredData(records(), broker(), store(), task_id)
 
 
 @cache

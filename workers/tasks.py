@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
 from celery import Task
+from celery.exceptions import Ignore
 
+from timbral import keys
 from timbral.config.settings import settings
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.embedding_refresh import EmbeddingRefresh
-from timbral.messages import REFRESH_PLAYED, ComputeRecommendations, RefreshEmbeddings, TrainModel
+from timbral.messages import (
+    REFRESH_PLAYED,
+    ComputeRecommendations,
+    ExportUser,
+    ForgetUsers,
+    RefreshEmbeddings,
+    TrainModel,
+)
+from timbral.queue import layout
 from timbral.versions.served_model import ServedModel
-from workers import chunks, played, resources, successors
+from workers import chunks, played, publishing, resources, successors
 from workers.app import app
 from workers.execution import delivery, progress_of, read, run_once
 
@@ -20,10 +31,15 @@ __all__ = [
     "archive_plays",
     "compute_chunk",
     "compute_recommendations",
+    "export_user",
+    "forget_users",
     "refresh_embeddings",
     "refresh_played",
     "train_model",
 ]
+
+EXPORT_LIFE_S = 600
+"""Seconds that an export waits for whoever asked for it."""
 
 
 @app.task(bind=True, name="train_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
@@ -101,6 +117,36 @@ def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, An
         asked = {"user_ids": named_users, "top_k": message.top_k}
         own = {"plays": len(message.plays or [])}
         return run_once(self, named, asked, served.version, own=own, again_for_followers=True)
+
+
+@app.task(bind=True, name="forget_users", time_limit=settings.TRAIN_TIME_LIMIT_S)
+def forget_users(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Remove all that is stored of users, and keep them out from then on."""
+    with delivery(self):
+        message = read(self, ForgetUsers, args, arguments)
+        stored = resources.stored_data(self.request.id)
+        if (self.request.delivery_info or {}).get("routing_key") == layout.DEFAULT_QUEUE:
+            # At once, whatever trains: files are rewritten by those that may write them, when it is their turn.
+            stored.forget_in_redis(message.user_ids)
+            asked = successors.asked(self)
+            publishing.publish(self.name, arguments, self.request.id, asked, layout.own_queue("train_model"))
+            raise Ignore
+        return stored.forget(message.user_ids, progress_of(self))
+
+
+@app.task(bind=True, name="export_user")
+def export_user(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Gather all that is stored of a user, for the one who asked to read."""
+    with delivery(self):
+        message = read(self, ExportUser, args, arguments)
+        found = resources.stored_data(self.request.id).export(message.user_id)
+        # Not as the result, which everybody may read who knows the job, and which stays for a day.
+        resources.records().set(keys.export(self.request.id), json.dumps(found), ex=EXPORT_LIFE_S)
+        return {
+            "models": len(found["models"]),
+            "plays": len(found["history"]),
+            "on_their_way": len(found["on_their_way"]),
+        }
 
 
 @app.task(bind=True, name=REFRESH_PLAYED, ignore_result=True)

@@ -1,4 +1,4 @@
-"""``timbral show``, ``block`` and ``unblock``: what users get, and what they must not."""
+"""``timbral show``, ``block``, ``hide`` and their opposites: what users get, and what they must not."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def register(application: typer.Typer) -> None:
     application.command(rich_help_panel=PANEL)(show)
     application.command(rich_help_panel=PANEL)(block)
     application.command(rich_help_panel=PANEL)(unblock)
+    application.command(rich_help_panel=PANEL)(hide)
+    application.command(rich_help_panel=PANEL)(unhide)
 
 
 def show(
@@ -79,6 +81,22 @@ def unblock(items: Items, user: ForUser = None, text_ids: TextIds = False, as_js
     """
     user_id, item_ids = _ids(user, items, text_ids)
     _say("unblocked", producers.unblock_items(user_id, item_ids), user, as_json)
+
+
+def hide(items: Items, text_ids: TextIds = False, as_json: AsJson = False) -> None:
+    """Show items to nobody any more, in no kind of list; counts from the next read on.
+
+    $ timbral hide 99 100
+    """
+    _say("hidden", producers.hide_items(_ids(None, items, text_ids)[1]), None, as_json)
+
+
+def unhide(items: Items, text_ids: TextIds = False, as_json: AsJson = False) -> None:
+    """Let hidden items be shown again.
+
+    $ timbral unhide 99
+    """
+    _say("shown again", producers.unhide_items(_ids(None, items, text_ids)[1]), None, as_json)
 
 
 def _ids(user: str | None, items: list[str], text_ids: bool) -> tuple[int | str | None, list[int | str]]:

@@ -19,6 +19,7 @@ from timbral.errors import SettingsError
 __all__ = ["Constants", "Settings", "settings"]
 
 LOCAL_REDIS: Final = "redis://127.0.0.1:6379"
+QUEUE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$"
 SECRETS_DIR: Final = Path("/run/secrets")
 
 
@@ -54,6 +55,18 @@ class Settings(BaseSettings):
     REDIS_CA_CERTS: Path | None = Field(
         None, description="CA file that a rediss:// server's certificate must chain to; the system's CAs where unset."
     )
+
+    KEY_PREFIX: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:-]{0,62}[:_.-])?$",
+        description='Stands in front of every key and queue, as in "music:": for a Redis database that others use too. '
+        "The same in every program, producers included.",
+    )
+    QUEUE: str = Field(
+        "celery", pattern=QUEUE_NAME, description="Queue of what users wait for; Celery's default where unset."
+    )
+    BATCH_QUEUE: str = Field("batch", pattern=QUEUE_NAME, description="Queue of the chunks of large jobs.")
+    TRAINING_QUEUE: str = Field("training", pattern=QUEUE_NAME, description="Queue of the trainings.")
 
     # The model
     NMF_N_COMPONENTS: int = Field(100, ge=1, le=4096, description="Number of factors, k, of a model.")
@@ -160,6 +173,12 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{name}={getattr(self, name)} must not exceed RESULT_EXPIRES_S={self.RESULT_EXPIRES_S}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _queues_differ(self) -> Settings:
+        if len({self.QUEUE, self.BATCH_QUEUE, self.TRAINING_QUEUE}) < 3:
+            raise ValueError("QUEUE, BATCH_QUEUE and TRAINING_QUEUE must be three different names")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ import redis
 
 from timbral.config.settings import public_address
 from timbral.errors import ParameterError, RedisUnavailableError, TimbralError
+from timbral.queue import layout
 from timbral.redis_client import connect
 from timbral.stack.embedded_server import EmbeddedServer
 
@@ -68,7 +69,7 @@ def demo_worker(url: str, data_dir: Path, directory: Path, *, concurrency: int) 
         "PYTHONSAFEPATH": "1",  # a package of the app's own in this folder must not take the place of ours
     }
     environment.pop("BROKER_URL", None)
-    command = [sys.executable, "-m", "workers", "worker", "--queues", "celery,batch,training"]
+    command = [sys.executable, "-m", "workers", "worker", "--queues", ",".join(layout.QUEUES)]
     command += ["--concurrency", str(concurrency), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     with log_path.open("wb") as log:
         # A session of its own, so that Ctrl-C reaches the demo alone and the demo ends the whole group.

@@ -16,6 +16,7 @@ import redis
 import structlog
 
 from timbral import keys
+from timbral.forgotten import Forgotten
 from timbral.history.play_rows import RecordedPlay, as_rows
 from timbral.history.table import STREAM, HistoryTable
 from timbral.history.watermark import entry_after, number_of
@@ -54,6 +55,7 @@ class PlayArchive:
     def __init__(self, redis_client: redis.Redis, history: HistoryTable) -> None:
         self.redis = redis_client
         self.history = history
+        self.forgotten = Forgotten(redis_client)
         self._cut = redis_client.register_script(CUT)
 
     def run(self) -> Archived:
@@ -69,13 +71,18 @@ class PlayArchive:
             if number_of(watermark) >= number_of(last):
                 break
             entries = self._entries(watermark, last)
-            plays = list(_plays_of(entries))
+            recorded = list(_plays_of(entries))
+            users = list(dict.fromkeys(play.user_id for play in recorded))
+            gone = self.forgotten.among(users)
+            plays = [play for play in recorded if play.user_id not in gone] if gone else recorded
             if not entries:
                 break
             # Another worker may have done the same meanwhile: then this one looks again how far the table is.
             reached = number_of(entries[-1][0])
             if self.history.append(as_rows(plays), STREAM, reached, after=number_of(watermark)):
                 n_plays += len(plays)
+                for user_id in self.forgotten.among(users) - gone:  # meanwhile, and the erasure may have looked before
+                    self.history.delete_user(user_id)
                 self._trim(entries[-1][0], int(entries[-1][1]))
         self.redis.xtrim(keys.PLAYS_STREAM, minid=entry_after(watermark), approximate=False)
         if n_plays:
@@ -94,6 +101,10 @@ class PlayArchive:
             return archived
         finally:
             self.redis.eval(UNLOCK, 1, keys.PLAYS_ARCHIVING, token)
+
+    def waiting(self) -> list[RecordedPlay]:
+        """The plays that are in the stream, and not in the table."""
+        return list(_plays_of(self._entries(self.history.watermark(), self._last_entry())))
 
     def tidy(self) -> None:
         """Compact small files, and delete those that nothing needs; what a kept model version was trained on stays readable."""

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.forgotten import Forgotten
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
@@ -42,7 +43,8 @@ class BatchRecommendation:
     """Computes and writes lists of ``top_k`` items.
 
     A user with new plays is folded in first; so is one whom the model does not know but who has played items that it
-    does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty.
+    does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty. A user who was
+    forgotten is unknown, even to a model that this process mapped before.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class BatchRecommendation:
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
         self.overlay = Overlay(redis_client)
         self.newest_wins = NewestWins(redis_client)
+        self.forgotten = Forgotten(redis_client)
 
     def for_users(self, user_ids: Sequence[Id]) -> Done:
         """Write the lists of ``user_ids`` (original ids)."""
@@ -63,6 +66,7 @@ class BatchRecommendation:
     def for_codes(self, start: int, stop: int) -> Done:
         """Write the lists of the users in the model's rows ``start`` to ``stop``, without the last."""
         codes = np.arange(start, min(stop, len(self.served.user_ids)), dtype=np.int32)
+        codes = codes[~np.isin(codes, self.served.forgotten_rows)]
         return self._write(self.served.user_ids.ids(codes), codes)
 
     def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, UserVector]:
@@ -77,6 +81,11 @@ class BatchRecommendation:
         codes: npt.NDArray[np.int32],
         vectors: dict[Id, UserVector] | None = None,
     ) -> Done:
+        forgotten = self.forgotten.keep_out(user_ids)
+        if forgotten:
+            places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
+            others = self._write([user_ids[place] for place in places], codes[places], vectors)
+            return Done(others.users, others.unknown + len(user_ids) - len(places))
         overlay = self.overlay.load(user_ids, self.served)
         model = self.served.model
         folding = [place for place in overlay.plays if codes[place] >= 0 or self._knows_any(overlay.plays[place])]
@@ -103,10 +112,10 @@ class BatchRecommendation:
             rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
             folded = model.fold_in(rows)
             top = model.recommend(
+                plays=rows,
                 user_factors=folded,
                 top_k=self.top_k,
                 exclude_seen=self.exclude_seen,
-                seen=rows,
                 blocked=blocked,
                 blocked_by_user=self._blocks(np.asarray(folding), overlay),
             )
@@ -115,6 +124,7 @@ class BatchRecommendation:
             if vectors is not None:
                 vectors.update(zip(names, map(UserVector, newest, folded), strict=True))
         self._settle(user_ids, overlay, trained, folding)
+        self.forgotten.keep_out(user_ids)
         done = len(trained) + len(folding)
         return Done(done, len(user_ids) - done)
 

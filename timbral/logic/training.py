@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 from scipy import sparse
 
@@ -24,13 +25,14 @@ from timbral.config.settings import Constants, settings
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
+from timbral.forgotten import Forgotten
 from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.popularity import popularity_ranking, users_per_item
 from timbral.logic import gate
 from timbral.logic.gate import Verdict
 from timbral.logic.overlay import Overlay
-from timbral.logic.split import Split
+from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
 from timbral.messages import MODEL_OPTIONS, TrainModel, utc_now
 from timbral.models.nmf_model import NMFModel
@@ -69,6 +71,9 @@ class TrainingRun:
     on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005
     check: Callable[[], None] = lambda: None
 
+    def __post_init__(self) -> None:
+        self.forgotten = Forgotten(self.store.redis)
+
     def run(self, message: TrainModel, task_id: str) -> dict[str, Any]:
         """Train as ``message`` says; gives the task's answer. A training that was done before gives its answer again.
 
@@ -86,7 +91,9 @@ class TrainingRun:
         fits = _Fits(message, self.on_progress, self.check)
         self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
+            n_forgotten = self.forgotten.count()
             data, history_record = self._read(message)
+            data = self._without_forgotten(data)
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz)
 
         split = Split.of(data, message.holdout)
@@ -94,16 +101,16 @@ class TrainingRun:
         measured: tuple[RankingMetrics, RankingMetrics] | None = None
         with _timed(durations_s, "evaluate"):
             if split is not None:
-                train, held_out = split.apply(data)
-                if held_out.nnz:
-                    evaluated = fits.fit(train, "measuring")
-                    measured = _measure(fits.trainer, evaluated, train, held_out)
+                parts = split.apply(data)
+                if parts.held_out.nnz:
+                    evaluated = fits.fit(parts.train, parts.times, "measuring")
+                    measured = _measure(fits.trainer, evaluated, parts)
             verdict = self._verdict(fits, evaluated, split, data)
         if split is None:
             del durations_s["evaluate"]
         metrics, baseline = ({}, {}) if measured is None else (measured[0].result(), measured[1].result())
         with _timed(durations_s, "fit"):
-            model = fits.fit(data.matrix, "training")
+            model = fits.fit(data.matrix, data.times, "training")
         history = fits.trainer.training_history
         record = {
             "version": ticket.version,
@@ -138,6 +145,9 @@ class TrainingRun:
             users = users_per_item(data.matrix)
             served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record)
             self.store.write(served)
+            if self.forgotten.count() != n_forgotten:
+                # Somebody was forgotten while this trained, and the erasure may have looked before the file was there.
+                self.store.remove_forgotten(ticket.version, list(self.forgotten.among(list(data.user_ids))))
         promoted, reason = self._promote(ticket.version, message.promote, verdict)
         if promoted and history_record is not None:
             self.overlay.drop_trained(history_record["watermark"])
@@ -178,6 +188,13 @@ class TrainingRun:
         )
         return read, None
 
+    def _without_forgotten(self, data: Interactions) -> Interactions:
+        """The data set may be a file of the app's, which goes on naming users who were forgotten."""
+        gone = list(self.forgotten.among(list(data.user_ids))) if self.forgotten.count() else []
+        if gone:
+            logger.info("left out the users who were forgotten", users=len(gone))
+        return data.without_users(data.user_ids.codes(gone))
+
     def _read_history(self, message: TrainModel) -> tuple[Interactions, dict[str, Any]]:
         history = open_history()
         # Imported here, after it is known that deltalake is installed.
@@ -208,9 +225,9 @@ class TrainingRun:
         theirs = Split.read(live.record.get("split"))
         if theirs is None or not theirs.fits(data):
             return gate.not_compared("it held out the newest rows, and the new data set has no times", live)
-        train, held_out = theirs.apply(data)
-        candidate = evaluated if theirs == split else fits.fit(train, "comparing")
-        return gate.compare(candidate, live, train, held_out, data.item_ids, k=METRICS_K)
+        parts = theirs.apply(data)
+        candidate = evaluated if theirs == split else fits.fit(parts.train, parts.times, "comparing")
+        return gate.compare(candidate, live, parts.train, parts.held_out, data.item_ids, k=METRICS_K)
 
     def _promote(self, version: str, asked: str, verdict: Verdict) -> tuple[bool, str]:
         if asked == "never" or (asked == "if_not_worse" and not verdict.promotes):
@@ -232,7 +249,7 @@ class _Fits:
         self.total = self._max_iter * 2
         self._start = 0 if message.holdout > 0 else self._max_iter
 
-    def fit(self, matrix: sparse.csr_matrix, what: str) -> NMFModel:
+    def fit(self, matrix: sparse.csr_matrix, times: npt.NDArray[np.int64] | None, what: str) -> NMFModel:
         """One fit; ``what`` it is for stands in the progress."""
         message, start = self._message, self._start
         if what == "comparing":  # one more than was reckoned with
@@ -251,6 +268,7 @@ class _Fits:
             message.max_iter,
             message.tol,
             callback=callback,
+            times=times,
             **options,
         )
         self._start += self._max_iter
@@ -279,17 +297,15 @@ def fingerprint(message: TrainModel) -> str:
     return f"{status.st_mtime_ns}:{status.st_size}:{status.st_ino}"
 
 
-def _measure(
-    trainer: ModelTrainer, model: NMFModel, train: sparse.csr_matrix, held_out: sparse.csr_matrix
-) -> tuple[RankingMetrics, RankingMetrics]:
+def _measure(trainer: ModelTrainer, model: NMFModel, parts: Parts) -> tuple[RankingMetrics, RankingMetrics]:
     """The model's metrics and popularity's, over the same users."""
-    users = np.flatnonzero(np.diff(held_out.indptr))
+    users = np.flatnonzero(np.diff(parts.held_out.indptr))
     if len(users) > MAX_EVALUATED:
         users = np.sort(np.random.default_rng(0).choice(users, MAX_EVALUATED, replace=False))
     judge = trainer.evaluation_metrics
-    rankings = model.recommend(users, top_k=METRICS_K), popularity_ranking(train, METRICS_K, users)
+    rankings = model.recommend(users, top_k=METRICS_K), popularity_ranking(parts.train, METRICS_K, users)
     mine, popular = (
-        judge.judged(ranking, held_out, METRICS_K, train_csr=train, user_ids=users) for ranking in rankings
+        judge.judged(ranking, parts.held_out, METRICS_K, train_csr=parts.train, user_ids=users) for ranking in rankings
     )
     found = mine.result()
     if not all(np.isfinite(value) for value in found.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -10,6 +11,7 @@ import redis
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.forgotten import Forgotten
 from timbral.keys import encode_id
 from timbral.messages import Play
 from timbral.plays.refresh_queue import SENT_LIFE_MS
@@ -76,15 +78,19 @@ class PlayRecorder:
     """Records plays: each once, all of its effects in one step."""
 
     def __init__(self, redis_client: redis.Redis) -> None:
+        self.forgotten = Forgotten(redis_client)
         self._record = redis_client.register_script(RECORD)
 
     def record(self, plays: Sequence[Play], call_id: str, life_s: int, *, refresh: bool = True) -> Recorded:
-        """Record ``plays``; ``PLAYS_PER_CALL`` of them in one step.
+        """Record ``plays``; ``PLAYS_PER_CALL`` of them in one step. Those of forgotten users are left out.
 
         Args:
             call_id: of this call: tried again with the same plays within ``life_s`` seconds, it records nothing more.
             refresh: have the users' vectors and lists refreshed; whoever does it anyway says False.
         """
+        gone = self.forgotten.among(list(dict.fromkeys(play.user_id for play in plays)))
+        if gone:
+            plays = [play for play in plays if play.user_id not in gone]
         counts = [0, 0, 0]
         now_us = time.time_ns() // 1_000
         for part, start in enumerate(range(0, len(plays), PLAYS_PER_CALL)):
@@ -94,7 +100,7 @@ class PlayRecorder:
             for play in plays[start : start + PLAYS_PER_CALL]:
                 at_us = now_us if play.at is None else round(play.at.timestamp() * 1_000_000)
                 rest = f"{encode_id(play.item_id)},{play.plays!r},{at_us}"
-                arguments += [keys.plays_user(play.user_id), encode_id(play.user_id), play.event_id or "", rest]
+                arguments += [keys.plays_user(play.user_id), encode_id(play.user_id), _digest(play.event_id), rest]
             known = [
                 keys.plays_added(f"{call_id}:{part}"), keys.PLAYS_STREAM, keys.PLAYS_USERS, keys.PLAYS_REFRESH,
                 keys.PLAYS_REFRESH_SENT, keys.PLAYS_COUNTS,
@@ -102,3 +108,8 @@ class PlayRecorder:
             reply: list[int] = self._record(keys=known, args=arguments)
             counts = [before + now for before, now in zip(counts, reply, strict=True)]
         return Recorded(counts[0], counts[1], counts[2] > 0)
+
+
+def _digest(event_id: str | None) -> str:
+    # An app's event ids may name a user, who may have to be forgotten; and they may be long.
+    return hashlib.blake2b(event_id.encode(), digest_size=12).hexdigest() if event_id else ""

@@ -10,6 +10,7 @@ import redis
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from timbral.config.settings import settings
 from timbral.queue.fleet_state import FleetState, read_fleet_state
 from timbral.redis_limits import RedisLimits
 
@@ -54,7 +55,7 @@ class FleetMetrics(Collector):
 def _of_the_fleet(state: FleetState) -> Iterator[Metric]:
     depth = GaugeMetricFamily("timbral_queue_messages", "Messages that wait, over all priorities.", labels=["queue"])
     for queue, n_messages in state.waiting.items():
-        depth.add_metric([queue], n_messages)
+        depth.add_metric([queue.removeprefix(settings.KEY_PREFIX)], n_messages)  # alerts and dashboards name it so
     yield depth
     trainings = CounterMetricFamily(
         "timbral_trainings",
