@@ -27,14 +27,29 @@ def _count(what: str, name: str) -> int:
             time.sleep(0.05)
 
 
+def _note_span(name: str, span: int | None, began: float) -> int | None:
+    value = f"{began} {time.time()}"
+    try:
+        if span is None:
+            return int(_client.rpush(f"test:spans:{name}", value)) - 1
+        _client.lset(f"test:spans:{name}", span, value)
+    except redis.RedisError:
+        pass
+    return span
+
+
 @app.task(name="fault.work", bind=True)
 def work(self: Any, name: str, seconds: float = 0.0, again: float | None = None) -> str:
     """Take ``seconds``, as a computation would; ``again`` seconds when it is not the first time."""
     if _count("begun", name) > 1 and again is not None:
         seconds = again
     deadline = time.monotonic() + seconds
+    span, began, noted = None, time.time(), time.monotonic()
     while time.monotonic() < deadline:
         time.sleep(0.01)
+        if seconds >= 1 and time.monotonic() > noted + 0.1:  # from when to when each run of it ran, for those that ask
+            noted = time.monotonic()
+            span = _note_span(name, span, began)
     _count("done", name)
     return name
 
