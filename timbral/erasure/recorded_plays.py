@@ -11,7 +11,6 @@ import redis
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.erasure.cached_data import moment
-from timbral.errors import HistoryError
 from timbral.history.location import open_history
 from timbral.messages import Id
 
