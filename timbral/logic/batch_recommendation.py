@@ -82,6 +82,8 @@ class BatchRecommendation:
         codes: npt.NDArray[np.int32],
         vectors: dict[Id, UserVector] | None = None,
     ) -> Done:
+        if not user_ids:
+            return Done(0, 0)
         forgotten = self.forgotten.keep_out(user_ids)
         if forgotten:
             places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
