@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 from scipy import sparse
 
@@ -31,7 +32,7 @@ from timbral.judging.popularity import popularity_ranking, users_per_item
 from timbral.logic import gate
 from timbral.logic.gate import Verdict
 from timbral.logic.overlay import Overlay
-from timbral.logic.split import Split
+from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
 from timbral.messages import MODEL_OPTIONS, TrainModel, utc_now
 from timbral.models.nmf_model import NMFModel
@@ -100,16 +101,16 @@ class TrainingRun:
         measured: tuple[RankingMetrics, RankingMetrics] | None = None
         with _timed(durations_s, "evaluate"):
             if split is not None:
-                train, held_out = split.apply(data)
-                if held_out.nnz:
-                    evaluated = fits.fit(train, "measuring")
-                    measured = _measure(fits.trainer, evaluated, train, held_out)
+                parts = split.apply(data)
+                if parts.held_out.nnz:
+                    evaluated = fits.fit(parts.train, parts.times, "measuring")
+                    measured = _measure(fits.trainer, evaluated, parts)
             verdict = self._verdict(fits, evaluated, split, data)
         if split is None:
             del durations_s["evaluate"]
         metrics, baseline = ({}, {}) if measured is None else (measured[0].result(), measured[1].result())
         with _timed(durations_s, "fit"):
-            model = fits.fit(data.matrix, "training")
+            model = fits.fit(data.matrix, data.times, "training")
         history = fits.trainer.training_history
         record = {
             "version": ticket.version,
@@ -224,9 +225,9 @@ class TrainingRun:
         theirs = Split.read(live.record.get("split"))
         if theirs is None or not theirs.fits(data):
             return gate.not_compared("it held out the newest rows, and the new data set has no times", live)
-        train, held_out = theirs.apply(data)
-        candidate = evaluated if theirs == split else fits.fit(train, "comparing")
-        return gate.compare(candidate, live, train, held_out, data.item_ids, k=METRICS_K)
+        parts = theirs.apply(data)
+        candidate = evaluated if theirs == split else fits.fit(parts.train, parts.times, "comparing")
+        return gate.compare(candidate, live, parts.train, parts.held_out, data.item_ids, k=METRICS_K)
 
     def _promote(self, version: str, asked: str, verdict: Verdict) -> tuple[bool, str]:
         if asked == "never" or (asked == "if_not_worse" and not verdict.promotes):
@@ -248,7 +249,7 @@ class _Fits:
         self.total = self._max_iter * 2
         self._start = 0 if message.holdout > 0 else self._max_iter
 
-    def fit(self, matrix: sparse.csr_matrix, what: str) -> NMFModel:
+    def fit(self, matrix: sparse.csr_matrix, times: npt.NDArray[np.int64] | None, what: str) -> NMFModel:
         """One fit; ``what`` it is for stands in the progress."""
         message, start = self._message, self._start
         if what == "comparing":  # one more than was reckoned with
@@ -267,6 +268,7 @@ class _Fits:
             message.max_iter,
             message.tol,
             callback=callback,
+            times=times,
             **options,
         )
         self._start += self._max_iter
@@ -295,17 +297,15 @@ def fingerprint(message: TrainModel) -> str:
     return f"{status.st_mtime_ns}:{status.st_size}:{status.st_ino}"
 
 
-def _measure(
-    trainer: ModelTrainer, model: NMFModel, train: sparse.csr_matrix, held_out: sparse.csr_matrix
-) -> tuple[RankingMetrics, RankingMetrics]:
+def _measure(trainer: ModelTrainer, model: NMFModel, parts: Parts) -> tuple[RankingMetrics, RankingMetrics]:
     """The model's metrics and popularity's, over the same users."""
-    users = np.flatnonzero(np.diff(held_out.indptr))
+    users = np.flatnonzero(np.diff(parts.held_out.indptr))
     if len(users) > MAX_EVALUATED:
         users = np.sort(np.random.default_rng(0).choice(users, MAX_EVALUATED, replace=False))
     judge = trainer.evaluation_metrics
-    rankings = model.recommend(users, top_k=METRICS_K), popularity_ranking(train, METRICS_K, users)
+    rankings = model.recommend(users, top_k=METRICS_K), popularity_ranking(parts.train, METRICS_K, users)
     mine, popular = (
-        judge.judged(ranking, held_out, METRICS_K, train_csr=train, user_ids=users) for ranking in rankings
+        judge.judged(ranking, parts.held_out, METRICS_K, train_csr=parts.train, user_ids=users) for ranking in rankings
     )
     found = mine.result()
     if not all(np.isfinite(value) for value in found.values()):
