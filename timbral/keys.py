@@ -33,6 +33,7 @@ RECOMMENDATIONS_USER = _key(f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}")
 RECOMMENDATIONS_POPULAR = _key(f"{Constants.RECOMMENDATIONS_KEY}:popular")
 SIMILAR_ITEM = _key("similar:item:{item_id}")
 SIMILAR_VERSION = _key("similar:version")
+SIMILAR_STAGED = _key("similar:staged:{version}:{name}")
 EMBEDDINGS = _key("embeddings:{key}")
 USER_EMBEDDINGS = Constants.USER_EMBEDDINGS_KEY
 ITEM_EMBEDDINGS = Constants.ITEM_EMBEDDINGS_KEY
@@ -96,6 +97,7 @@ KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most users play; for a user nobody knows", "RECOMMENDATIONS_TTL_S"),
     Key(SIMILAR_ITEM, "string", "the same, of the items most like this one", "RECOMMENDATIONS_TTL_S"),
     Key(SIMILAR_VERSION, "string", "the model version that the similar and popular lists are of", "RECOMMENDATIONS_TTL_S"),
+    Key(SIMILAR_STAGED, "string", "a list of a version that is about to go live: it gets its name with it", "RECOMMENDATIONS_TTL_S"),
     Key(_key("embeddings:user_embeddings"), "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
     Key(_key("embeddings:item_embeddings"), "string", "the same for the items", "EMBEDDINGS_TTL_S"),
     Key(_key("embeddings:user:{user_id}"), "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
@@ -160,6 +162,11 @@ def recommendations_user(user_id: int | str) -> str:
 def similar_item(item_id: int | str) -> str:
     """Key of the items most like an item."""
     return SIMILAR_ITEM.format(item_id=item_id)
+
+
+def similar_staged(version: str, name: str) -> str:
+    """Key of a list that gets its name when its version goes live."""
+    return SIMILAR_STAGED.format(version=version, name=name)
 
 
 def embeddings(key: str) -> str:

@@ -54,6 +54,8 @@ def fan_out(
     jobs.check_cancelled(job_id)
     if everybody:
         batch = BatchRecommendation(resources.records(), served, top_k=message.top_k)
+        if resources.store().current_version() == served.version:
+            resources.store().promote(served.version)  # renews the lists of similar items
         batch.write_popular()
     if created == "known":
         enqueue_missing(job_id)

@@ -18,6 +18,7 @@ from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
 from timbral.models.search.top_k import TopK
+from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
 
 __all__ = ["BatchRecommendation", "Done"]
@@ -81,6 +82,8 @@ class BatchRecommendation:
         codes: npt.NDArray[np.int32],
         vectors: dict[Id, UserVector] | None = None,
     ) -> Done:
+        if not user_ids:
+            return Done(0, 0)
         forgotten = self.forgotten.keep_out(user_ids)
         if forgotten:
             places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
@@ -177,18 +180,7 @@ class BatchRecommendation:
         names = [keys.recommendations_user(user_id) for user_id in user_ids]
         self.newest_wins.write(names, lists, newest or [""] * len(names), self.ttl_s)
 
-    def write_popular(self) -> int:
-        """Write what most users play, for a user nobody knows; the score is the share of users. Gives the length."""
-        users = self.served.users_per_item.astype(np.float64)
-        blocked = self.served.codes_of_items(self.overlay.blocked_items())
-        if blocked is not None:
-            users[blocked] = -1
-        best = np.argsort(-users, kind="stable")[: self.top_k]
-        best = best[users[best] >= 0]
-        shares = np.round(users[best] / max(1, len(self.served.user_ids)), SCORE_DIGITS).tolist()
-        listed = [
-            {"item_id": item, "score": share}
-            for item, share in zip(self.served.item_ids.ids(best), shares, strict=True)
-        ]
-        self.redis.set(keys.RECOMMENDATIONS_POPULAR, json.dumps(listed), ex=self.ttl_s)
-        return len(listed)
+    def write_popular(self) -> None:
+        """Write what most users play, for a user nobody knows; the score is the share of users."""
+        hidden = self.served.codes_of_items(self.overlay.blocked_items())
+        self.redis.set(keys.RECOMMENDATIONS_POPULAR, popular_items(self.served, hidden, self.top_k), ex=self.ttl_s)
