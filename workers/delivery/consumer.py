@@ -37,8 +37,8 @@ class Consumer(CeleryConsumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # Workers need not know of each other: mingle costs a second at the start, gossip a message per event.
-        self._counts = metrics.TaskCounts()
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+        self._counts = metrics.TaskCounts(name for name in self.app.tasks if not name.startswith("celery."))
         outcome.NODE.name = self.hostname
 
     def update_strategies(self) -> None:

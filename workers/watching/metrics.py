@@ -6,6 +6,7 @@ They are served by the parent process, which sees every task of its pool begin a
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import redis
@@ -16,8 +17,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from timbral.config.settings import settings
-from timbral.messages import MESSAGES
-from timbral.queue import layout
 from timbral.queue.dead_letters import Kind
 from workers.watching.fleet_metrics import FleetMetrics
 
@@ -42,16 +41,15 @@ STATES = {
     "task-rejected": "rejected",
     "task-revoked": "revoked",
 }
-OUR_TASKS = (*MESSAGES, *layout.ROUTED_TASKS)
 
 
 class TaskCounts:
-    """Reads along what a worker tells Flower, and counts it."""
+    """Reads along what a worker tells Flower, and counts it; ``tasks`` are those that it knows."""
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
         # A counter that is born with its first failure has not risen, for Prometheus: each is there from the start, at 0.
-        for task in OUR_TASKS:
+        for task in tasks:
             for state in STATES.values():
                 TASKS.labels(task, state)
         for kind in get_args(Kind):
