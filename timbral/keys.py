@@ -59,6 +59,7 @@ PLAYS_REFRESH_ATTEMPTS = "plays:refresh_attempts"
 BLOCKS_USER = "blocks:user:{user_id}"
 BLOCKS_ITEMS = "blocks:items"
 ITEMS_NAMES = "items:names"
+ITEMS_GROUPS = "items:groups"
 
 FORGOTTEN_SALT = "forgotten:salt"
 FORGOTTEN_USERS = "forgotten:users"
@@ -119,6 +120,7 @@ KEYS: tuple[Key, ...] = (
     Key(PLAYS_REFRESH_SENT, "string", "that a refresh_played message waits", "10 s"),
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
+    Key(ITEMS_GROUPS, "hash", "which artist, album or series an item is of, written by the app, for at most n of one in a list: item id (JSON) → text", "none"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
     Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
