@@ -65,6 +65,7 @@ PLAYS_REFRESH_ATTEMPTS = _key("plays:refresh_attempts")
 BLOCKS_USER = _key("blocks:user:{user_id}")
 BLOCKS_ITEMS = _key("blocks:items")
 ITEMS_NAMES = _key("items:names")
+ITEMS_GROUPS = _key("items:groups")
 
 FORGOTTEN_SALT = _key("forgotten:salt")
 FORGOTTEN_USERS = _key("forgotten:users")
@@ -126,6 +127,7 @@ KEYS: tuple[Key, ...] = (
     Key(PLAYS_REFRESH_SENT, "string", "that a refresh_played message waits", "10 s"),
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
+    Key(ITEMS_GROUPS, "hash", "which artist, album or series an item is of, written by the app, for at most n of one in a list: item id (JSON) → text", "none"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
     Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),

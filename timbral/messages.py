@@ -224,6 +224,15 @@ class ComputeRecommendations(Message):
     )
     top_k: int = Field(10, ge=1, le=1000, description="Items in a list.")
     exclude_seen: bool = Field(True, description="Leave out what a user has played.")
+    max_per_group: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Most items of one group (items:groups), 0 for any number; MAX_PER_GROUP where unset.",
+    )
+    exploration_share: float | None = Field(
+        None, ge=0, lt=1, description="Share of places for items from further down; EXPLORATION_SHARE where unset."
+    )
 
 
 class RefreshEmbeddings(Message):

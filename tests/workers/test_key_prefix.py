@@ -120,7 +120,7 @@ def test_a_bare_app_reaches_a_fleet_behind_a_prefix(fleet: Fleet, client: redis.
 
     result = app.send_task("train_model", kwargs={"dataset": "missing.csv"}, queue=f"{PREFIX}training")
 
-    with pytest.raises(Exception, match="missing.csv"):
+    with pytest.raises(Exception, match=r"missing\.csv"):
         result.get(timeout=60)
     assert client.exists(f"{PREFIX}celery-task-meta-{result.id}")
     app.close()

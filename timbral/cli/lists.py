@@ -23,7 +23,7 @@ def print_list(listed: list[dict[str, Any]], title: str | None = None) -> None:
     print_table(["#", "item_id", *(["name"] if names else []), "score"], rows, title)
 
 
-def preview(version: str, user_ids: list[Id], *, top_k: int, exclude_seen: bool, as_json: bool) -> None:
+def preview(version: str, user_ids: list[Id], *, top_k: int, exclude_seen: bool, as_json: bool, **options: Any) -> None:
     """Print what ``version`` would recommend; nothing is written, and no worker is asked.
 
     Raises:
@@ -35,7 +35,7 @@ def preview(version: str, user_ids: list[Id], *, top_k: int, exclude_seen: bool,
         from timbral.versions.model_store import ModelStore
     with connections().asking() as client:
         served = ModelStore(client, settings.MODEL_DIR).get(version)
-        lists = ListPreview(client, served, top_k=top_k, exclude_seen=exclude_seen).lists(user_ids)
+        lists = ListPreview(client, served, top_k=top_k, exclude_seen=exclude_seen, **options).lists(user_ids)
     if as_json:
         print_json(
             {"model_version": version, "lists": [{"user_id": user, "items": items} for user, items in lists.items()]}
