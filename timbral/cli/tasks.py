@@ -34,8 +34,11 @@ def register(application: typer.Typer) -> None:
 
 def train(
     dataset: Annotated[
-        str, typer.Argument(help="A file below DATA_DIR (its path there, or the path from here), or a URI like s3://….")
-    ],
+        str | None,
+        typer.Argument(
+            help="A file below DATA_DIR (its path there, or the path from here), or a URI like s3://…; the history of plays where not given."
+        ),
+    ] = None,
     format: Annotated[  # noqa: A002
         str | None, typer.Option(help="csv, parquet or json; by the file's ending where not given.")
     ] = None,
@@ -45,6 +48,12 @@ def train(
     value_col: Annotated[str, typer.Option(help="Column of the plays or ratings.")] = "rating",
     time_col: Annotated[
         str | None, typer.Option(help="Column of the time: the newest rows are held out, not random ones.")
+    ] = None,
+    history_version: Annotated[
+        int | None, typer.Option(help="Version of the history's table, to repeat a training; the newest if not given.")
+    ] = None,
+    half_life_days: Annotated[
+        float | None, typer.Option(help="Age at which a play of the history counts half; all count alike if not given.")
     ] = None,
     n_components: Annotated[
         int | None, typer.Option(help="Factors; the workers' NMF_N_COMPONENTS if not given.")
@@ -95,7 +104,9 @@ def train(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    r"""Train a model on a data set; it goes live if it is not worse than the one that is.
+    r"""Train a model on the history of plays, or on a data set; it goes live if it is not worse than the one that is.
+
+    $ timbral train
 
     $ timbral train plays.parquet
 
@@ -109,7 +120,9 @@ def train(
     promotions: Any = promote
     targets: Any = target
     job = producers.enqueue_train_model(
-        dataset_below(dataset, settings.DATA_DIR),
+        None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
+        history_version=history_version,
+        half_life_days=half_life_days,
         format=formats,
         separator=SEPARATORS.get(separator, separator),
         user_col=user_col,
@@ -223,13 +236,13 @@ def _lies_below(path: Path, folder: Path) -> bool:
     return path.exists() and path.resolve().is_relative_to(folder)
 
 
-def parsed_play(text: str, *, as_text: bool) -> dict[str, Any]:
+def parsed_play(text: str, *, as_text: bool, what: str = "--play") -> dict[str, Any]:
     """A play from the command line.
 
     Raises:
         ParameterError: it is not USER,ITEM or USER,ITEM,PLAYS or a JSON object.
     """
-    problem = ParameterError(f"--play must be USER,ITEM or USER,ITEM,PLAYS or a JSON object, got {text!r}")
+    problem = ParameterError(f"{what} must be USER,ITEM or USER,ITEM,PLAYS or a JSON object, got {text!r}")
     if text.startswith("{"):
         try:
             read: Any = json.loads(text)

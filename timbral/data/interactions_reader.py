@@ -21,7 +21,7 @@ from timbral.data.time_column import TimeColumn
 from timbral.data.value_column import checked_values
 from timbral.errors import DataError
 
-__all__ = ["collect_interactions", "read_interactions"]
+__all__ = ["batches_of", "collect_interactions", "read_interactions"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def read_interactions(
     on_rows: Callable[[int], None] | None = None,
 ) -> Interactions:
     """Read ``file``; see ``DataLoader.load_csr``."""
-    found, batches = _batches(file, data_format, names, separator)
+    found, batches = batches_of(file, data_format, names, separator)
     from_text = data_format == "csv"
     return collect_interactions(
         batches, found, file.name, from_text=from_text, strip_audio_suffix=strip_audio_suffix, on_rows=on_rows
@@ -90,9 +90,10 @@ def collect_interactions(
     return Interactions(matrix, user_ids, item_ids, entry_times, n_rows)
 
 
-def _batches(
+def batches_of(
     file: DatasetFile, data_format: str, names: ColumnNames, separator: str
 ) -> tuple[ColumnNames, Iterator[pa.RecordBatch]]:
+    """The columns that were found, and the rows in batches."""
     if data_format == "csv":
         return csv_batches(file, names, separator)
     return parquet_batches(file, names) if data_format == "parquet" else json_batches(file, names)

@@ -112,10 +112,10 @@ class BatchRecommendation:
             rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
             folded = model.fold_in(rows)
             top = model.recommend(
+                plays=rows,
                 user_factors=folded,
                 top_k=self.top_k,
                 exclude_seen=self.exclude_seen,
-                seen=rows,
                 blocked=blocked,
                 blocked_by_user=self._blocks(np.asarray(folding), overlay),
             )

@@ -95,7 +95,7 @@ class ServedModel:
         tensors = dict(tensors) | self.user_ids.to_tensors(USERS) | self.item_ids.to_tensors(ITEMS)
         tensors[USERS_PER_ITEM] = self.users_per_item
         # Made once and mapped by all, where every batch of every process would make its own, as large as the item factors.
-        index = ItemIndex.of(tensors["item_vectors"].T)
+        index = self.model.scoring.index()
         tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
         texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}
         if len(self.forgotten_rows):
@@ -158,13 +158,14 @@ def _item_index(tensors: Mapping[str, npt.NDArray[Any]], model: NMFModel) -> Ite
     """The index in the file; its numbers are checked, since a kernel reads memory where they say."""
     parts = [tensors[f"{INDEX}{name}"] for name in INDEX_PARTS]
     packed, item_of, block_ceilings, group_ceilings = parts
-    n_groups = -(-model.n_items // GROUP_ITEMS)
+    width, n_items = model.scoring.index_shape
+    n_groups = -(-n_items // GROUP_ITEMS)
     shapes = [
-        (n_groups * GROUP_BLOCKS, model.n_components, BLOCK_ITEMS),
+        (n_groups * GROUP_BLOCKS, width, BLOCK_ITEMS),
         (n_groups * GROUP_ITEMS,),
-        (n_groups, model.n_components, GROUP_BLOCKS),
-        (model.n_components, -(-n_groups // LANES) * LANES),
+        (n_groups, width, GROUP_BLOCKS),
+        (width, -(-n_groups // LANES) * LANES),
     ]
-    if [part.shape for part in parts] != shapes or item_of.min() < -1 or item_of.max() >= model.n_items:
+    if [part.shape for part in parts] != shapes or item_of.min() < -1 or item_of.max() >= n_items:
         raise DataError("its index does not fit its item factors")
-    return ItemIndex((model.n_components, model.n_items), packed, item_of, block_ceilings, group_ceilings)
+    return ItemIndex((width, n_items), packed, item_of, block_ceilings, group_ceilings)
