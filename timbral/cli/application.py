@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import timbral
 from timbral import logs
-from timbral.cli import dead_letters, jobs, models, one_line, operating, plays, privacy, programs, reading, tasks
+from timbral.cli import dead_letters, jobs, models, names, one_line, operating, plays, privacy, programs, reading, tasks
 from timbral.cli.output import AsJson, print_json
 from timbral.config.settings import public_address, settings
 from timbral.errors import (
@@ -63,6 +63,7 @@ jobs.register(application)
 models.register(application)
 dead_letters.register(application)
 operating.register(application)
+names.register(application)
 programs.register(application)
 
 

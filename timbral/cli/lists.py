@@ -6,9 +6,9 @@ from typing import Any
 
 from producers.connections import connections
 from timbral import keys
-from timbral.extras import require
 from timbral.cli.output import hint, print_json, print_table
 from timbral.config.settings import settings
+from timbral.extras import require
 from timbral.messages import Id
 
 __all__ = ["preview", "print_list"]
@@ -34,6 +34,7 @@ def preview(version: str, user_ids: list[Id], *, top_k: int, exclude_seen: bool,
     require("timbral recommend --model", "worker")
     from timbral.logic.list_preview import ListPreview
     from timbral.versions.model_store import ModelStore
+
     with connections().asking() as client:
         served = ModelStore(client, settings.MODEL_DIR).get(version)
         lists = ListPreview(client, served, top_k=top_k, exclude_seen=exclude_seen).lists(user_ids)

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 import producers
-from timbral.errors import ParameterError
 
 __all__ = [
     "AsJson",

@@ -45,6 +45,7 @@ def demo(
     """
     require("timbral demo", "worker", "embedded")
     from timbral.demo.run import DemoOptions, run_demo
+
     run_demo(
         DemoOptions(
             data=data,
@@ -73,6 +74,7 @@ def up(
     """
     require("timbral up", "worker", "dashboard", "api", "embedded")
     from timbral.stack.up import up as run_up
+
     raise typer.Exit(run_up(concurrency=concurrency, api_port=api_port, flower_port=flower_port))
 
 
@@ -87,4 +89,5 @@ def serve(
     """
     require("timbral serve", "api")
     from timbral.api.serve import serve as run_serve
+
     run_serve(host=host, port=port, workers=workers)
