@@ -7,7 +7,7 @@ FROM ${PYTHON_IMAGE} AS dependencies
 WORKDIR /build
 RUN python3 -m venv --without-pip /opt/venv
 COPY pyproject.toml constraints.txt deploy/docker/requirements.py ./
-RUN python3 requirements.py worker dashboard api > requirements.txt \
+RUN python3 requirements.py worker history dashboard api > requirements.txt \
     && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
        --root-user-action=ignore -c constraints.txt -r requirements.txt
 COPY deploy/docker/slim.py ./
@@ -29,7 +29,7 @@ RUN python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --disabl
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin timbral \
-    && mkdir -p /data /models /state /run/secrets && chown timbral:timbral /models /state /run/secrets && chmod 700 /state /run/secrets
+    && mkdir -p /data /history /models /state /run/secrets && chown timbral:timbral /history /models /state /run/secrets && chmod 700 /state /run/secrets
 COPY --from=dependencies /opt/venv /opt/venv
 COPY deploy/docker/entrypoint.sh deploy/docker/secrets.sh /opt/docker/
 COPY --from=application /opt/timbral /opt/timbral
@@ -39,6 +39,7 @@ ENV PATH=/opt/venv/bin:/opt/timbral/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/tmp/kernels \
     DATA_DIR=/data \
+    HISTORY_URI=/history/plays \
     MODEL_DIR=/models \
     LOG_FORMAT=json
 USER 10001:10001

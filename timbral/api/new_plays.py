@@ -10,7 +10,7 @@ from timbral.plays.pending import PendingPlays
 __all__ = ["new_plays_in"]
 
 
-def new_plays_in(entries: Sequence[bytes]) -> dict[int | str, float]:
+def new_plays_in(entries: Sequence[bytes | str]) -> dict[int | str, float]:
     """Plays of each item, added up; what is not one of our entries is left out: it is not ours to show."""
     counted: dict[int | str, float] = {}
     for entry in entries:

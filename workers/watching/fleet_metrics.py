@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ import redis
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from timbral.plays.state import PlaysState, read_plays_state
 from timbral.queue.fleet_state import FleetState, read_fleet_state
 
 __all__ = ["FleetMetrics"]
@@ -33,6 +35,7 @@ class FleetMetrics(Collector):
         yield up
         if answered["cache"]:
             yield from self._read("the server", lambda: _of_the_server(self.records))
+            yield from self._read("the plays", lambda: _of_the_plays(read_plays_state(self.records)))
         if all(answered.values()):
             yield from self._read("the fleet", lambda: _of_the_fleet(read_fleet_state(self.broker, self.records)))
 
@@ -88,6 +91,29 @@ def _of_the_fleet(state: FleetState) -> Iterator[Metric]:
     )
     verdict.add_metric([state.model.version, state.model.verdict], 1)
     yield verdict
+
+
+def _of_the_plays(state: PlaysState) -> Iterator[Metric]:
+    yield CounterMetricFamily("timbral_plays", "Plays recorded.", value=state.recorded)
+    yield CounterMetricFamily(
+        "timbral_plays_duplicate", "Plays left out: their event id was known.", value=state.duplicates
+    )
+    yield CounterMetricFamily(
+        "timbral_plays_unknown_item", "Plays of items that the live model does not know.", value=state.unknown_items
+    )
+    for name, text, value in (
+        ("unarchived", "Plays that are not in the history yet.", state.waiting),
+        (
+            "unarchived_age_seconds",
+            "Age of the oldest play that is not in the history yet; 0 without any.",
+            state.waiting_s,
+        ),
+        ("unlisted_users", "Users with plays that their lists do not know of yet.", state.unlisted_users),
+        ("unlisted_age_seconds", "How long the first of them has waited; 0 without any.", state.unlisted_s),
+    ):
+        yield GaugeMetricFamily(f"timbral_plays_{name}", text, value=value)
+    age_s = math.nan if state.archived_s is None else state.archived_s
+    yield GaugeMetricFamily("timbral_plays_archived_age_seconds", "Age of the newest play in the history.", value=age_s)
 
 
 def _of_the_server(client: redis.Redis) -> Iterator[Metric]:
