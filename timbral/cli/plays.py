@@ -14,12 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import producers
 from producers.connections import connections
-from timbral import keys
 from timbral.cli.output import AsJson, TextIds, hint, print_answer, print_json
 from timbral.cli.tasks import SEPARATORS, parsed_play
 from timbral.config.settings import settings
 from timbral.errors import ParameterError, RedisUnavailableError
 from timbral.extras import require
+from timbral.plays.state import read_plays_state
 
 __all__ = ["register"]
 
@@ -160,11 +160,9 @@ def _waiting() -> int | None:
     """Plays that are recorded and not in the history yet; None while Redis is away."""
     try:
         with connections().asking() as client:
-            recorded: Any = client.hget(keys.PLAYS_COUNTS, "recorded")
-            archived: Any = client.hget(keys.PLAYS_ARCHIVED, "total")
+            return read_plays_state(client).waiting
     except RedisUnavailableError:
         return None
-    return int(recorded or 0) - int(archived or 0)
 
 
 @contextmanager
