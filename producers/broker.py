@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any, Final
 
 from celery import Celery
@@ -11,8 +9,11 @@ from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
+from timbral.config.fleet_celery import celery_settings
+from timbral.config.redis_url import RedisUrl
 from timbral.config.settings import public_address
-from timbral.errors import RedisUnavailableError
+from timbral.queue import layout
+from timbral.redis_refusals import as_ours
 
 __all__ = ["Broker"]
 
@@ -24,6 +25,11 @@ SHORT_WAITS: Final = {"socket_timeout": 3, "socket_connect_timeout": 2}
 """A web request that enqueues cannot wait as long as a worker does; every other transport option is the fleet's."""
 
 
+class _Sender(Celery):  # type: ignore[misc]
+    # Said here, and not in the configuration: to that Celery would prefer the environment, which another Celery may own.
+    backend_cls = "disabled"
+
+
 class Broker:
     """Publishes tasks by name.
 
@@ -31,26 +37,23 @@ class Broker:
     Celery would hold a subscription for every task that was ever sent.
 
     Args:
-        url: of the queue, as Celery spells it.
+        url: of the queue.
     """
 
-    def __init__(self, url: str) -> None:
-        self._address = public_address(url)
-        self.app = Celery("timbral.producers", set_as_current=False)
-        self.app.config_from_object(_fleet_settings())
+    def __init__(self, url: RedisUrl) -> None:
+        self._address = public_address(str(url))
+        self.app = _Sender("timbral.producers", loader="celery.loaders.app:AppLoader", set_as_current=False)
+        self.app.config_from_object(celery_settings())
         self.app.conf.update(
-            broker_url=url,
-            result_backend=None,
             task_send_sent_event=False,  # a producer's ACL need not allow PUBLISH
-            broker_transport_options={**self.app.conf.broker_transport_options, **SHORT_WAITS},
+            broker_transport_options={**self.app.conf.broker_transport_options, **url.celery_options, **SHORT_WAITS},
         )
-        self._connections = self.app.connection_for_write().Pool(limit=POOL_SIZE)
+        self._connections = self.app.connection_for_write(url.celery_url).Pool(limit=POOL_SIZE)
         self._producers = ProducerPool(self._connections, limit=POOL_SIZE, Producer=self.app.amqp.Producer)  # type: ignore[no-untyped-call]
 
     def queue_of(self, task: str) -> str:
         """Name of the queue that the task goes to."""
-        route: dict[str, str] = self.app.conf.task_routes.get(task, {})
-        return route.get("queue", str(self.app.conf.task_default_queue))
+        return layout.own_queue(task)
 
     def publish(self, task: str, kwargs: dict[str, Any], task_id: str) -> None:
         """Put a task on its queue.
@@ -66,25 +69,15 @@ class Broker:
                     task_id=task_id,
                     queue=self.queue_of(task),
                     producer=producer,
+                    headers={layout.WORK_HEADER: task_id},
                     retry=True,
                     retry_policy=PUBLISH_RETRIES,
                 )
         except (OperationalError, RedisError, OSError) as error:
-            raise RedisUnavailableError(self._address, str(error)) from error
+            raise as_ours(self._address, error) from error
 
     def close(self) -> None:
         """Close every connection to the queue."""
         self._producers.force_close_all()  # type: ignore[no-untyped-call]
         self._connections.force_close_all()
         self.app.close()
-
-
-def _fleet_settings() -> Any:
-    # By its place, not by its name: an app that uses Celery itself often has a celeryconfig module of its own.
-    path = Path(__file__).resolve().parent.parent / "celeryconfig.py"
-    spec = importlib.util.spec_from_file_location("timbral_celeryconfig", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot load {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

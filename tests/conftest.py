@@ -9,12 +9,15 @@ from pathlib import Path
 
 # Before anything of ours is imported: no test may read the developer's own environment or reach their Redis.
 for _name in list(os.environ):
-    if _name.startswith(("REDIS_", "BROKER_", "NMF_", "API_", "DATA_DIR", "MODEL_DIR", "FLOWER_")):
+    if _name.startswith(
+        ("REDIS_", "BROKER_", "CELERY_", "NMF_", "API_", "DATA_DIR", "MODEL_DIR", "FLOWER_", "KEY_PREFIX")
+    ):
         del os.environ[_name]
 os.environ["REDIS_URL"] = "redis://127.0.0.1:1"
 
 import pytest
 import redis
+import server_kinds
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -30,9 +33,19 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("timbral")
 
-pytest_plugins = ["fleet_fixtures", "app_fixtures"]
+pytest_plugins = ["fleet_fixtures", "app_fixtures", "sentinel_fixtures"]
 
 Wait = Callable[..., None]
+
+
+def pytest_report_header() -> str:
+    """Which servers this run can use."""
+    return f"servers: {server_kinds.names()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The same at the end, where CI shows it."""
+    terminalreporter.write_line(f"servers: {server_kinds.names()}")
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +56,7 @@ def _no_settings_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.fixture(scope="session")
 def session_server() -> Iterator[EmbeddedServer]:
     """One server for all tests that do not stop it."""
-    with EmbeddedServer(append_only=False) as server:
+    with EmbeddedServer(append_only=False, binary=server_kinds.binary_of(server_kinds.VALKEY)) as server:
         yield server
 
 
@@ -58,7 +71,7 @@ def redis_server(session_server: EmbeddedServer) -> EmbeddedServer:
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """A server with an append-only file, for tests that kill, freeze or fill it."""
-    with EmbeddedServer(tmp_path / "redis") as server:
+    with EmbeddedServer(tmp_path / "redis", binary=server_kinds.binary_of(server_kinds.VALKEY)) as server:
         yield server
 
 

@@ -1,6 +1,7 @@
 """Every Redis key of ours: its name, type, content and life.
 
 Keys that are a cache carry a TTL. What must not be lost, or must not be evicted while a job runs, carries none.
+In front of all of them stands KEY_PREFIX, which is empty unless it is set: several fleets, or other apps, in one database.
 Ids stand in key names as they are; in members and fields they are JSON, so that 1 and "1" stay two ids.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from timbral.config.settings import Constants
+from timbral.config.settings import Constants, settings
 
 __all__ = ["KEYS", "Key"]
 
@@ -24,51 +25,83 @@ class Key:
     ttl: str
 
 
-RECOMMENDATIONS_USER = f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}"
-RECOMMENDATIONS_POPULAR = f"{Constants.RECOMMENDATIONS_KEY}:popular"
-EMBEDDINGS = "embeddings:{key}"
+def _key(name: str) -> str:
+    return settings.KEY_PREFIX + name
+
+
+RECOMMENDATIONS_USER = _key(f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}")
+RECOMMENDATIONS_POPULAR = _key(f"{Constants.RECOMMENDATIONS_KEY}:popular")
+SIMILAR_ITEM = _key("similar:item:{item_id}")
+SIMILAR_VERSION = _key("similar:version")
+SIMILAR_STAGED = _key("similar:staged:{version}:{name}")
+EMBEDDINGS = _key("embeddings:{key}")
 USER_EMBEDDINGS = Constants.USER_EMBEDDINGS_KEY
 ITEM_EMBEDDINGS = Constants.ITEM_EMBEDDINGS_KEY
 
-MODEL_CURRENT = "model:current"
-MODEL_METADATA = "model:{version}:metadata"
-MODEL_VERSIONS = "model:versions"
-MODEL_FENCE = "model:fence"
-MODEL_PROMOTED_FENCE = "model:promoted_fence"
-MODEL_TRAININGS = "model:trainings"
-MODEL_HISTORY = "model:history"
+MODEL_CURRENT = _key("model:current")
+MODEL_METADATA = _key("model:{version}:metadata")
+MODEL_VERSIONS = _key("model:versions")
+MODEL_FENCE = _key("model:fence")
+MODEL_PROMOTED_FENCE = _key("model:promoted_fence")
+MODEL_TRAININGS = _key("model:trainings")
+MODEL_HISTORY = _key("model:history")
+MODEL_REVISIONS = _key("model:revisions")
+TRAININGS_ENDED = _key("metrics:trainings")
 
-PLAYS_USER = "plays:user:{user_id}"
-PLAYS_USERS = "plays:users"
-PLAYS_ADDED = "plays:added:{task_id}"
-BLOCKS_USER = "blocks:user:{user_id}"
-BLOCKS_ITEMS = "blocks:items"
-ITEMS_NAMES = "items:names"
+PLAYS_USER = _key("plays:user:{user_id}")
+PLAYS_USERS = _key("plays:users")
+PLAYS_ADDED = _key("plays:added:{call_id}")
+PLAYS_STREAM = _key("plays:stream")
+PLAYS_ARCHIVED = _key("plays:archived")
+PLAYS_ARCHIVING = _key("plays:archiving")
+PLAYS_TIDIED = _key("plays:tidied")
+PLAYS_COUNTS = _key("plays:counts")
+PLAYS_EVENTS = _key("plays:events:")
+PLAYS_LISTED = _key("plays:listed")
+PLAYS_REFRESH = _key("plays:refresh")
+PLAYS_REFRESHING = _key("plays:refreshing")
+PLAYS_REFRESH_SENT = _key("plays:refresh_sent")
+PLAYS_REFRESH_ATTEMPTS = _key("plays:refresh_attempts")
+BLOCKS_USER = _key("blocks:user:{user_id}")
+BLOCKS_ITEMS = _key("blocks:items")
+ITEMS_NAMES = _key("items:names")
+ITEMS_GROUPS = _key("items:groups")
 
-JOB = "job:{job_id}"
-JOB_CHUNKS = "job:{job_id}:chunks"
-JOBS_OPEN = "jobs:open"
-PROGRESS = "progress:{task_id}"
-SUBMITTED = "tasks:submitted"
-ONCE = "once:{digest}"
-ONCE_FOLLOWERS = "once:{digest}:followers"
-ONCE_OPEN = "once:open"
-SWEEP_LOCK = "sweep:lock"
-DELIVERIES = "deliveries:{task_id}"
-DEAD_LETTERS = "dead_letters"
-DEAD_LETTERS_GARBAGE = "dead_letters_garbage"
-DEAD_LETTER = "dead_letters:{letter_id}"
-UNACKED_LOOKS = "unacked_looks"
-WORKERS = "worker:alive"
-SCHEDULE = "schedule"
-SCHEDULE_LOCK = "schedule:lock"
+FORGOTTEN_SALT = _key("forgotten:salt")
+FORGOTTEN_USERS = _key("forgotten:users")
+FORGOTTEN_RECEIPT = _key("forgotten:receipt:{task_id}")
+EXPORT = _key("export:{task_id}")
+
+JOB = _key("job:{job_id}")
+JOB_CHUNKS = _key("job:{job_id}:chunks")
+JOBS_OPEN = _key("jobs:open")
+PROGRESS = _key("progress:{task_id}")
+SUBMITTED = _key("tasks:submitted")
+ONCE = _key("once:{digest}")
+ONCE_FOLLOWERS = _key("once:{digest}:followers")
+ONCE_OPEN = _key("once:open")
+SWEEP_LOCK = _key("sweep:lock")
+SWEEP_CURSOR = _key("sweep:cursor")
+DELIVERIES = _key("deliveries:{task_id}")
+WORK = _key("tasks:work:{task_id}")
+TOLD = _key("tasks:told:{task_id}")
+DEAD_LETTERS = _key("dead_letters")
+DEAD_LETTERS_GARBAGE = _key("dead_letters_garbage")
+DEAD_LETTER = _key("dead_letters:{letter_id}")
+UNACKED_LOOKS = _key("unacked_looks")
+WORKERS = _key("worker:alive")
+SCHEDULE = _key("schedule")
+SCHEDULE_LOCK = _key("schedule:lock")
 
 KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_USER, "string", 'JSON list, best first: [{"item_id": …, "score": …}, …]', "RECOMMENDATIONS_TTL_S"),
     Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most users play; for a user nobody knows", "RECOMMENDATIONS_TTL_S"),
-    Key("embeddings:user_embeddings", "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
-    Key("embeddings:item_embeddings", "string", "the same for the items", "EMBEDDINGS_TTL_S"),
-    Key("embeddings:user:{user_id}", "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
+    Key(SIMILAR_ITEM, "string", "the same, of the items most like this one", "RECOMMENDATIONS_TTL_S"),
+    Key(SIMILAR_VERSION, "string", "the model version that the similar and popular lists are of", "RECOMMENDATIONS_TTL_S"),
+    Key(SIMILAR_STAGED, "string", "a list of a version that is about to go live: it gets its name with it", "RECOMMENDATIONS_TTL_S"),
+    Key(_key("embeddings:user_embeddings"), "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
+    Key(_key("embeddings:item_embeddings"), "string", "the same for the items", "EMBEDDINGS_TTL_S"),
+    Key(_key("embeddings:user:{user_id}"), "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
     Key(MODEL_CURRENT, "string", "the version that is live", "none"),
     Key(MODEL_METADATA, "string", "JSON object: shape, parameters, metrics, durations, file of a version", "none"),
     Key(MODEL_VERSIONS, "zset", "versions, scored by their fence: the order in which trainings began", "none"),
@@ -76,12 +109,30 @@ KEYS: tuple[Key, ...] = (
     Key(MODEL_PROMOTED_FENCE, "string", "highest fence that went live: an older training cannot replace it", "none"),
     Key(MODEL_TRAININGS, "hash", "task id → JSON: the version and fence that a training got, and its answer when done", "none"),
     Key(MODEL_HISTORY, "list", "versions that were live, the newest first: what a roll back goes back to", "none"),
-    Key(PLAYS_USER, "hash", "new plays of a user that no training has seen: item id (JSON) → plays", "none"),
+    Key(MODEL_REVISIONS, "hash", "version → how often its file was rewritten without forgotten users: who has mapped an older one maps it anew", "none"),
+    Key(TRAININGS_ENDED, "hash", "how a training ended that did not fail (promoted, held_back, not_asked) → how many did", "none"),
+    Key(PLAYS_STREAM, "stream", 'recorded plays that the history has not got yet: "plays", a JSON list of [user, item, plays, time in µs], and "total", how many were recorded with them', "none; cut where the history has them"),
+    Key(PLAYS_USER, "list", "new plays of a user that the live model was not trained on: id in the stream, space, JSON list of item, plays, time in µs", "none"),
     Key(PLAYS_USERS, "set", "ids (JSON) of the users with new plays", "none"),
-    Key(PLAYS_ADDED, "hash", "parts of a message whose plays were added: a second delivery adds none", "RESULT_EXPIRES_S"),
+    Key(PLAYS_ADDED, "string", "what a call or a message has recorded: a second try records nothing", "2 min of a call, RESULT_EXPIRES_S of a message"),
+    Key(PLAYS_EVENTS + "{n}", "set", "event ids of plays recorded in the n-th window", "3 × EVENT_ID_WINDOW_S"),
+    Key(PLAYS_COUNTS, "hash", "plays recorded, duplicates left out, plays of items that the live model does not know: since the beginning", "none"),
+    Key(PLAYS_ARCHIVED, "hash", "how far the stream is in the history: id of the entry, plays recorded up to it, the table's version, when (seconds)", "none"),
+    Key(PLAYS_ARCHIVING, "string", "the worker that moves plays into the history right now", "2 min"),
+    Key(PLAYS_TIDIED, "string", "that the history was compacted and vacuumed", "an hour"),
+    Key(PLAYS_LISTED, "hash", "key of a list → id in the stream of the newest play that it knows of: an older one does not replace it", "none"),
+    Key(PLAYS_REFRESH, "zset", "ids (JSON) of the users whose lists do not know of all their plays, scored by since when (seconds)", "none"),
+    Key(PLAYS_REFRESHING, "zset", "those of them whom a worker refreshes right now, scored by until when (seconds)", "none"),
+    Key(PLAYS_REFRESH_ATTEMPTS, "hash", "ids (JSON) of the users whose refresh was lost with its worker → how often", "none"),
+    Key(PLAYS_REFRESH_SENT, "string", "that a refresh_played message waits", "10 s"),
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
+    Key(ITEMS_GROUPS, "hash", "which artist, album or series an item is of, written by the app, for at most n of one in a list: item id (JSON) → text", "none"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
+    Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
+    Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
+    Key(FORGOTTEN_RECEIPT, "hash", "what a forget_users task has removed so far", "RESULT_EXPIRES_S"),
+    Key(EXPORT, "string", "JSON object: what an export_user task found, until the caller has read it", "600 s"),
     Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
     Key(JOB_CHUNKS, "set", "numbers of the chunks that are still to be done", "none"),
     Key(JOBS_OPEN, "zset", "ids of the jobs that run, scored by when they last moved (seconds)", "none"),
@@ -91,7 +142,10 @@ KEYS: tuple[Key, ...] = (
     Key(ONCE_FOLLOWERS, "set", "ids of the tasks that asked the same and wait for its result", "none"),
     Key(ONCE_OPEN, "zset", "digests of the requests that are being done, scored by when to look after them (seconds)", "none"),
     Key(SWEEP_LOCK, "string", "the worker that looks after lost work right now", "RESTORE_INTERVAL_S"),
-    Key(DELIVERIES, "string", "how often a message was delivered", "until it is done, 7 days at most"),
+    Key(SWEEP_CURSOR, "string", "where the next look through what was submitted begins", "none"),
+    Key(DELIVERIES, "set", "deliveries of a message at which its work was begun", "until it is done, 7 days at most"),
+    Key(WORK, "hash", "which work a foreign sender's task id is: used again for another message, it is other work", "8 days"),
+    Key(TOLD, "string", "that the successors of a task (chain, links, chord) were sent, by whoever did its work", "RESULT_EXPIRES_S"),
     Key(DEAD_LETTERS, "zset", "ids of parked messages, scored by when (seconds)", "none"),
     Key(DEAD_LETTERS_GARBAGE, "zset", "those of them that were no proper messages: only the newest are kept", "none"),
     Key(DEAD_LETTER, "hash", "a parked message: task, arguments, body, reason, deliveries, queue", "none"),
@@ -105,6 +159,16 @@ KEYS: tuple[Key, ...] = (
 def recommendations_user(user_id: int | str) -> str:
     """Key of a user's recommendations."""
     return RECOMMENDATIONS_USER.format(user_id=user_id)
+
+
+def similar_item(item_id: int | str) -> str:
+    """Key of the items most like an item."""
+    return SIMILAR_ITEM.format(item_id=item_id)
+
+
+def similar_staged(version: str, name: str) -> str:
+    """Key of a list that gets its name when its version goes live."""
+    return SIMILAR_STAGED.format(version=version, name=name)
 
 
 def embeddings(key: str) -> str:
@@ -127,14 +191,39 @@ def plays_user(user_id: int | str) -> str:
     return PLAYS_USER.format(user_id=user_id)
 
 
-def plays_added(task_id: str) -> str:
-    """Key of what a message has added to the plays."""
-    return PLAYS_ADDED.format(task_id=task_id)
+def plays_added(call_id: str) -> str:
+    """Key of what a call or a message has recorded."""
+    return PLAYS_ADDED.format(call_id=call_id)
 
 
 def blocks_user(user_id: int | str) -> str:
     """Key of the items that a user must not get."""
     return BLOCKS_USER.format(user_id=user_id)
+
+
+def of_user(user_id: int | str) -> list[str]:
+    """The keys that hold something of one user alone."""
+    return [
+        recommendations_user(user_id),
+        embeddings(user_embedding_name(user_id)),
+        plays_user(user_id),
+        blocks_user(user_id),
+    ]
+
+
+def members_of(user_id: int | str) -> list[str]:
+    """The user's id as a member, as the text and as the int that it may stand for: they share the user's keys."""
+    return sorted({encode_id(user_id), encode_id(str(user_id)), str(user_id)})
+
+
+def forgotten_receipt(task_id: str) -> str:
+    """Key of what a forget_users task has removed so far."""
+    return FORGOTTEN_RECEIPT.format(task_id=task_id)
+
+
+def export(task_id: str) -> str:
+    """Key of what an export_user task found."""
+    return EXPORT.format(task_id=task_id)
 
 
 def job(job_id: str) -> str:
@@ -163,8 +252,18 @@ def once_followers(digest: str) -> str:
 
 
 def deliveries(task_id: str) -> str:
-    """Key of the count of a message's deliveries."""
+    """Key of the deliveries at which a message's work was begun."""
     return DELIVERIES.format(task_id=task_id)
+
+
+def work(task_id: str) -> str:
+    """Key of which work a task id is."""
+    return WORK.format(task_id=task_id)
+
+
+def told(task_id: str) -> str:
+    """Key of the mark that a task's successors were sent."""
+    return TOLD.format(task_id=task_id)
 
 
 def dead_letter(letter_id: str) -> str:

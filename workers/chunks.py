@@ -20,13 +20,18 @@ from workers.execution import TRANSIENT, again_later
 
 __all__ = ["compute", "enqueue_missing", "fan_out", "read"]
 
+LIST_OPTIONS = ("top_k", "exclude_seen", "max_per_group", "exploration_share")
+"""Arguments of the message that say what the lists are to be like."""
+
 logger = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS_OF_AN_ERROR = 3
 """Times that a chunk is tried which fails with an error that time does not heal; other errors have MAX_ATTEMPTS."""
 
 
-def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, digest: str) -> NoReturn:
+def fan_out(
+    job_id: str, message: ComputeRecommendations, served: ServedModel, asked: dict[str, Any], digest: str
+) -> NoReturn:
     """Split the request, put its chunks on their queue and end: whoever does the last one stores the answer.
 
     Raises:
@@ -38,24 +43,29 @@ def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, d
     listed = list(dict.fromkeys(message.user_ids or _new_users(served)))
     created = jobs.create(
         job_id,
-        arguments={"top_k": message.top_k, "exclude_seen": message.exclude_seen},
+        arguments={name: getattr(message, name) for name in LIST_OPTIONS},
         model_version=served.version,
         n_rows=len(served.user_ids) if everybody else 0,
         chunk_size=size,
         named=[listed[start : start + size] for start in range(0, len(listed), size)],
         digest=digest,
         kwargs=message.kwargs(),
+        asked=asked,
     )
     if created == "gone":
         raise ModelNotFoundError(served.version)
     jobs.check_cancelled(job_id)
     if everybody:
-        batch = BatchRecommendation(resources.records(), served, top_k=message.top_k)
+        batch = BatchRecommendation(
+            resources.records(), served, top_k=message.top_k, max_per_group=message.max_per_group
+        )
+        if resources.store().current_version() == served.version:
+            resources.store().promote(served.version)  # renews the lists of similar items
         batch.write_popular()
     if created == "known":
         enqueue_missing(job_id)
     else:
-        publishing.publish_chunks(job_id, jobs.remaining(job_id))
+        publishing.publish_chunks(job_id, jobs.remaining(job_id), asked.get("priority"))
     raise Ignore
 
 
@@ -71,8 +81,9 @@ def enqueue_missing(job_id: str) -> int:
     """
     jobs = resources.jobs()
     remaining = jobs.remaining(job_id)
-    held = resources.held().task_ids() if remaining else set()
-    missing = [number for number in remaining if chunk_task_id(job_id, number) not in held]
+    ids = {number: chunk_task_id(job_id, number) for number in remaining}
+    held = resources.held().among(ids.values())
+    missing = [number for number, task_id in ids.items() if task_id not in held]
     publishing.publish_chunks(job_id, missing if remaining else [0])
     jobs.touch(job_id)
     logger.info("chunks enqueued", job=job_id, chunks=len(missing), of=len(remaining))
@@ -114,8 +125,7 @@ def _recommend(chunk: Chunk) -> tuple[int, int]:
     batch = BatchRecommendation(
         resources.records(),
         served,
-        top_k=chunk.arguments["top_k"],
-        exclude_seen=chunk.arguments["exclude_seen"],
+        **{name: chunk.arguments[name] for name in LIST_OPTIONS if name in chunk.arguments},
     )
     if chunk.user_ids is not None:
         return batch.for_users(chunk.user_ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ LISTENER = "1002"
 @pytest.fixture(autouse=True)
 def _live(live: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     known = settings.model_copy(update={"MODEL_DIR": live.model_dir, "DATA_DIR": live.data_dir})
-    for module in ("tasks", "models"):
+    for module in ("tasks", "models", "lists"):
         monkeypatch.setattr(f"timbral.cli.{module}.settings", known)
 
 
@@ -104,7 +105,34 @@ def test_waiting_for_a_job_that_failed_or_is_not_done_is_exit_code_1_or_2(cli: C
     assert ran.code == 1
     assert "KeyError: x" in ran.err
     assert "KeyError: x" in cli("job", "status", "bad", "--json").json["error"]
-    assert cli("job", "cancel", "not-yet-sent", "--json").json == {"job_id": "not-yet-sent", "cancelled": True}
+
+
+def test_open_jobs_are_listed_and_go_by_the_beginnings_of_their_ids(
+    cli: Cli, live: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    one, other = "aaaabbbb-0000-4000-8000-000000000001", "aaaabbbb-0000-4000-8000-000000000002"
+    with live.server.client() as client:
+        sent = {"task": "train_model", "kwargs": {"dataset": "plays.csv"}, "queue": "training", "at": time.time() - 90}
+        client.hset(keys.SUBMITTED, mapping={one: json.dumps(sent), other: json.dumps(sent)})
+        client.hset(keys.progress(one), mapping={"done": 1, "total": 9, "text": "sweep 1"})
+
+        listed = cli("job", "list").out
+        ran = cli("job", "list", "--json").json
+        several = cli("job", "status", "aaaabbbb")
+        shown = cli("job", "status", one[:-1] + "1", "--json").json
+        client.hdel(keys.SUBMITTED, other)
+        cancelled = cli("job", "cancel", "aaaabb", "--json").json
+        client.hdel(keys.SUBMITTED, one)
+
+    assert "2 of 2 jobs that are not done" in listed
+    assert max(len(line) for line in listed.splitlines()) <= 80
+    assert len(re.findall(r"^aaaabbbb-\S+ +train_model +pending +\d+ \w+ ", listed, re.MULTILINE)) == 2
+    assert {job["id"] for job in ran} == {one, other}
+    assert several.code == 2
+    assert one in several.err
+    assert (shown["job_id"], shown["text"]) == (one, "sweep 1")
+    assert cancelled == {"job_id": one, "cancelled": True}
 
 
 def test_recommend_then_show_by_id_and_with_names(cli: Cli, live: Fleet) -> None:
@@ -175,6 +203,9 @@ def test_models_are_listed_shown_promoted_rolled_back_and_pruned(cli: Cli, live:
     shown = cli("models", "list").out
     assert old in shown
     assert "yes" in shown
+    assert "plays.csv" in shown
+    assert "not worse" in shown
+    assert f"{listed[1]['metrics']['ndcg@20']:.4g}" in shown
     assert cli("models", "show", new, "--json").json["version"] == new
     assert new in cli("models", "show", new).out
     assert cli("models", "promote", new).out == f"{new} is live\n"
@@ -188,13 +219,59 @@ def test_models_are_listed_shown_promoted_rolled_back_and_pruned(cli: Cli, live:
     assert len(cli("models", "list", "--json").json) <= 4
 
 
+def test_a_version_that_is_not_live_shows_its_lists_and_leaves_the_cache_alone(cli: Cli, live: Fleet) -> None:
+    # given: a version that nobody is served by, and what the user gets now
+    asked = ("--n-components", "2", "--regularization", "0.9", "--promote", "never", "--json")
+    other = cli("train", "plays.csv", *asked).json["model_version"]
+    before = cli("show", LISTENER, "--json").json
+    blocked = before[0]["item_id"]
+    cli("block", str(blocked), "--user", LISTENER)
+
+    # when
+    found = cli("recommend", "--user", LISTENER, "--user", "nobody", "--model", other, "--top-k", "70", "--json").json
+    ran = cli("recommend", "--user", LISTENER, "--user", "nobody", "--model", other)
+
+    # then
+    (listed,) = found["lists"]
+    assert (found["model_version"], listed["user_id"]) == (other, int(LISTENER))
+    assert len(listed["items"]) > 50
+    assert blocked not in [item["item_id"] for item in listed["items"]]
+    assert str(listed["items"][0]["item_id"]) in ran.out
+    assert "does not know user 'nobody'" in ran.err
+    cli("unblock", str(blocked), "--user", LISTENER)
+    assert cli("show", LISTENER, "--json").json == before
+    assert cli("recommend", "--model", other).code == 2
+    assert cli("recommend", "--model", "20200101T000000-1", "--user", LISTENER).code == 2
+
+
+def test_two_versions_are_compared_by_metrics_parameters_and_lists(cli: Cli, live: Fleet) -> None:
+    asked = ("--promote", "never", "--json")
+    good = cli("train", "plays.csv", *asked).json["model_version"]
+    poor = cli("train", "plays.csv", "--n-components", "1", "--regularization", "3", *asked).json["model_version"]
+
+    found = cli("models", "compare", good, poor, "--json").json
+    itself = cli("models", "compare", good, good, "--json").json
+    shown = cli("models", "compare", good, poor).out
+
+    ndcg = found["metrics"]["ndcg@20"]
+    assert ndcg["values"][0] > ndcg["values"][1]
+    assert ndcg["differs"] is True
+    assert found["same_rows"] is True
+    assert found["parameters"]["regularization"][1] == 3
+    assert 0 < found["overlap"] < 1 == itself["overlap"] == itself["same_first"]
+    assert itself["parameters"] == {}
+    assert "±" in shown
+    assert f"{found['overlap']:.0%}" in shown
+
+
 def test_dead_letters_are_listed_shown_sent_again_and_deleted(cli: Cli, live: Fleet) -> None:
     with live.server.client() as client:
         garbage = dead_letters.park(client, b"\xff\xfe", kind="garbage", reason="not JSON", queue="celery")
     listed = cli("dead-letters", "list", "--json").json
     assert [letter["letter_id"] for letter in listed] == [garbage]
     assert "not JSON" in cli("dead-letters", "list").out
-    assert cli("dead-letters", "show", garbage, "--json").json["reason"] == "not JSON"
+    assert garbage[:8] in cli("dead-letters", "list").out
+    assert cli("dead-letters", "show", garbage[:8], "--json").json["reason"] == "not JSON"
     assert "not JSON" in cli("dead-letters", "show", garbage).out
     ran = cli("dead-letters", "send-again", garbage)
     assert ran.code == 2

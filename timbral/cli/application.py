@@ -14,7 +14,20 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import timbral
 from timbral import logs
-from timbral.cli import dead_letters, jobs, models, one_line, operating, programs, reading, tasks
+from timbral.cli import (
+    dead_letters,
+    jobs,
+    models,
+    names,
+    one_line,
+    operating,
+    plays,
+    privacy,
+    programs,
+    queue,
+    reading,
+    tasks,
+)
 from timbral.cli.output import AsJson, print_json
 from timbral.config.settings import public_address, settings
 from timbral.errors import (
@@ -22,6 +35,7 @@ from timbral.errors import (
     DatasetNotFoundError,
     ModelNotFoundError,
     ParameterError,
+    RedisPermissionError,
     RedisUnavailableError,
     SettingsError,
     TimbralError,
@@ -55,11 +69,15 @@ $ timbral show 1042  [dim]# what user 1042 gets[/dim]
 [bold]Exit codes[/bold]  0 done · 1 the task failed, or something went wrong · 2 bad input · 3 Redis is away · 130 Ctrl-C""",
 )
 tasks.register(application)
+plays.register(application)
 reading.register(application)
+privacy.register(application)
 jobs.register(application)
 models.register(application)
 dead_letters.register(application)
+queue.register(application)
 operating.register(application)
+names.register(application)
 programs.register(application)
 
 
@@ -121,6 +139,8 @@ def _explained(error: Exception) -> tuple[int, str]:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         return BAD_INPUT, f"{usage()}{hint}"
+    if isinstance(error, RedisPermissionError):
+        return FAILED, str(error)
     if isinstance(error, RedisUnavailableError):
         return REDIS_AWAY, str(error)
     if isinstance(error, RedisConnectionError | RedisTimeoutError):

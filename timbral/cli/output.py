@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,15 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 import producers
-from timbral.errors import ParameterError
 
 __all__ = [
     "AsJson",
     "TextIds",
     "Wait",
+    "ago",
     "follow",
     "hint",
-    "needs",
     "parsed_id",
     "print_answer",
     "print_json",
@@ -42,13 +40,18 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """A table on stdout; numbers to the right."""
+def print_table(
+    columns: Iterable[str],
+    rows: Iterable[Iterable[object]],
+    title: str | None = None,
+    whole: Collection[str] = (),
+) -> None:
+    """A table on stdout; numbers to the right. The columns that ``whole`` names are never broken into lines."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     listed = [list(row) for row in rows]
     for place, column in enumerate(columns):
         numbers = bool(listed) and all(isinstance(row[place], int | float) for row in listed)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=column in whole)
     for row in listed:
         table.add_row(*(_shown(value) for value in row))
     Console(highlight=False, markup=False).print(table)
@@ -66,6 +69,14 @@ def print_answer(answer: Mapping[str, Any]) -> None:
 def hint(text: str) -> None:
     """A line for a person, on stderr."""
     typer.echo(text, err=True)
+
+
+def ago(age_s: float) -> str:
+    """A time that has passed, short: ``40 s``, ``3 h``."""
+    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if age_s >= unit_s:
+            return f"{age_s / unit_s:.0f} {unit}"
+    return f"{age_s:.0f} s"
 
 
 def parsed_id(text: str, *, as_text: bool) -> int | str:
@@ -119,21 +130,6 @@ def follow(job: producers.Job, *, as_json: bool, timeout_s: float | None = None)
         print_json({"job_id": job.id, **answer})
     else:
         print_answer({"job_id": job.id, **answer})
-
-
-@contextlib.contextmanager
-def needs(extra: str, command: str) -> Iterator[None]:
-    """Around the import of what the thin install does not have.
-
-    Raises:
-        ParameterError: it is not there; says what to install.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise ParameterError(
-            f"{command} needs more than is installed: pip install 'timbral[{extra}]' ({error})"
-        ) from error
 
 
 def _shown(value: object) -> str:

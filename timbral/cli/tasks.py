@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import producers
+from timbral.cli.lists import preview
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
 from timbral.config.settings import settings
 from timbral.errors import ParameterError
@@ -17,6 +18,7 @@ from timbral.errors import ParameterError
 __all__ = ["SEPARATORS", "dataset_below", "parsed_play", "register"]
 
 PANEL = "Tasks"
+MODEL = "The model (see docs/engine.md; NMFModel's defaults if not given)"
 SEPARATORS = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 TopK = Annotated[int, typer.Option("--top-k", "-k", help="Items in a list.")]
@@ -32,8 +34,11 @@ def register(application: typer.Typer) -> None:
 
 def train(
     dataset: Annotated[
-        str, typer.Argument(help="A file below DATA_DIR (its path there, or the path from here), or a URI like s3://….")
-    ],
+        str | None,
+        typer.Argument(
+            help="A file below DATA_DIR (its path there, or the path from here), or a URI like s3://…; the history of plays where not given."
+        ),
+    ] = None,
     format: Annotated[  # noqa: A002
         str | None, typer.Option(help="csv, parquet or json; by the file's ending where not given.")
     ] = None,
@@ -43,6 +48,12 @@ def train(
     value_col: Annotated[str, typer.Option(help="Column of the plays or ratings.")] = "rating",
     time_col: Annotated[
         str | None, typer.Option(help="Column of the time: the newest rows are held out, not random ones.")
+    ] = None,
+    history_version: Annotated[
+        int | None, typer.Option(help="Version of the history's table, to repeat a training; the newest if not given.")
+    ] = None,
+    half_life_days: Annotated[
+        float | None, typer.Option(help="Age at which a play of the history counts half; all count alike if not given.")
     ] = None,
     n_components: Annotated[
         int | None, typer.Option(help="Factors; the workers' NMF_N_COMPONENTS if not given.")
@@ -55,21 +66,63 @@ def train(
         bool, typer.Option("--apply-play-thresholds", help="Leave rows with few plays out, cap the plays of a row.")
     ] = False,
     promote: Annotated[str, typer.Option(help="Go live if_not_worse, always or never.")] = "if_not_worse",
+    regularization: Annotated[
+        float | None, typer.Option(help="κ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+    ] = None,
+    unobserved_weight: Annotated[
+        float | None,
+        typer.Option(help="α₀, of what was not observed; by the density if not given.", rich_help_panel=MODEL),
+    ] = None,
+    unobserved_target: Annotated[
+        float | None, typer.Option(help="μ, aimed at where nothing was observed.", rich_help_panel=MODEL)
+    ] = None,
+    popularity_exponent: Annotated[
+        float | None, typer.Option(help="β, how much more popular items weigh.", rich_help_panel=MODEL)
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="How much an entry's weight grows with its plays.", rich_help_panel=MODEL)
+    ] = None,
+    regularization_exponent: Annotated[
+        float | None, typer.Option(help="ν, growth of the regularization with entries.", rich_help_panel=MODEL)
+    ] = None,
+    n_neighbors: Annotated[
+        int | None, typer.Option(help="Most items that speak for an item; 0 for none.", rich_help_panel=MODEL)
+    ] = None,
+    neighbor_weight: Annotated[
+        float | None, typer.Option(help="γ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+    ] = None,
+    neighbor_regularization: Annotated[
+        float | None, typer.Option(help="λ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+    ] = None,
+    recency_weight: Annotated[
+        float | None, typer.Option(help="ρ, for data with times; chosen if not given.", rich_help_panel=MODEL)
+    ] = None,
+    l1_regularization: Annotated[float | None, typer.Option(help="Of all factors.", rich_help_panel=MODEL)] = None,
+    target: Annotated[
+        str | None, typer.Option(help="one, log or value: what is aimed at.", rich_help_panel=MODEL)
+    ] = None,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    r"""Train a model on a data set; it goes live if it is not worse than the one that is.
+    r"""Train a model on the history of plays, or on a data set; it goes live if it is not worse than the one that is.
+
+    $ timbral train
 
     $ timbral train plays.parquet
 
     $ timbral train lastfm.dat --separator tab --user-col userID --item-col artistID --value-col weight
 
     $ timbral train s3://plays/2024.parquet --promote never --no-wait
+
+    $ timbral train plays.parquet --promote never --regularization 0.3 --unobserved-target 0.1
     """
     formats: Any = format  # the message checks both, and says what they may be
     promotions: Any = promote
+    targets: Any = target
     job = producers.enqueue_train_model(
-        dataset_below(dataset, settings.DATA_DIR),
+        None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
+        history_version=history_version,
+        half_life_days=half_life_days,
         format=formats,
         separator=SEPARATORS.get(separator, separator),
         user_col=user_col,
@@ -83,16 +136,41 @@ def train(
         holdout=holdout,
         apply_play_thresholds=apply_play_thresholds,
         promote=promotions,
+        regularization=regularization,
+        unobserved_weight=unobserved_weight,
+        unobserved_target=unobserved_target,
+        popularity_exponent=popularity_exponent,
+        confidence=confidence,
+        regularization_exponent=regularization_exponent,
+        n_neighbors=n_neighbors,
+        neighbor_weight=neighbor_weight,
+        neighbor_regularization=neighbor_regularization,
+        recency_weight=recency_weight,
+        l1_regularization=l1_regularization,
+        target=targets,
     )
     sent(job, wait=wait, as_json=as_json)
 
 
 def recommend(
     user: Users = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Print the lists of this version, live or not, for the users named; the cache stays as it is."
+        ),
+    ] = None,
     top_k: TopK = 10,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also recommend what a user has played.")
     ] = False,
+    max_per_group: Annotated[
+        int | None,
+        typer.Option(help="Most items of one artist (items:groups); the workers' MAX_PER_GROUP if not given."),
+    ] = None,
+    exploration_share: Annotated[
+        float | None, typer.Option(help="Share of places for items from further down; EXPLORATION_SHARE if not given.")
+    ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -102,9 +180,23 @@ def recommend(
     $ timbral recommend
 
     $ timbral recommend --user 1042 --user 7 --top-k 20
+
+    $ timbral recommend --user 1042 --model 20260101T120000-7
     """
     users = [parsed_id(text, as_text=text_ids) for text in user] if user else None
-    job = producers.enqueue_compute_recommendations(user_ids=users, top_k=top_k, exclude_seen=not include_seen)
+    if model is not None:
+        if not users:
+            raise ParameterError("--model prints lists and writes none: name the users (--user ID)")
+        options = {"max_per_group": max_per_group, "exploration_share": exploration_share}
+        preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
+        return
+    job = producers.enqueue_compute_recommendations(
+        user_ids=users,
+        top_k=top_k,
+        exclude_seen=not include_seen,
+        max_per_group=max_per_group,
+        exploration_share=exploration_share,
+    )
     sent(job, wait=wait, as_json=as_json)
 
 
@@ -158,13 +250,13 @@ def _lies_below(path: Path, folder: Path) -> bool:
     return path.exists() and path.resolve().is_relative_to(folder)
 
 
-def parsed_play(text: str, *, as_text: bool) -> dict[str, Any]:
+def parsed_play(text: str, *, as_text: bool, what: str = "--play") -> dict[str, Any]:
     """A play from the command line.
 
     Raises:
         ParameterError: it is not USER,ITEM or USER,ITEM,PLAYS or a JSON object.
     """
-    problem = ParameterError(f"--play must be USER,ITEM or USER,ITEM,PLAYS or a JSON object, got {text!r}")
+    problem = ParameterError(f"{what} must be USER,ITEM or USER,ITEM,PLAYS or a JSON object, got {text!r}")
     if text.startswith("{"):
         try:
             read: Any = json.loads(text)

@@ -21,7 +21,7 @@ from timbral.data.time_column import TimeColumn
 from timbral.data.value_column import checked_values
 from timbral.errors import DataError
 
-__all__ = ["read_interactions"]
+__all__ = ["batches_of", "collect_interactions", "read_interactions"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,26 @@ def read_interactions(
     on_rows: Callable[[int], None] | None = None,
 ) -> Interactions:
     """Read ``file``; see ``DataLoader.load_csr``."""
-    found, batches = _batches(file, data_format, names, separator)
+    found, batches = batches_of(file, data_format, names, separator)
     from_text = data_format == "csv"
-    users = IdColumn(found.user, file.name, from_text=from_text)
-    items = IdColumn(found.item, file.name, from_text=from_text, strip_audio_suffix=strip_audio_suffix)
-    times = None if found.time is None else TimeColumn(found.time, file.name)
+    return collect_interactions(
+        batches, found, file.name, from_text=from_text, strip_audio_suffix=strip_audio_suffix, on_rows=on_rows
+    )
+
+
+def collect_interactions(
+    batches: Iterator[pa.RecordBatch],
+    found: ColumnNames,
+    name: str,
+    *,
+    from_text: bool = False,
+    strip_audio_suffix: bool = False,
+    on_rows: Callable[[int], None] | None = None,
+) -> Interactions:
+    """Add up rows that come in batches; ``name`` is where they are from, for error messages."""
+    users = IdColumn(found.user, name, from_text=from_text)
+    items = IdColumn(found.item, name, from_text=from_text, strip_audio_suffix=strip_audio_suffix)
+    times = None if found.time is None else TimeColumn(found.time, name)
     builder = MatrixBuilder()
     waiting = _Waiting(users, items, with_times=times is not None)
     n_rows = 0
@@ -54,7 +69,7 @@ def read_interactions(
         values = (
             np.ones(len(batch), dtype=np.float32)
             if found.value is None
-            else checked_values(batch[found.value], first_row, found.value, file.name).astype(np.float32)
+            else checked_values(batch[found.value], first_row, found.value, name).astype(np.float32)
         )
         waiting.add(values, None if times is None else times.times(batch[found.time], first_row))
         n_rows += len(batch)
@@ -63,21 +78,22 @@ def read_interactions(
         if on_rows is not None:
             on_rows(n_rows)
     if not n_rows:
-        raise DataError("has a header and no data rows", file.name)
+        raise DataError("has a header and no data rows", name)
     rest = waiting.take()
     user_ids, row_of = users.index()
     item_ids, column_of = items.index()
     try:
         matrix, entry_times = builder.build(rest, row_of, column_of, (len(user_ids), len(item_ids)))
     except DataError as error:
-        raise DataError(str(error), file.name) from None
-    logger.info("%s: %d rows, %d users × %d items, %d entries", file.name, n_rows, *matrix.shape, matrix.nnz)
+        raise DataError(str(error), name) from None
+    logger.info("%s: %d rows, %d users × %d items, %d entries", name, n_rows, *matrix.shape, matrix.nnz)
     return Interactions(matrix, user_ids, item_ids, entry_times, n_rows)
 
 
-def _batches(
+def batches_of(
     file: DatasetFile, data_format: str, names: ColumnNames, separator: str
 ) -> tuple[ColumnNames, Iterator[pa.RecordBatch]]:
+    """The columns that were found, and the rows in batches."""
     if data_format == "csv":
         return csv_batches(file, names, separator)
     return parquet_batches(file, names) if data_format == "parquet" else json_batches(file, names)

@@ -28,6 +28,11 @@ class TimeColumn:
         self.filepath = filepath
         self._kind: str | None = None
 
+    @property
+    def is_whole_numbers(self) -> bool:
+        """Whether the times were whole numbers, which stay in a unit that the column does not know."""
+        return self._kind == "int"
+
     def times(self, array: pa.Array, first_row: int) -> npt.NDArray[np.int64]:
         """int64 (n_rows,) of a batch; ``first_row`` is the data row of its first value.
 

@@ -25,9 +25,11 @@ from timbral.models.fitting.choice import CHOSEN
 from timbral.models.fitting.fitting import fit
 from timbral.models.fitting.options import PartOptions
 from timbral.models.kernels.threads import Threads, resolve_n_threads
+from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.scoring import Scoring
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK
+from timbral.models.similar_lists import similar_lists
 from timbral.models.similarity import mean_direction, most_similar
 
 __all__ = ["NMFModel"]
@@ -122,6 +124,7 @@ class NMFModel(StoredModel):
         self._weighting: Weighting | None = None
         self._fixed: dict[str, Fixed] = {}
         self._mean_item: FloatArray | None = None
+        self._popularity: FloatArray | None = None
         self.item_index: ItemIndex | None = None
 
     # Training
@@ -129,7 +132,7 @@ class NMFModel(StoredModel):
     def fit(
         self, user_item_matrix: Any, callback: Callback | None = None, *, times: npt.ArrayLike | None = None
     ) -> Self:
-        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame (its sparse columns stay sparse) or scipy sparse.
+        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame, scipy sparse, or what ``DataLoader.load_csr`` gives.
 
         Args:
             user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made dense.
@@ -139,7 +142,7 @@ class NMFModel(StoredModel):
                 chosen is chosen on the newest rows, and a score can have a recency part.
 
         Raises:
-            DataError: a value that is negative, NaN or infinite, an empty matrix, one that is not 2-D; it is a ValueError.
+            DataError: a value that is negative, NaN or infinite, an empty or not 2-D matrix, a table of interactions; it is a ValueError.
             TrainingError: the training failed or was cancelled; it is a RuntimeError.
         """
         rows = read_rows(user_item_matrix, "user_item_matrix")
@@ -291,7 +294,7 @@ class NMFModel(StoredModel):
         allowed: Any = None,
         allowed_by_user: Any = None,
     ) -> TopK:
-        """The best items of many users. A user without a single play has an empty list.
+        """The best items of many users; where nothing is known of a user, the most popular ones, at score 0.
 
         Args:
             user_ids: the users; everybody where None (and neither ``plays`` nor ``user_factors``).
@@ -324,18 +327,22 @@ class NMFModel(StoredModel):
             heard = played.as_csr()
         else:
             heard = seen if user_factors is not None and known is None else self._seen_of(known)
-        return scoring.best(
-            wanted,
-            heard,
-            min(top_k, self.n_items),
-            seen=(heard if seen is None else seen) if exclude_seen else None,
-            blocked=check_items(blocked, self.n_items, "blocked"),
-            blocked_by_user=check_by_user(blocked_by_user, "blocked_by_user", shape),
-            allowed=check_items(allowed, self.n_items, "allowed"),
-            allowed_by_user=check_by_user(allowed_by_user, "allowed_by_user", shape),
-            index=self.item_index,
-            n_threads=resolve_n_threads(self.n_threads),
-        )
+        limits: dict[str, Any] = {
+            "seen": (heard if seen is None else seen) if exclude_seen else None,
+            "blocked": check_items(blocked, self.n_items, "blocked"),
+            "blocked_by_user": check_by_user(blocked_by_user, "blocked_by_user", shape),
+            "allowed": check_items(allowed, self.n_items, "allowed"),
+            "allowed_by_user": check_by_user(allowed_by_user, "allowed_by_user", shape),
+            "n_threads": resolve_n_threads(self.n_threads),
+        }
+        k = min(top_k, self.n_items)
+        found = scoring.best(wanted, heard, k, index=self.item_index, **limits)
+        unknown = np.flatnonzero(~scoring.knows(wanted, heard))
+        if not len(unknown):
+            return found
+        if self._popularity is None:
+            self._popularity = np.bincount(self._seen_of(None).indices, minlength=self.n_items).astype(np.float32)
+        return popular_where_unknown(found, unknown, self._popularity, k, **limits)
 
     @property
     def scoring(self) -> Scoring:
@@ -358,6 +365,11 @@ class NMFModel(StoredModel):
             self._mean_item = mean_direction(self._items())
         together = self.scoring.neighbors.likeness(item, self._chosen["neighbor_weight"])
         return most_similar(self._items(), self._mean_item, together, item, top_k)
+
+    def similar_lists(self, items: npt.NDArray[np.int32], top_k: int) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """``similar_items`` of each of ``items``, ascending, among them: (item_indices (len(items), top_k), scores), -1 where none is left."""
+        together = self.scoring.neighbors.all_likenesses(self._chosen["neighbor_weight"])
+        return similar_lists(self._items(), together, items, top_k)
 
     def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none negative.
@@ -400,8 +412,6 @@ class NMFModel(StoredModel):
         if record.fixed_items is not None:
             made._fixed["items"] = record.fixed_items
         self.__dict__.update(made.__dict__)
-
-    # What the others need
 
     def _check_fitted(self) -> None:
         if not self.is_fitted:

@@ -45,7 +45,7 @@ class Scoring:
         with_more, item_rows = self._with_recency(factors)
         scores = scores_of(with_more, item_rows.T, users, items, neighbors=self.neighbors, plays=plays)
         if self.recency.any():
-            scores[~_has_a_list(factors, plays)[users]] = 0.0
+            scores[~self.knows(factors, plays)[users]] = 0.0
         return scores
 
     def best(self, factors: Vector, plays: Any, k: int, **options: Any) -> TopK:
@@ -54,13 +54,13 @@ class Scoring:
         """
         with_more, item_rows = self._with_recency(factors)
         found = top_k(with_more, item_rows.T, k, neighbors=self.neighbors, plays=plays, **options)
-        empty = ~_has_a_list(factors, plays)
+        empty = ~self.knows(factors, plays)
         return found.without(empty) if empty.any() else found
+
+    def knows(self, factors: Vector, plays: Any) -> npt.NDArray[np.bool_]:
+        """Whether there is anything to rank by, for each user."""
+        known: npt.NDArray[np.bool_] = np.asarray(factors.any(axis=1))
+        return known if plays is None else known | (np.diff(plays.indptr) > 0)
 
     def _with_recency(self, factors: Vector) -> tuple[Vector, Vector]:
         return with_recency(factors, self.items, self.recency)
-
-
-def _has_a_list(factors: Vector, plays: Any) -> npt.NDArray[np.bool_]:
-    known = np.asarray(factors.any(axis=1))
-    return known if plays is None else known | (np.diff(plays.indptr) > 0)

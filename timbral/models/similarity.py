@@ -19,7 +19,7 @@ from numba import float32, float64
 
 from timbral.models.kernels.kernel import kernel, matrix, vector
 
-__all__ = ["mean_direction", "most_similar"]
+__all__ = ["doubt_of", "mean_direction", "most_similar"]
 
 Vector = npt.NDArray[np.float32]
 
@@ -73,6 +73,12 @@ def mean_direction(vectors: Vector) -> Vector:
     return np.asarray(total / max(filled, 1), dtype=np.float32)
 
 
+def doubt_of(mean: Vector) -> float:
+    """Square of the part that each item has for itself; ``mean`` as ``mean_direction`` gives it."""
+    # Of unit vectors, the mean square of the distance from their mean is 1 - |mean|².
+    return DOUBT**2 * max(1.0 - float(mean @ mean), NOISE)
+
+
 def most_similar(
     vectors: Vector, mean: Vector, together: Vector, which: int, top_k: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
@@ -91,8 +97,7 @@ def most_similar(
     own = query / np.linalg.norm(query) - mean if query.any() else np.zeros(len(mean))
     square = float(own @ own)
     if square > NOISE:
-        # Of unit vectors, the mean square of the distance from their mean is 1 - |mean|².
-        doubt = DOUBT**2 * max(1.0 - float(mean @ mean), NOISE)
+        doubt = doubt_of(mean)
         own /= np.sqrt(square + doubt)
         _compare(vectors, mean, own.astype(np.float32), doubt, scores)
     # A product of what is left by each, so that without neighbours the cosine stays what it is.

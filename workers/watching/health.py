@@ -7,25 +7,14 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
-from typing import Any
 
 import redis
 
-from timbral import keys
 from timbral.config.settings import public_address, settings
+from timbral.queue.fleet_state import alive_workers
+from timbral.redis_client import connect
 
-__all__ = ["MAX_AGE_S", "alive_workers", "main", "short_client"]
-
-MAX_AGE_S = 30.0
-"""A worker whose last sign of life is older takes no tasks."""
-
-
-def alive_workers(client: redis.Redis) -> dict[str, float]:
-    """Node names of the workers that take tasks, each with the seconds since its last sign of life."""
-    now = time.time()
-    found: list[Any] = client.zrangebyscore(keys.WORKERS, now - MAX_AGE_S, "+inf", withscores=True)
-    return {name.decode() if isinstance(name, bytes) else name: max(0.0, now - at) for name, at in found}
+__all__ = ["main", "short_client"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def short_client(url: str | None = None) -> redis.Redis:
     """A client that gives up soon; of the queue's Redis where no URL is given."""
-    return redis.Redis.from_url(url or settings.broker_url, socket_timeout=3, socket_connect_timeout=3)
+    return connect(url or settings.broker_url, timeout_s=3, connect_timeout_s=3)
 
 
 if __name__ == "__main__":
