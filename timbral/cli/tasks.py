@@ -10,14 +10,32 @@ from typing import Annotated, Any
 import typer
 
 import producers
+from timbral.cli.data_options import (
+    Columns,
+    CountRows,
+    Decimal,
+    Encoding,
+    Format,
+    ItemCol,
+    OnMissing,
+    PresetOption,
+    Quoted,
+    Repeats,
+    Separator,
+    TimeCol,
+    TimeFormat,
+    UserCol,
+    ValueCol,
+    column_list,
+    separator_meant,
+)
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
 from timbral.config.settings import settings
 from timbral.errors import ParameterError
 
-__all__ = ["SEPARATORS", "dataset_below", "parsed_play", "register"]
+__all__ = ["dataset_below", "parsed_play", "register"]
 
 PANEL = "Tasks"
-SEPARATORS = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 TopK = Annotated[int, typer.Option("--top-k", "-k", help="Items in a list.")]
 Users = Annotated[list[str] | None, typer.Option("--user", "-u", help="A user's original id; may be given many times.")]
@@ -32,18 +50,26 @@ def register(application: typer.Typer) -> None:
 
 def train(
     dataset: Annotated[
-        str, typer.Argument(help="A file below DATA_DIR (its path there, or the path from here), or a URI like s3://….")
+        str,
+        typer.Argument(
+            help="A file or folder below DATA_DIR (its path there, or the path from here), or a URI like s3://…."
+        ),
     ],
-    format: Annotated[  # noqa: A002
-        str | None, typer.Option(help="csv, parquet or json; by the file's ending where not given.")
-    ] = None,
-    separator: Annotated[str, typer.Option(help=r"Column separator of a csv file; '\t' or tab for a tab.")] = ",",
-    user_col: Annotated[str, typer.Option(help="Column of the users' ids.")] = "user_id",
-    item_col: Annotated[str, typer.Option(help="Column of the items' ids.")] = "item_id",
-    value_col: Annotated[str, typer.Option(help="Column of the plays or ratings.")] = "rating",
-    time_col: Annotated[
-        str | None, typer.Option(help="Column of the time: the newest rows are held out, not random ones.")
-    ] = None,
+    format: Format = None,  # noqa: A002
+    preset: PresetOption = None,
+    separator: Separator = None,
+    columns: Columns = None,
+    quoted: Quoted = None,
+    encoding: Encoding = "utf-8",
+    decimal: Decimal = ".",
+    user_col: UserCol = None,
+    item_col: ItemCol = None,
+    value_col: ValueCol = "rating",
+    count_rows: CountRows = False,
+    time_col: TimeCol = None,
+    time_format: TimeFormat = None,
+    on_missing: OnMissing = None,
+    repeats: Repeats = "sum",
     n_components: Annotated[
         int | None, typer.Option(help="Factors; the workers' NMF_N_COMPONENTS if not given.")
     ] = None,
@@ -62,27 +88,41 @@ def train(
 
     $ timbral train plays.parquet
 
+    $ timbral train lastfm.dat
+
     $ timbral train lastfm.dat --separator tab --user-col userID --item-col artistID --value-col weight
+
+    $ timbral train ratings.csv --repeats last --on-missing drop
 
     $ timbral train s3://plays/2024.parquet --promote never --no-wait
     """
-    formats: Any = format  # the message checks both, and says what they may be
-    promotions: Any = promote
+    # The message checks them, and says what they may be.
+    words: dict[str, Any] = {
+        "format": format,
+        "preset": preset,
+        "decimal": decimal,
+        "on_missing": on_missing,
+        "repeats": repeats,
+        "promote": promote,
+    }
     job = producers.enqueue_train_model(
         dataset_below(dataset, settings.DATA_DIR),
-        format=formats,
-        separator=SEPARATORS.get(separator, separator),
+        separator=separator_meant(separator),
+        columns=column_list(columns),
+        quoted=quoted,
+        encoding=encoding,
         user_col=user_col,
         item_col=item_col,
-        value_col=value_col,
+        value_col=None if count_rows else value_col,
         time_col=time_col,
+        time_format=time_format,
         n_components=n_components,
         random_state=random_state,
         max_iter=max_iter,
         tol=tol,
         holdout=holdout,
         apply_play_thresholds=apply_play_thresholds,
-        promote=promotions,
+        **words,
     )
     sent(job, wait=wait, as_json=as_json)
 

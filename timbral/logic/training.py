@@ -7,6 +7,7 @@ of the second fit. ``holdout=0`` fits once, without metrics and without a gate.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ import structlog
 
 import timbral
 from timbral.config.settings import Constants, settings
+from timbral.data.dataset_file import DatasetFile
+from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
@@ -39,6 +42,12 @@ logger = structlog.get_logger(__name__)
 METRICS_K = 20
 MAX_EVALUATED = 50_000
 """Users that the metrics are taken over; of more, so many are drawn."""
+
+READ_ARGUMENTS = {
+    "format", "preset", "separator", "columns", "quoted", "encoding", "decimal", "user_col", "item_col", "value_col",
+    "time_col", "time_format", "on_missing", "repeats",
+}  # fmt: skip
+"""The message's arguments that ``DataLoader.load_csr`` takes as they are."""
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -77,7 +86,9 @@ class TrainingRun:
         self.on_progress(0, max_iter * 2, "reading the data set")
         with _timed(durations_s, "read"):
             data = self._read(message)
-        log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz)
+        found = data.report()
+        log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz, **found)
+        self.on_progress(0, max_iter * 2, _said_of(data, found))
 
         trainer = ModelTrainer()
         options = (message.n_components, message.random_state, message.max_iter, message.tol)
@@ -109,6 +120,10 @@ class TrainingRun:
             "n_components": model.n_components,
             "iterations": history["n_iterations"],
             "loss": float(history["loss"]),
+            "user_id_kind": found["user_id_kind"],
+            "item_id_kind": found["item_id_kind"],
+            "value_col": found["value_col"],
+            "data": found,
             "parameters": model.parameters(),
             "holdout": message.holdout,
             "metrics": metrics,
@@ -133,7 +148,18 @@ class TrainingRun:
             "reason": reason,
             **{
                 name: record[name]
-                for name in ("n_users", "n_items", "n_interactions", "n_components", "iterations", "loss")
+                for name in (
+                    "n_users",
+                    "n_items",
+                    "n_interactions",
+                    "n_components",
+                    "iterations",
+                    "loss",
+                    "user_id_kind",
+                    "item_id_kind",
+                    "value_col",
+                    "data",
+                )
             },
             "metrics": metrics,
             "baseline": baseline,
@@ -148,17 +174,13 @@ class TrainingRun:
         loader = ModelTrainer().data_loader
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         min_plays, max_plays = limits if message.apply_play_thresholds else (None, None)
+        read = message.model_dump(include=READ_ARGUMENTS)
         return loader.load_csr(
             resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES),
-            message.format,
-            user_col=message.user_col,
-            item_col=message.item_col,
-            value_col=message.value_col,
-            separator=message.separator,
-            time_col=message.time_col,
             min_plays=min_plays,
             max_plays=max_plays,
             on_rows=lambda n_rows: self.check(),  # noqa: ARG005
+            **read,
         )
 
     def _split(self, data: Interactions, message: TrainModel) -> tuple[Any, Any]:
@@ -201,14 +223,31 @@ class TrainingRun:
 
 
 def fingerprint(message: TrainModel) -> str:
-    """What tells one state of the data set's file from another; equal trainings of equal states do the work once."""
+    """What tells one state of the data set's files from another; equal trainings of equal states do the work once."""
     file = resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES)
+    states = [_state(one) for one in dataset_files(file)]
+    return states[0] if len(states) == 1 else hashlib.sha256("\n".join(states).encode()).hexdigest()
+
+
+def _state(file: DatasetFile) -> str:
     if file.filesystem is not None:
         info = file.filesystem.get_file_info(file.path)
         return f"{info.mtime_ns}:{info.size}"
     with file.open() as opened:
         status = os.fstat(opened.fileno())
     return f"{status.st_mtime_ns}:{status.st_size}:{status.st_ino}"
+
+
+def _said_of(data: Interactions, found: dict[str, Any]) -> str:
+    """The data set in a line, before the training begins."""
+    n_users, n_items = data.matrix.shape
+    parts = [f"{found['rows']:,} rows"]
+    parts += [f"{found['rows_dropped']:,} left out"] if found["rows_dropped"] else []
+    parts += [f"{found['rows_repeated']:,} repeated ({found['repeats']})"] if found["rows_repeated"] else []
+    parts += [f"{n_users:,} users ({found['user_id_kind']}) × {n_items:,} items ({found['item_id_kind']})"]
+    parts += [f"density {found['density']:.2g}", f"values: {found['value_col'] or '1 a row'}"]
+    parts += [f"{found['items_with_one_user']:,} items with one user"] if found["items_with_one_user"] else []
+    return "data: " + ", ".join(parts)
 
 
 def _measure(
