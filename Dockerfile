@@ -13,7 +13,8 @@ RUN python3 requirements.py worker dashboard api > requirements.txt \
 COPY deploy/docker/slim.py ./
 RUN python3 slim.py /opt/venv
 
-# timbral itself, with its kernels compiled. Whole seconds: numba and Python compare times, and layers keep no fractions.
+# timbral itself, with its kernels compiled in the folder that they run in, by which numba's cache goes: -P, or Python would take
+# the sources here. Whole seconds: numba and Python compare times, and layers keep no fractions.
 FROM dependencies AS application
 COPY README.md LICENSE celeryconfig.py ./
 COPY timbral ./timbral
@@ -22,7 +23,7 @@ COPY producers ./producers
 RUN python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
        --root-user-action=ignore --no-deps --no-compile --target /opt/timbral . \
     && find /opt/timbral -name '*.py' -exec touch --date=2000-01-01 {} + \
-    && PYTHONPATH=/opt/timbral NUMBA_CACHE_DIR=/opt/timbral/kernels /opt/venv/bin/python -m timbral.models.kernels.compile \
+    && PYTHONPATH=/opt/timbral NUMBA_CACHE_DIR=/opt/timbral/kernels /opt/venv/bin/python -P -m timbral.models.kernels.compile \
     && find /opt/timbral -name __pycache__ -prune -exec rm -r {} + \
     && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/timbral
 

@@ -7,6 +7,7 @@ use these same options: start Flower as ``celery -A workers.app flower``, never 
 from kombu import Queue
 
 from timbral.config.settings import settings
+from timbral.queue import layout
 
 # Where the queue and the results are.
 broker_url = settings.celery_url
@@ -19,11 +20,9 @@ if settings.broker_url.startswith("rediss://"):
 
 # Queues: a foreign send_task without a queue lands in Celery's own default, "celery"; users wait there for an answer,
 # so what takes long has queues of its own. A misspelt queue is an error at the sender, not a queue that nobody reads.
-task_default_queue = "celery"
-task_queues = [
-    Queue(name, routing_key=name) for name in ("celery", "batch", "training")
-]  # the default key is one for all
-task_routes = {"train_model": {"queue": "training"}, "compute_chunk": {"queue": "batch"}}
+task_default_queue = layout.DEFAULT_QUEUE
+task_queues = [Queue(name, routing_key=name) for name in layout.QUEUES]  # the default key is one for all
+task_routes = {task: {"queue": layout.own_queue(task)} for task in layout.ROUTED_TASKS}
 task_create_missing_queues = False
 
 # Only JSON crosses the queue: a pickle would run its sender's code.
@@ -47,6 +46,10 @@ worker_consumer = "workers.delivery.consumer:Consumer"  # counts deliveries, par
 broker_transport_options = {
     "visibility_timeout": settings.VISIBILITY_TIMEOUT_S,  # short: the heartbeat renews what a living worker holds
     "unacked_restore_interval": settings.RESTORE_INTERVAL_S,
+    "unacked_key": layout.UNACKED,
+    "unacked_index_key": layout.UNACKED_INDEX,
+    "priority_steps": list(layout.PRIORITY_STEPS),
+    "sep": layout.PRIORITY_SEPARATOR,
     "unacked_restore_throttle": 1,  # every look acts; kombu's default acts at every tenth
     "socket_timeout": 30,  # kombu's default lets a publish hang for ever
     "socket_connect_timeout": 5,

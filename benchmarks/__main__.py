@@ -9,7 +9,9 @@ import time
 from rich.console import Console
 
 from benchmarks import report
-from benchmarks.measure import Result, machine, parse_options
+from benchmarks.command import parse_options
+from benchmarks.measure import machine
+from benchmarks.results import Result
 
 NAMES = [
     "lastfm_quality", "time_quality", "fit_speed", "classic_speed", "time_to_quality", "top_k_speed", "scaling", "peak_memory",

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import datasets, peers
-from benchmarks.measure import Options, parse_options
+from benchmarks.command import parse_options
 from benchmarks.peers import Csr, Quality
+from benchmarks.results import Options
 from timbral.judging.hold_out import hold_out, hold_out_last
 from timbral.models.nmf_model import NMFModel
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from benchmarks import datasets
-from benchmarks.measure import RESULTS
+from benchmarks.results import RESULTS
 
 FOLDER = RESULTS / "data"
 

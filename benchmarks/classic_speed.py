@@ -6,7 +6,8 @@ import contextlib
 import time
 
 from benchmarks import datasets, peers
-from benchmarks.measure import Options, Result, Row, main
+from benchmarks.command import main
+from benchmarks.results import Options, Result, Row
 from timbral.errors import TrainingError
 from timbral.models.nmf_model import NMFModel
 

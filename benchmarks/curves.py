@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from benchmarks.measure import RESULTS
+from benchmarks.results import RESULTS
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 OURS, IMPLICIT, SKLEARN = "#1b7f5c", "#c1522d", "#5b6b9a"

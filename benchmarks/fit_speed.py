@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from benchmarks import datasets, peers
-from benchmarks.measure import Options, Result, Row, main, seconds
+from benchmarks.command import main
+from benchmarks.measure import seconds
+from benchmarks.results import Options, Result, Row
 from timbral.models.nmf_model import NMFModel
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import fleet_rows, report
-from benchmarks.measure import RESULTS, Options, Result, Row, as_json, machine
+from benchmarks.measure import machine
+from benchmarks.results import RESULTS, Options, Result, Row, as_json
 
 Measurement = Callable[[bool], tuple[list[Row], dict[str, Any]]]
 

@@ -15,7 +15,7 @@ import numpy as np
 from celery import Celery
 
 from benchmarks.fleet_setup import Setup, WorkerProcess, made_model, setup
-from benchmarks.measure import Row
+from benchmarks.results import Row
 
 __all__ = ["latency", "memory", "overhead", "start", "throughput"]
 

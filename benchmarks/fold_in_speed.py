@@ -10,8 +10,9 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from benchmarks import datasets, peers
-from benchmarks.measure import Options, Result, Row, main
+from benchmarks.command import main
 from benchmarks.peers import Als
+from benchmarks.results import Options, Result, Row
 from timbral.models.nmf_model import NMFModel
 
 

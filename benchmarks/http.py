@@ -22,7 +22,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import RESULTS, machine
+from benchmarks.measure import machine
+from benchmarks.results import RESULTS
 from timbral import keys
 from timbral.stack.embedded_server import EmbeddedServer
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from benchmarks import datasets, peers
-from benchmarks.measure import Options, Result, Row, main
+from benchmarks.command import main
 from benchmarks.peers import Quality
+from benchmarks.results import Options, Result, Row
 from timbral.judging.hold_out import hold_out
-from timbral.judging.ranking import popularity_ranking
+from timbral.judging.popularity import popularity_ranking
 from timbral.models.nmf_model import NMFModel
 
 SKLEARN_FACTORS = 50  # its best on this data; at 100 it takes ten times as long and is worse

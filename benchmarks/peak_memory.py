@@ -7,7 +7,9 @@ import sys
 import time
 
 from benchmarks import big_data
-from benchmarks.measure import Options, Result, Row, in_a_new_process, main, memory_bytes
+from benchmarks.command import main
+from benchmarks.measure import in_a_new_process, memory_bytes
+from benchmarks.results import Options, Result, Row
 
 SWEEPS = 3
 

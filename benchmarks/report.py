@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import curves
-from benchmarks.measure import RESULTS, Options, Result, Row, as_json
+from benchmarks.results import RESULTS, Options, Result, Row, as_json
 
 README = Path(__file__).parent / "README.md"
 START, STOP = "<!-- results: written by the run -->", "<!-- end of results -->"

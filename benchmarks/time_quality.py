@@ -7,7 +7,8 @@ import dataclasses
 from scipy import sparse
 
 from benchmarks import datasets, peers
-from benchmarks.measure import Options, Result, Row, main
+from benchmarks.command import main
+from benchmarks.results import Options, Result, Row
 from timbral.judging.hold_out import hold_out, hold_out_last
 from timbral.models.nmf_model import NMFModel
 

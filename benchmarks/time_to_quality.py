@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import datasets, peers
-from benchmarks.measure import Options, Result, Row, main, seconds
+from benchmarks.command import main
+from benchmarks.measure import seconds
 from benchmarks.peers import Als, Quality
+from benchmarks.results import Options, Result, Row
 from timbral.judging.hold_out import hold_out
 from timbral.models.nmf_model import NMFModel
 

@@ -10,7 +10,9 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from benchmarks import datasets, peers
-from benchmarks.measure import Options, Result, Row, main, n_cores, seconds
+from benchmarks.command import main
+from benchmarks.measure import n_cores, seconds
+from benchmarks.results import Options, Result, Row
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK, top_k

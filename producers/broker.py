@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any, Final
 
 from celery import Celery
@@ -11,8 +9,10 @@ from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
+from timbral.config.fleet_celery import celery_settings
 from timbral.config.settings import public_address
-from timbral.errors import RedisUnavailableError
+from timbral.queue import layout
+from timbral.redis_refusals import as_ours
 
 __all__ = ["Broker"]
 
@@ -37,7 +37,7 @@ class Broker:
     def __init__(self, url: str) -> None:
         self._address = public_address(url)
         self.app = Celery("timbral.producers", set_as_current=False)
-        self.app.config_from_object(_fleet_settings())
+        self.app.config_from_object(celery_settings())
         self.app.conf.update(
             broker_url=url,
             result_backend=None,
@@ -49,8 +49,7 @@ class Broker:
 
     def queue_of(self, task: str) -> str:
         """Name of the queue that the task goes to."""
-        route: dict[str, str] = self.app.conf.task_routes.get(task, {})
-        return route.get("queue", str(self.app.conf.task_default_queue))
+        return layout.own_queue(task)
 
     def publish(self, task: str, kwargs: dict[str, Any], task_id: str) -> None:
         """Put a task on its queue.
@@ -66,25 +65,15 @@ class Broker:
                     task_id=task_id,
                     queue=self.queue_of(task),
                     producer=producer,
+                    headers={layout.WORK_HEADER: task_id},
                     retry=True,
                     retry_policy=PUBLISH_RETRIES,
                 )
         except (OperationalError, RedisError, OSError) as error:
-            raise RedisUnavailableError(self._address, str(error)) from error
+            raise as_ours(self._address, error) from error
 
     def close(self) -> None:
         """Close every connection to the queue."""
         self._producers.force_close_all()  # type: ignore[no-untyped-call]
         self._connections.force_close_all()
         self.app.close()
-
-
-def _fleet_settings() -> Any:
-    # By its place, not by its name: an app that uses Celery itself often has a celeryconfig module of its own.
-    path = Path(__file__).resolve().parent.parent / "celeryconfig.py"
-    spec = importlib.util.spec_from_file_location("timbral_celeryconfig", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot load {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from producers.broker import Broker
 from timbral.config.settings import Settings, public_address, read_settings, settings
-from timbral.errors import RedisUnavailableError
+from timbral.redis_refusals import as_ours
 from timbral.utils.redis_connector import RedisConnector
 
 __all__ = ["Connections", "close", "connect", "connections"]
@@ -80,13 +80,14 @@ class Connections:
         """The client of the jobs (on the cache's server) or of the results (on the queue's).
 
         Raises:
-            RedisUnavailableError: Redis is away, did not answer in time or refused.
+            RedisUnavailableError: Redis is away or did not answer in time.
+            RedisPermissionError: its user may not do this.
         """
         url = self.settings.broker_url if results else self.settings.redis_url
         try:
             yield self._results if results else self._jobs
         except RedisError as error:
-            raise RedisUnavailableError(public_address(url), str(error)) from error
+            raise as_ours(public_address(url), error) from error
 
     def close(self) -> None:
         """Close what was opened; what is used again is made again."""

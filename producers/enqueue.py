@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import time
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from redis.exceptions import NoPermissionError
 
 from producers.connections import Connections, connections
 from producers.jobs import Job
+from producers.plain import plain
 from timbral import keys
 from timbral.errors import RedisUnavailableError
 from timbral.messages import (
@@ -26,16 +26,19 @@ from timbral.messages import (
     TrainModel,
     read_message,
 )
+from timbral.replies import server_now_s
 
-__all__ = ["enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
+__all__ = ["enqueue", "enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()
 
 
 def enqueue_train_model(
-    dataset: str,
+    dataset: str | None = None,
     *,
+    history_version: int | None = None,
+    half_life_days: float | None = None,
     format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002
     preset: PresetName | None = None,
     separator: str | None = None,
@@ -54,18 +57,30 @@ def enqueue_train_model(
     random_state: int | None = None,
     max_iter: int | None = None,
     tol: float | None = None,
+    regularization: float | None = None,
+    unobserved_weight: float | None = None,
+    unobserved_target: float | None = None,
+    popularity_exponent: float | None = None,
+    confidence: float | None = None,
+    regularization_exponent: float | None = None,
+    l1_regularization: float | None = None,
+    target: Literal["one", "log", "value"] | None = None,
     holdout: float = 0.2,
     apply_play_thresholds: bool = False,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
 ) -> Job:
-    """Have a model trained on ``dataset`` and, if it is not worse than the one that is live, put live.
+    """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is live, put live.
 
     The answer: ``model_version``, ``promoted`` and its ``reason``, ``n_users``, ``n_items``, ``n_interactions``,
     ``n_components``, ``iterations``, ``loss``, ``user_id_kind`` and ``item_id_kind`` ("int" or "str"), ``value_col`` (None: each
-    row counted 1), ``data`` (what was found in the data set), ``metrics``, ``baseline`` (popularity's), ``durations_s``.
+    row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided), ``metrics`` and their standard
+    ``errors``, ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared), ``durations_s``.
 
     Args:
-        dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES; a file, a zip or a folder.
+        dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or a folder;
+            where None, all plays that were recorded or imported until now.
+        history_version: version of the history's table, to repeat a training; the newest where None.
+        half_life_days: age at which a play of the history counts half, from the newest on; all count alike where None.
         format: by the ending or the content where None.
         preset: the form of a data set that many have ("lastfm-360k", "spotify-extended", …; docs/data.md); found by itself
             where the file tells.
@@ -86,15 +101,17 @@ def enqueue_train_model(
         random_state: seed; NMF_RANDOM_STATE where None.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: relative fall of the loss to stop at; ``Constants.NMF_TOL`` where None.
-        holdout: share of each user's rows that is held out for the metrics; 0 for no metrics.
+        regularization, unobserved_weight, unobserved_target, popularity_exponent, confidence, regularization_exponent,
+            l1_regularization, target: NMFModel's own; its defaults where None.
+        holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
         apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
-        promote: whether the new version goes live.
+        promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(TrainModel, locals())
+    return enqueue(TrainModel, locals())
 
 
 def enqueue_compute_recommendations(
@@ -113,7 +130,7 @@ def enqueue_compute_recommendations(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(ComputeRecommendations, locals())
+    return enqueue(ComputeRecommendations, locals())
 
 
 def enqueue_refresh_embeddings(
@@ -136,19 +153,25 @@ def enqueue_refresh_embeddings(
         MessageError: lists each argument that is wrong; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return _enqueue(RefreshEmbeddings, locals())
+    return enqueue(RefreshEmbeddings, locals())
 
 
-def _enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+def enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
+    """Check the arguments, leave out those that are at their defaults, and put the task on its queue.
+
+    Raises:
+        MessageError: lists each argument that is wrong; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
     fields = message_class.model_fields
-    given = {name: _plain(value) for name, value in arguments.items() if not _is(value, fields[name].default)}
+    given = {name: plain(value) for name, value in arguments.items() if not _is(value, fields[name].default)}
     kwargs = read_message(message_class, given).kwargs()
     task, task_id = message_class.task, str(uuid.uuid4())
     reached = connections()
     queue = reached.broker.queue_of(task)
     # Celery takes a message off the queue before it notes who has it; this record closes that gap. It comes first, so that
     # a task is never on the queue without one, and finds out quickly whether Redis is there.
-    recorded = _record(reached, task_id, {"task": task, "kwargs": kwargs, "queue": queue, "at": time.time()})
+    recorded = _record(reached, task_id, {"task": task, "kwargs": kwargs, "queue": queue})
     try:
         reached.broker.publish(task, kwargs, task_id)
     except RedisUnavailableError:
@@ -161,13 +184,15 @@ def _enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
 
 
 def _record(reached: Connections, task_id: str, sent: dict[str, Any]) -> bool:
-    text = json.dumps(sent, ensure_ascii=False)
     try:
         if reached.queue_is_apart:
             with reached.asking(results=True) as client:
                 client.ping()
         with reached.asking() as client:
-            client.hset(keys.SUBMITTED, task_id, text)
+            # By the server's clock: this host's may be any. Who may not ask for it leaves the time out, and the first sweep puts it in.
+            with contextlib.suppress(NoPermissionError):
+                sent |= {"at": server_now_s(client)}
+            client.hset(keys.SUBMITTED, task_id, json.dumps(sent, ensure_ascii=False))
     except RedisUnavailableError as error:
         if not isinstance(error.__cause__, NoPermissionError):
             raise
@@ -181,14 +206,3 @@ def _record(reached: Connections, task_id: str, sent: dict[str, Any]) -> bool:
 
 def _is(value: object, default: object) -> bool:
     return value is default or (type(value) is type(default) and value == default)
-
-
-def _plain(value: Any) -> Any:
-    """Numpy's ids, arrays and scalars as Python's; any other iterable as a list."""
-    if hasattr(value, "dtype") and hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, str | bytes | Play) or not isinstance(value, Iterable):
-        return value
-    return [_plain(item) for item in value]

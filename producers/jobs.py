@@ -19,18 +19,17 @@ from timbral.errors import (
     TaskFailedError,
     error_from,
 )
+from timbral.queue import layout
 
 __all__ = ["DONE_STATES", "Job", "Progress", "job"]
 
+DONE_STATES: Final = layout.DONE_STATES
 logger = logging.getLogger(__name__)
 
-DONE_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 FIRST_PAUSE_S: Final = 0.005
 LONGEST_PAUSE_S: Final = 0.5
 OUTAGE_PATIENCE_S: Final = 60.0
 """``wait`` sits out an outage of Redis this long: the fleet loses nothing in one, so neither should who waits for it."""
-RESULT_KEY: Final = "celery-task-meta-{task_id}"
-"""Where Celery's result backend keeps a task's result, as JSON."""
 
 
 class Progress(NamedTuple):
@@ -152,6 +151,21 @@ class Job:
             pause_s = min(max(pause_s, (now - started) / 10), LONGEST_PAUSE_S)
             time.sleep(pause_s if deadline is None else min(pause_s, max(deadline - now, 0.001)))
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it: it was sent by one of ours and is not done, or its outcome is still kept.
+
+        Raises:
+            RedisUnavailableError: Redis is away.
+        """
+        if self._stored():
+            return True
+        with connections().asking() as client, client.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(keys.SUBMITTED, self.id)
+            pipeline.exists(keys.progress(self.id), keys.job(self.id))
+            (sent,), n_keys = pipeline.execute()
+        return sent is not None or n_keys > 0
+
     def cancel(self) -> bool:
         """Have the fleet drop the task: it is not begun if it waits, and ends at its next step if it runs.
 
@@ -181,7 +195,7 @@ class Job:
 
     def _stored(self) -> dict[str, Any]:
         with connections().asking(results=True) as client:
-            value = client.get(RESULT_KEY.format(task_id=self.id))
+            value = client.get(layout.result_key(self.id))
         if value is None:
             return {}
         try:

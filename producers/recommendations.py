@@ -1,4 +1,4 @@
-"""Reading what the fleet wrote, without what was blocked since."""
+"""Reading what the fleet wrote, without what was blocked or hidden since."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ import redis
 
 from producers.connections import connections
 from timbral import keys
+from timbral.blocks import StoredList
 from timbral.messages import Id
-from timbral.utils.redis_connector import decode_json
+from timbral.served_list import served_list
 
-__all__ = ["get_popular", "get_recommendations", "get_recommendations_many"]
+__all__ = ["get_popular", "get_recommendations", "get_recommendations_many", "get_similar"]
 
 logger = logging.getLogger(__name__)
 
 Recommendations = list[dict[str, Any]]
-BATCH = 1000
 
 
 def get_recommendations(user_id: Id, *, popular_if_cold: bool = False) -> Recommendations | None:
-    """A user's recommendations, best first: ``[{"item_id": 12, "score": 0.83}, …]``, in one round trip.
+    """A user's recommendations, best first: ``[{"item_id": 12, "score": 0.83}, …]``, in one round trip, or two where there are blocks.
 
-    What is blocked, for the user or for everybody, is left out at the moment of reading.
+    What is blocked for the user, or hidden from everybody, is left out at the moment of reading.
 
     Args:
         user_id: original id.
-        popular_if_cold: give what most users play to a user who has no list.
+        popular_if_cold: give what most users play to a user who has no list, without what this user has played since the
+            live model was trained. (The HTTP API, which reads the model, leaves out what was played before, too.)
 
     Returns:
         None where there is no list (a cold user, an expired key) or Redis is away: raises nothing for that.
     """
-    return (get_recommendations_many([user_id], popular_if_cold=popular_if_cold) or {}).get(user_id)
+    return get_recommendations_many([user_id], popular_if_cold=popular_if_cold).get(user_id)
 
 
 def get_recommendations_many(
@@ -41,48 +42,62 @@ def get_recommendations_many(
 ) -> dict[Id, Recommendations | None]:
     """``get_recommendations`` for each user, a thousand in a round trip."""
     wanted = list(dict.fromkeys(user_ids))
-    found: dict[Id, Recommendations | None] = dict.fromkeys(wanted)
-    for start in range(0, len(wanted), BATCH):
-        found.update(_read(wanted[start : start + BATCH], popular_if_cold=popular_if_cold))
-    return found
+    found = _read([StoredList(keys.recommendations_user(user_id), user_id) for user_id in wanted])
+    cold = [place for place, listed in enumerate(found) if listed is None] if popular_if_cold else []
+    popular = _read([StoredList(keys.RECOMMENDATIONS_POPULAR, wanted[place]) for place in cold])
+    played = _played([wanted[place] for place in cold])
+    for place, listed, seen in zip(cold, popular, played, strict=True):
+        # Whose plays cannot be read gets no list: what somebody has just heard is no recommendation.
+        answer = served_list(None, None if seen is None else listed, seen=seen or ())
+        found[place] = None if answer.source == "none" else answer.items
+    return dict(zip(wanted, found, strict=True))
 
 
 def get_popular() -> Recommendations | None:
-    """What most users play, best first, without what is blocked for everybody; None where it is not known."""
-    return _read([], popular_if_cold=True).get("")
+    """What most users play, best first, without what is hidden from everybody; None where it is not known."""
+    return _read([StoredList(keys.RECOMMENDATIONS_POPULAR)])[0]
 
 
-def _read(user_ids: list[Id], *, popular_if_cold: bool) -> dict[Id, Recommendations | None]:
-    names = [keys.recommendations_user(user_id) for user_id in user_ids]
-    if popular_if_cold:
-        names.append(keys.RECOMMENDATIONS_POPULAR)
+def get_similar(item_id: Id) -> Recommendations | None:
+    """What is like an item, the closest first: ``[{"item_id": 12, "score": 0.73}, …]``, without what is hidden from everybody.
+
+    The lists are written with each model that goes live, and renewed with everybody's recommendations.
+
+    Args:
+        item_id: original id.
+
+    Returns:
+        None where there is no list (an item that the live model does not know, an expired key) or Redis is away.
+    """
+    return _read([StoredList(keys.similar_item(item_id))])[0]
+
+
+def _read(lists: list[StoredList]) -> list[Recommendations | None]:
+    stored = connections().cache.get_lists(lists)
+    if stored is None:
+        return [None] * len(lists)
+    return [_checked(one.key, listed) for one, listed in zip(lists, stored, strict=True)]
+
+
+def _checked(key: str, listed: Any) -> Recommendations | None:
+    if listed is None:
+        return None
+    if isinstance(listed, list) and all(isinstance(item, dict) and "item_id" in item for item in listed):
+        return listed
+    logger.warning("What is stored under %s does not look like a list of items: %s", key, str(listed)[:80])
+    return None
+
+
+def _played(user_ids: list[Id]) -> list[set[Id] | None]:
+    """What each user has played since the live model was trained, None where Redis does not say."""
 
     def ask(client: redis.Redis) -> list[Any]:
         with client.pipeline(transaction=False) as pipeline:
-            pipeline.mget(names)
-            pipeline.smembers(keys.BLOCKS_ITEMS)
             for user_id in user_ids:
-                pipeline.smembers(keys.blocks_user(user_id))
-            answers: list[Any] = pipeline.execute()
-            return answers
+                pipeline.hkeys(keys.plays_user(user_id))
+            return list(pipeline.execute())
 
-    answers = connections().cache.attempt("MGET", f"{names[0]} …", ask)
-    if answers is None:
-        return {}
-    lists, blocked_for_all, *blocked = answers
-    popular = decode_json(names[-1], lists[-1]) if popular_if_cold else None
-    found: dict[Id, Recommendations | None] = {} if user_ids else {"": _without(popular, blocked_for_all)}
-    for user_id, name, value, own in zip(user_ids, names, lists, blocked, strict=False):
-        listed = decode_json(name, value)
-        found[user_id] = _without(popular if listed is None else listed, blocked_for_all | own)
-    return found
-
-
-def _without(listed: Any, blocked: set[bytes]) -> Recommendations | None:
-    if listed is None:
-        return None
-    try:
-        return [item for item in listed if keys.encode_id(item["item_id"]).encode() not in blocked]
-    except (TypeError, KeyError):
-        logger.warning("A stored list of recommendations does not look like one: %s", str(listed)[:80])
-        return None
+    replies = connections().cache.attempt("HKEYS", keys.PLAYS_USER, ask) if user_ids else []
+    if replies is None:
+        return [None] * len(user_ids)
+    return [{keys.decode_id(member) for member in reply} for reply in replies]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from fleet_fixtures import Fleet
@@ -19,6 +19,12 @@ def connected(redis_server: EmbeddedServer) -> Iterator[EmbeddedServer]:
     producers.connect(redis_server.url)
     yield redis_server
     producers.connect()
+
+
+@pytest.fixture
+def cancel(connected: EmbeddedServer) -> Callable[[str], bool]:
+    """``cancel(job_id)``: as a producer does it, on the shared private server."""
+    return lambda job_id: producers.job(job_id).cancel()
 
 
 @pytest.fixture(scope="session")

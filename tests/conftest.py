@@ -15,6 +15,7 @@ os.environ["REDIS_URL"] = "redis://127.0.0.1:1"
 
 import pytest
 import redis
+import server_kinds
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -35,6 +36,16 @@ pytest_plugins = ["fleet_fixtures", "app_fixtures"]
 Wait = Callable[..., None]
 
 
+def pytest_report_header() -> str:
+    """Which servers this run can use."""
+    return f"servers: {server_kinds.names()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The same at the end, where CI shows it."""
+    terminalreporter.write_line(f"servers: {server_kinds.names()}")
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -43,7 +54,7 @@ def _no_settings_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.fixture(scope="session")
 def session_server() -> Iterator[EmbeddedServer]:
     """One server for all tests that do not stop it."""
-    with EmbeddedServer(append_only=False) as server:
+    with EmbeddedServer(append_only=False, binary=server_kinds.binary_of(server_kinds.VALKEY)) as server:
         yield server
 
 
@@ -58,7 +69,7 @@ def redis_server(session_server: EmbeddedServer) -> EmbeddedServer:
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """A server with an append-only file, for tests that kill, freeze or fill it."""
-    with EmbeddedServer(tmp_path / "redis") as server:
+    with EmbeddedServer(tmp_path / "redis", binary=server_kinds.binary_of(server_kinds.VALKEY)) as server:
         yield server
 
 

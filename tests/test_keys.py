@@ -27,6 +27,6 @@ def test_an_id_comes_back_from_its_member_as_it_was(original: int | str) -> None
 
 @pytest.mark.parametrize("key", keys.KEYS, ids=lambda key: key.name)
 def test_every_key_says_its_type_content_and_life(key: keys.Key) -> None:
-    assert key.type in {"string", "hash", "set", "zset", "list"}
+    assert key.type in {"string", "hash", "set", "zset", "list", "stream"}
     assert key.content
     assert key.ttl

@@ -1,17 +1,32 @@
 from __future__ import annotations
 
+import inspect
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from timbral.errors import MessageError
-from timbral.messages import MESSAGES, ComputeRecommendations, RefreshEmbeddings, TrainModel, read_message
+from timbral.messages import (
+    MESSAGES,
+    MODEL_OPTIONS,
+    ComputeRecommendations,
+    RefreshEmbeddings,
+    TrainModel,
+    read_message,
+)
+from timbral.models.nmf_model import NMFModel
 
 
 @pytest.mark.parametrize(
     ("task", "arguments", "field"),
     [
-        ("train_model", {}, "dataset"),
+        ("train_model", {"time_col": "at"}, "train_model"),
+        ("train_model", {"dataset": "p.csv", "half_life_days": 30}, "train_model"),
+        ("train_model", {"half_life_days": 0}, "half_life_days"),
         ("train_model", {"dataset": ""}, "dataset"),
         ("train_model", {"dataset": "../plays.csv"}, "dataset"),
         ("train_model", {"dataset": "a/../../plays.csv"}, "dataset"),
@@ -33,6 +48,9 @@ from timbral.messages import MESSAGES, ComputeRecommendations, RefreshEmbeddings
         ("refresh_embeddings", {"plays": [{"user_id": 1}]}, "plays.0.item_id"),
         ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "plays": float("nan")}]}, "plays.0.plays"),
         ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "plays": -1}]}, "plays.0.plays"),
+        ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "at": "2026-01-01T12:00:00"}]}, "plays.0.at"),
+        ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "at": "2999-01-01T12:00:00Z"}]}, "plays.0.at"),
+        ("refresh_embeddings", {"plays": [{"user_id": 1, "item_id": 2, "event_id": ""}]}, "plays.0.event_id"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_its_name(task: str, arguments: dict[str, Any], field: str) -> None:
@@ -71,3 +89,25 @@ def test_an_error_shows_no_more_of_a_value_than_a_line() -> None:
         read_message(TrainModel, {"dataset": "p.csv", "holdout": "x" * 10_000})
 
     assert len(str(caught.value)) < 400
+
+
+def test_the_options_of_the_model_are_arguments_of_a_training() -> None:
+    parameters = inspect.signature(NMFModel).parameters.values()
+    options = {one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY} - {"n_threads"}
+
+    assert set(MODEL_OPTIONS) == options
+    assert options <= set(TrainModel.model_fields)
+    assert all(TrainModel.model_fields[name].default is None for name in options), "unset is NMFModel's own default"
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles", "UTC"])
+def test_now_is_said_in_utc_wherever_the_machine_stands(zone: str) -> None:
+    code = "from timbral.messages import utc_now; print(utc_now())"
+    before = datetime.now(UTC).replace(microsecond=0)
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "TZ": zone}, capture_output=True, text=True, check=True
+    )
+
+    assert ran.stdout.strip().endswith("+00:00")
+    assert before <= datetime.fromisoformat(ran.stdout.strip()) <= datetime.now(UTC)

@@ -11,7 +11,9 @@
     ├── ModelNotFoundError     FileNotFoundError  no model file or no such version
     ├── ModelFileError         ValueError         a model file is damaged or is not one of ours
     ├── ModelStoreError        OSError            a model cannot be written (disk full, no permission)
+    ├── HistoryError           OSError            the history of plays cannot be read or written
     ├── RedisUnavailableError  ConnectionError    Redis cannot be reached or does not answer
+    │   └── RedisPermissionError                  it answers, and its user may not do this
     ├── TrainingError          RuntimeError       a training failed or gave a model that is not usable
     ├── PredictionError        RuntimeError       a prediction failed on a fitted model
     └── JobError               RuntimeError       what a producer learns of a task that did not succeed
@@ -33,6 +35,7 @@ __all__ = [
     "DataError",
     "DatasetNotFoundError",
     "DeadLetterError",
+    "HistoryError",
     "JobCancelledError",
     "JobError",
     "JobTimeoutError",
@@ -44,6 +47,7 @@ __all__ = [
     "NotFittedError",
     "ParameterError",
     "PredictionError",
+    "RedisPermissionError",
     "RedisUnavailableError",
     "SettingsError",
     "TaskFailedError",
@@ -137,11 +141,27 @@ class ModelStoreError(TimbralError, OSError):
         return f"Cannot write {self.args[0]}: {self.args[1]}" if len(self.args) == 2 else super().__str__()
 
 
+class HistoryError(TimbralError, OSError):
+    """``HistoryError(uri, problem)``."""
+
+    def __str__(self) -> str:
+        return f"The history at {self.args[0]}: {self.args[1]}" if len(self.args) == 2 else super().__str__()
+
+
 class RedisUnavailableError(TimbralError, ConnectionError):
     """``RedisUnavailableError(address, problem)``; the address is without password."""
 
     def __str__(self) -> str:
         return f"Redis at {self.args[0]} is not available: {self.args[1]}" if len(self.args) == 2 else super().__str__()
+
+
+class RedisPermissionError(RedisUnavailableError):
+    """``RedisPermissionError(address, problem)``; the problem names the command."""
+
+    def __str__(self) -> str:
+        if len(self.args) != 2:
+            return super().__str__()
+        return f"Redis at {self.args[0]} gives this user no permission for that: {self.args[1]}"
 
 
 class TrainingError(TimbralError, RuntimeError):

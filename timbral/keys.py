@@ -26,6 +26,8 @@ class Key:
 
 RECOMMENDATIONS_USER = f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}"
 RECOMMENDATIONS_POPULAR = f"{Constants.RECOMMENDATIONS_KEY}:popular"
+SIMILAR_ITEM = "similar:item:{item_id}"
+SIMILAR_VERSION = "similar:version"
 EMBEDDINGS = "embeddings:{key}"
 USER_EMBEDDINGS = Constants.USER_EMBEDDINGS_KEY
 ITEM_EMBEDDINGS = Constants.ITEM_EMBEDDINGS_KEY
@@ -37,13 +39,31 @@ MODEL_FENCE = "model:fence"
 MODEL_PROMOTED_FENCE = "model:promoted_fence"
 MODEL_TRAININGS = "model:trainings"
 MODEL_HISTORY = "model:history"
+MODEL_REVISIONS = "model:revisions"
+TRAININGS_ENDED = "metrics:trainings"
 
 PLAYS_USER = "plays:user:{user_id}"
 PLAYS_USERS = "plays:users"
-PLAYS_ADDED = "plays:added:{task_id}"
+PLAYS_ADDED = "plays:added:{call_id}"
+PLAYS_STREAM = "plays:stream"
+PLAYS_ARCHIVED = "plays:archived"
+PLAYS_ARCHIVING = "plays:archiving"
+PLAYS_TIDIED = "plays:tidied"
+PLAYS_COUNTS = "plays:counts"
+PLAYS_EVENTS = "plays:events:"
+PLAYS_LISTED = "plays:listed"
+PLAYS_REFRESH = "plays:refresh"
+PLAYS_REFRESHING = "plays:refreshing"
+PLAYS_REFRESH_SENT = "plays:refresh_sent"
+PLAYS_REFRESH_ATTEMPTS = "plays:refresh_attempts"
 BLOCKS_USER = "blocks:user:{user_id}"
 BLOCKS_ITEMS = "blocks:items"
 ITEMS_NAMES = "items:names"
+
+FORGOTTEN_SALT = "forgotten:salt"
+FORGOTTEN_USERS = "forgotten:users"
+FORGOTTEN_RECEIPT = "forgotten:receipt:{task_id}"
+EXPORT = "export:{task_id}"
 
 JOB = "job:{job_id}"
 JOB_CHUNKS = "job:{job_id}:chunks"
@@ -54,7 +74,10 @@ ONCE = "once:{digest}"
 ONCE_FOLLOWERS = "once:{digest}:followers"
 ONCE_OPEN = "once:open"
 SWEEP_LOCK = "sweep:lock"
+SWEEP_CURSOR = "sweep:cursor"
 DELIVERIES = "deliveries:{task_id}"
+WORK = "tasks:work:{task_id}"
+TOLD = "tasks:told:{task_id}"
 DEAD_LETTERS = "dead_letters"
 DEAD_LETTERS_GARBAGE = "dead_letters_garbage"
 DEAD_LETTER = "dead_letters:{letter_id}"
@@ -66,6 +89,8 @@ SCHEDULE_LOCK = "schedule:lock"
 KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_USER, "string", 'JSON list, best first: [{"item_id": …, "score": …}, …]', "RECOMMENDATIONS_TTL_S"),
     Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most users play; for a user nobody knows", "RECOMMENDATIONS_TTL_S"),
+    Key(SIMILAR_ITEM, "string", "the same, of the items most like this one", "RECOMMENDATIONS_TTL_S"),
+    Key(SIMILAR_VERSION, "string", "the model version that the similar and popular lists are of", "RECOMMENDATIONS_TTL_S"),
     Key("embeddings:user_embeddings", "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
     Key("embeddings:item_embeddings", "string", "the same for the items", "EMBEDDINGS_TTL_S"),
     Key("embeddings:user:{user_id}", "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
@@ -76,12 +101,29 @@ KEYS: tuple[Key, ...] = (
     Key(MODEL_PROMOTED_FENCE, "string", "highest fence that went live: an older training cannot replace it", "none"),
     Key(MODEL_TRAININGS, "hash", "task id → JSON: the version and fence that a training got, and its answer when done", "none"),
     Key(MODEL_HISTORY, "list", "versions that were live, the newest first: what a roll back goes back to", "none"),
-    Key(PLAYS_USER, "hash", "new plays of a user that no training has seen: item id (JSON) → plays", "none"),
+    Key(MODEL_REVISIONS, "hash", "version → how often its file was rewritten without forgotten users: who has mapped an older one maps it anew", "none"),
+    Key(TRAININGS_ENDED, "hash", "how a training ended that did not fail (promoted, held_back, not_asked) → how many did", "none"),
+    Key(PLAYS_STREAM, "stream", 'recorded plays that the history has not got yet: "plays", a JSON list of [user, item, plays, time in µs], and "total", how many were recorded with them', "none; cut where the history has them"),
+    Key(PLAYS_USER, "list", "new plays of a user that the live model was not trained on: id in the stream, space, JSON list of item, plays, time in µs", "none"),
     Key(PLAYS_USERS, "set", "ids (JSON) of the users with new plays", "none"),
-    Key(PLAYS_ADDED, "hash", "parts of a message whose plays were added: a second delivery adds none", "RESULT_EXPIRES_S"),
+    Key(PLAYS_ADDED, "string", "what a call or a message has recorded: a second try records nothing", "2 min of a call, RESULT_EXPIRES_S of a message"),
+    Key(PLAYS_EVENTS + "{n}", "set", "event ids of plays recorded in the n-th window", "3 × EVENT_ID_WINDOW_S"),
+    Key(PLAYS_COUNTS, "hash", "plays recorded, duplicates left out, plays of items that the live model does not know: since the beginning", "none"),
+    Key(PLAYS_ARCHIVED, "hash", "how far the stream is in the history: id of the entry, plays recorded up to it, the table's version, when (seconds)", "none"),
+    Key(PLAYS_ARCHIVING, "string", "the worker that moves plays into the history right now", "2 min"),
+    Key(PLAYS_TIDIED, "string", "that the history was compacted and vacuumed", "an hour"),
+    Key(PLAYS_LISTED, "hash", "key of a list → id in the stream of the newest play that it knows of: an older one does not replace it", "none"),
+    Key(PLAYS_REFRESH, "zset", "ids (JSON) of the users whose lists do not know of all their plays, scored by since when (seconds)", "none"),
+    Key(PLAYS_REFRESHING, "zset", "those of them whom a worker refreshes right now, scored by until when (seconds)", "none"),
+    Key(PLAYS_REFRESH_ATTEMPTS, "hash", "ids (JSON) of the users whose refresh was lost with its worker → how often", "none"),
+    Key(PLAYS_REFRESH_SENT, "string", "that a refresh_played message waits", "10 s"),
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
+    Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
+    Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
+    Key(FORGOTTEN_RECEIPT, "hash", "what a forget_users task has removed so far", "RESULT_EXPIRES_S"),
+    Key(EXPORT, "string", "JSON object: what an export_user task found, until the caller has read it", "600 s"),
     Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
     Key(JOB_CHUNKS, "set", "numbers of the chunks that are still to be done", "none"),
     Key(JOBS_OPEN, "zset", "ids of the jobs that run, scored by when they last moved (seconds)", "none"),
@@ -91,7 +133,10 @@ KEYS: tuple[Key, ...] = (
     Key(ONCE_FOLLOWERS, "set", "ids of the tasks that asked the same and wait for its result", "none"),
     Key(ONCE_OPEN, "zset", "digests of the requests that are being done, scored by when to look after them (seconds)", "none"),
     Key(SWEEP_LOCK, "string", "the worker that looks after lost work right now", "RESTORE_INTERVAL_S"),
-    Key(DELIVERIES, "string", "how often a message was delivered", "until it is done, 7 days at most"),
+    Key(SWEEP_CURSOR, "string", "where the next look through what was submitted begins", "none"),
+    Key(DELIVERIES, "set", "deliveries of a message at which its work was begun", "until it is done, 7 days at most"),
+    Key(WORK, "hash", "which work a foreign sender's task id is: used again for another message, it is other work", "8 days"),
+    Key(TOLD, "string", "that the successors of a task (chain, links, chord) were sent, by whoever did its work", "RESULT_EXPIRES_S"),
     Key(DEAD_LETTERS, "zset", "ids of parked messages, scored by when (seconds)", "none"),
     Key(DEAD_LETTERS_GARBAGE, "zset", "those of them that were no proper messages: only the newest are kept", "none"),
     Key(DEAD_LETTER, "hash", "a parked message: task, arguments, body, reason, deliveries, queue", "none"),
@@ -105,6 +150,11 @@ KEYS: tuple[Key, ...] = (
 def recommendations_user(user_id: int | str) -> str:
     """Key of a user's recommendations."""
     return RECOMMENDATIONS_USER.format(user_id=user_id)
+
+
+def similar_item(item_id: int | str) -> str:
+    """Key of the items most like an item."""
+    return SIMILAR_ITEM.format(item_id=item_id)
 
 
 def embeddings(key: str) -> str:
@@ -127,14 +177,39 @@ def plays_user(user_id: int | str) -> str:
     return PLAYS_USER.format(user_id=user_id)
 
 
-def plays_added(task_id: str) -> str:
-    """Key of what a message has added to the plays."""
-    return PLAYS_ADDED.format(task_id=task_id)
+def plays_added(call_id: str) -> str:
+    """Key of what a call or a message has recorded."""
+    return PLAYS_ADDED.format(call_id=call_id)
 
 
 def blocks_user(user_id: int | str) -> str:
     """Key of the items that a user must not get."""
     return BLOCKS_USER.format(user_id=user_id)
+
+
+def of_user(user_id: int | str) -> list[str]:
+    """The keys that hold something of one user alone."""
+    return [
+        recommendations_user(user_id),
+        embeddings(user_embedding_name(user_id)),
+        plays_user(user_id),
+        blocks_user(user_id),
+    ]
+
+
+def members_of(user_id: int | str) -> list[str]:
+    """The user's id as a member, as the text and as the int that it may stand for: they share the user's keys."""
+    return sorted({encode_id(user_id), encode_id(str(user_id)), str(user_id)})
+
+
+def forgotten_receipt(task_id: str) -> str:
+    """Key of what a forget_users task has removed so far."""
+    return FORGOTTEN_RECEIPT.format(task_id=task_id)
+
+
+def export(task_id: str) -> str:
+    """Key of what an export_user task found."""
+    return EXPORT.format(task_id=task_id)
 
 
 def job(job_id: str) -> str:
@@ -163,8 +238,18 @@ def once_followers(digest: str) -> str:
 
 
 def deliveries(task_id: str) -> str:
-    """Key of the count of a message's deliveries."""
+    """Key of the deliveries at which a message's work was begun."""
     return DELIVERIES.format(task_id=task_id)
+
+
+def work(task_id: str) -> str:
+    """Key of which work a task id is."""
+    return WORK.format(task_id=task_id)
+
+
+def told(task_id: str) -> str:
+    """Key of the mark that a task's successors were sent."""
+    return TOLD.format(task_id=task_id)
 
 
 def dead_letter(letter_id: str) -> str:

@@ -6,21 +6,27 @@ Arguments are flat keywords. Both ends call ``read_message``: the producer befor
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from timbral.errors import MessageError
 
 __all__ = [
     "ANSWERS",
     "MESSAGES",
+    "MODEL_OPTIONS",
+    "READ_ARGUMENTS",
+    "REFRESH_PLAYED",
     "ComputeRecommendations",
+    "ExportUser",
+    "ForgetUsers",
     "Id",
     "Message",
     "Play",
     "PresetName",
+    "RecordPlays",
     "RefreshEmbeddings",
     "TrainModel",
     "read_message",
@@ -28,6 +34,9 @@ __all__ = [
 
 MAX_IDS = 100_000
 """Most ids in one message; for more, leave ``user_ids`` out and have everybody done."""
+
+MAX_FORGOTTEN = 1_000
+"""Most users that one message has forgotten; each table and file is rewritten once for all of them."""
 
 Id = (
     Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
@@ -47,6 +56,10 @@ PresetName = Literal[
 ]
 """The forms of data sets that timbral.data.presets describes."""
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_AHEAD = timedelta(days=1)
+"""How far ahead of ours an app's clock may be."""
+
 _KEYS_IN_URI = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]*")
 _URI = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -63,20 +76,55 @@ class Message(BaseModel):
 
 
 class Play(BaseModel):
-    """``plays`` plays of an item by a user since the data set was made."""
+    """``plays`` plays of an item by a user."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     user_id: Id
     item_id: Id
     plays: float = Field(1.0, gt=0, le=1e9, allow_inf_nan=False)
+    at: AwareDatetime | None = Field(
+        None, strict=False, description="When it was played, with a time zone, or seconds since 1970; now where unset."
+    )
+    event_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="The app's own id of this play: recorded again within EVENT_ID_WINDOW_S, it counts once.",
+    )
+
+    @field_validator("at")
+    @classmethod
+    def _is_a_past_moment(cls, at: datetime | None) -> datetime | None:
+        if at is not None and not EARLIEST <= at <= datetime.now(UTC) + MOST_AHEAD:
+            raise ValueError("must be after 1970 and not in the future")
+        return at
+
+
+READ_ARGUMENTS: tuple[str, ...] = (
+    "format", "preset", "separator", "columns", "quoted", "encoding", "decimal", "user_col", "item_col", "value_col", "time_col",
+    "time_format", "on_missing", "repeats",
+)  # fmt: skip
+"""Arguments of ``TrainModel`` that say how a data set is read, as ``DataLoader.load_csr`` takes them."""
 
 
 class TrainModel(Message):
-    """Train on a data set and write a new model version."""
+    """Train on the history of plays, or on a data set, and write a new model version."""
 
     task = "train_model"
-    dataset: str = Field(
-        min_length=1, max_length=4096, description="Path below DATA_DIR, or a URI under one of DATASET_URI_PREFIXES."
+    dataset: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4096,
+        description="Path below DATA_DIR, or a URI under one of DATASET_URI_PREFIXES; the history of plays where unset.",
+    )
+    history_version: int | None = Field(
+        None, ge=0, description="Version of the history's table, to repeat a training; the newest where unset."
+    )
+    half_life_days: float | None = Field(
+        None,
+        gt=0,
+        le=36_500,
+        description="Age at which a play of the history counts half; all count alike where unset.",
     )
     format: Literal["csv", "parquet", "json"] | None = Field(
         None, description="The data set's format; by its ending or its content where unset."
@@ -133,20 +181,52 @@ class TrainModel(Message):
     tol: float | None = Field(
         None, ge=0, lt=1, description="Relative fall of the root of the loss to stop at; Constants.NMF_TOL where unset."
     )
+    regularization: float | None = Field(
+        None, ge=0, le=1e6, description="κ, against the noise of the data; chosen on a part of the data where unset."
+    )
+    unobserved_weight: float | None = Field(
+        None, ge=0, le=1, description="α₀, weight of what was not observed; by the density of the data where unset."
+    )
+    unobserved_target: float | None = Field(
+        None, ge=0, le=1e6, description="μ, what is aimed at where nothing was observed; NMFModel's where unset."
+    )
+    popularity_exponent: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="β, how much more a popular item weighs that was not observed; NMFModel's where unset.",
+    )
+    confidence: float | None = Field(
+        None, ge=0, le=1e6, description="How much the weight of an entry grows with its plays; NMFModel's where unset."
+    )
+    regularization_exponent: float | None = Field(
+        None, ge=0, le=2, description="ν, how the regularization grows with a row's entries; NMFModel's where unset."
+    )
+    l1_regularization: float | None = Field(None, ge=0, le=1e6, description="Of all factors; NMFModel's where unset.")
+    target: Literal["one", "log", "value"] | None = Field(
+        None,
+        description="What is aimed at where something was observed: 1, log1p(plays) or the plays; NMFModel's where unset.",
+    )
     holdout: float = Field(
-        0.2, ge=0, le=0.9, description="Share of each user's rows held out for the metrics; 0 for no metrics."
+        0.2,
+        ge=0,
+        le=0.9,
+        description="Share of each user's rows held out for the metrics; 0 for no metrics and no comparison.",
     )
     apply_play_thresholds: bool = Field(
         False, description="Leave rows below Constants.MIN_PLAYS_THRESHOLD out, cap plays at MAX_PLAYS_THRESHOLD."
     )
     promote: Literal["if_not_worse", "always", "never"] = Field(
-        "if_not_worse", description="Whether the new version goes live."
+        "if_not_worse",
+        description="Whether the new version goes live: unless it is worse or cannot be compared; in any case; or not.",
     )
 
     @field_validator("dataset")
     @classmethod
-    def _stays_below_the_data_folder(cls, dataset: str) -> str:
+    def _stays_below_the_data_folder(cls, dataset: str | None) -> str | None:
         # The worker checks again, with links resolved; this is what can be known without its file system.
+        if dataset is None:
+            return None
         if "\0" in dataset or "\n" in dataset:
             raise ValueError("must be one line of text")
         if not _URI.match(dataset) and (dataset.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", dataset)):
@@ -157,6 +237,16 @@ class TrainModel(Message):
             # Messages are seen in Flower and logs.
             raise ValueError("must be a URI without keys and options: those belong into the workers' environment")
         return dataset
+
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> TrainModel:
+        of_a_file = set(READ_ARGUMENTS) & self.model_fields_set
+        of_the_history = {"history_version", "half_life_days"} & self.model_fields_set
+        if self.dataset is None and of_a_file:
+            raise ValueError(f"{', '.join(sorted(of_a_file))} say how a file is read, and there is no dataset")
+        if self.dataset is not None and of_the_history:
+            raise ValueError(f"{', '.join(sorted(of_the_history))} are of the history, and a dataset is given")
+        return self
 
     @model_validator(mode="after")
     def _columns_differ(self) -> TrainModel:
@@ -190,15 +280,50 @@ class RefreshEmbeddings(Message):
     top_k: int = Field(10, ge=1, le=1000, description="Items in a renewed list of recommendations.")
 
 
-MESSAGES: dict[str, type[Message]] = {m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings)}
+class ForgetUsers(Message):
+    """Remove all that is stored of users, and keep them out from then on."""
+
+    task = "forget_users"
+    user_ids: list[Id] = Field(min_length=1, max_length=MAX_FORGOTTEN, description='The users; 1 and "1" are one.')
+
+
+class ExportUser(Message):
+    """Gather all that is stored of a user, for the one who asked to read."""
+
+    task = "export_user"
+    user_id: Id = Field(description="The user.")
+
+
+MODEL_OPTIONS: tuple[str, ...] = (
+    "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence", "regularization_exponent",
+    "l1_regularization", "target",
+)  # fmt: skip
+"""Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
+
+
+class RecordPlays(Message):
+    """Record plays. They go straight into Redis, and not onto the queue."""
+
+    task = "record_plays"
+    plays: list[Play] = Field(min_length=1, max_length=MAX_IDS, description="What users have played.")
+
+
+REFRESH_PLAYED = "refresh_played"
+"""The task that refreshes the users who wait in ``plays:refresh``; it has no arguments."""
+
+MESSAGES: dict[str, type[Message]] = {
+    m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings, ForgetUsers, ExportUser)
+}
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "train_model": (
-        "model_version", "promoted", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
-        "user_id_kind", "item_id_kind", "value_col", "data", "metrics", "baseline", "durations_s",
+        "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
+        "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "durations_s",
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
     "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),
+    "forget_users": ("users", "removed", "kept", "data_sets", "forgotten_at"),
+    "export_user": ("models", "plays", "on_their_way"),
 }  # fmt: skip
 """The fields of each task's result."""
 
@@ -237,4 +362,4 @@ def _shown(value: Any) -> str:
 
 def utc_now() -> str:
     """Now, as ISO 8601 in UTC with whole seconds."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

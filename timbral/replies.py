@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-__all__ = ["now_s", "text", "texts"]
+import redis
+
+__all__ = ["server_now_s", "text", "texts"]
 
 
 def text(reply: Any) -> str:
@@ -20,6 +21,7 @@ def texts(reply: Any) -> dict[str, str]:
     return {text(field): text(value) for field, value in reply.items()}
 
 
-def now_s() -> float:
-    """Seconds since 1970 on this machine's clock."""
-    return time.time()
+def server_now_s(client: redis.Redis) -> float:
+    """Seconds since 1970 by the server's clock: those of two hosts cannot be compared."""
+    seconds, microseconds = client.time()
+    return float(seconds + microseconds / 1e6)

@@ -22,6 +22,7 @@ from celery import Celery
 
 import producers
 from timbral import keys
+from timbral.config.fleet_celery import celery_settings
 from timbral.config.settings import settings
 from timbral.errors import RedisUnavailableError, TimbralError
 
@@ -40,7 +41,7 @@ class Watch:
 
     def _run(self) -> None:
         app = Celery(broker=settings.celery_url, set_as_current=False)
-        app.config_from_object("celeryconfig")
+        app.config_from_object(celery_settings())
         while not self._stop.is_set():
             try:
                 with app.connection_for_read() as connection:

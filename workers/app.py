@@ -9,8 +9,9 @@ from typing import Any
 from celery import Celery, signals
 
 from timbral import logs
+from timbral.config.fleet_celery import celery_settings
 from workers import cores
-from workers.delivery import transport
+from workers.delivery import beginning, orphans, transport
 from workers.delivery.heartbeat import Heartbeat
 from workers.delivery.pool_watch import PoolWatch
 from workers.delivery.shutdown import SoftShutdown
@@ -23,7 +24,7 @@ transport.install()
 os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("watching") / "flowerconfig.py"))
 
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
-app.config_from_object("celeryconfig")
+app.config_from_object(celery_settings())
 app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend")
 app.steps["worker"].update(
     {Heartbeat, PoolWatch, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
@@ -53,9 +54,27 @@ def _limit_libraries(**_: Any) -> None:
     cores.limit_libraries()
 
 
+@signals.celeryd_after_setup.connect
+def _keep_to_these_queues(instance: Any, **_: Any) -> None:
+    # Queues that are learnt of later, because a successor goes there, are for sending only.
+    queues = instance.app.amqp.queues
+    queues.select(list(queues.consume_from))
+
+
+@signals.worker_process_init.connect
+def _end_with_the_worker(**_: Any) -> None:
+    orphans.end_with_the_parent()
+
+
 @signals.task_prerun.connect
 def _bind_task(task_id: str, task: Any, **_: Any) -> None:
     logs.bind(task=task.name, job=task_id)
+    beginning.note(task)
+
+
+@signals.task_revoked.connect
+def _end_what_it_is_part_of(request: Any, expired: bool = False, **_: Any) -> None:
+    beginning.revoked(request, expired=expired)
 
 
 @signals.task_postrun.connect

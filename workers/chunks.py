@@ -26,7 +26,9 @@ MAX_ATTEMPTS_OF_AN_ERROR = 3
 """Times that a chunk is tried which fails with an error that time does not heal; other errors have MAX_ATTEMPTS."""
 
 
-def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, digest: str) -> NoReturn:
+def fan_out(
+    job_id: str, message: ComputeRecommendations, served: ServedModel, asked: dict[str, Any], digest: str
+) -> NoReturn:
     """Split the request, put its chunks on their queue and end: whoever does the last one stores the answer.
 
     Raises:
@@ -45,6 +47,7 @@ def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, d
         named=[listed[start : start + size] for start in range(0, len(listed), size)],
         digest=digest,
         kwargs=message.kwargs(),
+        asked=asked,
     )
     if created == "gone":
         raise ModelNotFoundError(served.version)
@@ -55,7 +58,7 @@ def fan_out(job_id: str, message: ComputeRecommendations, served: ServedModel, d
     if created == "known":
         enqueue_missing(job_id)
     else:
-        publishing.publish_chunks(job_id, jobs.remaining(job_id))
+        publishing.publish_chunks(job_id, jobs.remaining(job_id), asked.get("priority"))
     raise Ignore
 
 
@@ -71,8 +74,9 @@ def enqueue_missing(job_id: str) -> int:
     """
     jobs = resources.jobs()
     remaining = jobs.remaining(job_id)
-    held = resources.held().task_ids() if remaining else set()
-    missing = [number for number in remaining if chunk_task_id(job_id, number) not in held]
+    ids = {number: chunk_task_id(job_id, number) for number in remaining}
+    held = resources.held().among(ids.values())
+    missing = [number for number, task_id in ids.items() if task_id not in held]
     publishing.publish_chunks(job_id, missing if remaining else [0])
     jobs.touch(job_id)
     logger.info("chunks enqueued", job=job_id, chunks=len(missing), of=len(remaining))

@@ -19,11 +19,12 @@ from timbral.config.settings import public_address, settings
 from timbral.errors import MessageError, RedisUnavailableError
 from timbral.logic.progress import ProgressWriter
 from timbral.logic.single_flight import digest_of
-from timbral.messages import Message, read_message
+from timbral.messages import ANSWERS, Message, read_message
+from timbral.queue import layout
 from timbral.replies import text
-from workers import outcome, publishing, resources
+from workers import outcome, resources, successors
 
-__all__ = ["TRANSIENT", "again_later", "delivery", "forward_to_own_queue", "progress_of", "read", "run_once"]
+__all__ = ["TRANSIENT", "again_later", "delivery", "progress_of", "read", "run_once"]
 
 logger = structlog.get_logger(__name__)
 
@@ -37,23 +38,30 @@ TRANSIENT: Final = (
     ConnectionError,
     TimeoutError,
 )
-"""Errors that time heals. All others would come again, so they are the task's answer at once."""
+"""Errors that time heals, replies that heal among them (timbral.queue.patience). All others would come again, so they are the task's answer at once."""
 MAX_RETRIES: Final = 5
 MAX_BACK_OFF_S: Final = 60.0
 
 M = TypeVar("M", bound=Message)
 
 
-def read(message: type[M], args: tuple[Any, ...], arguments: dict[str, Any]) -> M:
-    """The task's arguments, checked.
+def read(task: Task, message: type[M], args: tuple[Any, ...], arguments: dict[str, Any]) -> M:
+    """The task's arguments, checked. In a chain, the answer of the task before comes first, and is none of them.
 
     Raises:
         MessageError: lists each bad field.
     """
-    if args:
-        problem = "arguments must be named"
+    if args and not (len(args) == 1 and task.request.parent_id and _is_an_answer(args[0])):
+        problem = "arguments must be named; in a chain after another app's task, use its immutable signature, .si()"
         raise MessageError(message.task, [{"field": "args", "problem": problem, "value": repr(args)[:80]}])
     return read_message(message, arguments)
+
+
+def _is_an_answer(value: object) -> bool:
+    """Whether it is what one of our tasks returns, or a chord's list of that."""
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_an_answer, value))
+    return isinstance(value, dict) and bool(value) and any(value.keys() <= set(fields) for fields in ANSWERS.values())
 
 
 @contextmanager
@@ -86,16 +94,6 @@ def again_later(task: Task, error: BaseException) -> NoReturn:
         # It could not be sent, and Celery would now drop it. Left unacknowledged, it comes back when Redis does.
         raise Reject(error, requeue=True) from reject
     raise retry
-
-
-def forward_to_own_queue(task: Task, kwargs: dict[str, Any]) -> None:
-    """A foreign sender that named no queue reached the default one: move the message to where the task belongs."""
-    queue = publishing.queue_of(task.name)
-    arrived_on = (task.request.delivery_info or {}).get("routing_key")
-    if arrived_on == task.app.conf.task_default_queue != queue:
-        publishing.publish(task.name, kwargs, task.request.id, queue)
-        logger.info("forwarded", queue=queue)
-        raise Ignore
 
 
 def progress_of(task: Task) -> ProgressWriter:
@@ -132,7 +130,11 @@ def run_once(
     flights, task_id = resources.flights(), task.request.id
     digest = digest_of(task.name, arguments, *context)
     sent_at_s = None if again_for_followers else _sent_at_s(task_id)
-    joined = flights.join(digest, task_id, task.name, arguments, own=own, sent_at_s=sent_at_s)
+    asked = successors.asked(task)
+    work_id = (task.request.headers or {}).get(layout.WORK_HEADER)
+    joined = flights.join(
+        digest, task_id, task.name, arguments, own=own, sent_at_s=sent_at_s, work=work_id, asked=asked
+    )
     if joined.role == "follow":
         logger.info("follows", leader=joined.leader)
         raise Ignore
@@ -144,7 +146,8 @@ def run_once(
         while True:
             answer = work(digest)
             for follower in waiting:
-                outcome.succeed(follower, task.name, answer | flights.own_part(digest, follower))
+                wanted = flights.asked_of(digest, follower)
+                outcome.succeed(follower, task.name, answer | flights.own_part(digest, follower), wanted)
             waiting = flights.release(digest, task_id, waiting, answer)
             if not waiting:
                 return answer | (own or {})
@@ -165,7 +168,7 @@ def _may_retry(task: Task) -> bool:
 
 def _as_ours(error: BaseException) -> BaseException:
     if isinstance(error, TRANSIENT) and not isinstance(error, RedisUnavailableError):
-        return RedisUnavailableError(public_address(settings.REDIS_URL), str(error))
+        return RedisUnavailableError(public_address(settings.redis_url), str(error))
     return error
 
 

@@ -8,31 +8,39 @@ from typing import Any
 from celery import current_app
 
 from timbral.logic.jobs import chunk_task_id
+from timbral.queue import layout
 
-__all__ = ["publish", "publish_chunks", "queue_of"]
-
-
-def queue_of(task: str) -> str:
-    """The queue that a task belongs on."""
-    route: dict[str, str] = current_app.conf.task_routes.get(task, {})
-    return route.get("queue", str(current_app.conf.task_default_queue))
+__all__ = ["publish", "publish_chunks"]
 
 
-def publish(task: str, kwargs: dict[str, Any], task_id: str, queue: str | None = None) -> None:
-    """Put a task on its queue under an id that it already has."""
-    current_app.send_task(task, kwargs=kwargs, task_id=task_id, queue=queue or queue_of(task))
+def publish(
+    task: str, kwargs: dict[str, Any], task_id: str, asked: dict[str, Any] | None = None, queue: str | None = None
+) -> None:
+    """Put a task on its queue under an id that it already has: the same work, with what its caller asked for (``successors.asked``).
+
+    Args:
+        queue: where it goes on, if that is not where it belongs.
+    """
+    options = dict(asked or {})
+    headers = {**(options.pop("headers", None) or {})}
+    headers.setdefault(layout.WORK_HEADER, task_id)
+    current_app.send_task(
+        task, kwargs=kwargs, task_id=task_id, queue=queue or layout.own_queue(task), headers=headers, **options
+    )
 
 
-def publish_chunks(job_id: str, numbers: Iterable[int]) -> None:
+def publish_chunks(job_id: str, numbers: Iterable[int], priority: int | None = None) -> None:
     """Put chunks of a job on their queue."""
-    queue = queue_of("compute_chunk")
     with current_app.producer_or_acquire() as producer:
         for number in numbers:
+            task_id = chunk_task_id(job_id, number)
             current_app.send_task(
                 "compute_chunk",
                 kwargs={"job_id": job_id, "chunk": number},
-                task_id=chunk_task_id(job_id, number),
-                queue=queue,
+                task_id=task_id,
+                queue=layout.own_queue("compute_chunk"),
+                headers={layout.WORK_HEADER: task_id},
+                priority=priority,
                 ignore_result=True,
                 producer=producer,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -13,21 +14,41 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from timbral.config.settings import settings
+from timbral.erasure.stored_data import StoredData
+from timbral.history.location import open_history
 from timbral.logic.jobs import Jobs
 from timbral.logic.overlay import Overlay
 from timbral.logic.single_flight import SingleFlight
+from timbral.plays.refresh_queue import RefreshQueue
 from timbral.queue.held_messages import HeldMessages
+from timbral.queue.patience import PatientRedis
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.model_store import ModelStore
 
-__all__ = ["broker", "connector", "flights", "held", "is_alive", "jobs", "overlay", "records", "store"]
+if TYPE_CHECKING:
+    from timbral.history.archive import PlayArchive
+
+__all__ = [
+    "archive",
+    "broker",
+    "connector",
+    "flights",
+    "held",
+    "is_alive",
+    "jobs",
+    "overlay",
+    "records",
+    "refresh_queue",
+    "store",
+    "stored_data",
+]
 
 OUTAGE_RETRIES = 8
 """Tries of one command, 0.2 s to 3 s apart: a Redis that restarts costs a task some seconds, and not its work."""
 
 
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
+    return PatientRedis.from_url(
         url,
         socket_timeout=30,
         socket_connect_timeout=5,
@@ -69,6 +90,26 @@ def overlay() -> Overlay:
 
 
 @cache
+def archive() -> PlayArchive:
+    """From the plays' stream into the history.
+
+    Raises:
+        HistoryError: deltalake is not installed.
+    """
+    history = open_history()
+    # Imported here, after it is known that deltalake is installed: a worker that never trains needs neither.
+    from timbral.history.archive import PlayArchive
+
+    return PlayArchive(records(), history)
+
+
+@cache
+def refresh_queue() -> RefreshQueue:
+    """The users whose lists do not know of all their plays."""
+    return RefreshQueue(records())
+
+
+@cache
 def jobs() -> Jobs:
     """The fanned-out jobs."""
     return Jobs(records())
@@ -80,6 +121,11 @@ def held() -> HeldMessages:
     return HeldMessages(broker())
 
 
+def stored_data(task_id: str) -> StoredData:
+    """All that is stored of users, as one task sees it."""
+    return StoredData(records(), broker(), store(), task_id)
+
+
 @cache
 def flights() -> SingleFlight:
     """The requests that are being done once for all who ask."""
@@ -88,7 +134,7 @@ def flights() -> SingleFlight:
 
 def is_alive(task_id: str) -> bool:
     """Whether the task's message is somewhere, or its job is open."""
-    return jobs().is_open(task_id) or task_id in held().task_ids()
+    return jobs().is_open(task_id) or task_id in held()
 
 
 def _n_threads() -> int | None:

@@ -38,11 +38,18 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# KEYS: lock, schedule, submitted. ARGV: token, entry, period in s, task id, task, kwargs as JSON, queue. Seconds until it is due; 0 for sent.
+# KEYS: lock, schedule, submitted, counts of plays. ARGV: token, entry, period in s, task id, task, kwargs as JSON, queue, plays after which it is
+# due (0: the period counts), seconds to the next look at these. Seconds until it is due, or until the next look; 0 for sent.
 _CLAIM = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return ARGV[3] end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+if ARGV[8] ~= '0' then
+  local recorded = tonumber(redis.call('HGET', KEYS[4], 'recorded') or 0)
+  local before = tonumber(redis.call('HGET', KEYS[2], ARGV[2] .. ':plays') or 0)
+  if before <= recorded and recorded - before < tonumber(ARGV[8]) then return ARGV[9] end
+  redis.call('HSET', KEYS[2], ARGV[2] .. ':plays', recorded)
+end
 local last = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or 0)
 local wait = last + tonumber(ARGV[3]) - now
 if last <= now and wait > 0 then return string.format('%.3f', wait) end
@@ -56,12 +63,13 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL
 
 
 class Entry(NamedTuple):
-    """What is sent ``every_s`` seconds."""
+    """What is sent every ``every_s`` seconds, or after every ``every_plays`` plays recorded."""
 
     name: str
     task: str
     kwargs: dict[str, Any]
     every_s: int
+    every_plays: int = 0
 
 
 def entries_of(settings: Settings) -> list[Entry]:
@@ -71,6 +79,7 @@ def entries_of(settings: Settings) -> list[Entry]:
         SettingsError: recommendations would expire before they are renewed.
     """
     entries = []
+    training = {} if settings.RETRAIN_DATASET is None else {"dataset": settings.RETRAIN_DATASET}
     if settings.RENEW_EVERY_S:
         if settings.RENEW_EVERY_S >= settings.RECOMMENDATIONS_TTL_S:
             problem = (
@@ -80,7 +89,11 @@ def entries_of(settings: Settings) -> list[Entry]:
             raise SettingsError([problem])
         entries.append(Entry("renew_recommendations", "compute_recommendations", {}, settings.RENEW_EVERY_S))
     if settings.RETRAIN_EVERY_S:
-        entries.append(Entry("retrain", "train_model", {"dataset": settings.RETRAIN_DATASET}, settings.RETRAIN_EVERY_S))
+        entries.append(Entry("retrain", "train_model", training, settings.RETRAIN_EVERY_S))
+    if settings.RETRAIN_AFTER_PLAYS:
+        entries.append(Entry("retrain_after_plays", "train_model", training, 0, settings.RETRAIN_AFTER_PLAYS))
+    if settings.ARCHIVE_EVERY_S:
+        entries.append(Entry("archive_plays", "archive_plays", {}, settings.ARCHIVE_EVERY_S))
     return entries
 
 
@@ -126,10 +139,15 @@ class RedisScheduler(Scheduler):
         """Seconds until the entry is due (again)."""
         if entry.task == "compute_recommendations" and not self.client.exists(keys.MODEL_CURRENT):
             return TICK_S  # nothing to recommend with yet
+        if entry.task == "archive_plays" and not self.client.exists(keys.PLAYS_STREAM):
+            return TICK_S  # nothing was recorded yet
         task_id = f"{entry.name}-{uuid.uuid4()}"
         queue = self.app.conf.task_routes.get(entry.task, {}).get("queue", self.app.conf.task_default_queue)
-        arguments = [self.token, entry.name, entry.every_s, task_id, entry.task, json.dumps(entry.kwargs), queue]
-        wait_s = float(self._claim(keys=[keys.SCHEDULE_LOCK, keys.SCHEDULE, keys.SUBMITTED], args=arguments))
+        arguments = [
+            self.token, entry.name, entry.every_s, task_id, entry.task, json.dumps(entry.kwargs), queue, entry.every_plays, TICK_S,
+        ]  # fmt: skip
+        known = [keys.SCHEDULE_LOCK, keys.SCHEDULE, keys.SUBMITTED, keys.PLAYS_COUNTS]
+        wait_s = float(self._claim(keys=known, args=arguments))
         if wait_s > 0:
             return wait_s
         # Should this fail, the record that the script has written makes the sweep send it.
@@ -137,7 +155,7 @@ class RedisScheduler(Scheduler):
             entry.task, kwargs=entry.kwargs, task_id=task_id, queue=queue, headers={"celery_beat_task": True}
         )
         logger.info("Sent %s as %s", entry.name, task_id)
-        return float(entry.every_s)
+        return float(entry.every_s) or TICK_S
 
     def close(self) -> None:
         try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 from timbral.logic.sweep import Sweep, Swept
-from workers import publishing, resources
+from workers import outcome, publishing, resources
 
 __all__ = ["sweep_once"]
 
 
 @cache
 def _sweep() -> Sweep:
-    return Sweep(resources.records(), resources.broker(), publishing.publish)
+    return Sweep(resources.records(), resources.broker(), publishing.publish, outcome.lost)
 
 
 def sweep_once() -> Swept | None:

@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
 from celery import Task
+from celery.exceptions import Ignore
 
+from timbral import keys
 from timbral.config.settings import settings
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.embedding_refresh import EmbeddingRefresh
-from timbral.messages import ComputeRecommendations, RefreshEmbeddings, TrainModel
+from timbral.messages import (
+    REFRESH_PLAYED,
+    ComputeRecommendations,
+    ExportUser,
+    ForgetUsers,
+    RefreshEmbeddings,
+    TrainModel,
+)
+from timbral.queue import layout
 from timbral.versions.served_model import ServedModel
-from workers import chunks, resources
+from workers import chunks, played, publishing, resources, successors
 from workers.app import app
-from workers.execution import delivery, forward_to_own_queue, progress_of, read, run_once
+from workers.execution import delivery, progress_of, read, run_once
 
-__all__ = ["compute_chunk", "compute_recommendations", "refresh_embeddings", "train_model"]
+__all__ = [
+    "archive_plays",
+    "compute_chunk",
+    "compute_recommendations",
+    "export_user",
+    "forget_users",
+    "refresh_embeddings",
+    "refresh_played",
+    "train_model",
+]
+
+EXPORT_LIFE_S = 600
+"""Seconds that an export waits for whoever asked for it."""
 
 
 @app.task(bind=True, name="train_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
 def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
-    """Train on a data set and write a new model version."""
+    """Train on the history of plays, or on a data set, and write a new model version."""
     # Imported here: what reads data sets takes 40 MB, and a worker that never trains does without.
     from timbral.logic.training import TrainingRun, fingerprint
 
     with delivery(self):
-        message = read(TrainModel, args, arguments)
-        forward_to_own_queue(self, arguments)
+        message = read(self, TrainModel, args, arguments)
         task_id = self.request.id
         check = partial(resources.jobs().check_cancelled, task_id)
+        if message.dataset is None and message.history_version is None:
+            resources.archive().run()
         run = TrainingRun(resources.store(), resources.overlay(), progress_of(self), check)
         state = fingerprint(message)
-        return run_once(self, lambda digest: run.run(message, task_id), message.kwargs(), state)  # noqa: ARG005
+        answer = run_once(self, lambda digest: run.run(message, task_id), message.kwargs(), state)  # noqa: ARG005
+        # Who played something before there was a model has waited for this one.
+        played.send_if_waiting()
+        return answer
 
 
 @app.task(bind=True, name="compute_recommendations")
 def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     """Write the recommendations of the users named, or of all of them."""
     with delivery(self):
-        message = read(ComputeRecommendations, args, arguments)
+        message = read(self, ComputeRecommendations, args, arguments)
         served = resources.store().current()
         if message.user_ids is None or len(message.user_ids) > settings.CHUNK_SIZE:
-            fan_out = partial(chunks.fan_out, self.request.id, message, served)
+            fan_out = partial(chunks.fan_out, self.request.id, message, served, successors.asked(self))
             return run_once(self, fan_out, message.kwargs(), served.version)
 
         def work(_digest: str) -> dict[str, Any]:
@@ -67,9 +94,10 @@ def compute_chunk(self: Task, *args: Any, **arguments: Any) -> None:
 def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     """Write embeddings into the cache; of users with new plays, fold these in and renew the recommendations."""
     with delivery(self):
-        message = read(RefreshEmbeddings, args, arguments)
+        message = read(self, RefreshEmbeddings, args, arguments)
         if message.plays:
-            resources.overlay().add_plays(self.request.id, message.plays)
+            without_model = resources.store().current_version() is None
+            resources.overlay().add_plays(self.request.id, message.plays, refresh=without_model)
         served = resources.store().current()
         refresh = EmbeddingRefresh(resources.records(), resources.connector(), served)
         if message.user_ids is None and message.plays is None:
@@ -89,6 +117,50 @@ def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, An
         asked = {"user_ids": named_users, "top_k": message.top_k}
         own = {"plays": len(message.plays or [])}
         return run_once(self, named, asked, served.version, own=own, again_for_followers=True)
+
+
+@app.task(bind=True, name="forget_users", time_limit=settings.TRAIN_TIME_LIMIT_S)
+def forget_users(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Remove all that is stored of users, and keep them out from then on."""
+    with delivery(self):
+        message = read(self, ForgetUsers, args, arguments)
+        stored = resources.stored_data(self.request.id)
+        if (self.request.delivery_info or {}).get("routing_key") == layout.DEFAULT_QUEUE:
+            # At once, whatever trains: files are rewritten by those that may write them, when it is their turn.
+            stored.forget_in_redis(message.user_ids)
+            asked = successors.asked(self)
+            publishing.publish(self.name, arguments, self.request.id, asked, layout.own_queue("train_model"))
+            raise Ignore
+        return stored.forget(message.user_ids, progress_of(self))
+
+
+@app.task(bind=True, name="export_user")
+def export_user(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Gather all that is stored of a user, for the one who asked to read."""
+    with delivery(self):
+        message = read(self, ExportUser, args, arguments)
+        found = resources.stored_data(self.request.id).export(message.user_id)
+        # Not as the result, which everybody may read who knows the job, and which stays for a day.
+        resources.records().set(keys.export(self.request.id), json.dumps(found), ex=EXPORT_LIFE_S)
+        return {
+            "models": len(found["models"]),
+            "plays": len(found["history"]),
+            "on_their_way": len(found["on_their_way"]),
+        }
+
+
+@app.task(bind=True, name=REFRESH_PLAYED, ignore_result=True)
+def refresh_played(self: Task) -> None:
+    """Refresh the vectors and lists of users who have played something; sent with the plays that ``record_plays`` records."""
+    with delivery(self):
+        played.refresh_waiting()
+
+
+@app.task(bind=True, name="archive_plays", ignore_result=True)
+def archive_plays(self: Task) -> None:
+    """Move recorded plays into the history, and keep its table in order; the scheduler sends it."""
+    with delivery(self):
+        resources.archive().run_alone()
 
 
 def _batch(served: ServedModel, message: ComputeRecommendations) -> BatchRecommendation:

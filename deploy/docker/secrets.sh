@@ -11,5 +11,10 @@ for name in REDIS_PASSWORD API_TOKEN FLOWER_BASIC_AUTH; do
         mv "/run/secrets/$name.new" "/run/secrets/$name"
     fi
     eval "given=\${$name:-}"
+    # Said here, `docker compose up` ends with it; Flower alone would start over and over.
+    case $name=$given in
+    FLOWER_BASIC_AUTH= | FLOWER_BASIC_AUTH=?*:?*) ;;
+    FLOWER_BASIC_AUTH=*) echo "FLOWER_BASIC_AUTH: must be user:password" >&2 && exit 1 ;;
+    esac
     [ "${1:-}" != show ] || printf '%s=%s\n' "$name" "${given:-$(cat "/run/secrets/$name")}"
 done

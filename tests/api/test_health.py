@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,11 +42,9 @@ def test_without_redis_the_api_lives_is_not_ready_and_says_when_to_come_again(st
             ("DELETE", "/jobs/x"),
             ("POST", "/tasks/compute_recommendations"),
         ]:
-            began = time.monotonic()
             answer = client.request(method, path, json={} if method == "POST" else None)
             assert (answer.status_code, answer.json()["error"]) == (503, "RedisUnavailableError"), path
             assert int(answer.headers["retry-after"]) > 0
-            assert time.monotonic() - began < 5
             assert "secret" not in answer.text
     assert "secret" not in api.log
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -170,14 +169,12 @@ def test_streams_end_when_the_api_closes(
     with api.client() as client, client.stream("GET", f"/jobs/{JOB_ID}/events") as answer:
         lines = answer.iter_lines()
         next(_events(lines))
-        began = time.monotonic()
         ended = threading.Thread(target=lambda: list(lines))
         ended.start()
         assert api.stop() == 0
         ended.join(5)
 
     assert not ended.is_alive()
-    assert time.monotonic() - began < 4
 
 
 def _open_streams(http: httpx.Client) -> float:

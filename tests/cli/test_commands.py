@@ -25,7 +25,7 @@ LISTENER = "1002"
 @pytest.fixture(autouse=True)
 def _live(live: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     known = settings.model_copy(update={"MODEL_DIR": live.model_dir, "DATA_DIR": live.data_dir})
-    for module in ("tasks", "models"):
+    for module in ("tasks", "models", "lists"):
         monkeypatch.setattr(f"timbral.cli.{module}.settings", known)
 
 
@@ -175,6 +175,9 @@ def test_models_are_listed_shown_promoted_rolled_back_and_pruned(cli: Cli, live:
     shown = cli("models", "list").out
     assert old in shown
     assert "yes" in shown
+    assert "plays.csv" in shown
+    assert "not worse" in shown
+    assert f"{listed[1]['metrics']['ndcg@20']:.4g}" in shown
     assert cli("models", "show", new, "--json").json["version"] == new
     assert new in cli("models", "show", new).out
     assert cli("models", "promote", new).out == f"{new} is live\n"
@@ -186,6 +189,51 @@ def test_models_are_listed_shown_promoted_rolled_back_and_pruned(cli: Cli, live:
     gone = cli("models", "prune", "--keep", "2", "--json").json["removed"]
     assert old not in gone
     assert len(cli("models", "list", "--json").json) <= 4
+
+
+def test_a_version_that_is_not_live_shows_its_lists_and_leaves_the_cache_alone(cli: Cli, live: Fleet) -> None:
+    # given: a version that nobody is served by, and what the user gets now
+    asked = ("--n-components", "2", "--regularization", "0.9", "--promote", "never", "--json")
+    other = cli("train", "plays.csv", *asked).json["model_version"]
+    before = cli("show", LISTENER, "--json").json
+    blocked = before[0]["item_id"]
+    cli("block", str(blocked), "--user", LISTENER)
+
+    # when
+    found = cli("recommend", "--user", LISTENER, "--user", "nobody", "--model", other, "--top-k", "70", "--json").json
+    ran = cli("recommend", "--user", LISTENER, "--user", "nobody", "--model", other)
+
+    # then
+    (listed,) = found["lists"]
+    assert (found["model_version"], listed["user_id"]) == (other, int(LISTENER))
+    assert len(listed["items"]) > 50
+    assert blocked not in [item["item_id"] for item in listed["items"]]
+    assert str(listed["items"][0]["item_id"]) in ran.out
+    assert "does not know user 'nobody'" in ran.err
+    cli("unblock", str(blocked), "--user", LISTENER)
+    assert cli("show", LISTENER, "--json").json == before
+    assert cli("recommend", "--model", other).code == 2
+    assert cli("recommend", "--model", "20200101T000000-1", "--user", LISTENER).code == 2
+
+
+def test_two_versions_are_compared_by_metrics_parameters_and_lists(cli: Cli, live: Fleet) -> None:
+    asked = ("--promote", "never", "--json")
+    good = cli("train", "plays.csv", *asked).json["model_version"]
+    poor = cli("train", "plays.csv", "--n-components", "1", "--regularization", "3", *asked).json["model_version"]
+
+    found = cli("models", "compare", good, poor, "--json").json
+    itself = cli("models", "compare", good, good, "--json").json
+    shown = cli("models", "compare", good, poor).out
+
+    ndcg = found["metrics"]["ndcg@20"]
+    assert ndcg["values"][0] > ndcg["values"][1]
+    assert ndcg["differs"] is True
+    assert found["same_rows"] is True
+    assert found["parameters"]["regularization"][1] == 3
+    assert 0 < found["overlap"] < 1 == itself["overlap"] == itself["same_first"]
+    assert itself["parameters"] == {}
+    assert "±" in shown
+    assert f"{found['overlap']:.0%}" in shown
 
 
 def test_dead_letters_are_listed_shown_sent_again_and_deleted(cli: Cli, live: Fleet) -> None:

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
+import producers
+from timbral import keys
 from timbral.cli.tasks import dataset_below
 from timbral.errors import ParameterError, RedisUnavailableError
+from timbral.queue import dead_letters
 from timbral.stack.embedded_server import EmbeddedServer
 
 Cli = Callable[..., Any]
@@ -56,6 +60,57 @@ def test_health_with_redis_away_reports_and_is_exit_code_3(cli: Cli) -> None:
     assert ran.code == 3
     assert ran.json["status"] == "unhealthy"
     assert "refused" in ran.json["cache"]["error"]
+
+
+def test_health_is_degraded_and_exit_code_1_without_workers_without_a_model_and_with_dead_letters(
+    cli: Cli, connected: EmbeddedServer, client: redis.Redis
+) -> None:
+    # given: nothing but a message that waits and one that is parked
+    client.lpush("celery", "1")
+    dead_letters.park(client, b"x", kind="garbage", reason="not JSON", queue="celery")
+
+    ran = cli("health")
+
+    assert ran.code == 1
+    assert "degraded" in ran.out
+    assert ran.err.splitlines() == [
+        "timbral: no worker takes tasks; waiting: 1 message",
+        "timbral: no model is live: timbral train DATASET",
+        "timbral: 1 message parked: timbral dead-letters list",
+    ]
+    assert len(cli("health", "--json").json["problems"]) == 3
+
+    # when: the one thing after the other is put right
+    client.zadd(keys.WORKERS, {"worker@here": time.time()})
+    client.set(keys.MODEL_CURRENT, "20260301T120000-7")
+    assert cli("health", "--json").json["problems"] == ["1 message parked: timbral dead-letters list"]
+    client.delete(keys.DEAD_LETTERS)
+
+    assert (cli("health").code, cli("health").err) == (0, "")
+
+
+def test_a_job_that_was_never_sent_cannot_be_cancelled(
+    cli: Cli, connected: EmbeddedServer, client: redis.Redis
+) -> None:
+    ran = cli("job", "cancel", "nope")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "timbral: No job 'nope': it was never sent, or its result has expired\n"
+    assert client.keys("job:*") == []
+
+
+def test_a_redis_user_that_may_not_is_told_so(cli: Cli, connected: EmbeddedServer, client: redis.Redis) -> None:
+    client.execute_command("ACL", "SETUSER", "little", "on", ">word", "+ping", "+get", "%R~recommendations:*")
+    producers.connect(connected.url.replace("redis://", "redis://little:word@"))
+    try:
+        ran = cli("dead-letters", "list")
+    finally:
+        client.execute_command("ACL", "DELUSER", "little")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "gives this user no permission for that" in ran.err
+    assert "not available" not in ran.err
+    assert ran.err.count("\n") == 1
 
 
 WRONG = {

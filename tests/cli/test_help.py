@@ -15,6 +15,7 @@ from timbral.cli.application import application
 
 Cli = Callable[..., Any]
 PROGRAMS = {"demo", "up", "serve"}
+ALWAYS_JSON = {"export-user"}
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -36,9 +37,9 @@ def examples(name: str) -> list[str]:
 
 def test_every_command_that_was_promised_is_there() -> None:
     assert set(COMMANDS) == {
-        "train", "recommend", "refresh", "show", "block", "unblock", "health", "version", "demo", "up", "serve",
+        "train", "recommend", "refresh", "show", "block", "unblock", "hide", "unhide", "forget", "export-user", "health", "version", "demo", "up", "serve",
         "job status", "job wait", "job cancel",
-        "models list", "models show", "models promote", "models roll-back", "models prune",
+        "models list", "models show", "models compare", "models promote", "models roll-back", "models prune",
         "dead-letters list", "dead-letters show", "dead-letters send-again", "dead-letters delete",
     }  # fmt: skip
 
@@ -58,7 +59,7 @@ def test_every_option_has_a_sentence_and_every_result_a_json_form(name: str) -> 
     options = [parameter for parameter in COMMANDS[name].params if parameter.param_type_name == "option"]
     for option in options:
         assert option.help, option.name
-    assert name in PROGRAMS or any("--json" in option.opts for option in options)
+    assert name in PROGRAMS | ALWAYS_JSON or any("--json" in option.opts for option in options)
 
 
 def test_the_first_page_says_the_exit_codes_and_where_to_begin(cli: Cli) -> None:

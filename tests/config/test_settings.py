@@ -18,7 +18,9 @@ def test_the_defaults_are_the_documented_ones(monkeypatch: pytest.MonkeyPatch) -
 
     assert (made.REDIS_DB, made.NMF_N_COMPONENTS, made.NMF_RANDOM_STATE) == (0, 100, 42)
     assert (made.API_HOST, made.API_PORT, made.API_WORKERS, made.DEBUG) == ("0.0.0.0", 8000, 4, False)
+    assert made.REDIS_URL is None
     assert made.redis_url == made.broker_url == "redis://127.0.0.1:6379/0"
+    assert read_settings(REDIS_PASSWORD="x").redis_url == "redis://:x@127.0.0.1:6379/0"
 
 
 def test_the_constants_are_the_documented_ones() -> None:
@@ -71,7 +73,7 @@ def test_the_queue_may_have_a_redis_of_its_own() -> None:
         ("API_PORT", "70000"),
         ("DEBUG", "perhaps"),
         ("RECOMMENDATIONS_TTL_S", "99999999"),
-        ("RETRAIN_EVERY_S", "60"),
+        ("RETRAIN_AFTER_PLAYS", "-1"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_the_setting(

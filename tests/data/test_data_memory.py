@@ -18,7 +18,6 @@ def peak_mb():
 """
 
 FRAME = """
-import sys, time
 import numpy as np, pandas as pd
 from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
@@ -29,13 +28,11 @@ plays = pd.DataFrame({
     "item_id": np.concatenate([np.arange(40_000), rng.integers(0, 40_000, n - 40_000)]),
     "rating": rng.integers(1, 100, n),
 })
-start = time.monotonic()
 matrix = DataLoader().create_user_item_matrix(plays)
-made_s = time.monotonic() - start
 assert matrix.shape == (30_000, 40_000)
 model = NMFModel(n_components=16, max_iter=2).fit(matrix)
 assert model.user_factors.shape == (30_000, 16)
-print(peak_mb(), made_s)
+print(peak_mb())
 """
 
 CSR = """
@@ -56,10 +53,9 @@ def run(script: str, *arguments: str) -> list[float]:
 
 
 def test_a_matrix_that_would_take_10_gb_dense_is_made_and_fitted_below_2() -> None:
-    peak_mb, made_s = run(FRAME)
+    (peak_mb,) = run(FRAME)
 
     assert peak_mb < 1_000
-    assert made_s < 10
 
 
 def test_five_million_interactions_from_parquet_to_csr_stay_below_700_mb(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from scipy import sparse
 from timbral.demo.synthetic import make_listening_history
 from timbral.errors import ParameterError
 from timbral.judging.hold_out import hold_out
-from timbral.judging.ranking import popularity_ranking
+from timbral.judging.popularity import popularity_ranking
 from timbral.utils.data_loader import DataLoader
 from timbral.utils.evaluation import EvaluationMetrics
 
@@ -51,14 +51,10 @@ def test_a_history_can_be_written_and_read(tmp_path: Path) -> None:
     history = make_listening_history(50, 60, 4)
 
     history.write_csv(tmp_path / "plays.csv")
-    history.write_artists_csv(tmp_path / "artists.csv")
 
     read = DataLoader().load_csr(tmp_path / "plays.csv", value_col="plays")
     assert read.n_rows == len(history)
     assert read.matrix.sum() == history.plays.sum()
-    lines = (tmp_path / "artists.csv").read_text().splitlines()
-    assert len(lines) == 61
-    assert lines[1] == f'0,"{history.artist_names[0]}","{history.artist_genres[0]}"'
 
 
 def test_popularity_is_a_baseline_that_knowing_the_genres_beats_by_far() -> None:

@@ -156,11 +156,12 @@ def metric_names(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> set
     """Every metric that a worker or the HTTP API can show."""
     from timbral.api import metrics as api
     from workers.watching import metrics as worker
+    from workers.watching.fleet_metrics import FleetMetrics
 
     with server.client() as client:
         client.set("model:current", "v1")
-        client.set("model:v1:metadata", json.dumps({"created_at": 0}))
-        names = {metric.name for metric in worker.FleetState(client, client).collect()}
+        client.set("model:v1:metadata", json.dumps({"created_at": 0, "metrics": {"ndcg@20": 0.3}}))
+        names = {metric.name for metric in FleetMetrics(client, client).collect()}
     for module in (api, worker):
         names |= {m._name for m in vars(module).values() if isinstance(m, Counter | Gauge | Histogram)}
     assert REGISTRY

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+import server_kinds
 from celery import Celery
 from fleet_fixtures import Fleet, WorkerProcess
+
+from timbral.stack.embedded_server import EmbeddedServer
 
 HERE = Path(__file__).parent
 
@@ -24,6 +27,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+@pytest.fixture(params=server_kinds.KINDS)
+def own_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server with an append-only file, to be killed, frozen and filled: each kind in turn."""
+    with EmbeddedServer(tmp_path / "redis", binary=server_kinds.binary_of(request.param)) as server:
+        yield server
 
 
 _OBSERVED: list[tuple[str, str]] = []

@@ -86,5 +86,5 @@ def test_a_listeners_vector_is_that_of_their_list(
 def test_a_write_that_fails_is_an_error(client: redis.Redis, served: ServedModel) -> None:
     with RedisConnector("redis://127.0.0.1:1") as away, pytest.raises(RedisUnavailableError, match="user_embeddings"):
         EmbeddingRefresh(client, away, served).everybody()
-    with RedisConnector("redis://127.0.0.1:1") as away, pytest.raises(RedisUnavailableError):
-        EmbeddingRefresh(client, away, served).users([1000], 4)
+    with redis.Redis.from_url("redis://127.0.0.1:1") as nowhere, pytest.raises(redis.ConnectionError):
+        EmbeddingRefresh(nowhere, RedisConnector(), served).users([1000], 4)

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
-from taste import history, served_model
+from taste import history
 
 from timbral.data.id_index import IdIndex
-from timbral.judging.stable_hold_out import stable_hold_out
-from timbral.logic.gate import compare, ndcg_by_user
+from timbral.data.interactions import Interactions
+from timbral.judging.hold_out import hold_out_by_id
+from timbral.logic.gate import compare, incomparable
 from timbral.models.nmf_model import NMFModel
-from timbral.models.search.top_k import TopK
-from timbral.utils.evaluation import EvaluationMetrics
 from timbral.versions.served_model import ServedModel
 
 
@@ -25,7 +24,7 @@ class Data:
         entries = self.users.codes([r[0] for r in rows]), self.items.codes([r[1] for r in rows])
         shape = len(self.users), len(self.items)
         self.matrix = sparse.csr_matrix((np.array([r[2] for r in rows], np.float32), entries), shape=shape)
-        self.train, self.held_out = stable_hold_out(self.matrix, self.users, self.items, 0.3)
+        self.train, self.held_out = hold_out_by_id(self.matrix, self.users, self.items, 0.3)
 
     def model(self, seed: int = 0, n_components: int = 8) -> NMFModel:
         return NMFModel(n_components, seed, 40, n_threads=1).fit(self.train)
@@ -52,7 +51,7 @@ def test_another_seed_is_not_worse() -> None:
 
     verdict = compare(data.model(seed=1), data.live(data.model(seed=2)), data.train, data.held_out, data.items)
 
-    assert not verdict.worse
+    assert verdict.outcome == "not worse"
     assert verdict.n_users > 350
     assert verdict.candidate == pytest.approx(verdict.live, rel=0.1)
     assert "not worse: NDCG@20" in str(verdict)
@@ -62,8 +61,8 @@ def test_a_model_as_good_as_chance_is_worse_and_the_other_way_round_is_not() -> 
     data = Data(ROWS)
     good, bad = data.model(), shuffled(data.model())
 
-    assert compare(bad, data.live(good), data.train, data.held_out, data.items).worse
-    assert not compare(good, data.live(bad), data.train, data.held_out, data.items).worse
+    assert compare(bad, data.live(good), data.train, data.held_out, data.items).outcome == "worse"
+    assert compare(good, data.live(bad), data.train, data.held_out, data.items).outcome == "not worse"
 
 
 def test_items_that_are_gone_or_new_change_places_but_not_the_comparison() -> None:
@@ -72,7 +71,7 @@ def test_items_that_are_gone_or_new_change_places_but_not_the_comparison() -> No
 
     verdict = compare(moved.model(), data.live(data.model()), moved.train, moved.held_out, moved.items)
 
-    assert not verdict.worse
+    assert verdict.outcome == "not worse"
     assert verdict.live > 0.3
 
 
@@ -86,25 +85,83 @@ def test_what_the_live_model_saw_of_the_held_out_rows_does_not_help_it() -> None
     assert honest.live == pytest.approx(honest.candidate, rel=0.1)
 
 
-def test_a_listeners_ndcg_is_that_of_the_evaluation() -> None:
-    rng = np.random.default_rng(3)
-    relevant = sparse.csr_matrix((rng.random((30, 50)) < 0.2).astype(np.float32))
-    relevant = relevant[np.diff(relevant.indptr) > 0]
-    lists = [rng.permutation(50)[: rng.integers(0, 12)] for _ in range(relevant.shape[0])]
-    indptr = np.concatenate([[0], np.cumsum([len(one) for one in lists])])
-    top = TopK(indptr, np.concatenate(lists).astype(np.int32), np.zeros(indptr[-1], np.float32))
-
-    values = ndcg_by_user(top, relevant, 10)
-
-    expected = [
-        EvaluationMetrics.ndcg_at_k(one.tolist(), relevant[row].indices.tolist(), 10) for row, one in enumerate(lists)
-    ]
-    assert values.tolist() == pytest.approx(expected)
+def loaded(data: Data) -> Interactions:
+    return Interactions(data.matrix, data.users, data.items, None, data.matrix.nnz)
 
 
-def test_a_live_model_without_an_evaluation_is_compared_as_it_is() -> None:
-    live = served_model(ROWS)
+def live_of(data: Data, record: dict[str, Any] | None = None) -> ServedModel:
+    given = {"split": {"by": "ids", "share": 0.3}, "metrics": {"n_users": 390}} if record is None else record
+    return replace(data.live(data.model()), record=given, model=NMFModel(4, 0, 3, n_threads=1).fit(data.matrix))
+
+
+def test_data_of_the_same_kind_and_size_can_be_compared() -> None:
     data = Data(ROWS)
 
-    assert live.evaluated is None
-    assert compare(data.model(), live, data.train, data.held_out, data.items).n_users > 300
+    assert incomparable(loaded(data), live_of(data)) is None
+    assert incomparable(loaded(Data(history(250))), live_of(data)) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (ROWS[:3], "3 rows are far fewer than its 4,000"),
+        (ROWS[:1500], "1,500 rows are far fewer"),
+        ([(user % 100, item, plays) for user, item, plays in ROWS if user % 3], "far fewer"),
+        (
+            [(str(user), item, plays) for user, item, plays in ROWS],
+            "the users' ids are text, the live model's are numbers",
+        ),
+        (
+            [(user, str(item), plays) for user, item, plays in ROWS],
+            "the items' ids are text, the live model's are numbers",
+        ),
+        ([(user, item + 10_000, plays) for user, item, plays in ROWS], "only 0 of its"),
+    ],
+)
+def test_broken_data_are_not_compared_and_the_reason_says_what_is_wrong(rows: list[Any], reason: str) -> None:
+    verdict = incomparable(loaded(Data(rows)), live_of(Data(ROWS)))
+
+    assert verdict is not None
+    assert reason in verdict.reason
+    assert "promote='always' overrules" in verdict.reason
+    assert not verdict.promotes
+
+
+def test_too_few_users_to_judge_by_are_no_comparison() -> None:
+    data = Data(ROWS)
+    live = live_of(data)
+    few = data.held_out.copy()
+    few.data[few.indptr[20] :] = 0
+    few.eliminate_zeros()
+
+    verdict = compare(data.model(), live, data.train, few, data.items)
+
+    assert verdict.outcome == "not compared"
+    assert "only 20 users" in verdict.reason
+
+
+def test_pairs_that_are_shuffled_are_noticed_by_what_the_live_model_makes_of_them() -> None:
+    # given: a live model with its quality, and the same users and items, each row with another's item
+    data = Data(ROWS)
+    live = live_of(data)
+    known = compare(data.model(), live, data.train, data.held_out, data.items)
+    live = replace(live, record=live.record | {"metrics": {"n_users": 390, "ndcg@20": known.live}})
+    order = np.random.default_rng(0).permutation(len(ROWS))
+    pairs = {(user, ROWS[place][1]): plays for (user, _, plays), place in zip(ROWS, order, strict=True)}
+    shuffled_data = Data([(user, item, plays) for (user, item), plays in pairs.items()])
+
+    # when
+    verdict = compare(shuffled_data.model(), live, shuffled_data.train, shuffled_data.held_out, shuffled_data.items)
+
+    # then
+    assert verdict.outcome == "not compared"
+    assert "little in common" in verdict.reason
+
+
+def test_a_live_model_that_has_seen_all_of_its_rows_is_not_compared() -> None:
+    data = Data(ROWS)
+
+    verdict = incomparable(loaded(data), live_of(data, {"split": None}))
+
+    assert verdict is not None
+    assert "holdout 0" in verdict.reason

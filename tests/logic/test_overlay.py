@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
@@ -62,11 +63,43 @@ def test_blocks_of_a_listener_and_of_everybody_are_read(overlay: Overlay, client
         assert loaded.plays == {}
 
 
-def test_plays_that_the_model_was_trained_with_go_and_the_others_stay(overlay: Overlay) -> None:
-    served = served_model([(1, 10, 5), (1, 11, 5), (2, 10, 1), (2, 12, 1)])
-    overlay.add_plays("task", plays((1, 10, 1), (1, 12, 1), (2, 10, 1), (3, 10, 1)))
+def test_plays_up_to_the_watermark_go_and_later_ones_stay(overlay: Overlay, client: redis.Redis) -> None:
+    overlay.add_plays("first", plays((1, 10, 1), (2, 10, 1)))
+    watermark = client.xrevrange(keys.PLAYS_STREAM, count=1)[0][0].decode()
+    overlay.add_plays("second", plays((1, 10, 3), (3, 10, 1)))
 
-    assert overlay.drop_seen(served) == 2
+    assert overlay.drop_trained(watermark) == 2
+    assert overlay.drop_trained(watermark) == 0
 
-    assert overlay.load([1, 2, 3]).plays == {0: {12: 1.0}, 2: {10: 1.0}}
-    assert sorted(map(str, overlay.users())) == ["1", "3"]
+    assert overlay.load([1, 2, 3]).plays == {0: {10: 3.0}, 2: {10: 1.0}}
+    assert set(overlay.users()) == {1, 3}
+
+
+def test_what_a_model_was_trained_on_does_not_count_twice_while_it_is_still_pending(
+    overlay: Overlay, client: redis.Redis
+) -> None:
+    overlay.add_plays("first", plays((1, 10, 1), (2, 10, 1)))
+    watermark = client.xrevrange(keys.PLAYS_STREAM, count=1)[0][0].decode()
+    overlay.add_plays("second", plays((1, 11, 3)))
+    served = served_model([(1, 10, 5), (2, 12, 1)])
+    served.record["history"] = {"watermark": watermark}
+
+    assert overlay.load([1, 2], served).plays == {0: {11: 3.0}}
+
+
+def test_an_old_play_counts_less_where_the_training_says_so(overlay: Overlay) -> None:
+    newest = datetime(2026, 1, 1, tzinfo=UTC)
+    listed = [(10, newest - timedelta(days=30)), (11, newest), (12, newest + timedelta(days=90))]
+    overlay.add_plays("task", [Play(user_id=1, item_id=item, plays=4, at=at) for item, at in listed])
+    served = served_model([(1, 10, 5), (2, 12, 1)])
+    served.record["history"] = {"half_life_days": 15, "newest_us": round(newest.timestamp() * 1e6)}
+
+    assert overlay.load([1], served).plays == {0: {10: 1.0, 11: 4.0, 12: 4.0}}
+
+
+def test_plays_that_no_list_knows_of_are_told_apart(overlay: Overlay, client: redis.Redis) -> None:
+    overlay.add_plays("first", plays((1, 10, 1)))
+    overlay.settle([1], [overlay.load([1]).newest[0]], 0)
+    overlay.add_plays("second", plays((1, 10, 1), (1, 11, 1)))
+
+    assert overlay.load([1]).unlisted == {0: [10, 11]}

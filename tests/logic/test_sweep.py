@@ -31,8 +31,19 @@ def sent() -> Sent:
 
 
 @pytest.fixture
-def sweep(client: redis.Redis, sent: Sent) -> Callable[[], Swept]:
-    made = Sweep(client, client, lambda task, kwargs, task_id: sent.append((task, kwargs, task_id)), EVERY_S)
+def given_up() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+def sweep(client: redis.Redis, sent: Sent, given_up: list[Any]) -> Callable[[], Swept]:
+    made = Sweep(
+        client,
+        client,
+        lambda task, kwargs, task_id, _: sent.append((task, kwargs, task_id)),
+        lambda *lost: given_up.append(lost),
+        EVERY_S,
+    )
 
     def run() -> Swept:
         client.delete(keys.SWEEP_LOCK)
@@ -95,7 +106,7 @@ def test_the_record_of_a_task_that_has_its_result_goes(
     submit(client, "done")
     client.set("celery-task-meta-done", json.dumps({"status": status}))
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.SUBMITTED)
 
 
@@ -108,19 +119,22 @@ def test_a_started_task_without_a_message_is_lost_too(
     assert sweep().submitted == 1
 
 
-def test_what_is_lost_again_and_again_is_dropped(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+def test_what_is_lost_again_and_again_is_given_up(
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, given_up: list[Any]
+) -> None:
     submit(client, "swallowed")
     for _ in range(settings.MAX_DELIVERIES + 2):
         sweep()
 
     assert len(sent) == settings.MAX_DELIVERIES
     assert not client.exists(keys.SUBMITTED)
+    assert given_up == [("train_model", "swallowed", {"dataset": "d"})], "who waits for it is told"
 
 
 def test_a_record_that_is_none_is_dropped(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
     client.hset(keys.SUBMITTED, mapping={"a": "garbage", "b": "[]", "c": '{"task": 1, "kwargs": {}, "at": 0}'})
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.SUBMITTED)
 
 
@@ -142,7 +156,7 @@ def test_a_job_that_moves_is_left_alone(client: redis.Redis, sweep: Callable[[],
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, end: str
+    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, end: str, cancel: Callable[[str], bool]
 ) -> None:
     jobs = open_job(client, n_rows=10)
     if end == "succeeded":
@@ -150,7 +164,7 @@ def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
         assert chunk is not None
         jobs.finish_chunk(chunk, 10, 0)
     else:
-        jobs.cancel("job") if end == "cancelled" else jobs.fail("job", ValueError("no"))
+        cancel("job") if end == "cancelled" else jobs.fail("job", ValueError("no"))
     client.zadd(keys.JOBS_OPEN, {"job": 1})
 
     assert sweep().chunks == 1
@@ -170,12 +184,12 @@ def test_a_lost_leaders_follower_takes_over(client: redis.Redis, sweep: Callable
 def test_a_lost_leader_without_followers_is_forgotten(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
     SingleFlight(client, lambda task_id: True, 0.0).join("digest", "leader", "train_model", {})
 
-    assert sweep() == Swept(0, 0, 0)
+    assert sweep() == Swept(0, 0, 0, 0)
     assert not client.exists(keys.once("digest"), keys.ONCE_OPEN)
 
 
 def test_only_one_worker_sweeps_at_a_time(client: redis.Redis, sent: Sent) -> None:
-    first, second = (Sweep(client, client, lambda *call: sent.append(call), 5.0) for _ in range(2))
+    first, second = (Sweep(client, client, lambda *call: sent.append(call), print, 5.0) for _ in range(2))
 
     assert first.run() is not None
     assert second.run() is None
@@ -189,4 +203,5 @@ def test_messages_as_kombu_writes_them_are_found(redis_server: EmbeddedServer, c
     kombu.pools.reset()  # not the app's pool alone: kombu would hand the closed one to the next app of this URL
 
     client.lpush("training", b"\xff garbage", "[]", '{"headers": null}')
-    assert HeldMessages(client).task_ids() == {"priority 0", "priority 5", "other queue"}
+    there = {"priority 0", "priority 5", "other queue"}
+    assert HeldMessages(client).among([*there, "lost", "anything"]) == there

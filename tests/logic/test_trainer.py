@@ -28,7 +28,7 @@ def test_has_its_parts_and_an_empty_history() -> None:
 
     assert isinstance(trainer.data_loader, DataLoader)
     assert isinstance(trainer.evaluation_metrics, EvaluationMetrics)
-    assert trainer.training_history == []
+    assert trainer.training_history == {}
 
 
 def test_trains_and_records_what_the_training_was(matrix: sparse.csr_matrix) -> None:
@@ -38,7 +38,7 @@ def test_trains_and_records_what_the_training_was(matrix: sparse.csr_matrix) -> 
 
     assert isinstance(model, NMFModel)
     assert model.is_fitted
-    (record,) = trainer.training_history
+    record = trainer.training_history
     assert record["parameters"]["n_components"] == 5
     assert record["parameters"]["random_state"] == 0
     assert record["parameters"]["max_iter"] == 12
@@ -59,20 +59,32 @@ def test_nothing_given_means_the_settings(matrix: sparse.csr_matrix) -> None:
 
     trainer.train_nmf_model(matrix, None, None, None, None)
 
-    parameters = trainer.training_history[0]["parameters"]
+    parameters = trainer.training_history["parameters"]
     assert parameters["n_components"] == settings.NMF_N_COMPONENTS
     assert parameters["random_state"] == settings.NMF_RANDOM_STATE
     assert (parameters["max_iter"], parameters["tol"]) == (Constants.NMF_MAX_ITER, Constants.NMF_TOL)
 
 
-def test_keeps_a_record_of_each_training_in_their_order(matrix: sparse.csr_matrix) -> None:
+def test_the_record_is_that_of_the_last_training(matrix: sparse.csr_matrix) -> None:
     trainer = ModelTrainer()
 
     for n_components in (2, 3):
         trainer.train_nmf_model(matrix, n_components, 1, 5, 0.0, unobserved_weight=0.5)
 
-    assert [r["parameters"]["n_components"] for r in trainer.training_history] == [2, 3]
-    assert trainer.training_history[0]["parameters"]["unobserved_weight"] == 0.5
+    assert trainer.training_history["parameters"]["n_components"] == 3
+    assert trainer.training_history["parameters"]["unobserved_weight"] == 0.5
+
+
+def test_what_the_data_decided_is_recorded_as_it_was_used(matrix: sparse.csr_matrix) -> None:
+    trainer = ModelTrainer()
+
+    model = trainer.train_nmf_model(matrix, 4, 1, 5, 0.0, regularization=0.25)
+
+    chosen = trainer.training_history["chosen"]
+    assert trainer.training_history["parameters"]["unobserved_weight"] is None
+    assert chosen["unobserved_weight"] == model.unobserved_weight_ > 0
+    assert chosen["regularization"] == 0.25
+    assert chosen["unobserved_target"] == 0.5
 
 
 def test_takes_what_the_loader_makes(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -96,7 +108,7 @@ def test_a_training_that_failed_leaves_no_record(matrix: sparse.csr_matrix) -> N
     with pytest.raises(TrainingError):
         trainer.train_nmf_model(matrix, 2, 0, 5, 0.0, callback=lambda *_: False)
 
-    assert trainer.training_history == []
+    assert trainer.training_history == {}
 
 
 def test_progress_is_told(matrix: sparse.csr_matrix) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from taste import history, write_history
 
-from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import DataError, DatasetNotFoundError, JobCancelledError
+from timbral.history.archive import PlayArchive
+from timbral.history.table import HistoryTable
 from timbral.logic import training
 from timbral.logic.overlay import Overlay
 from timbral.logic.training import TrainingRun
@@ -45,6 +48,12 @@ def train(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         return TrainingRun(store, Overlay(store.redis), progress, check).run(message, task_id)
 
     return run
+
+
+@pytest.fixture
+def table(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HistoryTable:
+    monkeypatch.setattr("timbral.history.location.settings", training.settings)
+    return HistoryTable(tmp_path / "history")
 
 
 def test_the_first_model_goes_live_with_metrics_above_popularity(train: Train, store: ModelStore) -> None:
@@ -102,14 +111,88 @@ def test_a_training_that_is_delivered_again_after_its_end_answers_without_traini
     assert steps == []
 
 
-def test_nothing_held_out_means_one_fit_no_metrics_and_no_gate(train: Train) -> None:
-    train("first")
+def test_nothing_held_out_means_one_fit_no_metrics_and_a_person_to_decide(train: Train, store: ModelStore) -> None:
+    assert train("first", holdout=0)["promoted"], "there is nothing to compare it with"
     answer = train("second", holdout=0)
 
     assert answer["metrics"] == answer["baseline"] == {}
-    assert answer["promoted"]
+    assert (answer["promoted"], answer["verdict"]) == (False, "not compared")
     assert "nothing was held out" in answer["reason"]
     assert "evaluate" not in answer["durations_s"]
+    assert train("third", holdout=0.2)["verdict"] == "not compared", "the live model has seen every row"
+    asked = train("fourth", promote="always")
+    assert asked["promoted"]
+    assert asked["reason"].startswith("promote is 'always'; not compared")
+    assert store.current_version() == asked["model_version"]
+
+
+def test_an_equal_model_is_not_worse_where_another_share_is_held_out(train: Train) -> None:
+    train("first", holdout=0.2)
+    steps: list[tuple[int, int, str]] = []
+
+    answer = train("second", holdout=0.5, random_state=3, progress=lambda *step: steps.append(step))
+
+    assert answer["verdict"] == "not worse", answer["reason"]
+    assert answer["promoted"]
+    assert any(text.startswith("comparing: sweep") for _, _, text in steps)
+    assert steps[-1][0] == steps[-1][1]
+
+
+def test_a_model_with_times_is_compared_on_the_rows_that_the_live_one_held_out(train: Train, tmp_path: Path) -> None:
+    rows = [f"{user},{item},{plays},{1_700_000_000 + n}" for n, (user, item, plays) in enumerate(history(200))]
+    (tmp_path / "timed.csv").write_text("\n".join(["user_id,item_id,rating,at", *rows]))
+    train("first")
+
+    timed = train("second", dataset="timed.csv", time_col="at")
+    without = train("third")
+
+    assert timed["verdict"] == "not worse", timed["reason"]
+    assert without["verdict"] == "not compared"
+    assert "no times" in without["reason"]
+
+
+@pytest.mark.parametrize("rows", [history(200)[:3], history(200)[:1], [(u, f"i{i}", n) for u, i, n in history(200)]])
+def test_broken_data_do_not_go_live_unless_asked_to(train: Train, store: ModelStore, tmp_path: Path, rows: Any) -> None:
+    live = train("first")
+    write_history(tmp_path / "broken.csv", rows)
+
+    answer = train("second", dataset="broken.csv")
+
+    assert (answer["promoted"], answer["verdict"]) == (False, "not compared")
+    assert store.current_version() == live["model_version"]
+    assert train("third", dataset="broken.csv", promote="always")["promoted"]
+
+
+def test_the_verdict_is_there_where_nothing_is_to_go_live(train: Train, store: ModelStore) -> None:
+    train("first")
+
+    answer = train("second", n_components=1, max_iter=1, promote="never")
+
+    assert (answer["promoted"], answer["verdict"]) == (False, "worse")
+    assert answer["reason"].startswith("promote is 'never'; worse: NDCG@20")
+    verdict = store.show(answer["model_version"])["verdict"]
+    assert verdict["candidate"] < verdict["live"]
+    assert verdict["against"] == store.current_version()
+
+
+def test_a_version_records_what_it_was_made_with_and_of(train: Train, store: ModelStore, tmp_path: Path) -> None:
+    asked = {"regularization": 0.4, "unobserved_target": 0.1, "confidence": 0.5, "popularity_exponent": 0.2}
+
+    record = store.show(train("task", **asked)["model_version"])
+    write_history(tmp_path / "plays.csv", history(200))
+    same = store.show(train("same data, another file")["model_version"])
+    write_history(tmp_path / "plays.csv", history(200, seed=5))
+    other = store.show(train("other data", promote="always")["model_version"])
+
+    assert {name: record["arguments"][name] for name in asked} == asked
+    assert {name: record["parameters"][name] for name in asked} == asked
+    assert record["chosen"]["regularization"] == 0.4
+    assert same["chosen"]["unobserved_weight"] > 0 == (same["arguments"]["unobserved_weight"] or 0)
+    assert record["loss_per_iteration"][-1] == record["loss"]
+    assert len(record["loss_per_iteration"]) == record["iterations"]
+    assert record["dataset_digest"] == same["dataset_digest"] != other["dataset_digest"]
+    assert 0 < record["errors"]["ndcg@20"] < 0.1
+    assert {"coverage@20", "novelty@20", "diversity@20"} <= set(record["metrics"])
 
 
 def test_progress_counts_up_to_its_total(train: Train) -> None:
@@ -150,14 +233,66 @@ def test_bad_input_changes_nothing(train: Train, store: ModelStore, tmp_path: Pa
     assert store.current_version() is None
 
 
-def test_new_plays_go_when_a_live_model_has_seen_them(train: Train, client: redis.Redis) -> None:
-    user, item, _ = history(200)[0]
-    Overlay(client).add_plays("t", [Play(user_id=user, item_id=item), Play(user_id=user, item_id=987)])
+def test_an_empty_history_is_an_error_that_says_what_to_do(
+    train: Train, store: ModelStore, table: HistoryTable
+) -> None:
+    with pytest.raises(DataError, match="record_plays"):
+        train("task", dataset=None)
 
-    train("never", promote="never")
-    assert len(client.hgetall(keys.plays_user(user))) == 2
-    train("live")
-    assert client.hgetall(keys.plays_user(user)) == {b"987": b"1"}
+    assert store.versions() == []
+
+
+def test_plays_go_when_a_model_that_was_trained_on_them_is_live(
+    train: Train, client: redis.Redis, table: HistoryTable
+) -> None:
+    overlay = Overlay(client)
+    overlay.add_plays("t", [Play(user_id=user, item_id=item, plays=n) for user, item, n in history(40)])
+    PlayArchive(client, table).run()
+    overlay.add_plays("u", [Play(user_id=1000, item_id=987)])
+
+    train("file", promote="always")
+    train("never", dataset=None, promote="never")
+    assert len(overlay.users()) == 40, "neither the file nor a model that is not live has them"
+    train("live", dataset=None, promote="always")
+
+    assert overlay.load([1000, 1001]).plays == {0: {987: 1.0}}
+    assert overlay.users() == [1000]
+
+
+def test_a_version_of_the_history_gives_the_same_model_to_the_bit(
+    train: Train, store: ModelStore, client: redis.Redis, table: HistoryTable
+) -> None:
+    for number in range(30):
+        rows = [Play(user_id=user, item_id=item, plays=n / 7) for user, item, n in history(40, 3, seed=number)]
+        Overlay(client).add_plays(f"t{number}", rows)
+        PlayArchive(client, table).run()
+    first = train("first", dataset=None, promote="never", half_life_days=10)
+    version = store.show(first["model_version"])["history"]["version"]
+    Overlay(client).add_plays("later", [Play(user_id=1000, item_id=987)])
+    PlayArchive(client, table).run()
+    table.compact()
+
+    again = train("again", dataset=None, promote="never", half_life_days=10, history_version=version)
+
+    one, other = (store.get(answer["model_version"]) for answer in (first, again))
+    for name, tensor in one.model.tensors()[0].items():
+        assert tensor.tobytes() == other.model.tensors()[0][name].tobytes(), name
+
+
+def test_old_plays_count_less_in_a_training_with_a_half_life(
+    train: Train, store: ModelStore, client: redis.Redis, table: HistoryTable
+) -> None:
+    now = datetime.now(UTC)
+    rows = [Play(user_id=u, item_id=i, plays=8, at=now - timedelta(days=20 * (i % 2))) for u, i, _ in history(40)]
+    Overlay(client).add_plays("t", rows)
+    PlayArchive(client, table).run()
+
+    answer = train("task", dataset=None, half_life_days=10)
+
+    served = store.get(answer["model_version"])
+    items = np.array(served.item_ids.ids(served.seen.indices))
+    assert np.allclose(served.seen.data, np.where(items % 2, 2.0, 8.0), rtol=1e-5)
+    assert served.record["history"]["half_life_days"] == 10
 
 
 def test_the_newest_rows_are_held_out_where_there_are_times(train: Train, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,24 +136,16 @@ def test_a_result_that_is_damaged_is_no_result(connected: EmbeddedServer, client
 def test_waiting_longer_than_was_given_is_a_timeout_error_that_says_the_state(backend: Backend) -> None:
     job = producers.enqueue_train_model("plays.csv")
     backend.store(job, "STARTED")
-    started = time.monotonic()
     with pytest.raises(JobTimeoutError, match="not done after 0") as raised:
         job.wait(0.2)
-    assert 0.15 < time.monotonic() - started < 1
     assert isinstance(raised.value, TimeoutError)
 
 
-def test_waiting_notices_the_result_within_a_fifth_of_a_second(backend: Backend) -> None:
+def test_waiting_ends_with_the_result_not_with_the_time_that_was_given(backend: Backend) -> None:
     job = producers.enqueue_train_model("plays.csv")
-    stored_at: list[float] = []
+    threading.Timer(0.2, backend.store, (job, "SUCCESS", {"model_version": "v1"})).start()
 
-    def finish() -> None:
-        backend.store(job, "SUCCESS", {})
-        stored_at.append(time.monotonic())
-
-    threading.Timer(0.2, finish).start()
-    job.wait(10)
-    assert time.monotonic() - stored_at[0] < 0.2
+    assert job.wait(3600) == {"model_version": "v1"}
 
 
 def test_waiting_tells_each_change_of_state_and_progress_once(backend: Backend, client: redis.Redis) -> None:

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 import producers
+from timbral import keys
 from timbral.errors import ParameterError
 from timbral.stack.embedded_server import EmbeddedServer
 
@@ -40,6 +41,22 @@ def test_a_cold_listener_gets_what_is_popular_where_asked(connected: EmbeddedSer
     assert producers.get_popular() == listed(1, 2)
     client.set("recommendations:user:9", "[]")
     assert producers.get_recommendations(9, popular_if_cold=True) == []
+
+
+def test_what_is_popular_comes_without_what_the_user_has_just_played(
+    connected: EmbeddedServer, client: redis.Redis
+) -> None:
+    store(client, "popular", 1, "1", 2, 3)
+    store(client, "user:7", 1, 2)
+    client.hset(keys.plays_user(8), mapping={keys.encode_id(1): "2", keys.encode_id(3): "1"})
+    client.hset(keys.plays_user(7), keys.encode_id(1), "1")
+
+    assert [item["item_id"] for item in producers.get_recommendations(8, popular_if_cold=True) or []] == ["1", 2]
+    found = producers.get_recommendations_many([7, 8, 9], popular_if_cold=True)
+    assert {user: len(items or []) for user, items in found.items()} == {7: 2, 8: 2, 9: 4}
+    client.delete(keys.plays_user(8))
+    client.set(keys.plays_user(8), "no hash")
+    assert producers.get_recommendations(8, popular_if_cold=True) is None, "plays that cannot be read are not none"
 
 
 def test_blocked_items_are_gone_from_the_next_read_on_and_the_rest_keeps_its_scores(
@@ -79,7 +96,7 @@ def test_a_block_of_many_listeners_is_read_in_one_round_trip(connected: Embedded
 def test_more_listeners_than_one_batch_are_all_read(
     connected: EmbeddedServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producers.recommendations.BATCH", 3)
+    monkeypatch.setattr("timbral.utils.redis_connector.BATCH", 3)
     for user_id in range(8):
         store(client, f"user:{user_id}", user_id)
     assert producers.get_recommendations_many(range(8)) == {user_id: listed(user_id) for user_id in range(8)}

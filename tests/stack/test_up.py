@@ -54,6 +54,10 @@ class Up:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Up]:
+    # It is an app's own folder: with Celery settings and a package whose names are those of ours.
+    (tmp_path / "celeryconfig.py").write_text("task_acks_late = False\nbroker_url = 'redis://127.0.0.1:2'\n")
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers/__init__.py").write_text("raise SystemExit('these are not the workers')\n")
     made = Up(tmp_path)
     yield made
     if made.process.poll() is None:

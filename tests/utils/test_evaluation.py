@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from timbral.errors import DataError, ParameterError
-from timbral.judging.ranking import Ranking, popularity_ranking
+from timbral.judging.popularity import popularity_ranking
+from timbral.judging.ranking import Ranking
 from timbral.utils.evaluation import EvaluationMetrics
 
 metrics = EvaluationMetrics()
@@ -236,7 +237,7 @@ def test_popularity_in_small_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch)
     train = sparse.random(200, 40, 0.2, format="csr", rng=rng)
     whole = popularity_ranking(train, 5)
 
-    monkeypatch.setattr("timbral.judging.ranking.POSITIONS_PER_BLOCK", 100)
+    monkeypatch.setattr("timbral.judging.popularity.POSITIONS_PER_BLOCK", 100)
 
     blocks = popularity_ranking(train, 5)
     assert blocks.item_indices.tolist() == whole.item_indices.tolist()

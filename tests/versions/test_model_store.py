@@ -106,6 +106,17 @@ def test_going_back_by_hand_does_not_let_an_older_training_in(store: ModelStore)
     assert store.promote(trained(store, "fourth")) == "live"
 
 
+def test_a_training_that_is_delivered_again_does_not_undo_a_roll_back(store: ModelStore) -> None:
+    first, second = trained(store, "first"), trained(store, "second")
+    for version in (first, second):
+        store.promote(version)
+    store.roll_back()
+
+    assert store.promote(store.begin("second").version) == "stale"
+
+    assert store.current_version() == first
+
+
 def test_rolling_back_twice_goes_further_back_and_ends_with_an_error(store: ModelStore) -> None:
     versions = [trained(store, f"task {number}") for number in range(3)]
     for version in versions:
@@ -196,6 +207,21 @@ def test_prune_keeps_the_newest_the_live_one_what_came_before_it_and_what_a_job_
     assert store.versions() == [versions[index] for index in (6, 5, 3, 2, 1)]
     assert {path.stem for path in store.model_dir.glob("*.safetensors")} == set(store.versions())
     assert not client.exists(keys.model_metadata(versions[0]))
+
+
+def test_prune_counts_the_versions_that_were_live_apart_from_the_experiments(store: ModelStore) -> None:
+    # given: one that served for long, a promotion that was rolled back, one that was not, and many experiments
+    good, rolled_back, live = (trained(store, task) for task in ("good", "rolled back", "live"))
+    store.promote(good)
+    store.promote(rolled_back)
+    store.roll_back()
+    store.promote(live)
+    experiments = [trained(store, f"experiment {number}") for number in range(4)]
+
+    gone = store.prune(2)
+
+    assert set(gone) == {rolled_back, *experiments[:2]}
+    assert set(store.versions()) == {good, live, *experiments[2:]}
 
 
 def test_the_list_says_which_version_is_live(store: ModelStore) -> None:

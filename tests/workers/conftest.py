@@ -13,6 +13,7 @@ from celery.result import AsyncResult
 from fleet_fixtures import Fleet
 from taste import history, write_history
 
+import producers
 from timbral.stack.embedded_server import EmbeddedServer
 
 
@@ -30,6 +31,14 @@ class Bench:
 
     def call(self, task: str, **kwargs: Any) -> Any:
         return self.send(task, **kwargs).get(timeout=60)
+
+    def cancel(self, job_id: str) -> bool:
+        """As a producer does it."""
+        producers.connect(self.fleet.server.url)
+        try:
+            return producers.job(job_id).cancel()
+        finally:
+            producers.connect()
 
     def slow_training(self, **arguments: Any) -> AsyncResult:
         """One that takes a second or two, and does not go live."""

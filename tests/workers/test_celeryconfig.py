@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 
 import celery.backends.redis
@@ -47,6 +50,15 @@ def test_the_application_loads_the_settings_and_uses_our_transport() -> None:
     with app.connection() as connection:
         assert connection.transport_cls == "redis"
         assert isinstance(connection.transport, Transport)
+
+
+def test_an_apps_own_celeryconfig_in_the_working_folder_does_not_replace_ours(tmp_path: Path) -> None:
+    (tmp_path / "celeryconfig.py").write_text("task_acks_late = False\ntask_default_queue = 'theirs'\n")
+    code = "from workers.app import app; print(app.conf.task_acks_late, app.conf.task_default_queue)"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.split() == ["True", "celery"], done.stderr
 
 
 def test_a_result_outlives_every_key_of_the_cache() -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import redis
+from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry
 
 from timbral import keys
 from timbral.errors import DataError, JobCancelledError, ModelStoreError, RedisUnavailableError
 from timbral.logic.jobs import Jobs
 from timbral.logic.single_flight import SingleFlight
-from workers import execution, outcome, resources
+from workers import execution, outcome, resources, successors
 
 Answer = dict[str, Any]
 
@@ -23,7 +24,7 @@ class FakeTask(SimpleNamespace):
     """As much of a Celery task as execution needs."""
 
     def __init__(self, task_id: str, retries: int = 0, retry: Callable[..., Retry] | None = None) -> None:
-        request = SimpleNamespace(id=task_id, retries=retries, delivery_info={})
+        request = Context(id=task_id, retries=retries, delivery_info={})
         super().__init__(name="refresh_embeddings", request=request, retry=retry or (lambda **options: Retry("later")))
 
 
@@ -34,7 +35,8 @@ def stored(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     monkeypatch.setattr(resources, "records", lambda: client)
     monkeypatch.setattr(resources, "jobs", lambda: Jobs(client))
     monkeypatch.setattr(resources, "flights", lambda: SingleFlight(client, lambda task_id: True, 60))
-    monkeypatch.setattr(outcome, "_store", lambda task_id, task, result, state: found.__setitem__(task_id, result))
+    for name in ("succeed", "fail"):
+        monkeypatch.setattr(successors, name, lambda task_id, task, result, asked: found.__setitem__(task_id, result))
     monkeypatch.setattr(outcome, "_send_event", lambda kind, task_id, **fields: None)
     return found
 
@@ -112,7 +114,7 @@ def test_a_leader_that_is_cancelled_hands_over(stored: dict[str, Any], monkeypat
 
     with pytest.raises(JobCancelledError):
         run("first", work)
-    assert sent == [("refresh_embeddings", {"user_ids": [7]}, "second")]
+    assert [call[:3] for call in sent] == [("refresh_embeddings", {"user_ids": [7]}, "second")]
     assert stored == {}
 
 
@@ -160,7 +162,7 @@ def test_a_try_that_cannot_be_sent_leaves_the_message_in_the_queue(stored: dict[
     assert caught.value.requeue is True
 
 
-def test_a_cancelled_task_is_not_begun(stored: dict[str, Any], client: redis.Redis) -> None:
-    Jobs(client).cancel("task")
+def test_a_cancelled_task_is_not_begun(stored: dict[str, Any], cancel: Callable[[str], bool]) -> None:
+    cancel("task")
     with pytest.raises(JobCancelledError), execution.delivery(FakeTask("task")):  # type: ignore[arg-type]
         pytest.fail("it was begun")

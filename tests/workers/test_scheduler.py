@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from timbral import keys
 from timbral.config.settings import read_settings
 from timbral.errors import SettingsError
+from timbral.messages import Play
+from timbral.plays.recorder import PlayRecorder
 from timbral.stack.embedded_server import EmbeddedServer
-from workers.scheduler import Entry, entries_of
+from workers.scheduler import TICK_S, Entry, RedisScheduler, entries_of
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -94,6 +97,45 @@ def test_another_takes_over_from_a_killed_one_and_neither_repeats_nor_skips(
     wait_until(lambda: len(sent(client)) == 2, 15, "the second renewal")
 
 
+@pytest.fixture
+def scheduler(redis_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> RedisScheduler:
+    """One in this process, with a renewal every 2 s, which is due."""
+    known = read_settings(REDIS_URL=redis_server.url, RENEW_EVERY_S=2)
+    monkeypatch.setattr("workers.scheduler.settings", known)
+    made = RedisScheduler(Celery("scheduler", broker=redis_server.url, set_as_current=False), lazy=True)
+    made.setup_schedule()
+    return made
+
+
+def test_who_is_not_in_charge_sends_nothing_and_looks_again_later(
+    scheduler: RedisScheduler, client: redis.Redis
+) -> None:
+    client.set(keys.MODEL_CURRENT, "v1")
+    client.set(keys.SCHEDULE_LOCK, "another scheduler", px=60_000)
+
+    assert scheduler.tick() == TICK_S
+
+    assert sent(client) == []
+    assert not client.exists(keys.SCHEDULE, keys.SUBMITTED)
+    assert client.get(keys.SCHEDULE_LOCK) == b"another scheduler"
+
+
+def test_who_loses_the_lock_between_looking_and_sending_sends_nothing(
+    scheduler: RedisScheduler, client: redis.Redis
+) -> None:
+    client.set(keys.MODEL_CURRENT, "v1")
+    client.set(keys.SCHEDULE_LOCK, "another scheduler", px=60_000)
+    (entry,) = scheduler.entries
+
+    assert scheduler._send_if_due(entry) == entry.every_s
+    assert sent(client) == []
+    assert not client.exists(keys.SCHEDULE, keys.SUBMITTED)
+
+    client.set(keys.SCHEDULE_LOCK, scheduler.token, px=60_000)
+    scheduler._send_if_due(entry)
+    assert len(sent(client)) == 1
+
+
 def test_a_restart_goes_on_where_it_was_and_leaves_the_lock(start: Start, client: redis.Redis, wait_until: Any) -> None:
     # given
     client.set(keys.MODEL_CURRENT, "v1")
@@ -109,7 +151,8 @@ def test_a_restart_goes_on_where_it_was_and_leaves_the_lock(start: Start, client
 
     # then
     last = client.hget(keys.SCHEDULE, "renew_recommendations")
-    time.sleep(0.3)
+    renewed = client.pttl(keys.SCHEDULE_LOCK)
+    wait_until(lambda: client.pttl(keys.SCHEDULE_LOCK) > renewed, 30, "a further beat of the new holder")
     assert len(sent(client)) == 1
     assert client.hget(keys.SCHEDULE, "renew_recommendations") == last
 
@@ -131,8 +174,32 @@ def test_the_schedule_is_what_the_settings_ask_for() -> None:
     assert entries_of(settings) == [
         Entry("renew_recommendations", "compute_recommendations", {}, 60),
         Entry("retrain", "train_model", {"dataset": "a.csv"}, 600),
+        Entry("archive_plays", "archive_plays", {}, 60),
     ]
-    assert entries_of(read_settings(RENEW_EVERY_S=0)) == []
+    assert entries_of(read_settings(RENEW_EVERY_S=0, ARCHIVE_EVERY_S=0)) == []
+    assert entries_of(read_settings(RENEW_EVERY_S=0, RETRAIN_AFTER_PLAYS=500, ARCHIVE_EVERY_S=30)) == [
+        Entry("retrain_after_plays", "train_model", {}, 0, 500),
+        Entry("archive_plays", "archive_plays", {}, 30),
+    ]
+
+
+def test_a_training_is_sent_after_so_many_plays_and_once(start: Start, client: redis.Redis, wait_until: Any) -> None:
+    recorder = PlayRecorder(client)
+    recorder.record([Play(user_id=1, item_id=item) for item in range(9)], "a", 60)
+    start(RETRAIN_AFTER_PLAYS=10, RENEW_EVERY_S=0)
+    wait_until(lambda: client.llen("batch") == 1, 30, "the archiving, which comes after it in a round")
+    assert client.llen("training") == 0
+
+    recorder.record([Play(user_id=1, item_id=9)], "b", 60)
+    wait_until(lambda: client.llen("training") == 1, 30, "the training")
+    recorder.record([Play(user_id=1, item_id=item) for item in range(9)], "c", 60)
+    looked = client.hget(keys.SCHEDULE, "archive_plays")
+    client.hset(keys.SCHEDULE, "archive_plays", 0)
+    wait_until(lambda: client.hget(keys.SCHEDULE, "archive_plays") not in (b"0", looked), 30, "another round")
+
+    assert client.llen("training") == 1
+    record = next(json.loads(value) for value in client.hvals(keys.SUBMITTED) if b"train_model" in value)
+    assert (record["task"], record["kwargs"], record["queue"]) == ("train_model", {}, "training")
 
 
 def test_a_renewal_that_comes_after_the_expiry_is_refused() -> None:

@@ -86,7 +86,7 @@ def test_a_cancelled_job_ends_at_once_and_what_is_left_is_not_done(
     sent = bench.send("compute_recommendations", top_k=3)
     wait_until(lambda: cache.hget(keys.job(sent.id), "attempts:0"), 20, "the first chunk")
 
-    assert Jobs(cache).cancel(sent.id)
+    assert bench.cancel(sent.id)
 
     error = sent.get(timeout=20, propagate=False)
     assert isinstance(error, JobCancelledError)

@@ -12,7 +12,6 @@ from fleet_fixtures import Watch
 
 from timbral import keys
 from timbral.errors import JobCancelledError
-from timbral.logic.jobs import Jobs
 from timbral.utils import plain_pickle
 
 pytestmark = pytest.mark.integration
@@ -77,13 +76,12 @@ def test_requests_for_everybody_at_once_are_fewer_jobs(bench: Any, wait_until: W
 def test_a_running_training_can_be_cancelled_and_its_follower_goes_on(
     bench: Any, cache: redis.Redis, wait_until: Wait
 ) -> None:
-    jobs = Jobs(cache)
     leader = bench.slow_training(random_state=21)
     wait_until(lambda: cache.hget(keys.progress(leader.id), "text"), 20, "progress of the training")
     follower = bench.slow_training(random_state=21)
     wait_until(lambda: cache.zcard(keys.ONCE_OPEN) and follower.state == "STARTED", 20, "the follower")
 
-    assert jobs.cancel(leader.id)
+    assert bench.cancel(leader.id)
 
     error = leader.get(timeout=20, propagate=False)
     assert isinstance(error, JobCancelledError)
@@ -92,7 +90,7 @@ def test_a_running_training_can_be_cancelled_and_its_follower_goes_on(
 
 def test_a_queued_task_that_was_cancelled_is_not_begun(bench: Any, cache: redis.Redis) -> None:
     before = cache.zcard("model:versions")
-    Jobs(cache).cancel("cancelled before")
+    bench.cancel("cancelled before")
 
     bench.celery.send_task("train_model", kwargs={"dataset": "plays.csv"}, task_id="cancelled before")
 

@@ -26,7 +26,7 @@ from timbral.api.middleware.auth import Auth
 from timbral.api.middleware.fast_lane import FastLane
 from timbral.api.middleware.limits import Limits, SecurityHeaders
 from timbral.api.refusals import Refused, error_response, kind_of, redis_away
-from timbral.api.routes import events, health, items, jobs, models, page, recommendations, tasks, users
+from timbral.api.routes import erasure, events, health, items, jobs, models, page, recommendations, tasks, users
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings, read_settings
 from timbral.errors import MessageError, ModelFileError, ModelNotFoundError, RedisUnavailableError
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (tasks, jobs, events, recommendations, users, items, models, health, page):
+    for part in (tasks, jobs, events, recommendations, users, erasure, items, models, health, page):
         app.include_router(part.router)
     describe(app, settings)
     _answer_errors(app, settings)

@@ -16,12 +16,12 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from timbral import keys
+from timbral.served_list import Item
 
-__all__ = ["CachedLists", "Item", "parse_list"]
+__all__ = ["CachedLists", "parse_list"]
 
-Item = dict[str, Any]
 Answer = dict[str, tuple[bytes | None, bool]]
-MAX_LISTENERS = 128
+MAX_USERS = 128
 MAX_QUESTIONS = 4
 
 
@@ -55,7 +55,7 @@ class CachedLists:
         Raises:
             redis.RedisError, OSError: Redis does not answer.
         """
-        if not self._waiting or len(self._waiting[-1].user_ids) >= MAX_LISTENERS:
+        if not self._waiting or len(self._waiting[-1].user_ids) >= MAX_USERS:
             self._waiting.append(_Question())
             if self._n_asking < MAX_QUESTIONS:
                 self._n_asking += 1

@@ -13,10 +13,12 @@ from timbral.messages import MESSAGES
 __all__ = ["describe"]
 
 OPEN = ("/health", "/ready")
+WRITERS_ONLY = ("/users/{user_id}/export",)
 TAGS = [
     {"name": "tasks", "description": "Put work on the queue."},
     {"name": "jobs", "description": "Follow it, and call it off."},
     {"name": "reading", "description": "What users play, get, and why."},
+    {"name": "privacy", "description": "What is stored of a user, and its removal."},
     {"name": "models", "description": "The versions of the model."},
     {"name": "running", "description": "For those who run the API."},
 ]
@@ -38,10 +40,13 @@ def _complete(app: FastAPI, settings: Settings) -> dict[str, Any]:
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for message in MESSAGES.values():
+        route = schema["paths"].get(f"/tasks/{message.task}")
+        if route is None:  # users are forgotten and exported under /users
+            continue
         made = message.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(made.pop("$defs", {}))
         schemas[message.__name__] = made
-        body = schema["paths"][f"/tasks/{message.task}"]["post"]["requestBody"]["content"]["application/json"]
+        body = route["post"]["requestBody"]["content"]["application/json"]
         body["schema"] = {"$ref": f"#/components/schemas/{message.__name__}"}
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape, which no route answers with
         schemas.pop(name, None)
@@ -50,7 +55,7 @@ def _complete(app: FastAPI, settings: Settings) -> dict[str, Any]:
     }
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
-            needed = settings.API_TOKEN if method != "get" else settings.API_READ_TOKEN
+            needed = settings.API_TOKEN if method != "get" or path in WRITERS_ONLY else settings.API_READ_TOKEN
             if needed and path not in OPEN:
                 operation["security"] = [{"token": []}]
     return schema

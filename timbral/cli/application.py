@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import timbral
 from timbral import logs
-from timbral.cli import dead_letters, jobs, models, one_line, operating, programs, reading, tasks
+from timbral.cli import dead_letters, jobs, models, one_line, operating, privacy, programs, reading, tasks
 from timbral.cli.output import AsJson, print_json
 from timbral.config.settings import public_address, settings
 from timbral.errors import (
@@ -22,6 +22,7 @@ from timbral.errors import (
     DatasetNotFoundError,
     ModelNotFoundError,
     ParameterError,
+    RedisPermissionError,
     RedisUnavailableError,
     SettingsError,
     TimbralError,
@@ -56,6 +57,7 @@ $ timbral show 1042  [dim]# what user 1042 gets[/dim]
 )
 tasks.register(application)
 reading.register(application)
+privacy.register(application)
 jobs.register(application)
 models.register(application)
 dead_letters.register(application)
@@ -121,6 +123,8 @@ def _explained(error: Exception) -> tuple[int, str]:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         return BAD_INPUT, f"{usage()}{hint}"
+    if isinstance(error, RedisPermissionError):
+        return FAILED, str(error)
     if isinstance(error, RedisUnavailableError):
         return REDIS_AWAY, str(error)
     if isinstance(error, RedisConnectionError | RedisTimeoutError):

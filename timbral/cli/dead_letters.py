@@ -6,19 +6,25 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import redis
 import typer
 
 from producers.connections import connections
-from timbral.cli.output import AsJson, print_answer, print_json, print_table
+from timbral import keys
+from timbral.cli.output import AsJson, ago, print_answer, print_json, print_table
+from timbral.cli.short_ids import shortened, whole_id
 from timbral.errors import ParameterError
 from timbral.queue import dead_letters as letters
+from timbral.replies import server_now_s, text
 
 __all__ = ["register"]
 
 dead_letters = typer.Typer(
     name="dead-letters", no_args_is_help=True, help="Messages that were parked: list, show, send again, delete."
 )
-LetterIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of the letters.")]
+LetterIds = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of the letters, or their beginnings.")
+]
 All = Annotated[bool, typer.Option("--all", help="All letters that can be.")]
 
 
@@ -36,26 +42,30 @@ def list_letters(
     $ timbral dead-letters list
     """
     with connections().asking(results=True) as client:
-        found, n_letters = letters.list_letters(client, limit), letters.count(client)
+        found, short = letters.list_letters(client, limit), shortened(_ids(client))
+        now_s = server_now_s(client)
     if as_json:
         print_json([_record(letter) for letter in found])
         return
-    columns = ["id", "kind", "task", "queue", "deliveries", "parked", "reason"]
+    columns = ["id", "kind", "task", "tries", "age", "reason"]
     rows = [
-        [letter.letter_id, letter.kind, letter.task, letter.queue, letter.deliveries, _time(letter), letter.reason[:80]]
-        for letter in found
+        [short[one.letter_id], one.kind, one.task, one.deliveries, ago(now_s - one.parked_at), one.reason[:80]]
+        for one in found
     ]
-    print_table(columns, rows, title=f"{len(found)} of {n_letters} dead letters")
+    print_table(columns, rows, title=f"{len(found)} of {len(short)} dead letters", whole=columns[:5])
 
 
 @dead_letters.command()
-def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")],
+    as_json: AsJson = False,
+) -> None:
     """Show one parked message, with its arguments and the reason.
 
     $ timbral dead-letters show 0e6a7d3c-…
     """
     with connections().asking(results=True) as client:
-        record = _record(letters.show(client, letter_id))
+        record = _record(letters.show(client, _whole(client, letter_id)))
     print_json(record) if as_json else print_answer(record)
 
 
@@ -68,7 +78,7 @@ def send_again(letter_ids: LetterIds = None, every: All = False, as_json: AsJson
     $ timbral dead-letters send-again --all
     """
     with connections().asking(results=True) as client:
-        chosen = letter_ids or []
+        chosen = [_whole(client, letter_id) for letter_id in letter_ids or []]
         if every:
             chosen = [
                 letter.letter_id for letter in letters.list_letters(client, letters.count(client)) if letter.can_be_sent
@@ -86,7 +96,7 @@ def delete(letter_ids: LetterIds = None, every: All = False, as_json: AsJson = F
     """
     with connections().asking(results=True) as client:
         _check_chosen(letter_ids, every)
-        chosen = letter_ids or [letter.letter_id for letter in letters.list_letters(client, letters.count(client))]
+        chosen = [_whole(client, letter_id) for letter_id in letter_ids] if letter_ids else _ids(client)
         unknown = [letter_id for letter_id in chosen if not letters.delete(client, letter_id)]
     if unknown and not every:
         raise ParameterError(
@@ -94,6 +104,14 @@ def delete(letter_ids: LetterIds = None, every: All = False, as_json: AsJson = F
         )
     deleted = len(chosen) - len(unknown)
     print_json({"deleted": deleted}) if as_json else typer.echo(f"deleted {deleted}")
+
+
+def _ids(client: redis.Redis) -> list[str]:
+    return [text(letter_id) for letter_id in client.zrevrange(keys.DEAD_LETTERS, 0, -1)]
+
+
+def _whole(client: redis.Redis, beginning: str) -> str:
+    return whole_id(beginning, _ids(client), "dead letter")
 
 
 def _check_chosen(letter_ids: list[str] | None, every: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producers.connections import connections
-from timbral.cli.output import AsJson, needs, print_answer, print_json, print_table
+from timbral.cli.output import AsJson, hint, needs, print_answer, print_json, print_table
 from timbral.config.settings import settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _store() -> Iterator[ModelStore]:
 
 @models.command("list")
 def list_versions(as_json: AsJson = False) -> None:
-    """List the versions, the newest training first.
+    """List the versions, the newest training first: when, on what, how good, and what the gate said.
 
     $ timbral models list
     """
@@ -48,7 +48,7 @@ def list_versions(as_json: AsJson = False) -> None:
     if as_json:
         print_json(records)
         return
-    columns = ["version", "live", "n_users", "n_items", "n_components", "recall@20", "ndcg@20"]
+    columns = ["version", "live", "trained", "data set", "users", "k", "recall@20", "ndcg@20", "verdict"]
     print_table(columns, [[_field(record, name) for name in columns] for record in records])
 
 
@@ -61,6 +61,48 @@ def show(version: Version, as_json: AsJson = False) -> None:
     with _store() as store:
         record = store.show(version)
     print_json(record) if as_json else print_answer(record)
+
+
+@models.command()
+def compare(
+    first: Version,
+    second: Version,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Length of the lists that are compared.", min=1)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two versions: metrics with their standard errors, parameters that differ, how much their lists have in common.
+
+    $ timbral models compare 20260101T120000-7 20260102T120000-8
+    """
+    with _store() as store:
+        from timbral.logic.model_comparison import compare_versions
+
+        found = compare_versions(store.get(first), store.get(second), top_k=top_k)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [name, *(_with_error(*pair) for pair in zip(both["values"], both["errors"], strict=True)), both["differs"]]
+        for name, both in found["metrics"].items()
+    ]
+    print_table(["metric", first, second, "differs"], rows)
+    if not found["same_rows"]:
+        hint("Measured on other rows or other data: the metrics say more of the data than of the models.")
+    if found["parameters"]:
+        print_table(["parameter", first, second], [[name, *both] for name, both in found["parameters"].items()])
+    if found["overlap"] is None:
+        typer.echo("no user is known to both")
+    else:
+        typer.echo(
+            f"lists of {top_k}: {found['overlap']:.0%} of the items are in both, {found['same_first']:.0%} have the same in front"
+            f" ({found['n_users']} users)"
+        )
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if not error else f"{value:.4f} ± {error:.4f}"
 
 
 @models.command()
@@ -105,6 +147,13 @@ def _say(report: dict[str, Any], text: str, as_json: bool) -> None:
     print_json(report) if as_json else typer.echo(text)
 
 
+COLUMNS = {"users": "n_users", "k": "n_components", "data set": "dataset"}
+
+
 def _field(record: dict[str, Any], name: str) -> Any:
+    if name == "trained":
+        return str(record.get("created_at", "-"))[:16].replace("T", " ")
+    if name == "verdict":
+        return (record.get("verdict") or {}).get("outcome")
     metrics = record.get("metrics") or {}
-    return record[name] if name in record else metrics.get(name)
+    return record.get(COLUMNS.get(name, name), metrics.get(name))

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import calendar
-import time
 from typing import Any, Final
 
-import redis
 import typer
 
 from producers.connections import connections
-from timbral import keys
-from timbral.cli.output import AsJson, print_answer, print_json
+from timbral.cli.output import AsJson, hint, print_answer, print_json
 from timbral.config.settings import public_address
+from timbral.queue.fleet_state import read_fleet_state
 from timbral.utils.redis_connector import RedisConnector
 
 __all__ = ["register"]
 
-ALIVE_S: Final = 30
-"""A worker that has not shown for this long that it takes tasks is not counted."""
-QUEUES: Final = ("celery", "batch", "training")
+DEGRADED: Final = 1
 REDIS_AWAY: Final = 3
 
 
@@ -29,7 +24,10 @@ def register(application: typer.Typer) -> None:
 
 
 def health(as_json: AsJson = False) -> None:
-    """Say how Redis, the queues, the workers and the model are; exit code 3 where Redis is away.
+    """Say how Redis, the queues, the workers and the model are.
+
+    Exit code 0 where all is well, 1 without workers, without a model or with parked messages (it says which), 3 where Redis
+    is away.
 
     $ timbral health
 
@@ -47,41 +45,13 @@ def health(as_json: AsJson = False) -> None:
             report["status"] = "unhealthy"
     if report["status"] == "healthy":
         with reached.asking(results=True) as queue, reached.asking() as cache:
-            report |= _fleet(queue, cache)
+            report |= read_fleet_state(queue, cache).report()
+    problems = report.get("problems", [])
     if as_json:
         print_json(report)
     else:
-        print_answer(report)
+        print_answer({name: value for name, value in report.items() if name != "problems" and value not in ("", {})})
+        for problem in problems:
+            hint(f"timbral: {problem}")
     if report["status"] != "healthy":
-        raise typer.Exit(REDIS_AWAY)
-
-
-def _fleet(queue: redis.Redis, cache: redis.Redis) -> dict[str, Any]:
-    waiting = {name: _length(queue, name) for name in QUEUES}
-    now = time.time()
-    names: Any = queue.zrangebyscore(keys.WORKERS, now - ALIVE_S, "+inf")
-    current: Any = cache.get(keys.MODEL_CURRENT)
-    return {
-        "waiting": waiting,
-        "in_hand": queue.hlen("unacked"),
-        "dead_letters": queue.zcard(keys.DEAD_LETTERS),
-        "open_jobs": cache.zcard(keys.JOBS_OPEN),
-        "workers": sorted(name.decode() for name in names),
-        "model": None if current is None else current.decode(),
-        "model_age_s": _age_s(current),
-    }
-
-
-def _length(queue: redis.Redis, name: str) -> int:
-    # kombu keeps a list for each step of priority.
-    return sum(int(queue.llen(key)) for key in (name, *(f"{name}\x06\x16{step}" for step in (3, 6, 9))))
-
-
-def _age_s(version: bytes | None) -> int | None:
-    if version is None:
-        return None
-    try:
-        trained = time.strptime(version.decode().partition("-")[0] + "UTC", "%Y%m%dT%H%M%S%Z")
-    except ValueError:
-        return None
-    return int(time.time() - calendar.timegm(trained))
+        raise typer.Exit(DEGRADED if report["status"] == "degraded" else REDIS_AWAY)

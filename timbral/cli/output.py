@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ __all__ = [
     "AsJson",
     "TextIds",
     "Wait",
+    "ago",
     "follow",
     "hint",
     "needs",
@@ -42,13 +43,18 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """A table on stdout; numbers to the right."""
+def print_table(
+    columns: Iterable[str],
+    rows: Iterable[Iterable[object]],
+    title: str | None = None,
+    whole: Collection[str] = (),
+) -> None:
+    """A table on stdout; numbers to the right. The columns that ``whole`` names are never broken into lines."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     listed = [list(row) for row in rows]
     for place, column in enumerate(columns):
         numbers = bool(listed) and all(isinstance(row[place], int | float) for row in listed)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=column in whole)
     for row in listed:
         table.add_row(*(_shown(value) for value in row))
     Console(highlight=False, markup=False).print(table)
@@ -66,6 +72,14 @@ def print_answer(answer: Mapping[str, Any]) -> None:
 def hint(text: str) -> None:
     """A line for a person, on stderr."""
     typer.echo(text, err=True)
+
+
+def ago(age_s: float) -> str:
+    """A time that has passed, short: ``40 s``, ``3 h``."""
+    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if age_s >= unit_s:
+            return f"{age_s / unit_s:.0f} {unit}"
+    return f"{age_s:.0f} s"
 
 
 def parsed_id(text: str, *, as_text: bool) -> int | str:

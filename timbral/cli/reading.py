@@ -1,15 +1,15 @@
-"""``timbral show``, ``block`` and ``unblock``: what users get, and what they must not."""
+"""``timbral show``, ``block``, ``hide`` and their opposites: what users get, and what they must not."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import producers
 from producers.connections import connections
-from timbral import keys
-from timbral.cli.output import AsJson, TextIds, hint, parsed_id, print_json, print_table
+from timbral.cli.lists import print_list
+from timbral.cli.output import AsJson, TextIds, hint, parsed_id, print_json
 from timbral.errors import ParameterError
 
 __all__ = ["register"]
@@ -25,6 +25,8 @@ def register(application: typer.Typer) -> None:
     application.command(rich_help_panel=PANEL)(show)
     application.command(rich_help_panel=PANEL)(block)
     application.command(rich_help_panel=PANEL)(unblock)
+    application.command(rich_help_panel=PANEL)(hide)
+    application.command(rich_help_panel=PANEL)(unhide)
 
 
 def show(
@@ -58,12 +60,7 @@ def show(
     if as_json:
         print_json(listed)
         return
-    names = _names([item["item_id"] for item in listed])
-    rows = [
-        [place, item["item_id"], *([names.get(item["item_id"], "")] if names else []), item.get("score")]
-        for place, item in enumerate(listed, start=1)
-    ]
-    print_table(["#", "item_id", *(["name"] if names else []), "score"], rows)
+    print_list(listed)
 
 
 def block(items: Items, user: ForUser = None, text_ids: TextIds = False, as_json: AsJson = False) -> None:
@@ -86,6 +83,22 @@ def unblock(items: Items, user: ForUser = None, text_ids: TextIds = False, as_js
     _say("unblocked", producers.unblock_items(user_id, item_ids), user, as_json)
 
 
+def hide(items: Items, text_ids: TextIds = False, as_json: AsJson = False) -> None:
+    """Show items to nobody any more, in no kind of list; counts from the next read on.
+
+    $ timbral hide 99 100
+    """
+    _say("hidden", producers.hide_items(_ids(None, items, text_ids)[1]), None, as_json)
+
+
+def unhide(items: Items, text_ids: TextIds = False, as_json: AsJson = False) -> None:
+    """Let hidden items be shown again.
+
+    $ timbral unhide 99
+    """
+    _say("shown again", producers.unhide_items(_ids(None, items, text_ids)[1]), None, as_json)
+
+
 def _ids(user: str | None, items: list[str], text_ids: bool) -> tuple[int | str | None, list[int | str]]:
     item_ids = [parsed_id(item, as_text=text_ids) for item in items]
     return None if user is None else parsed_id(user, as_text=text_ids), item_ids
@@ -96,15 +109,3 @@ def _say(what: str, n_items: int, user: str | None, as_json: bool) -> None:
         print_json({what: n_items, "user": user})
     else:
         typer.echo(f"{what} {n_items} item{'' if n_items == 1 else 's'} for {'everybody' if user is None else user}")
-
-
-def _names(item_ids: list[Any]) -> dict[Any, str]:
-    if not item_ids:
-        return {}
-    with connections().asking() as client:
-        found: Any = client.hmget(keys.ITEMS_NAMES, [keys.encode_id(item_id) for item_id in item_ids])
-    return {
-        item_id: name.decode(errors="replace")
-        for item_id, name in zip(item_ids, found, strict=True)
-        if name is not None
-    }

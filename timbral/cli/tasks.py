@@ -29,6 +29,7 @@ from timbral.cli.data_options import (
     column_list,
     separator_meant,
 )
+from timbral.cli.lists import preview
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
 from timbral.config.settings import settings
 from timbral.errors import ParameterError
@@ -36,6 +37,7 @@ from timbral.errors import ParameterError
 __all__ = ["dataset_below", "parsed_play", "register"]
 
 PANEL = "Tasks"
+MODEL = "The model (see docs/engine.md; NMFModel's defaults if not given)"
 
 TopK = Annotated[int, typer.Option("--top-k", "-k", help="Items in a list.")]
 Users = Annotated[list[str] | None, typer.Option("--user", "-u", help="A user's original id; may be given many times.")]
@@ -81,6 +83,29 @@ def train(
         bool, typer.Option("--apply-play-thresholds", help="Leave rows with few plays out, cap the plays of a row.")
     ] = False,
     promote: Annotated[str, typer.Option(help="Go live if_not_worse, always or never.")] = "if_not_worse",
+    regularization: Annotated[
+        float | None, typer.Option(help="κ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+    ] = None,
+    unobserved_weight: Annotated[
+        float | None,
+        typer.Option(help="α₀, of what was not observed; by the density if not given.", rich_help_panel=MODEL),
+    ] = None,
+    unobserved_target: Annotated[
+        float | None, typer.Option(help="μ, aimed at where nothing was observed.", rich_help_panel=MODEL)
+    ] = None,
+    popularity_exponent: Annotated[
+        float | None, typer.Option(help="β, how much more popular items weigh.", rich_help_panel=MODEL)
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="How much an entry's weight grows with its plays.", rich_help_panel=MODEL)
+    ] = None,
+    regularization_exponent: Annotated[
+        float | None, typer.Option(help="ν, growth of the regularization with entries.", rich_help_panel=MODEL)
+    ] = None,
+    l1_regularization: Annotated[float | None, typer.Option(help="Of all factors.", rich_help_panel=MODEL)] = None,
+    target: Annotated[
+        str | None, typer.Option(help="one, log or value: what is aimed at.", rich_help_panel=MODEL)
+    ] = None,
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
@@ -95,6 +120,8 @@ def train(
     $ timbral train ratings.csv --repeats last --on-missing drop
 
     $ timbral train s3://plays/2024.parquet --promote never --no-wait
+
+    $ timbral train plays.parquet --promote never --regularization 0.3 --unobserved-target 0.1
     """
     # The message checks them, and says what they may be.
     words: dict[str, Any] = {
@@ -104,6 +131,7 @@ def train(
         "on_missing": on_missing,
         "repeats": repeats,
         "promote": promote,
+        "target": target,
     }
     job = producers.enqueue_train_model(
         dataset_below(dataset, settings.DATA_DIR),
@@ -122,6 +150,13 @@ def train(
         tol=tol,
         holdout=holdout,
         apply_play_thresholds=apply_play_thresholds,
+        regularization=regularization,
+        unobserved_weight=unobserved_weight,
+        unobserved_target=unobserved_target,
+        popularity_exponent=popularity_exponent,
+        confidence=confidence,
+        regularization_exponent=regularization_exponent,
+        l1_regularization=l1_regularization,
         **words,
     )
     sent(job, wait=wait, as_json=as_json)
@@ -129,6 +164,12 @@ def train(
 
 def recommend(
     user: Users = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Print the lists of this version, live or not, for the users named; the cache stays as it is."
+        ),
+    ] = None,
     top_k: TopK = 10,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also recommend what a user has played.")
@@ -142,8 +183,15 @@ def recommend(
     $ timbral recommend
 
     $ timbral recommend --user 1042 --user 7 --top-k 20
+
+    $ timbral recommend --user 1042 --model 20260101T120000-7
     """
     users = [parsed_id(text, as_text=text_ids) for text in user] if user else None
+    if model is not None:
+        if not users:
+            raise ParameterError("--model prints lists and writes none: name the users (--user ID)")
+        preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json)
+        return
     job = producers.enqueue_compute_recommendations(user_ids=users, top_k=top_k, exclude_seen=not include_seen)
     sent(job, wait=wait, as_json=as_json)
 

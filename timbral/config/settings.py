@@ -17,6 +17,7 @@ from timbral.errors import SettingsError
 
 __all__ = ["Constants", "Settings", "settings"]
 
+LOCAL_REDIS: Final = "redis://127.0.0.1:6379"
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 SECRETS_DIR: Final = Path("/run/secrets")
 
@@ -35,9 +36,10 @@ class Settings(BaseSettings):
     )
 
     # Redis
-    REDIS_URL: str = Field(
-        "redis://127.0.0.1:6379",
-        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue.",
+    REDIS_URL: str | None = Field(
+        None,
+        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue; "
+        "redis://127.0.0.1:6379 where unset.",
     )
     REDIS_PASSWORD: SecretStr | None = Field(
         None, description="Password for REDIS_URL and BROKER_URL where the URL has none; never logged."
@@ -69,7 +71,22 @@ class Settings(BaseSettings):
         None, description="Where model files are kept too (s3://models/production), for hosts that share no MODEL_DIR."
     )
     KEEP_MODELS: int = Field(
-        5, ge=1, le=1000, description="How many model versions are kept; the current one always is."
+        5,
+        ge=1,
+        le=1000,
+        description="How many of the model versions that were live are kept, and as many of the others; the current one always is.",
+    )
+
+    # The plays
+    HISTORY_URI: str | None = Field(
+        None,
+        description="The table of all plays: a folder, or s3://bucket/plays; the folder history below DATA_DIR where unset.",
+    )
+    ARCHIVE_EVERY_S: int = Field(
+        60, ge=0, description="Seconds between two moves of recorded plays into the history; 0 for with trainings only."
+    )
+    EVENT_ID_WINDOW_S: int = Field(
+        86_400, ge=60, description="Seconds in which a play with the same event_id, recorded again, counts once."
     )
 
     # The cache
@@ -99,7 +116,12 @@ class Settings(BaseSettings):
         10_800, ge=0, description="Seconds between two renewals of everyone's recommendations; 0 for never."
     )
     RETRAIN_EVERY_S: int = Field(0, ge=0, description="Seconds between two trainings by the scheduler; 0 for never.")
-    RETRAIN_DATASET: str | None = Field(None, description="The data set of the scheduler's trainings.")
+    RETRAIN_AFTER_PLAYS: int = Field(
+        0, ge=0, description="Plays recorded since the scheduler's last training after which it trains; 0 for never."
+    )
+    RETRAIN_DATASET: str | None = Field(
+        None, description="The data set of the scheduler's trainings; the history of plays where unset."
+    )
 
     # The HTTP API
     API_HOST: str = Field("0.0.0.0", description="Address that the HTTP API listens on.")  # noqa: S104
@@ -140,25 +162,28 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{name}={getattr(self, name)} must not exceed RESULT_EXPIRES_S={self.RESULT_EXPIRES_S}"
                 )
-        if self.RETRAIN_EVERY_S and not self.RETRAIN_DATASET:
-            raise ValueError("RETRAIN_EVERY_S needs RETRAIN_DATASET, the data set to train on")
         return self
 
     @property
     def redis_url(self) -> str:
         """URL of the cache, complete with password and database number. Holds the password: do not log it."""
-        return self._complete(self.REDIS_URL)
+        return self._complete(self.REDIS_URL or LOCAL_REDIS)
 
     @property
     def broker_url(self) -> str:
         """URL of the queue and the results, complete with password and database number. Do not log it."""
-        return self._complete(self.BROKER_URL or self.REDIS_URL)
+        return self._complete(self.BROKER_URL or self.REDIS_URL or LOCAL_REDIS)
 
     @property
     def celery_url(self) -> str:
         """``broker_url`` as Celery spells it: it has a scheme of its own for a Unix socket."""
         scheme, _, rest = self.broker_url.partition("://")
         return f"redis+socket://{rest.replace('db=', 'virtual_host=')}" if scheme == "unix" else self.broker_url
+
+    @property
+    def history_uri(self) -> str:
+        """Where the table of all plays is."""
+        return self.HISTORY_URI or str(self.DATA_DIR / "history")
 
     def _complete(self, url: str) -> str:
         parts = urlsplit(url)

@@ -39,11 +39,18 @@ class IdColumn:
             ("7", "-7"), so that it can be written back; if one is not ("007", "x7"), all are strings.
         drop_odd: where all other ids are ints, those that stand for "there is none" or are not written as ints are left out
             (code -1 in the end), instead of refused.
+        believed: a text is an id whatever it says: an app gave it as one.
         strip_audio_suffix: take one of Constants.SUPPORTED_AUDIO_FORMATS off the end of an id, in any case.
     """
 
     def __init__(
-        self, column: str, *, from_text: bool = False, drop_odd: bool = False, strip_audio_suffix: bool = False
+        self,
+        column: str,
+        *,
+        from_text: bool = False,
+        drop_odd: bool = False,
+        believed: bool = False,
+        strip_audio_suffix: bool = False,
     ) -> None:
         self.column = column
         self.drops_odd = False
@@ -52,7 +59,7 @@ class IdColumn:
         self._from_text = from_text
         self._drop_odd = drop_odd
         self._strip_audio_suffix = strip_audio_suffix
-        self._state = INTS if self._becomes_int else TEXT if strip_audio_suffix else ALMOST_INTS
+        self._state = INTS if self._becomes_int else TEXT if strip_audio_suffix or believed else ALMOST_INTS
         self._distinct: pa.Array | None = None
         self._pending: list[pa.DictionaryArray] = []
         self._used = np.zeros(0, dtype=bool)

@@ -69,6 +69,25 @@ class Interactions:
             raise DataError(
                 f"no user played an item {min_plays:g} times or more; the most is {self.matrix.data.max():g}"
             )
+        return self._only(kept)
+
+    def without_users(self, codes: npt.NDArray[np.int32]) -> Interactions:
+        """Without the users of these rows, and without the items that nobody else plays.
+
+        Raises:
+            DataError: no entry is left.
+        """
+        if not len(codes):
+            return self
+        stays = np.ones(self.matrix.shape[0], dtype=bool)
+        stays[codes] = False
+        kept = np.repeat(stays, np.diff(self.matrix.indptr))
+        if not kept.any():
+            raise DataError("nobody is left: all of its users were forgotten")
+        return self._only(kept)
+
+    def _only(self, kept: npt.NDArray[np.bool_]) -> Interactions:
+        """The entries ``kept``, and the users and items that have one."""
         rows = np.repeat(np.arange(self.matrix.shape[0], dtype=np.int32), np.diff(self.matrix.indptr))[kept]
         columns = self.matrix.indices[kept]
         users, items = np.unique(rows), np.unique(columns)

@@ -26,9 +26,9 @@ def read_frame(file: DatasetFile, options: ReadOptions) -> pd.DataFrame:
     """Every row and column of ``file``; see ``DataLoader.load_user_interactions``."""
     reading: _Reading | None = None
     try:
-        for part, table in opened_tables(file, options, every_column=True):
+        for called, table in opened_tables(file, options, every_column=True):
             reading = reading or _Reading(table, options)
-            reading.add(table, part.name)
+            reading.add(table, called)
     except MissingColumnsError as error:
         raise MissingColumnsError(error.args[0]) from None
     assert reading is not None  # noqa: S101 - opened_tables gives one or raises

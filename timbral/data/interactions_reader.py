@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -23,7 +23,7 @@ from timbral.data.time_column import MICROSECONDS, TimeColumn
 from timbral.data.value_column import checked_values
 from timbral.errors import DataError
 
-__all__ = ["read_interactions"]
+__all__ = ["collect_interactions", "read_interactions"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,21 +35,27 @@ def read_interactions(
     file: DatasetFile, options: ReadOptions, *, on_rows: Callable[[int], None] | None = None
 ) -> Interactions:
     """Read ``file``; see ``DataLoader.load_csr``."""
+    return collect_interactions(opened_tables(file, options), file.name, on_rows=on_rows)
+
+
+def collect_interactions(
+    tables: Iterable[tuple[str, Table]], name: str, *, on_rows: Callable[[int], None] | None = None
+) -> Interactions:
+    """Make one matrix of the rows of tables, each beside what error messages call it; ``name`` is all of them together."""
     reading: _Reading | None = None
-    for part, table in opened_tables(file, options):
+    for called, table in tables:
         if reading is None:
             reading = _Reading(table)
         first_row = 1
         for batch in table.batches:
-            reading.add(
-                complete_rows(batch, table.found, Place(part.name, first_row), drop=table.options.on_missing == "drop"),
-                len(batch),
-            )
+            rows = complete_rows(batch, table.found, Place(called, first_row), drop=table.options.on_missing == "drop")
+            reading.add(rows, len(batch))
             first_row += len(batch)
             if on_rows is not None:
                 on_rows(reading.n_rows)
-    assert reading is not None  # noqa: S101 - opened_tables gives one or raises
-    return reading.finished(file.name)
+    if reading is None:
+        raise DataError("has no data rows", name)
+    return reading.finished(name)
 
 
 class _Reading:
@@ -65,6 +71,7 @@ class _Reading:
                 name,
                 from_text=table.from_text or name in table.partitions,
                 drop_odd=self._drop,
+                believed=table.ids_are_believed,
                 strip_audio_suffix=options.strip_audio_suffix and name == names[1],
             )
             for name in names

@@ -19,7 +19,7 @@ class Table:
     """Attributes:
     found: where users, items, values and times are read from.
     options: how it is read, with what the file told.
-    format: "csv", "parquet" or "json".
+    format: "csv", "parquet" or "json"; "history" for the plays that were recorded.
     from_text: it has no types: ids are ints where all of them are plain ints.
     columns: every column's name, in order.
     batches: the rows; at least the columns of ``found`` that are not among the part's partitions.
@@ -35,3 +35,8 @@ class Table:
     batches: Iterator[pa.RecordBatch]
     partitions: tuple[str, ...] = ()
     rows: list[list[dict[str, Any]]] | None = None
+
+    @property
+    def ids_are_believed(self) -> bool:
+        """Whether a text is an id whatever it says."""
+        return self.format == "history"

@@ -24,8 +24,8 @@ READERS = {"csv": csv_table, "parquet": parquet_table, "json": json_table}
 
 def opened_tables(
     file: DatasetFile, options: ReadOptions, *, every_column: bool = False
-) -> Iterator[tuple[DatasetFile, Table]]:
-    """Each part's file and table, the columns that its folders say among its batches.
+) -> Iterator[tuple[str, Table]]:
+    """Each part's name and table, the columns that its folders say among its batches.
 
     Raises:
         ParameterError: an option is wrong.
@@ -34,14 +34,14 @@ def opened_tables(
     checked_format(options.format)
     options.checked()
     parts = dataset_parts(file, options.named_preset)
-    first: tuple[DatasetFile, Table] | None = None
+    first: tuple[str, Table] | None = None
     for part in parts:
         if len(parts) > 1 and _is_empty(part):
             continue
         data_format = _format(part, options)
         table = READERS[data_format](part, options, every_column=every_column)
         if first is None:
-            first = part.file, table
+            first = part.file.name, table
             # What the first part told is believed of the others.
             options = replace(table.options, format=data_format)
         elif table.found.texts() != first[1].found.texts():
@@ -49,8 +49,11 @@ def opened_tables(
                 {k: v for k, v in zip(("user", "item", "value", "time"), one.found.texts(), strict=True) if v}
                 for one in (table, first[1])
             )
-            raise DataError(f"its columns, {told}, are not those of {first[0].name}, {before}", part.file.name)
-        yield part.file, replace(table, batches=_with_partitions(table.batches, part)) if part.partitions else table
+            raise DataError(f"its columns, {told}, are not those of {first[0]}, {before}", part.file.name)
+        yield (
+            part.file.name,
+            replace(table, batches=_with_partitions(table.batches, part)) if part.partitions else table,
+        )
     if first is None:
         raise DataError("has only empty files", file.name)
 

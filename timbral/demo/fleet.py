@@ -64,9 +64,10 @@ def demo_worker(url: str, data_dir: Path, directory: Path, *, concurrency: int) 
         "DATA_DIR": str(data_dir),
         "MODEL_DIR": str(directory / "models"),
         "SOFT_SHUTDOWN_S": "1",
+        "PYTHONSAFEPATH": "1",  # a package of the app's own in this folder must not take the place of ours
     }
     environment.pop("BROKER_URL", None)
-    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "--queues", "celery,batch,training"]
+    command = [sys.executable, "-m", "workers", "worker", "--queues", "celery,batch,training"]
     command += ["--concurrency", str(concurrency), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     with log_path.open("wb") as log:
         # A session of its own, so that Ctrl-C reaches the demo alone and the demo ends the whole group.

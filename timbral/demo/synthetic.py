@@ -73,12 +73,6 @@ class ListeningHistory:
         table = pa.table({"user_id": self.user_ids, "item_id": self.item_ids, "plays": self.plays})
         arrow_csv.write_csv(table, os.fspath(filepath))
 
-    def write_artists_csv(self, filepath: str | os.PathLike[str]) -> None:
-        """Columns ``item_id``, ``name``, ``genre``."""
-        ids = np.arange(len(self.artist_names))
-        table = pa.table({"item_id": ids, "name": self.artist_names, "genre": self.artist_genres})
-        arrow_csv.write_csv(table, os.fspath(filepath))
-
 
 def make_listening_history(
     n_users: int = 3_000,

@@ -1,4 +1,4 @@
-"""Many ranked lists in two flat arrays, and the ranking by popularity."""
+"""Many ranked lists in two flat arrays."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import numpy.typing as npt
 
 from timbral.errors import ParameterError
 
-__all__ = ["Ranking", "popularity_ranking"]
-
-POSITIONS_PER_BLOCK = 4_000_000
+__all__ = ["Ranking"]
 
 
 @dataclass(frozen=True)
@@ -61,40 +59,3 @@ class Ranking:
         lengths = np.diff(self.indptr)
         rank = np.arange(len(self.item_indices)) - np.repeat(self.indptr[:-1], lengths)
         return Ranking(np.concatenate([[0], np.cumsum(np.minimum(lengths, k))]), self.item_indices[rank < k])
-
-
-def popularity_ranking(train: Any, k: int, user_ids: npt.NDArray[Any] | None = None) -> Ranking:
-    """The ``k`` items with most users that each user does not have: what a recommender has to beat.
-
-    Args:
-        train: CSR of shape (n_users, n_items). Its stored entries count, not their values: popular is what many play.
-        k: length of the lists, 1 or more; shorter for a user who has nearly everything.
-        user_ids: matrix rows, one list each; all of them where not given.
-    """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ParameterError(f"k must be a whole number, 1 or more, got {k!r}")
-    n_items = train.shape[1]
-    users = np.arange(train.shape[0]) if user_ids is None else np.asarray(user_ids)
-    best_first = np.argsort(-np.bincount(train.indices, minlength=n_items), kind="stable")
-    place_of = np.empty(n_items, dtype=np.int64)
-    place_of[best_first] = np.arange(n_items)
-    row_lengths = np.diff(train.indptr)
-    tables = []
-    start = 0
-    while start < len(users):
-        # As many users at a time as keep the block small: the longest list of seen items decides how deep to look.
-        n_block = max(1, POSITIONS_PER_BLOCK // (k + int(row_lengths.max(initial=0)) + 1))
-        block = users[start : start + n_block]
-        depth = min(n_items, k + int(row_lengths[block].max(initial=0)))
-        unseen = np.ones((len(block), depth), dtype=bool)
-        lengths = row_lengths[block]
-        starts = np.repeat(train.indptr[block], lengths)
-        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        places = place_of[train.indices[starts + within]]
-        owners = np.repeat(np.arange(len(block)), lengths)
-        unseen[owners[places < depth], places[places < depth]] = False
-        unseen &= np.cumsum(unseen, axis=1) <= k
-        indptr = np.concatenate([[0], np.cumsum(unseen.sum(axis=1))])
-        tables.append(Ranking(indptr, best_first[np.nonzero(unseen)[1]]))
-        start += n_block
-    return Ranking.joined(tables) if tables else Ranking(np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))

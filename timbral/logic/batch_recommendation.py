@@ -13,6 +13,8 @@ from scipy import sparse
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.forgotten import Forgotten
+from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
 from timbral.models.search.top_k import TopK
@@ -20,13 +22,14 @@ from timbral.versions.served_model import ServedModel
 
 __all__ = ["BatchRecommendation", "Done"]
 
-WRITES_PER_TRIP = 500
 SCORE_DIGITS = 6
 
-WRITE_MANY = """
--- KEYS: of the lists. ARGV: their life in seconds, then the lists. A SET each, which costs the client a fifth of a pipeline's.
-for place, key in ipairs(KEYS) do redis.call('SET', key, ARGV[place + 1], 'EX', ARGV[1]) end
-"""
+
+class UserVector(NamedTuple):
+    """The vector that a user's list was made from, and the id in the stream of the newest play that both know of, or ""."""
+
+    newest: str
+    vector: npt.NDArray[np.float32]
 
 
 class Done(NamedTuple):
@@ -40,7 +43,8 @@ class BatchRecommendation:
     """Computes and writes lists of ``top_k`` items.
 
     A user with new plays is folded in first; so is one whom the model does not know but who has played items that it
-    does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty.
+    does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty. A user who was
+    forgotten is unknown, even to a model that this process mapped before.
     """
 
     def __init__(
@@ -52,7 +56,8 @@ class BatchRecommendation:
         self.exclude_seen = exclude_seen
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
         self.overlay = Overlay(redis_client)
-        self._write_many = redis_client.register_script(WRITE_MANY)
+        self.newest_wins = NewestWins(redis_client)
+        self.forgotten = Forgotten(redis_client)
 
     def for_users(self, user_ids: Sequence[Id]) -> Done:
         """Write the lists of ``user_ids`` (original ids)."""
@@ -61,11 +66,12 @@ class BatchRecommendation:
     def for_codes(self, start: int, stop: int) -> Done:
         """Write the lists of the users in the model's rows ``start`` to ``stop``, without the last."""
         codes = np.arange(start, min(stop, len(self.served.user_ids)), dtype=np.int32)
+        codes = codes[~np.isin(codes, self.served.forgotten_rows)]
         return self._write(self.served.user_ids.ids(codes), codes)
 
-    def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, npt.NDArray[np.float32]]:
+    def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, UserVector]:
         """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown users none."""
-        vectors: dict[Id, npt.NDArray[np.float32]] = {}
+        vectors: dict[Id, UserVector] = {}
         self._write(list(user_ids), self.served.user_ids.codes(user_ids), vectors)
         return vectors
 
@@ -73,9 +79,14 @@ class BatchRecommendation:
         self,
         user_ids: list[Id],
         codes: npt.NDArray[np.int32],
-        vectors: dict[Id, npt.NDArray[np.float32]] | None = None,
+        vectors: dict[Id, UserVector] | None = None,
     ) -> Done:
-        overlay = self.overlay.load(user_ids)
+        forgotten = self.forgotten.keep_out(user_ids)
+        if forgotten:
+            places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
+            others = self._write([user_ids[place] for place in places], codes[places], vectors)
+            return Done(others.users, others.unknown + len(user_ids) - len(places))
+        overlay = self.overlay.load(user_ids, self.served)
         model = self.served.model
         folding = [place for place in overlay.plays if codes[place] >= 0 or self._knows_any(overlay.plays[place])]
         blocked = self.served.codes_of_items(overlay.blocked_items)
@@ -91,9 +102,11 @@ class BatchRecommendation:
                 blocked=blocked,
                 blocked_by_user=self._blocks(trained, overlay),
             )
-            self.write_lists(names, top)
+            newest = [overlay.newest.get(place, "") for place in trained.tolist()]
+            self.write_lists(names, top, newest)
             if vectors is not None:
-                vectors.update(zip(names, model.get_user_embeddings(codes[trained]), strict=True))
+                made = map(UserVector, newest, model.get_user_embeddings(codes[trained]))
+                vectors.update(zip(names, made, strict=True))
         if folding:
             names = [user_ids[place] for place in folding]
             rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
@@ -106,11 +119,29 @@ class BatchRecommendation:
                 blocked=blocked,
                 blocked_by_user=self._blocks(np.asarray(folding), overlay),
             )
-            self.write_lists(names, top)
+            newest = [overlay.newest.get(place, "") for place in folding]
+            self.write_lists(names, top, newest)
             if vectors is not None:
-                vectors.update(zip(names, folded, strict=True))
+                vectors.update(zip(names, map(UserVector, newest, folded), strict=True))
+        self._settle(user_ids, overlay, trained, folding)
+        self.forgotten.keep_out(user_ids)
         done = len(trained) + len(folding)
         return Done(done, len(user_ids) - done)
+
+    def _settle(
+        self, user_ids: list[Id], overlay: UserOverlay, trained: npt.NDArray[np.int64], folding: list[int]
+    ) -> None:
+        """Count the new plays of items that the model does not know, and note which of them have been looked at without a list to write."""
+        if not overlay.newest:
+            return
+        played = [item for items in overlay.unlisted.values() for item in items]
+        n_unknown = int((self.served.item_ids.codes(played) < 0).sum()) if played else 0
+        listed = {*trained.tolist(), *folding}
+        rest = [place for place in overlay.newest if place not in listed]
+        if n_unknown or rest:
+            self.overlay.settle(
+                [user_ids[place] for place in rest], [overlay.newest[place] for place in rest], n_unknown
+            )
 
     def _knows_any(self, plays: dict[Id, float]) -> bool:
         return bool((self.served.item_ids.codes(list(plays)) >= 0).any())
@@ -131,17 +162,20 @@ class BatchRecommendation:
 
     # Writing
 
-    def write_lists(self, user_ids: Sequence[Id], top: TopK) -> None:
-        """Write list ``i`` of ``top`` as that of ``user_ids[i]``, each in one command with its life."""
+    def write_lists(self, user_ids: Sequence[Id], top: TopK, newest: Sequence[str] = ()) -> None:
+        """Write list ``i`` of ``top`` as that of ``user_ids[i]``, each in one command with its life.
+
+        ``newest[i]`` is the id in the stream of the newest play that list ``i`` knows of, "" for none. Whatever the order in which two
+        workers write, the list that knows of the newer play stays.
+        """
         used, place_of = np.unique(top.item_indices, return_inverse=True)
         heads = [f'{{"item_id": {json.dumps(item)}, "score": ' for item in self.served.item_ids.ids(used)]
         scores = np.round(top.scores.astype(np.float64), SCORE_DIGITS).tolist()
         entries = [f"{heads[place]}{score}}}" for place, score in zip(place_of.tolist(), scores, strict=True)]
         ends = top.indptr.tolist()
-        for start in range(0, len(user_ids), WRITES_PER_TRIP):
-            rows = range(start, min(start + WRITES_PER_TRIP, len(user_ids)))
-            lists = [f"[{', '.join(entries[ends[row] : ends[row + 1]])}]" for row in rows]
-            self._write_many(keys=[keys.recommendations_user(user_ids[row]) for row in rows], args=[self.ttl_s, *lists])
+        lists = [f"[{', '.join(entries[ends[row] : ends[row + 1]])}]" for row in range(len(user_ids))]
+        names = [keys.recommendations_user(user_id) for user_id in user_ids]
+        self.newest_wins.write(names, lists, newest or [""] * len(names), self.ttl_s)
 
     def write_popular(self) -> int:
         """Write what most users play, for a user nobody knows; the score is the share of users. Gives the length."""

@@ -13,8 +13,10 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.data.id_index import IdIndex
 from timbral.errors import RedisUnavailableError
+from timbral.forgotten import Forgotten
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.messages import Id
+from timbral.utils import plain_pickle
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.served_model import ServedModel
 
@@ -23,7 +25,7 @@ __all__ = ["EmbeddingRefresh"]
 SHARD_BYTES = 8 * 2**20
 """Factors up to this size lie under one key; larger ones in shards of it, since a value of hundreds of MB stalls Redis."""
 
-LISTENERS_PER_BLOCK = 2_000
+USERS_PER_BLOCK = 2_000
 
 
 class EmbeddingRefresh:
@@ -34,6 +36,7 @@ class EmbeddingRefresh:
         self.connector = connector
         self.served = served
         self.ttl_s = settings.EMBEDDINGS_TTL_S
+        self.forgotten = Forgotten(redis_client)
 
     def everybody(self, on_shard: Callable[[int, int], None] | None = None) -> tuple[int, int]:
         """Write all users' and all items' factors; gives how many of each.
@@ -42,38 +45,47 @@ class EmbeddingRefresh:
         ``{"model_version", "shards", "rows", "shard_keys"}``: the shards come first and are keyed by version, so whoever
         reads the table's key finds a whole one, the old or the new.
         """
+        while True:
+            n_forgotten = self.forgotten.count()
+            written = self._write_everybody(on_shard)
+            if self.forgotten.count() == n_forgotten:
+                return written
+            # Somebody was forgotten meanwhile, who may be in a table that was written after the erasure had looked at it.
+
+    def _write_everybody(self, on_shard: Callable[[int, int], None] | None) -> tuple[int, int]:
         model = self.served.model
         users = model.tensors()[0]["user_factors"]
         items = model.tensors()[0]["item_vectors"]
+        gone = set(self.served.forgotten_rows.tolist())
+        if self.forgotten.count():
+            gone |= set(self.served.user_ids.codes(list(self.forgotten.among(list(self.served.user_ids)))).tolist())
         n_shards = len(_parts(users)) + len(_parts(items))
         done = 0
-        for name, ids, factors in (
-            (keys.USER_EMBEDDINGS, self.served.user_ids, users),
-            (keys.ITEM_EMBEDDINGS, self.served.item_ids, items),
+        for name, ids, factors, left_out in (
+            (keys.USER_EMBEDDINGS, self.served.user_ids, users, gone),
+            (keys.ITEM_EMBEDDINGS, self.served.item_ids, items, set()),
         ):
-            for _ in self._write_table(name, ids, factors):
+            for _ in self._write_table(name, ids, factors, left_out):
                 done += 1
                 if on_shard is not None:
                     on_shard(done, n_shards)
-        return len(users), len(items)
+        return len(users) - len(gone), len(items)
 
-    def _write_table(self, name: str, ids: IdIndex, factors: npt.NDArray[np.float32]) -> Iterator[None]:
+    def _write_table(
+        self, name: str, ids: IdIndex, factors: npt.NDArray[np.float32], left_out: set[int]
+    ) -> Iterator[None]:
         version = self.served.version
         parts = _parts(factors)
         if len(parts) == 1:
-            self._set(name, {"model_version": version, "ids": _ids(ids, parts[0]), "factors": np.array(factors)})
+            self._set(name, {"model_version": version, **_rows(ids, factors, parts[0], left_out)})
             yield
             return
         shard_keys = [f"{name}:{version}:{number}" for number in range(len(parts))]
         for key, part in zip(shard_keys, parts, strict=True):
-            table = {
-                "model_version": version,
-                "ids": _ids(ids, part),
-                "factors": np.array(factors[part.start : part.stop]),
-            }
-            self._set(key, table)
+            self._set(key, {"model_version": version, **_rows(ids, factors, part, left_out)})
             yield
-        manifest = {"model_version": version, "shards": len(parts), "rows": len(factors), "shard_keys": shard_keys}
+        n_rows = len(factors) - len(left_out)
+        manifest = {"model_version": version, "shards": len(parts), "rows": n_rows, "shard_keys": shard_keys}
         self._set(name, manifest)
 
     def users(self, user_ids: Sequence[Id], top_k: int) -> tuple[int, int]:
@@ -84,15 +96,17 @@ class EmbeddingRefresh:
         batch = BatchRecommendation(self.redis, self.served, top_k=top_k)
         wanted = list(dict.fromkeys(user_ids))
         n_written = 0
-        for start in range(0, len(wanted), LISTENERS_PER_BLOCK):
-            vectors = batch.vectors_and_lists(wanted[start : start + LISTENERS_PER_BLOCK])
-            many = {
-                keys.user_embedding_name(user_id): {"model_version": self.served.version, "vector": vector}
-                for user_id, vector in vectors.items()
-            }
-            if many and not self.connector.set_embeddings_many(many, self.ttl_s):
-                raise RedisUnavailableError(self.connector.address, "the users' embeddings were not stored")
-            n_written += len(vectors)
+        for start in range(0, len(wanted), USERS_PER_BLOCK):
+            vectors = batch.vectors_and_lists(wanted[start : start + USERS_PER_BLOCK])
+            version = self.served.version
+            batch.newest_wins.write(
+                [keys.embeddings(keys.user_embedding_name(user_id)) for user_id in vectors],
+                [plain_pickle.dumps({"model_version": version, "vector": made.vector}) for made in vectors.values()],
+                [made.newest for made in vectors.values()],
+                self.ttl_s,
+                [keys.recommendations_user(user_id) for user_id in vectors],
+            )
+            n_written += len(set(vectors) - self.forgotten.keep_out(list(vectors)))
         return n_written, len(wanted) - n_written
 
     def _set(self, name: str, value: dict[str, Any]) -> None:
@@ -106,6 +120,7 @@ def _parts(factors: npt.NDArray[np.float32]) -> list[range]:
     return [range(start, min(start + step, n_rows)) for start in range(0, max(1, n_rows), step)]
 
 
-def _ids(ids: IdIndex, part: range) -> Any:
-    listed = ids.ids(part)
-    return np.asarray(listed, dtype=np.int64) if ids.is_int else listed
+def _rows(ids: IdIndex, factors: npt.NDArray[np.float32], part: range, left_out: set[int]) -> dict[str, Any]:
+    codes = np.array([code for code in part if code not in left_out]) if left_out else np.asarray(part)
+    listed = ids.ids(codes)
+    return {"ids": np.asarray(listed, dtype=np.int64) if ids.is_int else listed, "factors": np.array(factors[codes])}

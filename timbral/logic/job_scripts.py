@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-__all__ = ["BEGIN_CHUNK", "CLOSE", "CREATE", "END", "FINISH_CHUNK"]
+__all__ = ["AGE", "BEGIN_CHUNK", "CLOSE", "CREATE", "END", "FINISH_CHUNK", "FORGET", "STALE", "TOUCH"]
 
-CREATE = """
--- KEYS 4: model versions. ARGV: id, number of chunks, now, model version, then fields and values.
+NOW = """
+local time = redis.call('TIME')
+local now = string.format('%.6f', tonumber(time[1]) + tonumber(time[2]) / 1000000)
+"""
+"""Times are the server's: those of two hosts cannot be compared."""
+
+CREATE = (
+    NOW
+    + """
+-- KEYS 4: model versions. ARGV: id, number of chunks, model version, then fields and values.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'known' end
-if not redis.call('ZSCORE', KEYS[4], ARGV[4]) then return 'gone' end
-redis.call('HSET', KEYS[1], 'state', 'running', 'users_done', 0, 'users_unknown', 0)
-for place = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1]) end
+if not redis.call('ZSCORE', KEYS[4], ARGV[3]) then return 'gone' end
+redis.call('HSET', KEYS[1], 'state', 'running', 'users_done', 0, 'users_unknown', 0, 'created_at', now)
+for place = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1]) end
 for number = 0, tonumber(ARGV[2]) - 1 do redis.call('SADD', KEYS[2], number) end
 if tonumber(ARGV[2]) == 0 then redis.call('HSET', KEYS[1], 'state', 'succeeded') end
-redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[3], now, ARGV[1])
 return 'new'
 """
+)
 
 BEGIN_CHUNK = """
 -- ARGV: number, most attempts, the error of too many.
@@ -29,22 +38,25 @@ local known = redis.call('HMGET', KEYS[1], 'model_version', 'chunk_size', 'n_row
 return {attempt, known[1], known[2], known[3], known[4] or '', known[5]}
 """
 
-FINISH_CHUNK = """
--- KEYS 4: progress. ARGV: id, number, users done, users unknown, now, life of the progress.
+FINISH_CHUNK = (
+    NOW
+    + """
+-- KEYS 4: progress. ARGV: id, number, users done, users unknown, life of the progress.
 local state = redis.call('HGET', KEYS[1], 'state')
 if state ~= 'running' then return 0 end
 if redis.call('SREM', KEYS[2], ARGV[2]) == 0 then return 0 end
 local done = redis.call('HINCRBY', KEYS[1], 'users_done', ARGV[3])
 local unknown = redis.call('HINCRBY', KEYS[1], 'users_unknown', ARGV[4])
 local total = redis.call('HGET', KEYS[1], 'total')
-redis.call('ZADD', KEYS[3], 'XX', ARGV[5], ARGV[1])
+redis.call('ZADD', KEYS[3], 'XX', now, ARGV[1])
 local seen = string.format('%d', done + unknown)
 redis.call('HSET', KEYS[4], 'done', seen, 'total', total, 'text', seen .. '/' .. total .. ' users')
-redis.call('EXPIRE', KEYS[4], ARGV[6])
+redis.call('EXPIRE', KEYS[4], ARGV[5])
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'succeeded')
 return 1
 """
+)
 
 END = """
 -- ARGV: id, state, error, life of a mark on a task that is no job (yet).
@@ -66,3 +78,16 @@ redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[3], ARGV[1])
 return redis.call('HSETNX', KEYS[1], 'closed', 1)
 """
+
+FORGET = """
+-- ARGV: id. What is known of a job that is over; 0 where it is not.
+if redis.call('ZSCORE', KEYS[3], ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2])
+return 1
+"""
+
+STALE = NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', tonumber(now) - ARGV[1])"
+
+TOUCH = NOW + "return redis.call('ZADD', KEYS[1], 'XX', now, ARGV[1])"
+
+AGE = NOW + "return string.format('%.6f', tonumber(now) - ARGV[1])"

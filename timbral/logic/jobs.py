@@ -17,7 +17,7 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import JobCancelledError, JobError, TimbralError, error_from
 from timbral.logic import job_scripts as scripts
-from timbral.replies import now_s, text, texts
+from timbral.replies import text, texts
 
 __all__ = ["Chunk", "Jobs", "Outcome", "State", "chunk_task_id"]
 
@@ -50,6 +50,7 @@ class Outcome(NamedTuple):
     digest: str
     kwargs: dict[str, Any]
     runtime_s: float
+    asked: dict[str, Any]
 
 
 def chunk_task_id(job_id: str, number: int) -> str:
@@ -71,6 +72,10 @@ class Jobs:
         self._finish_chunk = redis_client.register_script(scripts.FINISH_CHUNK)
         self._end = redis_client.register_script(scripts.END)
         self._close = redis_client.register_script(scripts.CLOSE)
+        self._forget = redis_client.register_script(scripts.FORGET)
+        self._stale = redis_client.register_script(scripts.STALE)
+        self._touch = redis_client.register_script(scripts.TOUCH)
+        self._age = redis_client.register_script(scripts.AGE)
 
     def create(
         self,
@@ -83,6 +88,7 @@ class Jobs:
         named: Sequence[Sequence[int | str]] = (),
         digest: str = "",
         kwargs: dict[str, Any] | None = None,
+        asked: dict[str, Any] | None = None,
     ) -> Literal["new", "known", "gone"]:
         """Open a job over the first ``n_rows`` rows of ``model_version``, and the users of the lists in ``named``.
 
@@ -99,11 +105,11 @@ class Jobs:
             "n_rows": n_rows,
             "total": total,
             "digest": digest,
-            "created_at": now_s(),
+            "asked": json.dumps(asked or {}),
         }
         fields |= {f"users:{n_chunks + place}": json.dumps(list(part)) for place, part in enumerate(named)}
         flat = [item for pair in fields.items() for item in pair]
-        known: list[Any] = [job_id, n_chunks + len(named), now_s(), model_version, *flat]
+        known: list[Any] = [job_id, n_chunks + len(named), model_version, *flat]
         return text(self._create(keys=[*self._keys(job_id), keys.MODEL_VERSIONS], args=known))  # type: ignore[return-value]
 
     def remaining(self, job_id: str) -> list[int]:
@@ -124,7 +130,7 @@ class Jobs:
 
     def finish_chunk(self, chunk: Chunk, users: int, unknown: int) -> bool:
         """The chunk's effect is in Redis. True where it was the last one, and the job's outcome is to be announced."""
-        known: list[Any] = [chunk.job_id, chunk.number, users, unknown, now_s(), settings.RESULT_EXPIRES_S]
+        known: list[Any] = [chunk.job_id, chunk.number, users, unknown, settings.RESULT_EXPIRES_S]
         progress = keys.progress(chunk.job_id)
         return bool(self._finish_chunk(keys=[*self._keys(chunk.job_id), progress], args=known))
 
@@ -173,8 +179,9 @@ class Jobs:
         else:
             name, args = json.loads(known["error"])
             error = error_from(name, args) or JobError(job_id, f"{name}: {args}")
-        runtime_s = now_s() - float(known["created_at"])
-        return Outcome(state, answer, error, known["digest"], json.loads(known["kwargs"]), runtime_s)  # type: ignore[arg-type]
+        runtime_s = float(self._age(keys=[keys.job(job_id)], args=[known["created_at"]]))
+        kwargs, asked = json.loads(known["kwargs"]), json.loads(known.get("asked", "{}"))
+        return Outcome(state, answer, error, known["digest"], kwargs, runtime_s, asked)  # type: ignore[arg-type]
 
     def close(self, job_id: str) -> bool:
         """The outcome is stored for everyone who waits: the job is over. True for the first to say so."""
@@ -186,11 +193,15 @@ class Jobs:
 
     def stale(self, after_s: float) -> list[str]:
         """Ids of the open jobs of which nothing was heard for ``after_s``."""
-        return [text(member) for member in self.redis.zrangebyscore(keys.JOBS_OPEN, "-inf", now_s() - after_s)]
+        return [text(member) for member in self._stale(keys=[keys.JOBS_OPEN], args=[after_s])]
 
     def touch(self, job_id: str) -> None:
         """The job was looked after just now."""
-        self.redis.zadd(keys.JOBS_OPEN, {job_id: now_s()}, xx=True)
+        self._touch(keys=[keys.JOBS_OPEN], args=[job_id])
+
+    def forget(self, job_id: str) -> bool:
+        """Its id is another job's from now on; False where it is still open."""
+        return bool(self._forget(keys=self._keys(job_id), args=[job_id]))
 
     def _ended(self, job_id: str, state: State, error: str) -> bool:
         known: list[Any] = [job_id, state, error, settings.RESULT_EXPIRES_S]

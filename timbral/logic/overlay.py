@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import redis
 import structlog
 
@@ -13,6 +12,9 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.keys import decode_id, encode_id
 from timbral.messages import Id, Play
+from timbral.plays.pending import PendingPlays, is_after
+from timbral.plays.recorder import PlayRecorder, Recorded
+from timbral.plays.weights import PlayWeights
 from timbral.replies import text
 from timbral.versions.served_model import ServedModel
 
@@ -20,41 +22,42 @@ __all__ = ["Overlay", "UserOverlay"]
 
 logger = structlog.get_logger(__name__)
 
-PLAYS_PER_CALL = 2_000
 ASK_EACH_UP_TO = 50
 """Up to this many users are asked one by one; for more, it is first asked whether any of them has something."""
 
-ADD_PLAYS = """
--- KEYS: what the task has added, users with plays. ARGV: part, life of the first, then for each play: key, user, item, plays.
-if redis.call('HSETNX', KEYS[1], ARGV[1], 1) == 0 then return 0 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-for place = 3, #ARGV, 4 do
-  redis.call('HINCRBYFLOAT', ARGV[place], ARGV[place + 2], ARGV[place + 3])
-  redis.call('SADD', KEYS[2], ARGV[place + 1])
-end
-return 1
-"""
-
-DROP_SEEN = """
--- KEYS: a user's plays, users with plays. ARGV: user, then for each item: item, the plays that were there.
+DROP_TRAINED = """
+-- KEYS: a user's plays, users with plays, what lists know of. ARGV: user, milliseconds and sequence of the watermark, key of the user's list.
 local dropped = 0
-for place = 2, #ARGV, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[place]) == ARGV[place + 1] then
-    dropped = dropped + redis.call('HDEL', KEYS[1], ARGV[place])
-  end
+while true do
+  local first = redis.call('LINDEX', KEYS[1], 0)
+  if not first then break end
+  local ms, seq = string.match(first, '^(%d+)-(%d+) ')
+  ms, seq = tonumber(ms), tonumber(seq)
+  if ms > tonumber(ARGV[2]) or (ms == tonumber(ARGV[2]) and seq > tonumber(ARGV[3])) then break end
+  redis.call('LPOP', KEYS[1])
+  dropped = dropped + 1
 end
-if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('SREM', KEYS[2], ARGV[1])
+  redis.call('HDEL', KEYS[3], ARGV[4])
+end
 return dropped
 """
 
 
 @dataclass(frozen=True)
 class UserOverlay:
-    """Of some users: ``plays`` and ``blocks`` by the user's place in the question, and what is blocked for all."""
+    """Of some users: ``plays`` and ``blocks`` by the user's place in the question, and what is blocked for all.
+
+    ``newest`` is the id in the stream of a user's newest play, also by place; ``unlisted`` are the items of those plays that no list of
+    theirs knows of, one a play.
+    """
 
     plays: dict[int, dict[Id, float]]
     blocks: dict[int, list[Id]]
     blocked_items: list[Id]
+    newest: dict[int, str]
+    unlisted: dict[int, list[Id]]
 
 
 class Overlay:
@@ -62,20 +65,18 @@ class Overlay:
 
     def __init__(self, redis_client: redis.Redis) -> None:
         self.redis = redis_client
-        self._add = redis_client.register_script(ADD_PLAYS)
-        self._drop = redis_client.register_script(DROP_SEEN)
+        self._recorder = PlayRecorder(redis_client)
+        self._drop = redis_client.register_script(DROP_TRAINED)
 
-    def add_plays(self, task_id: str, plays: Sequence[Play]) -> None:
-        """Add ``plays`` to what the users have played; once, however often the task is delivered."""
-        for part, start in enumerate(range(0, len(plays), PLAYS_PER_CALL)):
-            arguments: list[str | int] = [part, settings.RESULT_EXPIRES_S]
-            for play in plays[start : start + PLAYS_PER_CALL]:
-                user, item = encode_id(play.user_id), encode_id(play.item_id)
-                arguments += [keys.plays_user(play.user_id), user, item, repr(play.plays)]
-            self._add(keys=[keys.plays_added(task_id), keys.PLAYS_USERS], args=arguments)
+    def add_plays(self, task_id: str, plays: Sequence[Play], *, refresh: bool = False) -> Recorded:
+        """Record ``plays`` for a task, which refreshes the users itself; once, however often the task is delivered."""
+        return self._recorder.record(plays, task_id, settings.RESULT_EXPIRES_S, refresh=refresh)
 
-    def load(self, user_ids: Sequence[Id]) -> UserOverlay:
-        """Plays and blocks of ``user_ids``, in as few round trips as can be."""
+    def load(self, user_ids: Sequence[Id], served: ServedModel | None = None) -> UserOverlay:
+        """Plays and blocks of ``user_ids``, in as few round trips as can be.
+
+        Plays that ``served`` was trained on are left out, and the others count as its training let them count.
+        """
         ask_plays = ask_blocks = True
         if len(user_ids) > ASK_EACH_UP_TO:
             with self.redis.pipeline(transaction=False) as pipeline:
@@ -85,19 +86,27 @@ class Overlay:
         with self.redis.pipeline(transaction=False) as pipeline:
             pipeline.smembers(keys.BLOCKS_ITEMS)
             if ask_plays:
+                pipeline.hmget(keys.PLAYS_LISTED, [keys.recommendations_user(user_id) for user_id in user_ids])
                 for user_id in user_ids:
-                    pipeline.hgetall(keys.plays_user(user_id))
+                    pipeline.lrange(keys.plays_user(user_id), 0, -1)
             if ask_blocks:
                 for user_id in user_ids:
                     pipeline.smembers(keys.blocks_user(user_id))
             blocked_items, *replies = pipeline.execute()
-        plays = replies[: len(user_ids)] if ask_plays else []
-        blocks = replies[len(plays) :]
-        return UserOverlay(
-            {place: {decode_id(i): float(n) for i, n in reply.items()} for place, reply in enumerate(plays) if reply},
+        blocks = replies[len(user_ids) + 1 :] if ask_plays else replies
+        loaded = UserOverlay(
+            {},
             {place: [decode_id(i) for i in reply] for place, reply in enumerate(blocks) if reply},
             [decode_id(item) for item in blocked_items],
+            {},
+            {},
         )
+        if ask_plays:
+            weights = PlayWeights.of({} if served is None else served.record)
+            for place, (listed, reply) in enumerate(zip(replies[0], replies[1 : len(user_ids) + 1], strict=True)):
+                if reply:
+                    _add_pending(loaded, place, PendingPlays.read(reply), text(listed), weights)
+        return loaded
 
     def blocked_items(self) -> list[Id]:
         """What nobody must get."""
@@ -107,30 +116,39 @@ class Overlay:
         """Ids of all users with new plays."""
         return [decode_id(member) for member in self.redis.smembers(keys.PLAYS_USERS)]
 
-    def drop_seen(self, served: ServedModel) -> int:
-        """Drop the plays that ``served`` was trained with: of items that its data set has this user play.
+    def settle(self, user_ids: Sequence[Id], newest: Sequence[str], n_unknown: int) -> None:
+        """Note that these users' plays have been looked at, though there is no list for them; ``n_unknown`` plays were of unknown items."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            if user_ids:
+                listed = zip(user_ids, newest, strict=True)
+                pipeline.hset(keys.PLAYS_LISTED, mapping={keys.recommendations_user(user): at for user, at in listed})
+            if n_unknown:
+                pipeline.hincrby(keys.PLAYS_COUNTS, "unknown_items", n_unknown)
+            pipeline.execute()
 
-        A play that was added meanwhile stays. Gives the number of (user, item) pairs that were dropped.
-        """
+    def drop_trained(self, watermark: str) -> int:
+        """Drop the plays up to ``watermark``, an id in the stream: a model that has been trained on them is live. Gives how many."""
         dropped = 0
+        milliseconds, _, sequence = watermark.partition("-")
         users = self.users()
         for start in range(0, len(users), 1_000):
-            block = users[start : start + 1_000]
-            codes = served.user_ids.codes(block)
             with self.redis.pipeline(transaction=False) as pipeline:
-                for user_id in block:
-                    pipeline.hgetall(keys.plays_user(user_id))
-                replies = pipeline.execute()
-            for user_id, code, reply in zip(block, codes.tolist(), replies, strict=True):
-                items = list(reply)
-                known = served.item_ids.codes([decode_id(item) for item in items])
-                row = slice(served.seen.indptr[code], served.seen.indptr[code + 1]) if code >= 0 else slice(0, 0)
-                seen = served.seen.indices[row]
-                arguments = [encode_id(user_id)]
-                for item, trained in zip(items, np.isin(known, seen).tolist(), strict=True):
-                    arguments += [text(item), text(reply[item])] if trained else []
-                if len(arguments) > 1 or not items:
-                    dropped += int(self._drop(keys=[keys.plays_user(user_id), keys.PLAYS_USERS], args=arguments))
+                for user_id in users[start : start + 1_000]:
+                    known = [keys.plays_user(user_id), keys.PLAYS_USERS, keys.PLAYS_LISTED]
+                    listed = keys.recommendations_user(user_id)
+                    self._drop(keys=known, args=[encode_id(user_id), milliseconds, sequence, listed], client=pipeline)
+                dropped += sum(int(reply) for reply in pipeline.execute())
         if dropped:
-            logger.info("plays are in the model now", version=served.version, pairs=dropped)
+            logger.info("plays are in the model now", watermark=watermark, plays=dropped)
         return dropped
+
+
+def _add_pending(loaded: UserOverlay, place: int, pending: PendingPlays, listed: str, weights: PlayWeights) -> None:
+    loaded.newest[place] = pending.newest
+    loaded.unlisted[place] = [item for entry, item, _, _ in pending.plays if not listed or is_after(entry, listed)]
+    counted: dict[Id, float] = {}
+    for entry, item, plays, at_us in pending.plays:
+        if is_after(entry, weights.watermark):
+            counted[item] = counted.get(item, 0.0) + plays * weights.weight(at_us)
+    if counted:
+        loaded.plays[place] = counted

@@ -16,7 +16,7 @@ import redis
 import structlog
 
 from timbral import keys
-from timbral.replies import now_s, text, texts
+from timbral.replies import text, texts
 
 __all__ = ["Flight", "Joined", "SingleFlight", "digest_of"]
 
@@ -25,49 +25,64 @@ logger = structlog.get_logger(__name__)
 KEEP_S = 3_600
 """How long a result stays for an equal request that was sent while the work ran, and waited in the queue."""
 
-JOIN = """
--- KEYS: flight, followers, open.
--- ARGV: digest, task id, now, look after, task, arguments, when it was sent ('' unknown), leader that is gone, the task's own part.
-local state, leader = unpack(redis.call('HMGET', KEYS[1], 'state', 'leader'))
+NOW = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local function at(seconds) return string.format('%.6f', seconds) end
+"""
+"""Times are the server's: those of two hosts cannot be compared."""
+
+JOIN = (
+    NOW
+    + """
+-- KEYS: flight, followers, open. ARGV: digest, task id, its work, seconds until to look after it, task, arguments,
+-- when it was sent ('' unknown), leader that is gone, the task's own part, what its caller asked for.
+local state, leader, work = unpack(redis.call('HMGET', KEYS[1], 'state', 'leader', 'work'))
 if state == 'done' then
   local sent, ended = tonumber(ARGV[7]), tonumber(redis.call('HGET', KEYS[1], 'ended_at'))
-  if leader == ARGV[2] or (sent and sent <= ended) then return {'done', leader, redis.call('HGET', KEYS[1], 'result')} end
+  if (leader == ARGV[2] and work == ARGV[3]) or (sent and sent <= ended) then return {'done', leader, redis.call('HGET', KEYS[1], 'result')} end
   redis.call('DEL', KEYS[1])
   leader = false
 end
 if leader and leader ~= ARGV[2] and leader ~= ARGV[8] then
   local look = redis.call('ZSCORE', KEYS[3], ARGV[1])
-  if not look or tonumber(look) < tonumber(ARGV[3]) then return {'look', leader, ''} end
+  if not look or tonumber(look) < now then return {'look', leader, ''} end
   redis.call('SADD', KEYS[2], ARGV[2])
   if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'own:' .. ARGV[2], ARGV[9]) end
+  if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'asked:' .. ARGV[2], ARGV[10]) end
   return {'follow', leader, ''}
 end
-redis.call('HSET', KEYS[1], 'state', 'running', 'leader', ARGV[2], 'task', ARGV[5], 'arguments', ARGV[6], 'began_at', ARGV[3])
+redis.call('HSET', KEYS[1], 'state', 'running', 'leader', ARGV[2], 'work', ARGV[3], 'task', ARGV[5], 'arguments', ARGV[6], 'began_at', at(now))
 redis.call('PERSIST', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[2])
-redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
+redis.call('ZADD', KEYS[3], at(now + ARGV[4]), ARGV[1])
 return {'lead', ARGV[2], ''}
 """
+)
 
-RELEASE = """
--- KEYS: flight, followers, open. ARGV: digest, task id, now, seconds to keep, result ('' for none), then the followers that have theirs.
+RELEASE = (
+    NOW
+    + """
+-- KEYS: flight, followers, open. ARGV: digest, task id, seconds to keep, result ('' for none), then the followers that have theirs.
 if redis.call('HGET', KEYS[1], 'leader') ~= ARGV[2] then return {} end
-for place = 6, #ARGV do redis.call('SREM', KEYS[2], ARGV[place]) end
+for place = 5, #ARGV do redis.call('SREM', KEYS[2], ARGV[place]) end
 local waiting = redis.call('SMEMBERS', KEYS[2])
 if #waiting > 0 then return waiting end
 redis.call('ZREM', KEYS[3], ARGV[1])
-if ARGV[5] == '' then
-  redis.call('DEL', KEYS[1])
-else
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'state', 'done', 'leader', ARGV[2], 'result', ARGV[5], 'ended_at', ARGV[3])
-  redis.call('EXPIRE', KEYS[1], ARGV[4])
+local work = redis.call('HGET', KEYS[1], 'work')
+redis.call('DEL', KEYS[1])
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[1], 'state', 'done', 'leader', ARGV[2], 'work', work or '', 'result', ARGV[4], 'ended_at', at(now))
+  redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
 return {}
 """
+)
 
-HAND_OVER = """
--- KEYS: flight, followers, open. ARGV: digest, the leader that is gone, now + look after.
+HAND_OVER = (
+    NOW
+    + """
+-- KEYS: flight, followers, open. ARGV: digest, the leader that is gone, seconds until to look after the next.
 if redis.call('HGET', KEYS[1], 'leader') ~= ARGV[2] then return '' end
 local next = redis.call('SRANDMEMBER', KEYS[2])
 if not next then
@@ -76,9 +91,21 @@ if not next then
   return ''
 end
 redis.call('HSET', KEYS[1], 'leader', next)
-redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[3], at(now + ARGV[3]), ARGV[1])
 return next
 """
+)
+
+LATER = (
+    NOW
+    + """
+-- KEYS: open. ARGV: seconds until to look after it, then digests.
+for place = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', at(now + ARGV[1]), ARGV[place]) end
+return #ARGV - 1
+"""
+)
+
+DUE = NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at(now))"
 
 
 class Joined(NamedTuple):
@@ -114,6 +141,8 @@ class SingleFlight:
         self._join = redis_client.register_script(JOIN)
         self._release = redis_client.register_script(RELEASE)
         self._hand_over = redis_client.register_script(HAND_OVER)
+        self._later = redis_client.register_script(LATER)
+        self._due = redis_client.register_script(DUE)
 
     def join(
         self,
@@ -124,23 +153,40 @@ class SingleFlight:
         *,
         own: dict[str, Any] | None = None,
         sent_at_s: float | None = None,
+        work: str | None = None,
+        asked: dict[str, Any] | None = None,
     ) -> Joined:
         """Lead, follow, or take the result; a leader that is delivered again leads on.
 
-        ``arguments`` are what a follower is sent again with if the leader is lost; ``own`` is what of the result is the
-        follower's alone. With ``sent_at_s`` the request also takes the result of equal work that ended after it was
-        sent: it was in the queue while the work ran.
+        Args:
+            arguments: what a follower is sent again with if the leader is lost.
+            own: what of the result is the follower's alone.
+            sent_at_s: when it was sent, by the server's time: the result of equal work that ended after that is this request's too, which
+                was in the queue while the work ran.
+            work: which work the task id is; the id itself where None.
+            asked: what the caller wants besides the result; kept for ``asked_of``.
         """
         gone = ""
         while True:
-            now = now_s()
             sent = "" if sent_at_s is None else repr(sent_at_s)
             given, mine = json.dumps(arguments), json.dumps(own) if own else ""
-            known: list[Any] = [digest, task_id, now, now + self.look_after_s, task, given, sent, gone, mine]
+            wanted = json.dumps(asked) if asked else ""
+            known: list[Any] = [
+                digest,
+                task_id,
+                work or task_id,
+                self.look_after_s,
+                task,
+                given,
+                sent,
+                gone,
+                mine,
+                wanted,
+            ]
             role, leader, result = (text(part) for part in self._join(keys=_keys(digest), args=known))
             if role == "look":
                 if self.is_alive(leader):
-                    self.redis.zadd(keys.ONCE_OPEN, {digest: now + self.look_after_s})
+                    self._later(keys=[keys.ONCE_OPEN], args=[self.look_after_s, digest])
                 else:
                     logger.warning("leader is gone", leader=leader, task=task)
                     gone = leader
@@ -160,6 +206,11 @@ class SingleFlight:
         own: dict[str, Any] = json.loads(text(self.redis.hget(keys.once(digest), f"own:{task_id}")) or "{}")
         return own
 
+    def asked_of(self, digest: str, task_id: str) -> dict[str, Any]:
+        """What this follower's caller asked for."""
+        asked: dict[str, Any] = json.loads(text(self.redis.hget(keys.once(digest), f"asked:{task_id}")) or "{}")
+        return asked
+
     def release(
         self, digest: str, task_id: str, served: Collection[str] = (), result: dict[str, Any] | None = None
     ) -> list[str]:
@@ -167,7 +218,7 @@ class SingleFlight:
         is over, and its ``result`` (none for a failure) stays for a while. A task that does not lead changes nothing.
         """
         stored = "" if result is None else json.dumps(result)
-        known: list[Any] = [digest, task_id, now_s(), KEEP_S, stored, *served]
+        known: list[Any] = [digest, task_id, KEEP_S, stored, *served]
         return [text(member) for member in self._release(keys=_keys(digest), args=known)]
 
     def flight(self, digest: str) -> Flight | None:
@@ -185,15 +236,25 @@ class SingleFlight:
                 return flight
         return None
 
+    def waiting(self, task_ids: Sequence[str]) -> set[str]:
+        """Those of the tasks that follow a request that is being done, or lead one."""
+        found: set[str] = set()
+        for member in self.redis.zrange(keys.ONCE_OPEN, 0, -1):
+            digest = text(member)
+            follows = self.redis.smismember(keys.once_followers(digest), list(task_ids)) if task_ids else []
+            found |= {task_id for task_id, there in zip(task_ids, follows, strict=True) if there}
+            found |= {text(self.redis.hget(keys.once(digest), "leader"))} & set(task_ids)
+        return found
+
     def hand_over(self, flight: Flight) -> str | None:
         """The leader is gone or gave up: one of the followers leads now. Gives its id, to be sent again; None without one."""
-        known: list[Any] = [flight.digest, flight.leader, now_s() + self.look_after_s]
+        known: list[Any] = [flight.digest, flight.leader, self.look_after_s]
         return text(self._hand_over(keys=_keys(flight.digest), args=known)) or None
 
     def due(self) -> list[Flight]:
         """The requests whose leaders are to be looked after now."""
         found = []
-        for digest in self.redis.zrangebyscore(keys.ONCE_OPEN, "-inf", now_s()):
+        for digest in self._due(keys=[keys.ONCE_OPEN]):
             flight = self.flight(text(digest))
             if flight is None:
                 self.redis.zrem(keys.ONCE_OPEN, text(digest))
@@ -204,7 +265,7 @@ class SingleFlight:
     def postpone(self, digests: Sequence[str]) -> None:
         """Their leaders are alive: look again later."""
         if digests:
-            self.redis.zadd(keys.ONCE_OPEN, dict.fromkeys(digests, now_s() + self.look_after_s), xx=True)
+            self._later(keys=[keys.ONCE_OPEN], args=[self.look_after_s, *digests])
 
 
 def digest_of(task: str, arguments: dict[str, Any], *context: object) -> str:

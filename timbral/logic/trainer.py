@@ -12,24 +12,24 @@ from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
 from timbral.utils.evaluation import EvaluationMetrics
 
-__all__ = ["ModelTrainer"]
+__all__ = ["ModelTrainer", "chosen_by_data"]
 
 logger = logging.getLogger(__name__)
 
 
 class ModelTrainer:
-    """Trains models and keeps a record of each training.
+    """Trains models and keeps a record of the last training.
 
     Attributes:
         data_loader: a DataLoader.
         evaluation_metrics: an EvaluationMetrics.
-        training_history: a list with one dict a training, oldest first; see ``train_nmf_model``.
+        training_history: the record of the last training, a dict; empty before the first. See ``train_nmf_model``.
     """
 
     def __init__(self) -> None:
         self.data_loader = DataLoader()
         self.evaluation_metrics = EvaluationMetrics()
-        self.training_history: list[dict[str, Any]] = []
+        self.training_history: dict[str, Any] = {}
 
     def train_nmf_model(
         self,
@@ -42,21 +42,21 @@ class ModelTrainer:
         callback: Callback | None = None,
         **options: Any,
     ) -> NMFModel:
-        """Fit an NMFModel to ``user_item_matrix`` and append a record of it to ``training_history``.
+        """Fit an NMFModel to ``user_item_matrix`` and put a record of it into ``training_history``, in place of the one before.
 
-        The record has ``parameters`` (a dict), ``regularization`` and ``unobserved_weight`` as used, ``n_users``, ``n_items``, ``shape``, ``n_interactions``, ``density``, ``n_iterations``,
-        ``converged``, ``loss`` (after the last sweep), ``loss_per_iteration`` (a list), ``duration_s`` and ``version`` (timbral's).
+        The record has ``parameters`` (a dict), ``chosen`` (what of them the data decided), ``n_users``, ``n_items``, ``shape``,
+        ``n_interactions``, ``density``, ``n_iterations``, ``converged``, ``loss`` (after the last sweep), ``loss_per_iteration``
+        (a list), ``duration_s`` and ``version`` (timbral's); all of it is plain JSON.
         None means what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones. Raises what ``NMFModel`` and its ``fit``
-        raise; a training that failed leaves no record.
+        raise; a training that failed leaves the record as it was.
         """
         model = NMFModel(n_components, random_state, max_iter, tol, **options)
         started = time.perf_counter()
         model.fit(user_item_matrix, callback=callback)
         duration_s = time.perf_counter() - started
-        record = {
+        self.training_history = {
             "parameters": model.parameters(),
-            "regularization": model.regularization_,
-            "unobserved_weight": model.unobserved_weight_,
+            "chosen": chosen_by_data(model),
             "n_users": model.n_users,
             "n_items": model.n_items,
             "shape": [model.n_users, model.n_items],
@@ -69,7 +69,6 @@ class ModelTrainer:
             "duration_s": duration_s,
             "version": timbral.__version__,
         }
-        self.training_history.append(record)
         logger.info(
             "Trained %d × %d in %.2f s, %d sweeps, loss %.6g",
             model.n_users,
@@ -79,3 +78,11 @@ class ModelTrainer:
             model.training_history[-1],
         )
         return model
+
+
+def chosen_by_data(model: NMFModel) -> dict[str, float]:
+    """What the data decided, as used: of each argument ``x`` of NMFModel that a fit may choose, the model has it as ``x_``."""
+    target = model.objective.resolved().unobserved_target
+    return {"unobserved_target": float(target or 0.0)} | {
+        name: float(getattr(model, f"{name}_")) for name in model.parameters() if hasattr(model, f"{name}_")
+    }

@@ -1,8 +1,9 @@
-"""A training from the data set to the live model: read, measure, fit, write, promote.
+"""A training from the plays to the live model: read, measure, fit, write, promote.
 
 It fits twice. The first model sees all but the held-out rows: from it come the metrics and the gate's verdict. The second one sees
 everything, and is the version that goes live: a user's newest or a fifth of their plays are worth more in the model than the time
-of the second fit. ``holdout=0`` fits once, without metrics and without a gate.
+of the second fit. Where the live model held out other rows than this training does, one more fit makes the two comparable.
+``holdout=0`` fits once, without metrics, and goes live only where ``promote`` is "always" or nothing is live yet.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import structlog
+from scipy import sparse
 
 import timbral
 from timbral.config.settings import Constants, settings
@@ -24,13 +26,16 @@ from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
-from timbral.judging.hold_out import hold_out
-from timbral.judging.ranking import popularity_ranking
-from timbral.judging.stable_hold_out import stable_hold_out
-from timbral.logic import gate as promotion_gate
+from timbral.forgotten import Forgotten
+from timbral.history.location import open_history
+from timbral.judging.metrics import RankingMetrics
+from timbral.judging.popularity import popularity_ranking, users_per_item
+from timbral.logic import gate
+from timbral.logic.gate import Verdict
 from timbral.logic.overlay import Overlay
+from timbral.logic.split import Split
 from timbral.logic.trainer import ModelTrainer
-from timbral.messages import TrainModel, utc_now
+from timbral.messages import MODEL_OPTIONS, READ_ARGUMENTS, TrainModel, utc_now
 from timbral.models.nmf_model import NMFModel
 from timbral.versions.model_store import ModelStore
 from timbral.versions.served_model import ServedModel
@@ -43,11 +48,11 @@ METRICS_K = 20
 MAX_EVALUATED = 50_000
 """Users that the metrics are taken over; of more, so many are drawn."""
 
-READ_ARGUMENTS = {
-    "format", "preset", "separator", "columns", "quoted", "encoding", "decimal", "user_col", "item_col", "value_col",
-    "time_col", "time_format", "on_missing", "repeats",
-}  # fmt: skip
-"""The message's arguments that ``DataLoader.load_csr`` takes as they are."""
+COPIED = (
+    "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss", "user_id_kind", "item_id_kind",
+    "value_col", "data", "chosen", "metrics", "errors", "baseline",
+)  # fmt: skip
+"""Fields of a version's record that stand in the training's answer too."""
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -58,7 +63,7 @@ class TrainingRun:
 
     Args:
         store: where the version goes.
-        overlay: new plays, of which those that the model has now seen are dropped.
+        overlay: new plays, of which those that the model was trained on are dropped when it goes live.
         on_progress: called with (done, total, text) after each step.
         check: called with each step; raises to stop the training, which then leaves nothing behind.
     """
@@ -67,6 +72,9 @@ class TrainingRun:
     overlay: Overlay
     on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005
     check: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.forgotten = Forgotten(self.store.redis)
 
     def run(self, message: TrainModel, task_id: str) -> dict[str, Any]:
         """Train as ``message`` says; gives the task's answer. A training that was done before gives its answer again.
@@ -82,148 +90,208 @@ class TrainingRun:
             log.info("was trained before")
             return ticket.answer
         durations_s: dict[str, float] = {}
-        max_iter = Constants.NMF_MAX_ITER if message.max_iter is None else message.max_iter
-        self.on_progress(0, max_iter * 2, "reading the data set")
+        fits = _Fits(message, self.on_progress, self.check)
+        self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
-            data = self._read(message)
+            n_forgotten = self.forgotten.count()
+            data, history_record = self._read(message)
+            data = self._without_forgotten(data)
         found = data.report()
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz, **found)
-        self.on_progress(0, max_iter * 2, _said_of(data, found))
+        self.on_progress(0, fits.total, _said_of(data, found))
 
-        trainer = ModelTrainer()
-        options = (message.n_components, message.random_state, message.max_iter, message.tol)
-        metrics: dict[str, float] = {}
-        baseline: dict[str, float] = {}
+        split = Split.of(data, message.holdout)
         evaluated: NMFModel | None = None
-        train = held_out = None
-        if message.holdout > 0:
-            with _timed(durations_s, "evaluate"):
-                train, held_out = self._split(data, message)
+        measured: tuple[RankingMetrics, RankingMetrics] | None = None
+        with _timed(durations_s, "evaluate"):
+            if split is not None:
+                train, held_out = split.apply(data)
                 if held_out.nnz:
-                    callback = self._fit_callback(0, max_iter * 2, "measuring")
-                    evaluated = trainer.train_nmf_model(train, *options, callback=callback)
-                    metrics, baseline = _measure(trainer, evaluated, train, held_out)
-        verdict = self._verdict(message, evaluated, train, held_out, data)
+                    evaluated = fits.fit(train, "measuring")
+                    measured = _measure(fits.trainer, evaluated, train, held_out)
+            verdict = self._verdict(fits, evaluated, split, data)
+        if split is None:
+            del durations_s["evaluate"]
+        metrics, baseline = ({}, {}) if measured is None else (measured[0].result(), measured[1].result())
         with _timed(durations_s, "fit"):
-            model = trainer.train_nmf_model(
-                data.matrix, *options, callback=self._fit_callback(max_iter, max_iter * 2, "training")
-            )
-        history = trainer.training_history[-1]
+            model = fits.fit(data.matrix, "training")
+        history = fits.trainer.training_history
         record = {
             "version": ticket.version,
             "created_at": utc_now(),
             "dataset": message.dataset,
+            "dataset_digest": digest_of(data),
+            "arguments": message.model_dump(mode="json"),
+            "history": history_record,
             "timbral": timbral.__version__,
             "n_users": model.n_users,
             "n_items": model.n_items,
             "n_interactions": int(data.matrix.nnz),
             "n_components": model.n_components,
             "iterations": history["n_iterations"],
+            "converged": history["converged"],
             "loss": float(history["loss"]),
+            "loss_per_iteration": history["loss_per_iteration"],
+            "parameters": history["parameters"],
+            "chosen": history["chosen"],
             "user_id_kind": found["user_id_kind"],
             "item_id_kind": found["item_id_kind"],
             "value_col": found["value_col"],
             "data": found,
-            "parameters": model.parameters(),
             "holdout": message.holdout,
+            "split": None if evaluated is None or split is None else split.as_dict(),
             "metrics": metrics,
+            "errors": {} if measured is None else measured[0].errors(),
             "baseline": baseline,
-            "verdict": verdict[1],
+            "verdict": verdict.as_dict(),
             "file": f"{ticket.version}.safetensors",
         }
-        users = np.bincount(data.matrix.indices, minlength=model.n_items).astype(np.int64)
         self.check()
-        self.on_progress(max_iter * 2 - 1, max_iter * 2, "writing the model")
+        self.on_progress(fits.total - 1, fits.total, "writing the model")
         with _timed(durations_s, "write"):
             record["durations_s"] = dict(durations_s)
+            users = users_per_item(data.matrix)
             served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record)
             self.store.write(served)
-        promoted, reason = self._promote(ticket.version, *verdict)
-        if promoted:
-            self.overlay.drop_seen(served)
+            if self.forgotten.count() != n_forgotten:
+                # Somebody was forgotten while this trained, and the erasure may have looked before the file was there.
+                self.store.remove_forgotten(ticket.version, list(self.forgotten.among(list(data.user_ids))))
+        promoted, reason = self._promote(ticket.version, message.promote, verdict)
+        if promoted and history_record is not None:
+            self.overlay.drop_trained(history_record["watermark"])
         self.store.prune(settings.KEEP_MODELS)
         answer = {
             "model_version": ticket.version,
             "promoted": promoted,
+            "verdict": verdict.outcome,
             "reason": reason,
-            **{
-                name: record[name]
-                for name in (
-                    "n_users",
-                    "n_items",
-                    "n_interactions",
-                    "n_components",
-                    "iterations",
-                    "loss",
-                    "user_id_kind",
-                    "item_id_kind",
-                    "value_col",
-                    "data",
-                )
-            },
-            "metrics": metrics,
-            "baseline": baseline,
+            **{name: record[name] for name in COPIED},
             "durations_s": {name: round(value, 3) for name, value in durations_s.items()},
         }
         self.store.finish(task_id, ticket, answer)
-        self.on_progress(max_iter * 2, max_iter * 2, f"{ticket.version}: {reason}")
+        self.store.count_training(
+            "promoted" if promoted else "not_asked" if message.promote == "never" else "held_back"
+        )
+        self.on_progress(fits.total, fits.total, f"{ticket.version}: {reason}")
         log.info("trained", promoted=promoted, reason=reason, **answer["durations_s"])
         return answer
 
-    def _read(self, message: TrainModel) -> Interactions:
+    def _read(self, message: TrainModel) -> tuple[Interactions, dict[str, Any] | None]:
+        if message.dataset is None:
+            return self._read_history(message)
         loader = ModelTrainer().data_loader
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         min_plays, max_plays = limits if message.apply_play_thresholds else (None, None)
-        read = message.model_dump(include=READ_ARGUMENTS)
-        return loader.load_csr(
+        arguments = message.model_dump(include=set(READ_ARGUMENTS))
+        read = loader.load_csr(
             resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES),
             min_plays=min_plays,
             max_plays=max_plays,
             on_rows=lambda n_rows: self.check(),  # noqa: ARG005
-            **read,
+            **arguments,
         )
+        return read, None
 
-    def _split(self, data: Interactions, message: TrainModel) -> tuple[Any, Any]:
-        if data.times is not None:
-            return hold_out(data.matrix, message.holdout, 0, data.times)
-        return stable_hold_out(data.matrix, data.user_ids, data.item_ids, message.holdout)
+    def _without_forgotten(self, data: Interactions) -> Interactions:
+        """The data set may be a file of the app's, which goes on naming users who were forgotten."""
+        gone = list(self.forgotten.among(list(data.user_ids))) if self.forgotten.count() else []
+        if gone:
+            logger.info("left out the users who were forgotten", users=len(gone))
+        return data.without_users(data.user_ids.codes(gone))
 
-    def _fit_callback(self, start: int, total: int, what: str) -> Callable[[int, int, float], None]:
-        def callback(iteration: int, max_iter: int, loss: float) -> None:
-            self.check()
-            self.on_progress(start + min(iteration, max_iter) - 1, total, f"{what}: sweep {iteration}, loss {loss:.6g}")
+    def _read_history(self, message: TrainModel) -> tuple[Interactions, dict[str, Any]]:
+        history = open_history()
+        # Imported here, after it is known that deltalake is installed.
+        from timbral.history.interactions import read_history
 
-        return callback
+        read, record = read_history(
+            history,
+            message.history_version,
+            message.half_life_days,
+            on_rows=lambda n_rows: self.check(),  # noqa: ARG005
+        )
+        limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
+        return (read.with_play_thresholds(*limits) if message.apply_play_thresholds else read), record
 
-    def _verdict(
-        self, message: TrainModel, evaluated: NMFModel | None, train: Any, held_out: Any, data: Interactions
-    ) -> tuple[bool, str]:
-        """Whether the version may go live, and why."""
-        if message.promote != "if_not_worse":
-            return message.promote == "always", f"promote is {message.promote!r}"
+    def _verdict(self, fits: _Fits, evaluated: NMFModel | None, split: Split | None, data: Interactions) -> Verdict:
+        """How the new model compares with the live one, whatever ``promote`` says."""
         try:
             live = self.store.current()
         except ModelNotFoundError:
-            return True, "the first model"
+            return gate.FIRST
         except ModelFileError as error:
-            return True, f"the live model cannot be read: {error}"
+            return Verdict("first", f"the live model cannot be read: {error}")
         if evaluated is None:
-            return True, "not compared with the live model: nothing was held out"
-        if live.item_ids.is_int != data.item_ids.is_int:
-            return True, "not compared with the live model: the items' ids are of another type"
-        verdict = promotion_gate.compare(evaluated, live, train, held_out, data.item_ids, k=METRICS_K)
-        return not verdict.worse, str(verdict)
+            return gate.not_compared("nothing was held out of the new data set", live)
+        verdict = gate.incomparable(data, live)
+        if verdict is not None:
+            return verdict
+        theirs = Split.read(live.record.get("split"))
+        if theirs is None or not theirs.fits(data):
+            return gate.not_compared("it held out the newest rows, and the new data set has no times", live)
+        train, held_out = theirs.apply(data)
+        candidate = evaluated if theirs == split else fits.fit(train, "comparing")
+        return gate.compare(candidate, live, train, held_out, data.item_ids, k=METRICS_K)
 
-    def _promote(self, version: str, may: bool, reason: str) -> tuple[bool, str]:
-        if not may:
-            return False, reason
+    def _promote(self, version: str, asked: str, verdict: Verdict) -> tuple[bool, str]:
+        if asked == "never" or (asked == "if_not_worse" and not verdict.promotes):
+            return False, verdict.reason if asked == "if_not_worse" else f"promote is 'never'; {verdict.reason}"
         if self.store.promote(version) == "stale":
             return False, "a training that began later went live meanwhile"
-        return True, reason
+        return True, verdict.reason if verdict.promotes else f"promote is 'always'; {verdict.reason}"
+
+
+class _Fits:
+    """The fits of one training, all with the message's options, and their progress."""
+
+    def __init__(self, message: TrainModel, on_progress: OnProgress, check: Callable[[], None]) -> None:
+        self.trainer = ModelTrainer()
+        self._message = message
+        self._on_progress = on_progress
+        self._check = check
+        self._max_iter = Constants.NMF_MAX_ITER if message.max_iter is None else message.max_iter
+        self.total = self._max_iter * 2
+        self._start = 0 if message.holdout > 0 else self._max_iter
+
+    def fit(self, matrix: sparse.csr_matrix, what: str) -> NMFModel:
+        """One fit; ``what`` it is for stands in the progress."""
+        message, start = self._message, self._start
+        if what == "comparing":  # one more than was reckoned with
+            self.total += self._max_iter
+
+        def callback(iteration: int, max_iter: int, loss: float) -> None:
+            self._check()
+            done = start + min(iteration, max_iter) - 1
+            self._on_progress(done, self.total, f"{what}: sweep {iteration}, loss {loss:.6g}")
+
+        options = {name: getattr(message, name) for name in MODEL_OPTIONS if getattr(message, name) is not None}
+        model = self.trainer.train_nmf_model(
+            matrix,
+            message.n_components,
+            message.random_state,
+            message.max_iter,
+            message.tol,
+            callback=callback,
+            **options,
+        )
+        self._start += self._max_iter
+        return model
+
+
+def digest_of(data: Interactions) -> str:
+    """Of what a data set says: the same for the same ids and plays, whatever file they came in."""
+    digest = hashlib.blake2b(digest_size=16)
+    ids = data.user_ids.to_tensors("user") | data.item_ids.to_tensors("item")
+    for array in (data.matrix.indptr, data.matrix.indices, data.matrix.data, *(ids[name] for name in sorted(ids))):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def fingerprint(message: TrainModel) -> str:
-    """What tells one state of the data set's files from another; equal trainings of equal states do the work once."""
+    """What tells one state of the history or of the data set's files from another; equal trainings of equal states do the work
+    once."""
+    if message.dataset is None:
+        return f"history:{open_history().version() if message.history_version is None else message.history_version}"
     file = resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES)
     states = [_state(one) for one in dataset_files(file)]
     return states[0] if len(states) == 1 else hashlib.sha256("\n".join(states).encode()).hexdigest()
@@ -251,8 +319,8 @@ def _said_of(data: Interactions, found: dict[str, Any]) -> str:
 
 
 def _measure(
-    trainer: ModelTrainer, model: NMFModel, train: Any, held_out: Any
-) -> tuple[dict[str, float], dict[str, float]]:
+    trainer: ModelTrainer, model: NMFModel, train: sparse.csr_matrix, held_out: sparse.csr_matrix
+) -> tuple[RankingMetrics, RankingMetrics]:
     """The model's metrics and popularity's, over the same users."""
     users = np.flatnonzero(np.diff(held_out.indptr))
     if len(users) > MAX_EVALUATED:
@@ -260,10 +328,11 @@ def _measure(
     judge = trainer.evaluation_metrics
     rankings = model.recommend(users, top_k=METRICS_K), popularity_ranking(train, METRICS_K, users)
     mine, popular = (
-        judge.evaluate_ranking(ranking, held_out, METRICS_K, train_csr=train, user_ids=users) for ranking in rankings
+        judge.judged(ranking, held_out, METRICS_K, train_csr=train, user_ids=users) for ranking in rankings
     )
-    if not all(np.isfinite(value) for value in mine.values()):
-        raise DataError(f"the metrics of the new model are not finite: {mine}")
+    found = mine.result()
+    if not all(np.isfinite(value) for value in found.values()):
+        raise DataError(f"the metrics of the new model are not finite: {found}")
     return mine, popular
 
 

@@ -60,10 +60,23 @@ def contributions(user: Vector, item: Vector, side: Side, fixed: Fixed) -> npt.N
 
 
 def strongest(
-    user: Vector, item: Vector, side: Side, fixed: Fixed, top_k: int
+    user: Vector,
+    item: Vector,
+    side: Side,
+    fixed: Fixed,
+    spoken: npt.NDArray[np.float64],
+    recency: float,
+    top_k: int,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """The ``top_k`` greatest of the ``contributions``: (item_indices, contributions), without zeros; the lower index first among equals."""
-    parts = contributions(user, item, side, fixed).astype(np.float32)
-    order = np.lexsort((side.rows.indices, -parts))[:top_k]
-    order = order[parts[order] > 0]
-    return side.rows.indices[order].astype(np.int32), parts[order]
+    """The ``top_k`` greatest shares of the whole score: (item_indices, shares), without zeros; the lower index first among equals.
+
+    A played item's share is its contribution to the factors' part, and what it says for the item as a neighbour, ``spoken`` (entries,). The ``recency`` of the item, which
+    no played item brings, is shared out in proportion.
+    """
+    parts = contributions(user, item, side, fixed) + spoken
+    if recency > 0.0 and len(parts):
+        parts += recency * (parts / parts.sum() if parts.any() else np.full(len(parts), 1.0 / len(parts)))
+    shares = parts.astype(np.float32)
+    order = np.lexsort((side.rows.indices, -shares))[:top_k]
+    order = order[shares[order] > 0]
+    return side.rows.indices[order].astype(np.int32), shares[order]

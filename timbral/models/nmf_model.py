@@ -1,4 +1,4 @@
-"""NMFModel: a non-negative factorisation of who played what, users × items ≈ user_factors · item_factors."""
+"""NMFModel: who will play what, from non-negative factors of who played what and from which items go together."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from timbral.config.settings import Constants, settings
 from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError
 from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
 from timbral.models.engine.factorization import Callback
-from timbral.models.engine.fitting import fit_factors
 from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.fold_in import fold_in
 from timbral.models.engine.objective import Objective, Target
-from timbral.models.engine.sparse_rows import SparseRows, read_rows
+from timbral.models.engine.sparse_rows import SparseRows, read_rows, read_times
 from timbral.models.engine.weighting import Side, Weighting
 from timbral.models.explanation import strongest
 from timbral.models.file import model_file
 from timbral.models.file.model_record import ModelRecord
+from timbral.models.fitting.choice import CHOSEN
+from timbral.models.fitting.fitting import fit
+from timbral.models.fitting.options import PartOptions
 from timbral.models.kernels.threads import Threads, resolve_n_threads
+from timbral.models.popular_lists import popular_where_unknown
+from timbral.models.scoring import Scoring
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK
-from timbral.models.search.top_k import top_k as best_items
 from timbral.models.similarity import mean_direction, most_similar
 
 __all__ = ["NMFModel"]
@@ -38,7 +41,10 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class NMFModel:
-    """Non-negative matrix factorisation for listening data, ratings or clicks.
+    """Non-negative matrix factorisation and non-negative neighbours, for listening data, ratings or clicks.
+
+    A score is that of the factors, w_u·h_i, and where the data gain by it, what the played items say for this one as its neighbours (see
+    ``timbral.models.neighbors.neighbors``), and how recently it is played.
 
     Args:
         n_components: number of factors k; ``settings.NMF_N_COMPONENTS`` where None.
@@ -49,6 +55,8 @@ class NMFModel:
         unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization, regularization_exponent,
             l1_regularization: the objective; see ``timbral.models.engine.objective.Objective``.
             ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the Frobenius norm.
+        n_neighbors, neighbor_weight, neighbor_regularization, recency_weight: what a score has beside the factors; see
+            ``timbral.models.fitting.options.PartOptions``. ``n_neighbors=0`` has the factors alone.
         n_threads: ``settings.N_THREADS`` where None; 0 for every core.
 
     Attributes:
@@ -79,6 +87,10 @@ class NMFModel:
         regularization: float | None = Objective.regularization,
         regularization_exponent: float = Objective.regularization_exponent,
         l1_regularization: float = Objective.l1_regularization,
+        n_neighbors: int = PartOptions.n_neighbors,
+        neighbor_weight: float | None = PartOptions.neighbor_weight,
+        neighbor_regularization: float | None = PartOptions.neighbor_regularization,
+        recency_weight: float | None = PartOptions.recency_weight,
         n_threads: int | None = None,
     ) -> None:
         self.n_components = check_int(
@@ -93,6 +105,7 @@ class NMFModel:
             unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization,
             regularization_exponent, l1_regularization,
         )  # fmt: skip
+        self.parts = PartOptions(n_neighbors, neighbor_weight, neighbor_regularization, recency_weight)
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
         self._forget()
@@ -106,52 +119,69 @@ class NMFModel:
         self.training_history: list[float] = []
         self.n_iter_ = 0
         self.converged = False
+        self._scoring: Scoring | None = None
+        self._chosen: dict[str, float] = {}
         self._seen: sparse.csr_matrix | None = None
         self._weighting: Weighting | None = None
         self._fixed: dict[str, Fixed] = {}
         self._mean_item: FloatArray | None = None
+        self._popularity: FloatArray | None = None
         self.item_index: ItemIndex | None = None
 
     # Training
 
-    def fit(self, user_item_matrix: Any, callback: Callback | None = None) -> Self:
-        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame (its sparse columns stay sparse) or scipy sparse.
+    def fit(
+        self, user_item_matrix: Any, callback: Callback | None = None, *, times: npt.ArrayLike | None = None
+    ) -> Self:
+        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame, scipy sparse, or what ``DataLoader.load_csr`` gives.
 
         Args:
             user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made dense.
             callback: ``callback(iteration, max_iter, loss)`` after each sweep; where it returns False or raises, the training ends and
                 the model stays what it was.
+            times: when each entry was last played, ints, larger is newer, in the order of the ``data`` of a CSR matrix with sorted indices. With them, what is
+                chosen is chosen on the newest rows, and a score can have a recency part.
 
         Raises:
-            DataError: a value that is negative, NaN or infinite, an empty matrix, one that is not 2-D; it is a ValueError.
+            DataError: a value that is negative, NaN or infinite, an empty or not 2-D matrix, a table of interactions; it is a ValueError.
             TrainingError: the training failed or was cancelled; it is a RuntimeError.
         """
         rows = read_rows(user_item_matrix, "user_item_matrix")
         if len(rows.values) == 0:
             raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
-        factors, weighting = fit_factors(
-            self.objective, rows, n_components=self.n_components, seed=self.random_state, max_iter=self.max_iter,
-            tol=self.tol, n_threads=resolve_n_threads(self.n_threads), callback=callback,
+        fitted = fit(
+            self.objective, self.parts, rows, None if times is None else read_times(times, user_item_matrix),
+            n_components=self.n_components, seed=self.random_state, max_iter=self.max_iter, tol=self.tol,
+            n_threads=resolve_n_threads(self.n_threads), callback=callback,
         )  # fmt: skip
-        self._become(factors.user, factors.item, rows, weighting, factors.loss)
+        factors, choice = fitted.factors, fitted.choice
+        scoring = Scoring(factors.item, fitted.neighbors, fitted.recency)
+        chosen = {name: getattr(choice, name) for name in CHOSEN}
+        self._become(factors.user, scoring, rows, fitted.weighting, chosen, factors.loss)
         self.converged = factors.converged
         logger.info("Trained %d × %d, k=%d, %d sweeps", self.n_users, self.n_items, self.n_components, self.n_iter_)
         return self
 
     def _become(
-        self, user: FloatArray, item: FloatArray, seen: SparseRows, weighting: Weighting, history: list[float]
+        self,
+        user: FloatArray,
+        scoring: Scoring,
+        seen: SparseRows,
+        weighting: Weighting,
+        chosen: dict[str, float],
+        history: list[float],
     ) -> None:
+        self._forget()
         self.user_factors = user
-        self.item_factors = item.T
-        self.n_users, self.n_items = user.shape[0], item.shape[0]
+        self.item_factors = scoring.items.T
+        self.n_users, self.n_items = user.shape[0], scoring.items.shape[0]
         self.n_components = user.shape[1]
+        self._scoring = scoring
         self._seen = seen.as_csr()
         self._weighting = weighting
+        self._chosen = chosen
         self.training_history = history
         self.n_iter_ = len(history)
-        self._fixed = {}
-        self._mean_item = None
-        self.item_index = None
         self.is_fitted = True
 
     @property
@@ -169,10 +199,29 @@ class NMFModel:
         """α₀ as used: as given, or by the density of the data."""
         return self._fitted_weighting().unobserved_weight
 
+    @property
+    def neighbor_weight_(self) -> float:
+        """γ as used: as given, or as chosen; 0 where there is no neighbour part."""
+        return self._fitted_chosen("neighbor_weight")
+
+    @property
+    def neighbor_regularization_(self) -> float:
+        """λ as used."""
+        return self._fitted_chosen("neighbor_regularization")
+
+    @property
+    def recency_weight_(self) -> float:
+        """ρ as used: 0 where there is no recency part."""
+        return self._fitted_chosen("recency_weight")
+
+    def _fitted_chosen(self, name: str) -> float:
+        self._check_fitted()
+        return self._chosen[name]
+
     def parameters(self) -> dict[str, Any]:
         """What the model was made with: plain values by the names of the constructor's arguments."""
         own = {name: getattr(self, name) for name in ("n_components", "random_state", "max_iter", "tol")}
-        return own | self.objective.as_dict()
+        return own | self.objective.as_dict() | self.parts.as_dict()
 
     # Folding in
 
@@ -218,15 +267,13 @@ class NMFModel:
     # Asking
 
     def predict(self, user_ids: Any, item_ids: Any) -> FloatArray:
-        """Scores (len,), float32, of user_ids[j] with item_ids[j]."""
+        """Scores (len,), float32, of user_ids[j] with item_ids[j]: the same that lists are ranked by."""
         self._check_fitted()
         users = check_ids(user_ids, self.n_users, "User IDs", "user_ids")
         items = check_ids(item_ids, self.n_items, "Item IDs", "item_ids")
         if len(users) != len(items):
             raise ParameterError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
-        # In double precision, as top_k does it: the same pair has the same score everywhere.
-        scores = np.einsum("jf,jf->j", self._users()[users], self._items()[items], dtype=np.float64)
-        return np.asarray(scores, dtype=np.float32)
+        return self._fitted_scoring().of_pairs(self._users(), self._seen_of(None), users, items)
 
     def get_user_embeddings(self, user_ids: Any) -> FloatArray:
         """Rows of user_factors (len, n_components), a copy."""
@@ -251,6 +298,7 @@ class NMFModel:
         self,
         user_ids: Any = None,
         *,
+        plays: Any = None,
         user_factors: npt.ArrayLike | None = None,
         top_k: int = 10,
         exclude_seen: bool = True,
@@ -260,41 +308,55 @@ class NMFModel:
         allowed: Any = None,
         allowed_by_user: Any = None,
     ) -> TopK:
-        """The best items of many users.
+        """The best items of many users; where nothing is known of a user, the most popular ones, at score 0.
 
         Args:
-            user_ids: the users; everybody where None (and no ``user_factors``).
-            user_factors: (n, n_components), from ``fold_in``, in place of the trained vectors.
+            user_ids: the users; everybody where None (and neither ``plays`` nor ``user_factors``).
+            plays: (n, n_items), what each of the asked users has played, in place of the training's: of users whom the training did not see, too. Their vectors
+                are those of ``fold_in(plays)``.
+            user_factors: (n, n_components), from ``fold_in``, where they are there already. The plays are ``plays``, else the training's of ``user_ids``,
+                else ``seen``; without any of them the score is that of the factors alone.
             top_k: most items a user.
-            exclude_seen: leave out what a user has played in training (``user_ids``), or ``seen`` where given.
-            seen: sparse (n, n_items), what each of the asked users has seen, in place of the training's.
+            exclude_seen: leave out what a user has played, or ``seen`` where given.
+            seen: sparse (n, n_items), what each of the asked users has seen, in place of the plays.
             blocked, allowed: item ids that nobody gets, or the only ones that anybody gets.
             blocked_by_user, allowed_by_user: sparse (n, n_items), the same for each of the asked users.
         """
-        self._check_fitted()
+        scoring = self._fitted_scoring()
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         known = None if user_ids is None else check_ids(user_ids, self.n_users, "User IDs", "user_ids")
+        played = None if plays is None else read_rows(plays, "plays", self.n_items)
+        if played is not None and known is not None and played.n_rows != len(known):
+            raise ParameterError(f"user_ids and plays must be equally long, got {len(known)} and {played.n_rows}")
         if user_factors is not None:
-            wanted = check_vectors(
-                user_factors, "user_factors", None if known is None else len(known), self.n_components
-            )
+            n = len(known) if known is not None else None if played is None else played.n_rows
+            wanted = check_vectors(user_factors, "user_factors", n, self.n_components)
+        elif played is not None:
+            wanted = self._fold_in(self._fitted_weighting().users_side(played), "items")
         else:
             wanted = self._users() if known is None else self._users()[known]
-        if exclude_seen and seen is None and (user_factors is None or known is not None):
-            seen = self._seen_of(known)
         shape = len(wanted), self.n_items
-        return best_items(
-            wanted,
-            self._items().T,
-            min(top_k, self.n_items),
-            seen=check_by_user(seen, "seen", shape) if exclude_seen else None,
-            blocked=check_items(blocked, self.n_items, "blocked"),
-            blocked_by_user=check_by_user(blocked_by_user, "blocked_by_user", shape),
-            allowed=check_items(allowed, self.n_items, "allowed"),
-            allowed_by_user=check_by_user(allowed_by_user, "allowed_by_user", shape),
-            index=self.item_index,
-            n_threads=resolve_n_threads(self.n_threads),
-        )
+        seen = check_by_user(seen, "seen", shape)
+        if played is not None:
+            heard = played.as_csr()
+        else:
+            heard = seen if user_factors is not None and known is None else self._seen_of(known)
+        limits: dict[str, Any] = {
+            "seen": (heard if seen is None else seen) if exclude_seen else None,
+            "blocked": check_items(blocked, self.n_items, "blocked"),
+            "blocked_by_user": check_by_user(blocked_by_user, "blocked_by_user", shape),
+            "allowed": check_items(allowed, self.n_items, "allowed"),
+            "allowed_by_user": check_by_user(allowed_by_user, "allowed_by_user", shape),
+            "n_threads": resolve_n_threads(self.n_threads),
+        }
+        k = min(top_k, self.n_items)
+        found = scoring.best(wanted, heard, k, index=self.item_index, **limits)
+        unknown = np.flatnonzero(~scoring.knows(wanted, heard))
+        if not len(unknown):
+            return found
+        if self._popularity is None:
+            self._popularity = np.bincount(self._seen_of(None).indices, minlength=self.n_items).astype(np.float32)
+        return popular_where_unknown(found, unknown, self._popularity, k, **limits)
 
     def _seen_of(self, users: npt.NDArray[np.int64] | None) -> sparse.csr_matrix:
         if self._seen is None:
@@ -308,7 +370,8 @@ class NMFModel:
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         if self._mean_item is None:
             self._mean_item = mean_direction(self._items())
-        return most_similar(self._items(), self._mean_item, item, top_k)
+        together = self._fitted_scoring().neighbors.likeness(item, self.neighbor_weight_)
+        return most_similar(self._items(), self._mean_item, together, item, top_k)
 
     def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none negative.
@@ -322,7 +385,10 @@ class NMFModel:
         item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         side = weighting.users_side(read_rows(self._seen_of(np.array([user])), "history", self.n_items))
-        return strongest(self._users()[user], self._items()[item], side, self._fixed_side("items"), top_k)
+        scoring = self._fitted_scoring()
+        spoken = scoring.neighbors.weights_for(item, side.rows.indices)
+        more = spoken, float(scoring.recency[item])
+        return strongest(self._users()[user], self._items()[item], side, self._fixed_side("items"), *more, top_k)
 
     # Files
 
@@ -333,7 +399,8 @@ class NMFModel:
         record = ModelRecord(
             parameters=self.parameters(),
             user=self._users(),
-            item=self._items(),
+            scoring=self._fitted_scoring(),
+            chosen=self._chosen,
             fixed_items=self._fixed_side("items"),
             seen=SparseRows(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]
             weighting=weighting,
@@ -375,13 +442,11 @@ class NMFModel:
 
     def _restore(self, record: ModelRecord) -> None:
         made = NMFModel(**record.parameters, n_threads=self.n_threads)
-        made._become(record.user, record.item, record.seen, record.weighting, record.loss)
+        made._become(record.user, record.scoring, record.seen, record.weighting, record.chosen, record.loss)
         made.converged = record.converged
         if record.fixed_items is not None:
             made._fixed["items"] = record.fixed_items
         self.__dict__.update(made.__dict__)
-
-    # What the others need
 
     def _check_fitted(self) -> None:
         if not self.is_fitted:
@@ -394,6 +459,9 @@ class NMFModel:
 
     def _items(self) -> FloatArray:
         """item_factors by items: (n_items, n_components), C-contiguous."""
-        if self.item_factors is None:
+        return self._fitted_scoring().items
+
+    def _fitted_scoring(self) -> Scoring:
+        if self._scoring is None:
             raise NotFittedError
-        return np.ascontiguousarray(self.item_factors.T)
+        return self._scoring

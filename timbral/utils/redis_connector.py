@@ -18,11 +18,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from timbral import keys
+from timbral.blocks import StoredList, StoredLists, blocked_in, fetch, without_blocked
 from timbral.config.settings import public_address, settings
 from timbral.errors import ParameterError
 from timbral.utils import plain_pickle
 
-__all__ = ["RedisConnector", "decode_json"]
+__all__ = ["RedisConnector"]
 
 logger = logging.getLogger(__name__)
 
@@ -203,8 +204,9 @@ class RedisConnector:
         return self._set(keys.recommendations_user(user_id), _as_json(recommendations), ttl)
 
     def get_recommendations(self, user_id: Id) -> Any | None:
-        """A user's recommendations, or None where there are none."""
-        return self._get(keys.recommendations_user(user_id), _from_json)
+        """A user's recommendations, without what is blocked for the user or hidden from everybody by now; None where
+        there are none."""
+        return (self.get_recommendations_many([user_id]) or {}).get(user_id)
 
     def set_recommendations_many(self, recommendations: Mapping[Id, object], ttl: int = 3600) -> bool:
         """``set_recommendations`` for each user, ``BATCH`` in a round trip; True where all were stored."""
@@ -214,7 +216,29 @@ class RedisConnector:
 
     def get_recommendations_many(self, user_ids: Iterable[Id]) -> dict[Id, Any | None] | None:
         """Each user's recommendations (None where there are none), ``BATCH`` in a round trip; None while Redis is down."""
-        return self._get_many({user_id: keys.recommendations_user(user_id) for user_id in user_ids}, _from_json)
+        wanted = list(dict.fromkeys(user_ids))
+        listed = self.get_lists([StoredList(keys.recommendations_user(user_id), user_id) for user_id in wanted])
+        return None if listed is None else dict(zip(wanted, listed, strict=True))
+
+    def get_lists(self, lists: Iterable[StoredList]) -> list[Any | None] | None:
+        """Lists of any kind (recommendations, popular, similar), without what is blocked by now; None while Redis is down.
+
+        ``BATCH`` in a round trip; where there are blocks, two.
+        """
+        found: list[Any | None] = []
+        for batch in _batches(lists):
+            stored = self.attempt("GET", f"{batch[0].key} …", partial(_fetch, batch))
+            if stored is None:
+                return None
+            listed = [_decoded(one.key, value, _from_json) for one, value in zip(batch, stored.values, strict=True)]
+            if stored.has_blocks:
+                # Where this cannot be asked, nothing is shown: what was taken down must not come back with an error.
+                blocked = self.attempt("SMISMEMBER", keys.BLOCKS_ITEMS, partial(_blocked_in, batch, listed))
+                if blocked is None:
+                    return None
+                listed = [without_blocked(one, items) for one, items in zip(listed, blocked, strict=True)]
+            found += listed
+        return found
 
     # Embeddings
 
@@ -287,6 +311,14 @@ class RedisConnector:
         return found
 
 
+def _fetch(lists: list[StoredList], client: redis.Redis) -> StoredLists:
+    return fetch(client, lists)
+
+
+def _blocked_in(lists: list[StoredList], listed: list[Any], client: redis.Redis) -> list[set[Id]]:
+    return blocked_in(client, lists, listed)
+
+
 def _write(batch: list[tuple[str, bytes]], ttl_s: int, client: redis.Redis) -> list[Any]:
     with client.pipeline(transaction=False) as pipeline:
         for key, value in batch:
@@ -344,11 +376,6 @@ def _as_pickle(value: object) -> bytes:
         return plain_pickle.dumps(value)
     except plain_pickle.PlainPickleError as error:
         raise ParameterError(f"embeddings must be plain data: {error}") from None
-
-
-def decode_json(key: str, value: bytes | str | None) -> Any | None:
-    """What a recommendations key holds; None, and logged, where it is no JSON."""
-    return _decoded(key, value, _from_json)
 
 
 def _decoded(key: str, value: Any, decode: Callable[[Any], Any]) -> Any | None:

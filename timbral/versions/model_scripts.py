@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BEGIN", "PROMOTE", "RETIRE", "ROLL_BACK"]
+__all__ = ["BEGIN", "PROMOTE", "PUBLISH_REVISION", "RETIRE", "ROLL_BACK"]
 
 BEGIN = """
 -- KEYS: trainings, fence. ARGV: task id, time stamp.
@@ -61,4 +61,13 @@ end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('LREM', KEYS[3], 0, ARGV[1])
 return 1
+"""
+
+PUBLISH_REVISION = """
+-- KEYS: revisions, versions. ARGV: version, the revision that was read, the one that was written.
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 'gone' end
+local known = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+if known > tonumber(ARGV[2]) then return 'conflict' end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 'published'
 """

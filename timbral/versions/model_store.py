@@ -6,24 +6,31 @@ moves to a lower fence by itself, so a slow, older training cannot replace a new
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import re
 import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import redis
 import structlog
 
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import ModelFileError, ModelNotFoundError, ParameterError, TimbralError
-from timbral.replies import text
+from timbral.forgotten import Forgotten
+from timbral.messages import Id
+from timbral.replies import text, texts
 from timbral.versions import model_scripts as scripts
 from timbral.versions.model_archive import ModelArchive
-from timbral.versions.served_model import ServedModel
+from timbral.versions.row_removal import without_rows
+from timbral.versions.served_model import ServedModel, revision_of
 
 __all__ = ["ModelStore", "Promotion", "Training"]
 
@@ -72,10 +79,12 @@ class ModelStore:
         self._other: ServedModel | None = None
         self._instead_of: str | None = None
         self._look_again_at = 0.0
+        self._revisions: dict[str, str] = {}
         self._begin = redis_client.register_script(scripts.BEGIN)
         self._promote = redis_client.register_script(scripts.PROMOTE)
         self._roll_back = redis_client.register_script(scripts.ROLL_BACK)
         self._retire = redis_client.register_script(scripts.RETIRE)
+        self._publish = redis_client.register_script(scripts.PUBLISH_REVISION)
 
     # Training
 
@@ -90,6 +99,10 @@ class ModelStore:
         """Keep the training's answer: the task, delivered once more, has nothing left to do."""
         known = json.dumps({"version": training.version, "fence": training.fence, "answer": answer})
         self.redis.hset(keys.MODEL_TRAININGS, task_id, known)
+
+    def count_training(self, outcome: Literal["promoted", "held_back", "not_asked"]) -> None:
+        """Count a training that ended, for whoever watches: a gate that refuses goes unseen otherwise."""
+        self.redis.hincrby(keys.TRAININGS_ENDED, outcome, 1)
 
     def write(self, served: ServedModel) -> None:
         """Write the version's file and then its record; it is not live yet.
@@ -148,7 +161,8 @@ class ModelStore:
         return text(self.redis.get(keys.MODEL_CURRENT)) or None
 
     def current(self) -> ServedModel:
-        """The live model, mapped. Costs one GET while it stays the same; a new version is taken up, the old one let go.
+        """The live model, mapped. Costs one question while it stays the same; a new version, or a new revision of it, is taken
+        up, the old one let go.
 
         Where its file cannot be read, the model that was served goes on being served, or the newest older one that can be
         read is.
@@ -157,9 +171,14 @@ class ModelStore:
             ModelNotFoundError: no version is live, or no file of any version is there.
             ModelFileError: the current file is damaged, and there is no other one.
         """
-        version = self.current_version()
-        if version is None:
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.get(keys.MODEL_CURRENT)
+            pipeline.hgetall(keys.MODEL_REVISIONS)
+            live, revisions = pipeline.execute()
+        version = text(live)
+        if not version:
             raise ModelNotFoundError(f"{keys.MODEL_CURRENT}: no version is live yet, send train_model first")
+        self._let_go_of_older(texts(revisions))
         if self._served is not None and self._served.version == version:
             return self._served
         if self._served is not None and self._instead_of == version and time.monotonic() < self._look_again_at:
@@ -175,6 +194,7 @@ class ModelStore:
 
     def get(self, version: str) -> ServedModel:
         """One version, mapped: that of a job that goes on while another one went live."""
+        self._let_go_of_older(texts(self.redis.hgetall(keys.MODEL_REVISIONS)))
         for held in (self._served, self._other):
             if held is not None and held.version == version:
                 return held
@@ -182,6 +202,71 @@ class ModelStore:
             return self.current()
         self._other = self._read(version)
         return self._other
+
+    # Forgetting users
+
+    def remove_forgotten(self, version: str, user_ids: Sequence[Id]) -> int:
+        """Rewrite a version's file, and its copy in the archive, without the forgotten ``user_ids``; gives how many it knew.
+
+        Who has mapped the file takes up the new one at its next question.
+
+        Raises:
+            ModelNotFoundError: the version was pruned, or its file is not here.
+            ModelFileError: its file is damaged.
+            ModelStoreError: it cannot be written; nothing changed.
+        """
+        n_removed, wanted = 0, list(user_ids)
+        with self._rewriting():
+            while True:
+                self._let_go_of_older(texts(self.redis.hgetall(keys.MODEL_REVISIONS)))
+                before = served = self._read(version)
+                known = int(text(self.redis.hget(keys.MODEL_REVISIONS, version)) or 0)
+                is_old = before.revision < known  # somebody put a file back that was rewritten since
+                if is_old:
+                    wanted = list(Forgotten(self.redis).among(list(served.user_ids)))
+                codes = np.unique(served.user_ids.codes(wanted))
+                codes = codes[codes >= 0]
+                if len(codes) or is_old:
+                    served = without_rows(served, codes, max(known, before.revision) + 1)
+                    served.write(self.path(version))
+                    n_removed += len(codes)
+                if not served.revision:
+                    return n_removed
+                # Also where nothing changed now: a process that was killed may have written the file and said nothing of it.
+                if self.archive is not None:
+                    self.archive.put(self.path(version))
+                places = [keys.MODEL_REVISIONS, keys.MODEL_VERSIONS]
+                read = max(known, before.revision)
+                outcome = text(self._publish(keys=places, args=[version, read, served.revision]))
+                if outcome == "gone":
+                    self._remove_files(version)
+                if outcome != "conflict":
+                    return n_removed
+                # A host that shares no folder with this one rewrote it too, and its users are in what was written here.
+                wanted = list(Forgotten(self.redis).among(list(served.user_ids)))
+
+    @contextlib.contextmanager
+    def _rewriting(self) -> Iterator[None]:
+        """One process of those that share the folder at a time; one that dies lets the next one in."""
+        self.model_dir.mkdir(parents=True, exist_ok=True)
+        with (self.model_dir / ".rewriting.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _let_go_of_older(self, revisions: dict[str, str]) -> None:
+        """Drop what this process has mapped, and what this host has fetched, where the version was rewritten since."""
+        for held in (self._served, self._other):
+            if held is not None and held.revision < int(revisions.get(held.version, 0)):
+                logger.info("model was rewritten", version=held.version)
+                self._served = None if held is self._served else self._served
+                self._other = None if held is self._other else self._other
+        if self.archive is None or revisions == self._revisions:
+            return
+        for version, revision in revisions.items():
+            path = self.path(version)
+            if path.exists() and revision_of(path) < int(revision):
+                path.unlink(missing_ok=True)
+        self._revisions = revisions
 
     def _newest_readable(self, version: str, error: TimbralError) -> ServedModel:
         for other in self.versions():
@@ -259,25 +344,33 @@ class ModelStore:
         return record | {"version": version, "live": version == self.current_version()}
 
     def prune(self, keep: int) -> Names:
-        """Remove all but the ``keep`` newest versions; gives the names of those that went.
+        """Remove all but the ``keep`` newest of the versions that were live, and as many of those that were not; gives the names
+        of those that went.
 
         The current version stays, the one that a roll back would go to, and those that an open job works with.
         """
         if keep < 1:
             raise ParameterError(f"keep must be 1 or more, got {keep}")
+        were_live = {text(version) for version in self.redis.lrange(keys.MODEL_HISTORY, 0, -1)}
+        versions = self.versions()
+        kinds = [v for v in versions if v in were_live], [v for v in versions if v not in were_live]
         gone = []
-        for version in self.versions()[keep:]:
+        for version in [old for kind in kinds for old in kind[keep:]]:
             known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN]
             if self._retire(keys=known, args=[version, keys.job("")]):
-                self.path(version).unlink(missing_ok=True)
-                if self.archive is not None:
-                    self.archive.delete(self.path(version).name)
-                self.redis.delete(keys.model_metadata(version))
+                self._remove_files(version)
                 gone.append(version)
         self._forget_trainings()
         if gone:
             logger.info("pruned", versions=gone, keep=keep)
         return gone
+
+    def _remove_files(self, version: str) -> None:
+        self.path(version).unlink(missing_ok=True)
+        if self.archive is not None:
+            self.archive.delete(self.path(version).name)
+        self.redis.delete(keys.model_metadata(version))
+        self.redis.hdel(keys.MODEL_REVISIONS, version)
 
     def _forget_trainings(self) -> None:
         oldest = datetime.fromtimestamp(time.time() - FORGET_TRAININGS_S, UTC).strftime("%Y%m%dT%H%M%S")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,19 +14,20 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.data.id_index import IdIndex
-from timbral.errors import DataError, ModelFileError
+from timbral.errors import DataError, ModelFileError, ModelNotFoundError
 from timbral.messages import Id
 from timbral.models.file import model_file
 from timbral.models.kernels.vector_sum import LANES
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, GROUP_ITEMS, ItemIndex
 
-__all__ = ["ServedModel"]
+__all__ = ["ServedModel", "revision_of"]
 
 USERS, ITEMS, USERS_PER_ITEM, EVALUATED = "user_ids", "item_ids", "users_per_item", "evaluated."
 INDEX = "item_index."
 INDEX_PARTS = ("packed", "item_of", "block_ceilings", "group_ceilings")
 RECORD = "record"
+FORGOTTEN, REVISION = "forgotten_rows", "revision"
 
 T = TypeVar("T")
 
@@ -37,6 +38,8 @@ class ServedModel:
 
     ``users_per_item`` is int64 (n_items,), how many users an item has. ``evaluated`` is the model of the training's
     evaluation, which has not seen the held-out rows: item factors alone, None where the training measured nothing.
+    ``forgotten_rows`` are codes of rows that are empty because their users were forgotten; ``revision`` counts how often the
+    version was rewritten for that.
     """
 
     version: str
@@ -46,6 +49,8 @@ class ServedModel:
     users_per_item: npt.NDArray[np.int64]
     evaluated: NMFModel | None
     record: dict[str, Any]
+    forgotten_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    revision: int = 0
 
     @cached_property
     def seen(self) -> sparse.csr_matrix:
@@ -93,6 +98,8 @@ class ServedModel:
         index = ItemIndex.of(tensors["item_vectors"].T)
         tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
         texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}
+        if len(self.forgotten_rows):
+            tensors[FORGOTTEN], texts[REVISION] = self.forgotten_rows, str(self.revision)
         if self.evaluated is not None:
             theirs, their_texts = self.evaluated.tensors()
             tensors |= {f"{EVALUATED}{name}": tensor for name, tensor in _without_users(theirs).items()}
@@ -118,11 +125,23 @@ class ServedModel:
             theirs, their_texts = _evaluated_part(tensors), _evaluated_part(texts)
             evaluated = NMFModel.from_tensors(theirs, their_texts) if theirs else None
             record = json.loads(texts.get(RECORD, "{}"))
+            forgotten = tensors.get(FORGOTTEN, np.empty(0, np.int32))
+            revision = int(texts.get(REVISION, "0"))
         except (KeyError, TypeError, ValueError, DataError) as error:
             raise ModelFileError(str(path), f"is not a model that this version can read ({error})") from error
         if (len(users), len(items), len(users_per_item)) != (model.n_users, model.n_items, model.n_items):
             raise ModelFileError(str(path), "is damaged: its ids do not fit its factors")
-        return cls(version, model, users, items, users_per_item, evaluated, record)
+        if len(forgotten) and not 0 <= forgotten.min() <= forgotten.max() < len(users):
+            raise ModelFileError(str(path), "is damaged: its forgotten rows are none of it")
+        return cls(version, model, users, items, users_per_item, evaluated, record, forgotten, revision)
+
+
+def revision_of(path: Path) -> int:
+    """How often the file at ``path`` was rewritten without forgotten users; 0 for one that cannot be read."""
+    try:
+        return int(model_file.read(path)[1].get(REVISION, "0"))
+    except (ModelFileError, ModelNotFoundError, ValueError):
+        return 0
 
 
 def _without_users(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

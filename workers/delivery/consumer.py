@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,13 +15,13 @@ from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from timbral.config.settings import settings
-from timbral.errors import DeadLetterError
-from timbral.queue import dead_letters
+from timbral.errors import DeadLetterError, MessageError
+from timbral.queue import dead_letters, layout
 from timbral.queue.envelope import body_problem, headers_problem, task_id_of
-from workers import outcome
+from timbral.queue.patience import OUTAGES, RefusedError
+from workers import outcome, successors
 from workers.delivery.held import is_stopping, running_requests
-from workers.delivery.message import encode
-from workers.delivery.qos import OUTAGES
+from workers.delivery.message import encode, work_of
 from workers.watching import metrics
 
 __all__ = ["Consumer"]
@@ -28,6 +29,7 @@ __all__ = ["Consumer"]
 logger = logging.getLogger(__name__)
 
 PUT_OFF_S = 1.0
+REFUSED_PAUSE_S = 0.5
 
 
 class Consumer(CeleryConsumer):
@@ -37,6 +39,7 @@ class Consumer(CeleryConsumer):
         # Workers need not know of each other: mingle costs a second at the start, gossip a message per event.
         self._counts = metrics.TaskCounts()
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+        outcome.NODE.name = self.hostname
 
     def update_strategies(self) -> None:
         # For each connection, after its dispatcher was made and before a strategy takes hold of it.
@@ -49,19 +52,28 @@ class Consumer(CeleryConsumer):
         conn.ensure_connection = partial(conn.ensure_connection, interval_start=1, interval_step=0, interval_max=1)
         return super().ensure_connected(conn)
 
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        super().on_connection_error_after_connected(exc)
+        if isinstance(exc, RefusedError):
+            time.sleep(REFUSED_PAUSE_S)  # Redis is there, and would refuse again at once
+
     def create_task_handler(self, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(**options)
 
         def on_task_received(message: Any) -> None:
-            if message.deliveries > 1:
+            if message.begun:
                 metrics.REDELIVERED.inc()
             problem = headers_problem(message.headers) or _payload_problem(message)
             if problem:
-                self._park(message, "garbage", problem)
-            elif message.deliveries > settings.MAX_DELIVERIES:
+                self._park(message, "garbage", problem, MessageError)
+            elif self._move_to_own_queue(message):
+                pass
+            elif message.work_id != "same" and not self._take_over_id(message):
+                self._put_off(message, "its task id is that of work which is not done")
+            elif message.begun >= settings.MAX_DELIVERIES:
                 self._park_poison(message)
-            elif message.deliveries == settings.MAX_DELIVERIES and _suspects():
-                self._put_off(message)
+            elif message.begun == settings.MAX_DELIVERIES - 1 and _suspects():
+                self._put_off(message, "others run that may have ended its worker")
             else:
                 try:
                     handle(message)
@@ -73,36 +85,52 @@ class Consumer(CeleryConsumer):
         return on_task_received
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        self._park(message, "garbage", f"body cannot be decoded: {exc!r:.200}")
+        self._park(message, "garbage", f"body cannot be decoded: {exc!r:.200}", MessageError)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002
-        self._park(message, "garbage", "not a task message")
+        self._park(message, "garbage", "not a task message", MessageError)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002
-        self._park(message, "garbage", f"invalid task message: {exc!s:.200}")
+        self._park(message, "garbage", f"invalid task message: {exc!s:.200}", MessageError)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002
         name = message.headers["task"]
         self._park(message, "unknown_task", f"no worker of this version knows the task {name!r}", NotRegistered(name))
 
-    def _put_off(self, message: Any) -> None:
+    def _move_to_own_queue(self, message: Any) -> bool:
+        """A foreign sender that named no queue reached the default one: the message goes, as it is, to where its task belongs."""
+        queue = layout.own_queue(message.headers["task"])
+        if message.delivery_info["routing_key"] != layout.DEFAULT_QUEUE or queue == layout.DEFAULT_QUEUE:
+            return False
+        message.channel.qos.put_back(message.delivery_tag, leftmost=True, queue=queue)
+        logger.info("Moved %s %s to its queue, %s", message.headers["task"], message.headers["id"], queue)
+        return True
+
+    def _take_over_id(self, message: Any) -> bool:
+        """A task id that was other work's before: this is new work, once that is done. False where it is not."""
+        task_id, work = message.headers["id"], work_of(message)
+        if work is None or message.work_id == "busy" or outcome.is_going_on(task_id):
+            return False
+        outcome.forget_work(task_id)
+        message.channel.qos.unacked.claim(message.delivery_tag, task_id, work)
+        logger.info("Task id %s is used again, for other work", task_id)
+        return True
+
+    def _put_off(self, message: Any, why: str) -> None:
         """A message's last delivery is not shared with others that were there when a worker was lost: one of them is to blame, and only
-        that one shall be parked."""
-        logger.info("Put off the last delivery of %s: others run that may be to blame", message.headers["id"])
+        that one shall be parked. Nor are two messages of one task id worked on at a time."""
+        logger.info("Put off %s: %s", message.headers["id"], why)
         qos, tag = message.channel.qos, message.delivery_tag
-        qos.unacked.uncount(message.headers["id"])
-        self.timer.call_after(PUT_OFF_S, qos.give_back, (tag,))
+        self.timer.call_after(PUT_OFF_S, qos.put_back, (tag,), {"leftmost": True})
 
     def _park_poison(self, message: Any) -> None:
         task_id = message.headers["id"]
-        deliveries = message.deliveries - 1
-        reason = f"delivered {deliveries} times, and each time its worker was lost"
-        message.deliveries = deliveries
+        reason = f"begun {message.begun} times, and each time its worker was lost"
         self._park(message, "poison", reason, DeadLetterError(task_id, reason))
 
-    def _park(self, message: Any, kind: dead_letters.Kind, reason: str, error: Exception | None = None) -> None:
+    def _park(self, message: Any, kind: dead_letters.Kind, reason: str, error: Exception | type[MessageError]) -> None:
         """Write the dead letter, say so to whoever waits for the task, and only then let go of the message."""
-        task, task_id = message.headers.get("task"), task_id_of(message._raw)
+        task, task_id = message.headers.get("task"), task_id_of(message.raw)
         queue = message.delivery_info["routing_key"]
         metrics.PARKED.labels(kind).inc()
         with message.channel.conn_or_acquire() as client:
@@ -115,15 +143,24 @@ class Consumer(CeleryConsumer):
                 task=task if isinstance(task, str) else "",
                 task_id=task_id or "",
                 args=_arguments(message),
-                deliveries=max(message.deliveries, 1),
+                deliveries=max(message.begun, 1),
             )
-        if error is not None and task_id is not None:
-            self.app.backend.mark_as_failure(task_id, error)
-            outcome.given_up(task_id, str(task), _keywords(message), error)
-            if self.event_dispatcher is not None:
-                self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(error), traceback="")
+        if task_id is not None:
+            self._tell(message, task_id, str(task or ""), error if isinstance(error, Exception) else None, reason)
         message.ack_log_error(logger, self.connection_errors)
         logger.error("Parked %s %s from queue %s as dead letter %s: %s", task, task_id, queue, letter, reason)
+
+    def _tell(self, message: Any, task_id: str, task: str, error: Exception | None, reason: str) -> None:
+        """Those who wait for a message's task; its successors too, where they can be read."""
+        told = error or outcome.unreadable_error(task, reason)
+        try:
+            outcome.fail(task_id, task, told, _asked(message))
+        except OUTAGES:
+            raise
+        except Exception:
+            logger.exception("The successors of %s cannot be told that it failed", task_id)
+            outcome.fail(task_id, task, told, {})
+        outcome.given_up(task_id, task, _keywords(message), told)
 
     def _give_up(self, message: Any, error: Exception) -> None:
         """A message that got past every check and still broke the worker's own code."""
@@ -138,11 +175,11 @@ class Consumer(CeleryConsumer):
             state.reserved_requests.discard(request)
             if self.controller.semaphore is not None:
                 self.controller.semaphore.release()
-        self._park(message, "garbage", f"cannot be worked on: {error!r:.200}")
+        self._park(message, "garbage", f"cannot be worked on: {error!r:.200}", MessageError)
 
 
 def _suspects() -> bool:
-    return any(request.message.deliveries > 1 for request in running_requests())
+    return any(request.message.begun > 0 for request in running_requests())
 
 
 def _payload_problem(message: Any) -> str | None:
@@ -157,6 +194,16 @@ def _keywords(message: Any) -> dict[str, Any]:
         return dict(message.payload[1])
     except Exception:
         return {}
+
+
+def _asked(message: Any) -> dict[str, Any]:
+    """What is to follow, where it can be read and is well."""
+    try:
+        if headers_problem(message.headers) is None and body_problem([[], {}, message.payload[2]]) is None:
+            return successors.asked_by(message.headers, message.payload[2], message.properties.get("priority"))
+    except Exception:
+        logger.debug("No successors can be read", exc_info=True)
+    return {}
 
 
 def _arguments(message: Any) -> str:

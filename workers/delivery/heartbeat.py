@@ -1,21 +1,23 @@
 """Renews, every quarter of the visibility timeout, the messages that this worker holds.
 
 It is a thread, not a timer of the event loop: a solo worker's loop stands still while its task runs, and any worker's may while it waits for Redis.
+It ends with the process, and not before: however a worker is stopped, what still runs in it is held.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 import redis
 from celery import bootsteps
 
 from timbral.config.settings import settings
+from timbral.queue import layout
 from workers.delivery.held import held_requests
-from workers.delivery.qos import settle_late
-from workers.delivery.transport import Channel
+from workers.delivery.qos import catch_up
 from workers.delivery.unacked import Unacked
 
 __all__ = ["Heartbeat"]
@@ -31,33 +33,24 @@ class Heartbeat(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
-    def __init__(self, worker: Any, **options: Any) -> None:
-        super().__init__(worker, **options)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
     def start(self, worker: Any) -> None:
         transport_options = worker.app.conf.broker_transport_options
         self._interval_s = float(transport_options["visibility_timeout"]) / 4
-        self._thread = threading.Thread(target=self._run, name="visibility-heartbeat", daemon=True)
-        self._thread.start()
+        # Never joined: it may sit in a socket. What it renews late is gone from the index, and stays gone.
+        threading.Thread(target=self._run, args=(worker,), name="visibility-heartbeat", daemon=True).start()
 
-    def stop(self, worker: Any) -> None:  # noqa: ARG002
-        # Not joined: it may sit in a socket. What it renews late is gone from the index, and stays gone.
-        self._stop.set()
-
-    terminate = stop
-
-    def _run(self) -> None:
+    def _run(self, worker: Any) -> None:
         timeout_s = min(5.0, self._interval_s)
         client = redis.Redis.from_url(settings.broker_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-        unacked = Unacked(client, Channel.unacked_index_key, Channel.unacked_key)
+        unacked = Unacked(client, layout.UNACKED_INDEX, layout.UNACKED)
         wait_s = self._interval_s
-        while not self._stop.wait(wait_s):
+        while True:
+            time.sleep(wait_s)
             wait_s = self._interval_s
             try:
-                settle_late()
-                unacked.renew(request.message.delivery_tag for request in held_requests())
+                catch_up()
+                held = held_requests(getattr(worker, "consumer", None))
+                unacked.renew(request.message.delivery_tag for request in held)
             except Exception as error:
                 logger.warning("Cannot renew what this worker holds: %s", error)
                 wait_s = min(RETRY_S, self._interval_s)

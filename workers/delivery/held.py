@@ -14,9 +14,13 @@ def running_requests() -> list[Any]:
     return _unacknowledged(state.reserved_requests, state.active_requests)
 
 
-def held_requests() -> list[Any]:
-    """The same, and those that wait for their time (retries, countdowns)."""
-    return _unacknowledged(state.reserved_requests, state.active_requests, state.scheduled_requests)
+def held_requests(consumer: Any = None) -> list[Any]:
+    """The same, and those that wait for their time (retries, countdowns) or for their turn (rate limits)."""
+    limited: set[Any] = set()
+    for bucket in list(getattr(consumer, "task_buckets", {}).values()):
+        if bucket:
+            limited |= {request for request, _ in list(bucket.contents)}
+    return _unacknowledged(state.reserved_requests, state.active_requests, state.scheduled_requests, limited)
 
 
 def is_stopping() -> bool:

@@ -9,19 +9,23 @@ from typing import Any
 import kombu.message
 from kombu.transport import virtual
 
-__all__ = ["DeliveredMessage", "encode"]
+from timbral.queue import layout
+
+__all__ = ["DeliveredMessage", "encode", "work_of"]
 
 
 class DeliveredMessage(virtual.Message):
     """A message whose body may be broken: then it carries the error instead of raising it."""
 
-    deliveries = 0
-    """How often this message was delivered, this time included; 0 where that is not counted."""
+    begun = 0
+    """How often its work was begun before, by workers that were lost."""
+    work_id = "same"
+    """Whether its task id is its own ("same"), was other work's before ("used"), or is that of work which runs ("busy")."""
     crashed = False
     """Whether its task ended its process: then going back to the queue counts as a delivery."""
 
     def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
-        self._raw = payload
+        self.raw = payload
         properties = payload["properties"]
         body: Any = payload.get("body")
         try:
@@ -46,6 +50,12 @@ class DeliveredMessage(virtual.Message):
         )
 
 
+def work_of(message: Any) -> str | None:
+    """Which piece of work a message is; None where it does not say."""
+    work = message.headers.get(layout.WORK_HEADER)
+    return work if isinstance(work, str) and 0 < len(work) <= 300 else None
+
+
 def encode(message: Any) -> bytes:
     """A message as it was in the queue, for a dead letter."""
-    return json.dumps(message._raw).encode()
+    return json.dumps(message.raw).encode()

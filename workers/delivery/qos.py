@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-import redis.exceptions
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
+from redis.exceptions import ResponseError
 
+from timbral.queue import layout
 from timbral.queue.envelope import envelope_problem, task_id_of
+from timbral.queue.patience import OUTAGES, PatientRedis
 from workers.delivery.held import is_stopping, running_requests
+from workers.delivery.message import work_of
 from workers.delivery.unacked import Unacked
 
-__all__ = ["OUTAGES", "QoS", "settle_late"]
+__all__ = ["QoS", "catch_up"]
 
 logger = logging.getLogger(__name__)
 
-OUTAGES: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
-"""What it looks like when Redis is away. kombu's own list has KeyError too, which any bad message can cause."""
-
 
 class QoS(kombu_redis.QoS):
-    """What this channel has delivered and is not acknowledged. Works on after its channel was closed."""
+    """What this channel has delivered and is not acknowledged. Works on after its channel was closed.
+
+    What Redis does not take, because it is away or refuses, is done later: the heartbeat calls ``catch_up``.
+    """
 
     def __init__(self, channel: Any, prefetch_count: int = 0) -> None:
         super().__init__(channel, prefetch_count)
         # A client of its own: what runs on after a lost connection is acknowledged when the channel is long closed.
-        self.unacked = Unacked(channel._create_client(), channel.unacked_index_key, channel.unacked_key)
+        client = PatientRedis(connection_pool=channel.pool)
+        self.unacked = Unacked(client, channel.unacked_index_key, channel.unacked_key)
         self._held: dict[str, Any] = {}
-        self._unsettled: set[str] = set()
+        self._late: dict[str, Callable[[], object]] = {}
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        info = message.delivery_info
-        content = dumps([message._raw, info["exchange"], info["routing_key"]])
-        try:
-            message.deliveries = self.unacked.take(delivery_tag, content, task_id_of(message._raw))
-        except redis.exceptions.OutOfMemoryError as error:
-            # It is off the queue, and cannot be put back either: to work on it is all that is left, and frees memory.
-            logger.error("Took a message without a record of it, Redis is full: %s", error)
         self._held[delivery_tag] = message
+        # It is off the queue: without a record of it, to work on it is the best that can be done, and a record may come later.
+        self._try(delivery_tag, partial(self._take, message, delivery_tag), "note that this worker holds")
         virtual.QoS.append(self, message, delivery_tag)
+
+    def _take(self, message: Any, tag: str) -> None:
+        info = message.delivery_info
+        content = dumps([message.raw, info["exchange"], info["routing_key"]])
+        taken = self.unacked.take(tag, content, task_id_of(message.raw), work_of(message))
+        message.begun, message.work_id = taken
 
     def ack(self, delivery_tag: str) -> None:
         self._settle(delivery_tag)
@@ -49,50 +56,52 @@ class QoS(kombu_redis.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         if requeue:
-            message = self._held.pop(delivery_tag, None)
-            self.restore_by_tag(delivery_tag, leftmost=True, uncount=not getattr(message, "crashed", False))
+            crashed = getattr(self._held.get(delivery_tag), "crashed", False)
+            self.put_back(delivery_tag, leftmost=True, uncount=not crashed)
         else:
             self._settle(delivery_tag)
-        virtual.QoS.ack(self, delivery_tag)
-
-    def give_back(self, delivery_tag: str) -> None:
-        """Put a message back that was not worked on, and is not counted any more."""
-        if self._held.pop(delivery_tag, None) is not None:
-            try:
-                self.restore_by_tag(delivery_tag, leftmost=True)
-            except OUTAGES as error:
-                logger.warning("Cannot put %s back, it will lapse: %s", delivery_tag, error)
             virtual.QoS.ack(self, delivery_tag)
 
-    def settle_late(self) -> None:
-        """Acknowledge what could not be while Redis was away."""
-        for tag in list(self._unsettled):
-            self._settle(tag)
+    def put_back(self, tag: str, *, leftmost: bool = False, uncount: bool = True, queue: str | None = None) -> None:
+        """Put a message back that this channel delivered, or move it to ``queue``: now, or as soon as Redis takes it."""
+        if tag in self._held:
+            put_back = partial(self.restore_by_tag, tag, leftmost=leftmost, uncount=uncount, queue=queue)
+            self._try(tag, put_back, "put back", done=partial(self._held.pop, tag, None))
+        virtual.QoS.ack(self, tag)
 
     def _settle(self, tag: str) -> None:
         message = self._held.get(tag)
+        task_id = None if message is None else task_id_of(message.raw)
+        # Celery would log a failure and forget it, and the task would run again after the visibility timeout.
+        done = partial(self._held.pop, tag, None)
+        self._try(tag, lambda: self.unacked.settle(tag, task_id), "acknowledge", done)
+
+    def _try(self, tag: str, step: Callable[[], object], what: str, done: Callable[[], object] = lambda: None) -> None:
         try:
-            self.unacked.settle(tag, None if message is None else task_id_of(message._raw))
-        except OUTAGES as error:
-            # Celery would log this and forget it, and the task would run again after the visibility timeout.
-            logger.warning("Cannot acknowledge %s yet: %s", tag, error)
-            self._unsettled.add(tag)
-            _unsettled.add(self)
+            step()
+        except (*OUTAGES, ResponseError) as error:
+            logger.warning("Cannot %s %s yet: %s", what, tag, error)
+            self._late[tag] = partial(self._try, tag, step, what, done)
+            _behind.add(self)
         else:
-            self._held.pop(tag, None)
-            self._unsettled.discard(tag)
-            if not self._unsettled:
-                _unsettled.discard(self)
+            self._late.pop(tag, None)
+            done()
+
+    def catch_up(self) -> None:
+        """Do what could not be done when Redis was away or refused."""
+        for step in list(self._late.values()):
+            step()
+        if not self._late:
+            _behind.discard(self)
 
     def restore_unacked(self, client: Any = None) -> list[Any]:  # noqa: ARG002
         """Put back what was delivered, but for what still runs here: after a lost connection it runs on, and is acknowledged later."""
-        self._flush()
         running = set() if is_stopping() else {request.message.delivery_tag for request in running_requests()}
-        for tag in self._delivered:
-            if tag not in running:
-                self.restore_by_tag(tag, uncount=True)
-                self._held.pop(tag, None)
-        self._delivered.clear()
+        for tag in list(self._held):
+            if tag in running or tag in self._late:
+                virtual.QoS.ack(self, tag)
+            else:
+                self.put_back(tag)
         return []
 
     def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:  # noqa: ARG002
@@ -102,7 +111,7 @@ class QoS(kombu_redis.QoS):
         try:
             for tag in self.unacked.lapsed(timeout_s, gap_s=2 * interval_s + 1, grace_s=timeout_s / 4 + 2):
                 self.restore_by_tag(tag, lapsed_for_s=timeout_s)
-        except redis.exceptions.ResponseError as error:  # full, for one; the next look may succeed
+        except (*OUTAGES, ResponseError) as error:  # full, for one; the next look may succeed
             logger.error("Cannot put lapsed messages back: %s", error)
 
     def restore_by_tag(
@@ -113,17 +122,24 @@ class QoS(kombu_redis.QoS):
         *,
         uncount: bool = False,
         lapsed_for_s: float | None = None,
+        queue: str | None = None,
     ) -> None:
-        """Put one message back into its queue, or park it where that cannot be done."""
+        """Put one message back into its queue, or into another, or park it where that cannot be done."""
+        goes_to: Any = None
         content = self.unacked.content(tag)
+        unrecorded = content is None and tag in self._held
+        if unrecorded:
+            content = dumps([self._held[tag].raw, "", self._held[tag].delivery_info["routing_key"]]).encode()
         if content is None:
             self.unacked.drop(tag, lapsed_for_s)
             return
         try:
             payload, exchange, routing_key = loads(content.decode())
             problem = envelope_problem(payload)
-            queue = None if problem else self.channel.queue_of(exchange, routing_key)
-            problem = problem or (None if queue else f"no queue for exchange {exchange!r}, routing key {routing_key!r}")
+            goes_to = queue or (None if problem else _queue_of(exchange, routing_key))
+            problem = problem or (
+                None if goes_to else f"no queue for exchange {exchange!r}, routing key {routing_key!r}"
+            )
         except OUTAGES:
             raise
         except Exception as error:
@@ -132,20 +148,27 @@ class QoS(kombu_redis.QoS):
             if self.unacked.drop(tag, lapsed_for_s):
                 self.channel.park(content, "", problem)
             return
-        payload["headers"] = {**(payload.get("headers") or {}), "redelivered": True}
-        payload["properties"]["delivery_info"]["redelivered"] = True
-        queue_key = self.channel._q_for_pri(queue, self.channel._get_message_priority(payload, reverse=False))
-        task_id = task_id_of(payload) if uncount else None
+        if queue is None:
+            payload["headers"] = {**(payload.get("headers") or {}), "redelivered": True}
+            payload["properties"]["delivery_info"]["redelivered"] = True
+        queue_key = layout.queue_key(goes_to, layout.priority_of(payload))
+        task_id = task_id_of(payload)
         if self.unacked.put_back(
-            tag, dumps(payload), queue_key, at_head=not leftmost, lapsed_for_s=lapsed_for_s, uncount=task_id
-        ):
-            logger.info("Put message %s back into %s", task_id_of(payload) or tag, queue_key)
+            tag, dumps(payload), queue_key, at_head=not leftmost, lapsed_for_s=lapsed_for_s, uncount=task_id if uncount else None,
+            unrecorded=unrecorded,
+        ):  # fmt: skip
+            logger.info("Put message %s back into %s", task_id or tag, queue_key)
 
 
-_unsettled: set[QoS] = set()
+def _queue_of(exchange: str, routing_key: str) -> str | None:
+    """The queue that a message came from: the fleet's exchanges are direct, and a key is its queue's name."""
+    return routing_key if routing_key and (not exchange or routing_key in layout.QUEUES) else None
 
 
-def settle_late() -> None:
-    """Acknowledge, on every channel of this process, what could not be while Redis was away."""
-    for qos in list(_unsettled):
-        qos.settle_late()
+_behind: set[QoS] = set()
+
+
+def catch_up() -> None:
+    """Do, on every channel of this process, what could not be done while Redis was away."""
+    for qos in list(_behind):
+        qos.catch_up()

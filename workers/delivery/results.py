@@ -10,6 +10,8 @@ from typing import Any
 
 from celery.backends.redis import RedisBackend
 
+from timbral.queue.patience import heals
+
 __all__ = ["Backend"]
 
 
@@ -21,3 +23,7 @@ class Backend(RedisBackend):
         meta.pop("args", None)
         meta.pop("kwargs", None)
         return meta
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        """A result that Redis refuses for now is stored later: who waits for it would wait for ever."""
+        return heals(exc) or bool(super().exception_safe_to_retry(exc))

@@ -11,8 +11,10 @@ import redis
 from celery import bootsteps
 
 from timbral import keys
+from timbral.queue.fleet_state import ALIVE_S
+from timbral.replies import server_now_s
 from workers.delivery.held import running_requests
-from workers.watching.health import MAX_AGE_S, short_client
+from workers.watching.health import short_client
 
 __all__ = ["SignOfLife"]
 
@@ -51,7 +53,7 @@ class SignOfLife(bootsteps.StartStopStep):
         client = short_client()
         while not self._stop.wait(INTERVAL_S):
             try:
-                now = time.time()
+                now = server_now_s(client)
                 if self._takes_tasks(worker):
                     client.zadd(keys.WORKERS, {worker.hostname: now})
                 client.zremrangebyscore(keys.WORKERS, 0, now - FORGOTTEN_AFTER_S)
@@ -68,5 +70,6 @@ class SignOfLife(bootsteps.StartStopStep):
         if worker.pool.__module__.endswith("solo") and busy:
             return True  # its event loop stands still while it works
         consumer = getattr(worker.consumer, "task_consumer", None)
-        answered_at = getattr(getattr(consumer, "channel", None), "answered_at", 0.0)
-        return now - self._turned_at < MAX_AGE_S and (busy or now - answered_at < MAX_AGE_S)
+        client = getattr(getattr(consumer, "channel", None), "client", None)
+        answered_at = getattr(client, "answered_at", 0.0)
+        return now - self._turned_at < ALIVE_S and (busy or now - answered_at < ALIVE_S)

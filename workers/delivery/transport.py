@@ -1,25 +1,27 @@
-"""kombu's Redis transport for workers: counts deliveries, renews and puts back by server time, and parks garbage.
+"""kombu's Redis transport for workers: counts what is begun, renews and puts back by server time, and parks garbage.
 
-It stands in for kombu's own under ``redis://`` and ``rediss://`` wherever the Celery application is loaded. It leans on internals of
-kombu 5.7: QoS, Channel._brpop_read and Transport._deliver.
+It stands in for kombu's own under ``redis://`` and ``rediss://`` wherever the Celery application is loaded. What it relies on that is private
+to kombu is in CONTRIBUTING.md, and tests/workers/delivery/test_private_names.py.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-import uuid
-from queue import Empty
+from functools import partial
 from typing import Any
 
 import kombu.transport
+import redis
 from kombu.transport import redis as kombu_redis
-from kombu.utils.json import loads
+from redis.exceptions import ResponseError
 
 from timbral.queue import dead_letters
-from timbral.queue.envelope import envelope_problem
+from timbral.queue.envelope import task_id_of
+from timbral.queue.patience import refused
+from workers.delivery.client import Client
 from workers.delivery.message import DeliveredMessage
 from workers.delivery.qos import QoS
+from workers.delivery.reading import loaded
 from workers.watching import metrics
 
 __all__ = ["Channel", "Transport", "install"]
@@ -27,87 +29,53 @@ __all__ = ["Channel", "Transport", "install"]
 logger = logging.getLogger(__name__)
 
 
+class _Patient:
+    """A connection that is refused at its very beginning (NOPERM on SELECT, say) is one that is not there yet."""
+
+    def on_connect(self) -> None:
+        try:
+            super().on_connect()  # type: ignore[misc]
+        except ResponseError as error:
+            raise refused(error) from error
+
+
+class _Connection(_Patient, redis.Connection):
+    pass
+
+
+class _SSLConnection(_Patient, redis.SSLConnection):
+    pass
+
+
 class Channel(kombu_redis.Channel):
-    """A channel that survives whatever is in its queues."""
+    """A channel that survives whatever is in its queues, and whatever Redis answers."""
 
     QoS = QoS
     Message = DeliveredMessage
+    connection_class = _Connection
+    connection_class_ssl = _SSLConnection
 
-    answered_at = 0.0
-    """When Redis last answered this channel's BRPOP, with a message or without (time.monotonic)."""
+    def _get_client(self) -> Any:
+        return partial(Client, park=self.park)
 
-    def _brpop_read(self, **options: Any) -> bool:
-        try:
-            try:
-                reply = self.client.parse_response(self.client.connection, "BRPOP", **options)
-            except self.connection_errors:
-                self.client.connection.disconnect()
-                raise
-            self.answered_at = time.monotonic()
-            if not reply:
-                raise Empty
-            queue = reply[0].decode().rsplit(self.sep, 1)[0]
-            self._queue_cycle.rotate(queue)
-            self._deliver_value(reply[1], queue)
-            return True
-        finally:
-            self._in_poll: Any = None
-            self._flush_brpop_reauth()
+    def queue_purge(self, queue: str, **_: Any) -> int:
+        """Remove all that waits: who waits for it is told, and nothing sends it again."""
+        from workers.outcome import drop
 
-    def _get(self, queue: str, timeout: float | None = None) -> Any:  # noqa: ARG002
-        while True:
-            with self.conn_or_acquire() as client:
-                values = (client.rpop(self._q_for_pri(queue, priority)) for priority in self.priority_steps)
-                value = next((value for value in values if value), None)
-                self._maybe_update_queues_expire(client, queue)
-            if value is None:
-                raise Empty
-            payload = self._readable(value, queue)
-            if payload is not None:
-                return payload
-
-    def _deliver_value(self, value: bytes, queue: str) -> None:
-        payload = self._readable(value, queue)
-        if payload is not None:
-            self.connection._deliver(payload, queue)
-
-    def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
-        problem = envelope_problem(message)
-        if problem:
-            logger.warning("Dropped an event or control message on %s: %s", exchange, problem)
-            raise Empty
-        return bool(super()._deliver_fanout_message(message, exchange))
-
-    def _readable(self, value: bytes, queue: str) -> dict[str, Any] | None:
-        """The envelope in ``value``; parks it and gives None where there is none."""
-        try:
-            payload = loads(value.decode())
-        except Exception as error:  # whatever a foreign value does to the decoder
-            problem: str | None = f"not a message: not JSON ({error!r:.200})"
-        else:
-            problem = envelope_problem(payload)
-        if problem:
-            self.park(value, queue, problem)
-            return None
-        properties = payload["properties"]
-        # A new tag for each delivery: a worker that comes back to life cannot acknowledge what is no longer its own.
-        properties["delivery_tag"] = str(uuid.uuid4())
-        # Where it goes back to, whatever its sender has written there.
-        properties["delivery_info"].update(exchange="", routing_key=queue)
-        return dict(payload)
-
-    def queue_of(self, exchange: str, routing_key: str) -> str | None:
-        """The queue that a message came from; direct exchanges are all that the fleet has."""
-        if not exchange or self.connection is None:  # a closed channel knows no exchanges
-            return routing_key or None
-        return next(iter(self._lookup(exchange, routing_key)), None)
+        return drop(queue)
 
     def park(self, value: bytes, queue: str, reason: str) -> None:
-        """Write what is no message as a dead letter."""
+        """Write what is no message as a dead letter; a task whose id can be read gets its error."""
         with self.conn_or_acquire() as client:
             letter = dead_letters.park(client, value, kind="garbage", reason=reason, queue=queue)
         metrics.PARKED.labels("garbage").inc()
         logger.error("Parked garbage from queue %s as dead letter %s: %s", queue or "(unacked)", letter, reason)
+        task_id = task_id_of(loaded(value))
+        if task_id is not None:
+            # Imported here: Flower and the scheduler load this module, and have no use for what the tasks need.
+            from workers.outcome import unreadable
+
+            unreadable(task_id, "", reason)
 
 
 class Transport(kombu_redis.Transport):

@@ -2,39 +2,71 @@
 
 The keys and their content are kombu's, so that its tools still read them; the steps are scripts, for three reasons. Times are
 the server's, so that a frozen or restarted server and a wrong clock on some host do not make held messages look abandoned. Putting
-back is one claim (HDEL) instead of WATCH on a hash that the whole fleet writes to. And each delivery is counted with it.
+back is one claim (HDEL) instead of WATCH on a hash that the whole fleet writes to. And what was begun is counted with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import redis
 
 from timbral import keys
+from timbral.queue import layout
+from timbral.replies import text
 
-__all__ = ["Unacked"]
+__all__ = ["Taken", "Unacked"]
 
 DELIVERIES_TTL_S = 7 * 86_400
 """Life of a count of deliveries after the last one; longer than any cache key, so that eviction takes those first."""
+WORK_TTL_S = 8 * 86_400
+"""Life of the record of which work a task id is: longer than that of anything which takes a task id as proof of work done."""
 
 _NOW = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 """
 
+# KEYS: index, content, begun deliveries, work. ARGV: tag, content, work, life of the record of work, task id, key of the result.
+# Gives how often the message's work was begun before, and whether its task id is "new", of the "same" work, of other work that is done
+# ("used"), or of other work whose message a worker holds ("busy").
 _TAKE = (
     _NOW
     + """
 redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-if KEYS[3] == nil then return 0 end
-local deliveries = redis.call('INCR', KEYS[3])
-redis.call('EXPIRE', KEYS[3], ARGV[3])
-return deliveries
+if KEYS[3] == nil then return {0, 'same'} end
+local known = redis.call('HMGET', KEYS[4], 'work', 'tag')
+if known[1] and known[1] ~= ARGV[3] then
+  if known[2] and redis.call('HEXISTS', KEYS[2], known[2]) == 1 then return {0, 'busy'} end
+  return {0, 'used'}
+end
+if not known[1] and ARGV[3] ~= ARGV[5] and redis.call('EXISTS', KEYS[5]) == 1 then return {0, 'used'} end
+if ARGV[3] ~= ARGV[5] then
+  redis.call('HSET', KEYS[4], 'work', ARGV[3], 'tag', ARGV[1])
+  redis.call('EXPIRE', KEYS[4], ARGV[4])
+end
+local begun = redis.pcall('SCARD', KEYS[3])
+return {type(begun) == 'number' and begun or 0, 'same'}
 """
 )
+
+# KEYS: begun deliveries, work. ARGV: tag, work, life of the record. The task id is this work's from now on.
+_CLAIM = """
+redis.call('HSET', KEYS[2], 'work', ARGV[2], 'tag', ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
+# KEYS: begun deliveries. ARGV: tag, life.
+_BEGIN = """
+if redis.call('TYPE', KEYS[1]).ok ~= 'set' then redis.call('DEL', KEYS[1]) end
+redis.call('SADD', KEYS[1], ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return redis.call('SCARD', KEYS[1])
+"""
 
 _RENEW = (
     _NOW
@@ -66,6 +98,8 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], 0, string.format('%.6f', now - tonum
 """
 )
 
+# KEYS: index, content, queue, begun deliveries (if this one shall not count). ARGV: tag, message, side ('' for nowhere), lapsed for,
+# 1 where there may be no record of it. Pushed first: where Redis is full that is refused, and nothing has changed.
 _PUT_BACK = (
     _NOW
     + """
@@ -73,13 +107,26 @@ if ARGV[4] ~= '' then
   local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
   if not score or tonumber(score) > now - tonumber(ARGV[4]) then return 0 end
 end
-redis.call('ZREM', KEYS[1], ARGV[1])
-if redis.call('HDEL', KEYS[2], ARGV[1]) == 0 then return 0 end
+if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 and ARGV[5] == '' then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  return 0
+end
 if ARGV[3] ~= '' then redis.call(ARGV[3], KEYS[3], ARGV[2]) end
-if KEYS[4] ~= nil and redis.call('DECR', KEYS[4]) <= 0 then redis.call('DEL', KEYS[4]) end
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+if KEYS[4] ~= nil then redis.pcall('SREM', KEYS[4], ARGV[1]) end
 return 1
 """
 )
+
+
+class Taken(NamedTuple):
+    """What is known of a message that was just taken."""
+
+    begun: int
+    """How often its work was begun before, by workers that did not end it."""
+    work: Literal["same", "used", "busy"]
+    """Whether its task id is its own, was that of other work before, or is that of other work which a worker holds now."""
 
 
 class Unacked:
@@ -94,29 +141,42 @@ class Unacked:
         self.index_key = index_key
         self.content_key = content_key
         self._take = client.register_script(_TAKE)
+        self._claim = client.register_script(_CLAIM)
+        self._begin = client.register_script(_BEGIN)
         self._renew = client.register_script(_RENEW)
         self._lapsed = client.register_script(_LAPSED)
         self._put_back = client.register_script(_PUT_BACK)
 
-    def take(self, tag: str, content: str, task_id: str | None) -> int:
-        """Note that this worker holds a message; returns how often the task's message was delivered, this time included."""
+    def take(self, tag: str, content: str, task_id: str | None, work: str | None = None) -> Taken:
+        """Note that this worker holds a message.
+
+        Args:
+            work: which piece of work it is; the task id where that says it.
+        """
         names = [self.index_key, self.content_key]
         if task_id is not None:
-            names.append(keys.deliveries(task_id))
-        return int(self._take(keys=names, args=[tag, content, DELIVERIES_TTL_S]))
+            names += [keys.deliveries(task_id), keys.work(task_id), layout.result_key(task_id)]
+        given: list[Any] = [tag, content, work or task_id or "", WORK_TTL_S, task_id or ""]
+        begun, state = self._take(keys=names, args=given)
+        return Taken(int(begun), text(state))  # type: ignore[arg-type]
+
+    def claim(self, tag: str, task_id: str, work: str) -> None:
+        """The task id is that of this work from now on."""
+        self._claim(keys=[keys.deliveries(task_id), keys.work(task_id)], args=[tag, work, WORK_TTL_S])
+
+    def begin(self, tag: str, task_id: str) -> int:
+        """Note that the work is begun; returns how often, this time included. Twice for one delivery counts once."""
+        return int(self._begin(keys=[keys.deliveries(task_id)], args=[tag, DELIVERIES_TTL_S]))
 
     def settle(self, tag: str, task_id: str | None) -> None:
         """The message is done with: forget it and its count."""
-        with self.client.pipeline() as pipe:
+        # No transaction: a full Redis 7 refuses every command inside of one, also those that free memory.
+        with self.client.pipeline(transaction=False) as pipe:
             pipe.zrem(self.index_key, tag)
             pipe.hdel(self.content_key, tag)
             if task_id is not None:
                 pipe.delete(keys.deliveries(task_id))
             pipe.execute()
-
-    def uncount(self, task_id: str) -> None:
-        """Take a delivery back: whatever happens to the worker now is not this message's fault."""
-        self.client.decr(keys.deliveries(task_id))
 
     def renew(self, tags: Iterable[str]) -> int:
         """Say that these are still held; returns how many of them were."""
@@ -146,23 +206,25 @@ class Unacked:
         at_head: bool,
         lapsed_for_s: float | None = None,
         uncount: str | None = None,
+        unrecorded: bool = False,
     ) -> bool:
         """Move a message back into its queue; False where somebody else was faster.
 
         Args:
             at_head: to be taken next, instead of last.
             lapsed_for_s: only if nobody has renewed it for so long.
-            uncount: task id whose delivery was not the message's fault and shall not count.
+            uncount: task id for which this delivery was not the message's fault and shall not count.
+            unrecorded: also where there is no record of it: Redis refused to write one.
         """
         names = [self.index_key, self.content_key, queue_key]
         if uncount is not None:
             names.append(keys.deliveries(uncount))
         side = "RPUSH" if at_head else "LPUSH"
         condition = "" if lapsed_for_s is None else lapsed_for_s
-        return bool(self._put_back(keys=names, args=[tag, payload, side, condition]))
+        return bool(self._put_back(keys=names, args=[tag, payload, side, condition, "1" if unrecorded else ""]))
 
     def drop(self, tag: str, lapsed_for_s: float | None = None) -> bool:
         """Forget a message that cannot be put back; False where somebody else was faster."""
         condition = "" if lapsed_for_s is None else lapsed_for_s
         names = [self.index_key, self.content_key, self.content_key]  # no queue: the third stands in for one
-        return bool(self._put_back(keys=names, args=[tag, "", "", condition]))
+        return bool(self._put_back(keys=names, args=[tag, "", "", condition, ""]))

@@ -10,6 +10,7 @@ import os
 import sys
 
 from timbral.config.settings import SECRETS_DIR
+from workers.watching import flower_events
 from workers.watching.flower_text import readable
 
 
@@ -36,8 +37,15 @@ state_save_interval = 60_000  # milliseconds
 tasks_columns = _given("tasks_columns", "name,state,kwargs,result,runtime,worker,received,uuid")
 format_task = readable
 
+# The health check reads this file too, and has no Flower to fold anything for.
+if "flower.app" in sys.modules:
+    flower_events.install()
+
 # Nobody gets in without a password: Flower shows arguments and results, and can end workers.
 basic_auth = [pair for pair in _given("basic_auth", "").split(",") if pair]
+if any(not all(pair.partition(":")[::2]) for pair in basic_auth):
+    # Flower would start, and let nobody in. The value may be a password, and is not repeated.
+    sys.exit("FLOWER_BASIC_AUTH: must be user:password, or several of them with commas; one has no colon in it.")
 _guarded = basic_auth or _given("auth", "") or any(word.startswith(("--basic", "--auth")) for word in sys.argv)
 if not _guarded and _given("open", "") != "yes":
     sys.exit(

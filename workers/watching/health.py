@@ -7,25 +7,13 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
-from typing import Any
 
 import redis
 
-from timbral import keys
 from timbral.config.settings import public_address, settings
+from timbral.queue.fleet_state import alive_workers
 
-__all__ = ["MAX_AGE_S", "alive_workers", "main", "short_client"]
-
-MAX_AGE_S = 30.0
-"""A worker whose last sign of life is older takes no tasks."""
-
-
-def alive_workers(client: redis.Redis) -> dict[str, float]:
-    """Node names of the workers that take tasks, each with the seconds since its last sign of life."""
-    now = time.time()
-    found: list[Any] = client.zrangebyscore(keys.WORKERS, now - MAX_AGE_S, "+inf", withscores=True)
-    return {name.decode() if isinstance(name, bytes) else name: max(0.0, now - at) for name, at in found}
+__all__ = ["main", "short_client"]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,25 +5,23 @@ They are served by the parent process, which sees every task of its pool begin a
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 import redis
 from celery import bootsteps
 from prometheus_client import Counter, Histogram, start_http_server
-from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.core import REGISTRY
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from timbral import keys
 from timbral.config.settings import settings
+from timbral.messages import MESSAGES
+from timbral.queue import layout
+from timbral.queue.dead_letters import Kind
+from workers.watching.fleet_metrics import FleetMetrics
 
-__all__ = ["PARKED", "REDELIVERED", "FleetState", "Server", "TaskCounts"]
+__all__ = ["PARKED", "REDELIVERED", "Server", "TaskCounts"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +42,7 @@ STATES = {
     "task-rejected": "rejected",
     "task-revoked": "revoked",
 }
-QUEUES = ("celery", "batch", "training")
-PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
+OUR_TASKS = (*MESSAGES, *layout.ROUTED_TASKS)
 
 
 class TaskCounts:
@@ -53,6 +50,12 @@ class TaskCounts:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
+        # A counter that is born with its first failure has not risen, for Prometheus: each is there from the start, at 0.
+        for task in OUR_TASKS:
+            for state in STATES.values():
+                TASKS.labels(task, state)
+        for kind in get_args(Kind):
+            PARKED.labels(kind)
 
     def read_along(self, dispatcher: Any) -> None:
         """Count the events that ``dispatcher`` sends from now on."""
@@ -75,91 +78,6 @@ class TaskCounts:
             TASKS.labels(name, STATES[kind]).inc()
             if kind == "task-succeeded" and isinstance(fields.get("runtime"), float):
                 SECONDS.labels(name).observe(fields["runtime"])
-
-
-class FleetState(Collector):
-    """What Redis says about the fleet."""
-
-    def __init__(self, broker: redis.Redis, records: redis.Redis) -> None:
-        self.broker = broker
-        self.records = records
-
-    def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("timbral_redis_up", "Whether Redis answered.", labels=["redis"])
-        for name, metrics in (("queue", self._of_the_queue), ("cache", self._of_the_cache)):
-            try:
-                found = list(metrics())
-            except redis.RedisError as error:
-                logger.warning("Cannot read the metrics of the %s: %s", name, error)
-                found = []
-            up.add_metric([name], 1.0 if found else 0.0)
-            yield from found
-        yield up
-
-    def _of_the_queue(self) -> Iterator[Metric]:
-        with self.broker.pipeline(transaction=False) as pipe:
-            for queue in QUEUES:
-                for step in PRIORITIES:
-                    pipe.llen(queue + step)
-            pipe.zcard("unacked_index")
-            pipe.zcard(keys.DEAD_LETTERS)
-            pipe.zcount(keys.WORKERS, time.time() - 30, "+inf")
-            *lengths, held, letters, workers = pipe.execute()
-        depth = GaugeMetricFamily(
-            "timbral_queue_messages", "Messages that wait, over all priorities.", labels=["queue"]
-        )
-        for place, queue in enumerate(QUEUES):
-            start = place * len(PRIORITIES)
-            depth.add_metric([queue], sum(lengths[start : start + len(PRIORITIES)]))
-        yield depth
-        yield GaugeMetricFamily(
-            "timbral_held_messages", "Messages that workers hold and have not acknowledged.", value=held
-        )
-        yield GaugeMetricFamily("timbral_dead_letters", "Messages that are parked.", value=letters)
-        yield GaugeMetricFamily("timbral_workers", "Workers that take tasks.", value=workers)
-
-    def _of_the_cache(self) -> Iterator[Metric]:
-        version: Any = self.records.get(keys.MODEL_CURRENT)
-        with self.records.pipeline(transaction=False) as pipe:
-            pipe.zcard(keys.JOBS_OPEN)
-            pipe.hlen(keys.SUBMITTED)
-            pipe.scard(keys.PLAYS_USERS)
-            pipe.info("stats")
-            pipe.info("memory")
-            pipe.get(keys.model_metadata(version.decode() if version else ""))
-            jobs, submitted, users, stats, memory, record = pipe.execute()
-        yield GaugeMetricFamily("timbral_jobs_open", "Fanned-out jobs that run.", value=jobs)
-        yield GaugeMetricFamily(
-            "timbral_submitted_tasks", "Tasks sent by producers whose effect is not there yet.", value=submitted
-        )
-        yield GaugeMetricFamily(
-            "timbral_users_with_new_plays", "Users with plays that no training has seen.", value=users
-        )
-        lookups = CounterMetricFamily(
-            "timbral_redis_lookups", "Reads of keys, of all of Redis's clients.", labels=["result"]
-        )
-        lookups.add_metric(["hit"], stats["keyspace_hits"])
-        lookups.add_metric(["miss"], stats["keyspace_misses"])
-        yield lookups
-        yield CounterMetricFamily(
-            "timbral_redis_evicted_keys", "Keys that Redis dropped for want of memory.", value=stats["evicted_keys"]
-        )
-        yield GaugeMetricFamily("timbral_redis_used_bytes", "Memory that Redis uses.", value=memory["used_memory"])
-        yield GaugeMetricFamily(
-            "timbral_redis_limit_bytes", "Memory that Redis may use; 0 for all there is.", value=memory["maxmemory"]
-        )
-        age_s = _age_s(record)
-        if age_s is not None:
-            yield GaugeMetricFamily("timbral_model_age_seconds", "Time since the live model was trained.", value=age_s)
-
-
-def _age_s(record: bytes | None) -> float | None:
-    try:
-        created_at = json.loads(record or b"{}")["created_at"]
-        at = created_at if isinstance(created_at, int | float) else datetime.fromisoformat(created_at).timestamp()
-    except (KeyError, TypeError, ValueError):
-        return None
-    return max(0.0, time.time() - at)
 
 
 class Server(bootsteps.StartStopStep):
@@ -185,7 +103,7 @@ class Server(bootsteps.StartStopStep):
             # Not worth a worker: several of a host cannot share the port, and metrics of one tell the fleet's state.
             logger.warning("No metrics on port %d: %s", settings.METRICS_PORT, error)
             return
-        REGISTRY.register(FleetState(broker, records))
+        REGISTRY.register(FleetMetrics(broker, records))
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
         if self._server is not None:

@@ -12,11 +12,22 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from timbral.errors import ParameterError
+from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k as top_k_module
 from timbral.models.search.item_index import ItemIndex
-from timbral.models.search.top_k import TopK, top_k
+from timbral.models.search.top_k import TopK, scores_of, top_k
 
 Array = np.ndarray
+
+
+def neighbor_sums(neighbors: Neighbors, plays: sparse.csr_matrix) -> Array:
+    """Σ v over the played items, float64 (n_users, n_items), in the order in which ``plays`` has them."""
+    sums = np.zeros(plays.shape)
+    for user in range(plays.shape[0]):
+        for played in plays[user].indices:
+            pairs = slice(neighbors.indptr[played], neighbors.indptr[played + 1])
+            sums[user, neighbors.items[pairs]] += neighbors.weights[pairs].astype(np.float64)
+    return sums
 
 
 def brute_force(
@@ -24,6 +35,8 @@ def brute_force(
     items: Array,
     k: int,
     *,
+    neighbors: Neighbors | None = None,
+    plays: sparse.csr_matrix | None = None,
     seen: sparse.csr_matrix | None = None,
     blocked: Any = None,
     blocked_by_user: sparse.csr_matrix | None = None,
@@ -34,6 +47,8 @@ def brute_force(
     totals = np.zeros((len(users), items.shape[1]))
     for component in range(len(items)):
         totals += users[:, component, None].astype(np.float64) * items[component].astype(np.float64)
+    if neighbors is not None and plays is not None:
+        totals += neighbor_sums(neighbors, plays)
     scores = totals.astype(np.float32)
     possible = np.ones(scores.shape, bool)
     for ruled_out in (seen, blocked_by_user):
@@ -72,6 +87,14 @@ def rows_of(rng: np.random.Generator, shape: tuple[int, int], density: float) ->
     return sparse.random(*shape, density, format="csr", random_state=rng, dtype=np.float32)
 
 
+def neighbors_of(rng: np.random.Generator, n_items: int, density: float, values: Array) -> Neighbors:
+    """Pairs whose weights are among ``values``; what is 0 says nothing."""
+    pairs = rows_of(rng, (n_items, n_items), density)
+    pairs.sort_indices()
+    weights = rng.choice(values, pairs.nnz).astype(np.float32)
+    return Neighbors(pairs.indptr.astype(np.int64), pairs.indices, weights)
+
+
 SHAPES = st.tuples(st.integers(1, 70), st.integers(1, 9), st.integers(1, 90))
 
 
@@ -92,6 +115,9 @@ def requests(draw: st.DrawFn) -> tuple[Array, Array, int, dict[str, Any]]:
     for name in ("blocked", "allowed"):
         if draw(st.booleans()):
             options[name] = draw(st.lists(st.integers(0, n_items - 1), max_size=2 * n_items))
+    if draw(st.booleans()):
+        options["plays"] = rows_of(rng, (n_users, n_items), draw(st.sampled_from([0, 0.1, 0.7, 1])))
+        options["neighbors"] = neighbors_of(rng, n_items, draw(st.sampled_from([0, 0.02, 0.3, 1])), values)
     return users, items, draw(st.integers(1, n_items + 3)), options
 
 
@@ -113,6 +139,32 @@ def test_lists_from_a_large_catalogue_are_those_of_brute_force(seed: int, zeros:
     seen = rows_of(rng, (60, 1800), 0.02)
 
     assert_same(top_k(users, items, k, seen=seen, n_threads=1), brute_force(users, items, k, seen=seen))
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.01, 1.0, 100.0]), st.sampled_from([1, 10, 300]))
+def test_lists_with_neighbors_from_a_large_catalogue_are_those_of_brute_force(seed: int, weight: float, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    users, items = sparse_factors(rng, (130, 24), 0.5), sparse_factors(rng, (1800, 24), 0.5).T.copy()
+    options = {
+        "plays": rows_of(rng, (130, 1800), 0.02),
+        "seen": rows_of(rng, (130, 1800), 0.02),
+        "neighbors": neighbors_of(rng, 1800, 0.02, weight * rng.random(50)),
+    }
+
+    assert_same(top_k(users, items, k, n_threads=2, **options), brute_force(users, items, k, **options))
+
+
+@given(requests())
+def test_the_score_of_a_pair_is_to_the_bit_that_of_the_list(request: tuple[Array, Array, int, dict[str, Any]]) -> None:
+    users, items, k, options = request
+    whole = {name: options[name] for name in ("neighbors", "plays") if name in options}
+
+    found = top_k(users, items, k, n_threads=1, **options)
+
+    owners = np.repeat(np.arange(len(users)), np.diff(found.indptr))
+    np.testing.assert_array_equal(
+        scores_of(users, items, owners, found.item_indices.astype(np.int64), **whole), found.scores
+    )
 
 
 def test_scores_that_differ_by_less_than_float32_sums_err_are_ordered_right() -> None:

@@ -24,12 +24,17 @@ def age(client: redis.Redis, tag: str, seconds: float) -> None:
     client.zincrby("unacked_index", -seconds, tag)
 
 
-def test_each_delivery_of_a_task_is_counted_and_the_count_goes_with_the_message(
+def test_each_beginning_of_a_task_is_counted_and_the_count_goes_with_the_message(
     unacked: Unacked, client: redis.Redis
 ) -> None:
-    assert [unacked.take(f"tag{n}", "content", "task") for n in range(3)] == [1, 2, 3]
+    for n in range(3):
+        assert unacked.take(f"tag{n}", "content", "task") == (n, "same"), (
+            "what was received, and not begun, counts for nothing"
+        )
+        assert unacked.take(f"tag{n}", "content", "task") == (n, "same")
+        assert [unacked.begin(f"tag{n}", "task") for _ in range(2)] == [n + 1] * 2, "one delivery begins once"
     assert 0 < client.ttl(keys.deliveries("task")) <= DELIVERIES_TTL_S
-    assert unacked.take("tag9", "content", None) == 0
+    assert unacked.take("tag9", "content", None) == (0, "same")
 
     unacked.settle("tag2", "task")
 
@@ -70,6 +75,7 @@ def test_a_message_is_put_back_by_one_of_many_who_try(
     redis_server: EmbeddedServer, unacked: Unacked, client: redis.Redis
 ) -> None:
     unacked.take("tag", "content", "task")
+    unacked.begin("tag", "task")
     age(client, "tag", 100)
     barrier, won = threading.Barrier(8), []
 
@@ -87,7 +93,7 @@ def test_a_message_is_put_back_by_one_of_many_who_try(
 
     assert sorted(won) == [False] * 7 + [True]
     assert client.lrange("celery", 0, -1) == [b"payload"]
-    assert client.get(keys.deliveries("task")) == b"1", "it lapsed: that counts"
+    assert client.smembers(keys.deliveries("task")) == {b"tag"}, "it lapsed: that counts"
 
 
 def test_a_message_that_was_renewed_meanwhile_is_not_put_back(unacked: Unacked, client: redis.Redis) -> None:
@@ -109,12 +115,14 @@ def test_a_hand_over_is_not_counted_and_goes_to_the_end_that_is_asked_for(
     unacked.take("first", "content", "a")
     unacked.take("again", "content", "b")
     unacked.take("again2", "content", "b")
+    for tag, task_id in (("first", "a"), ("again", "b"), ("again2", "b")):
+        unacked.begin(tag, task_id)
 
     assert unacked.put_back("first", "next", "celery", at_head=True, uncount="a")
     assert unacked.put_back("again2", "last", "celery", at_head=False, uncount="b")
 
     assert not client.exists(keys.deliveries("a"))
-    assert client.get(keys.deliveries("b")) == b"1"
+    assert client.smembers(keys.deliveries("b")) == {b"again"}
     assert [client.rpop("celery") for _ in range(3)] == [b"next", b"waiting", b"last"]
 
 

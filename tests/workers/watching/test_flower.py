@@ -24,6 +24,7 @@ from fleet_fixtures import Fleet
 
 from timbral.stack.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
+from workers.watching.flower_events import Folding
 from workers.watching.flower_text import readable, readable_arguments
 
 Wait = Callable[..., None]
@@ -170,6 +171,49 @@ def test_flower_shows_workers_tasks_with_words_and_reasons_and_queues_to_whoever
     assert "correct horse" not in flower.log.read_text()
 
 
+@pytest.mark.integration
+def test_a_training_is_not_buried_under_chunks_and_refreshes_for_each_play(
+    module_fleet: Fleet, flower: Flower, wait_until: Wait
+) -> None:
+    write_plays(module_fleet.data_dir / "plays.csv")
+    train, everybody, *plays = send(
+        module_fleet,
+        "job = producers.enqueue_train_model('plays.csv', n_components=4, promote='always')\n"
+        "job.wait(60)\n"
+        "all = producers.enqueue_compute_recommendations(top_k=3)\n"
+        "plays = [producers.enqueue_refresh_embeddings(plays=[producers.Play(user_id=1, item_id=n)]) for n in range(9)]\n"
+        "for sent in (all, *plays): sent.wait(60)\n"
+        "print(job.id, all.id, *(sent.id for sent in plays))",
+    )
+    # An event of later than all of them has arrived: so have theirs.
+    (last,) = send(module_fleet, "job = producers.enqueue_refresh_embeddings(); job.wait(60); print(job.id)")
+    wait_until(lambda: flower.table().get(last, {}).get("state") == "SUCCESS", 30, "the last event")
+
+    table = flower.table()
+
+    assert table[train]["state"] == table[everybody]["state"] == "SUCCESS"
+    assert not set(plays) & set(table)
+    assert "compute_chunk" not in {row["name"] for row in table.values()}
+
+
+def test_what_is_folded_away_is_shown_when_it_fails() -> None:
+    shown: list[dict[str, Any]] = []
+    folding = Folding(shown.append)
+    for task_id, end in (("good", "task-succeeded"), ("bad", "task-failed")):
+        folding.event({"type": "task-received", "uuid": task_id, "name": "compute_chunk"})
+        folding.event({"type": "task-started", "uuid": task_id})
+        folding.event({"type": end, "uuid": task_id})
+    folding.event({"type": "task-received", "uuid": "all", "name": "refresh_embeddings", "kwargs": "{}"})
+    folding.event({"type": "worker-heartbeat"})
+
+    assert [(event["type"], event.get("uuid")) for event in shown] == [
+        ("task-received", "bad"),
+        ("task-failed", "bad"),
+        ("task-received", "all"),
+        ("worker-heartbeat", None),
+    ]
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_a_person_logs_in_with_a_browser_and_sees_a_failed_task_with_its_reason(
@@ -194,6 +238,13 @@ def test_flower_refuses_to_start_without_a_password(module_fleet: Fleet) -> None
     flower = Flower(module_fleet, None)
     assert flower.process.wait(30) == 1
     assert "FLOWER_BASIC_AUTH=user:password" in flower.log.read_text()
+
+
+@pytest.mark.parametrize("auth", ["password", "admin:", ":password", "admin:good,password"])
+def test_flower_refuses_a_user_without_a_password_and_a_password_without_a_user(module_fleet: Fleet, auth: str) -> None:
+    flower = Flower(module_fleet, auth)
+    assert flower.process.wait(30) == 1
+    assert "FLOWER_BASIC_AUTH: must be user:password" in flower.log.read_text()
 
 
 @pytest.mark.parametrize(

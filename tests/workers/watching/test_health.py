@@ -13,8 +13,8 @@ import redis
 from fleet_fixtures import Fleet
 
 from timbral import keys
+from timbral.queue.fleet_state import ALIVE_S, alive_workers
 from workers.delivery.sign_of_life import SignOfLife
-from workers.watching.health import MAX_AGE_S, alive_workers
 
 
 def health(server_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -85,6 +85,6 @@ def test_a_sign_of_life_needs_a_loop_that_turns_and_a_redis_that_answers(
 
 def test_an_old_sign_is_none(client: redis.Redis) -> None:
     now = time.time()
-    client.zadd(keys.WORKERS, {"new@h": now - 3, "old@h": now - MAX_AGE_S - 1})
+    client.zadd(keys.WORKERS, {"new@h": now - 3, "old@h": now - ALIVE_S - 1})
 
     assert list(alive_workers(client)) == ["new@h"]

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from timbral import keys
-from workers.watching.metrics import FleetState
+from workers.watching.fleet_metrics import FleetMetrics
 
 FAULT_TASKS = Path(__file__).parents[2] / "faults"
 
@@ -55,7 +55,15 @@ def test_a_worker_serves_what_it_did_and_the_fleets_state(fleet: Fleet, client: 
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             return values(answer.read().decode())
 
-    # then
+    # then: every count is there before anything is counted, or an increase from nothing would be none
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    for task in ("train_model", "compute_recommendations", "compute_chunk", "refresh_embeddings"):
+        for state in ("succeeded", "failed", "retried", "rejected", "revoked"):
+            assert f'timbral_tasks_total{{state="{state}",task="{task}"}} 0.0' in text or (
+                f'timbral_tasks_total{{task="{task}",state="{state}"}} 0.0' in text
+            )
+
     def counted() -> bool:
         done = scrape()
         ended = sum(value for (name, _), value in done.items() if name == "timbral_tasks_total")
@@ -73,15 +81,22 @@ def test_a_worker_serves_what_it_did_and_the_fleets_state(fleet: Fleet, client: 
     app.close()
 
 
-def test_the_models_age_is_known_and_so_are_lookups(client: redis.Redis) -> None:
+def test_the_models_age_and_quality_are_known_and_so_are_the_gates_refusals_and_lookups(client: redis.Redis) -> None:
     created_at = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="seconds")
     client.set(keys.MODEL_CURRENT, "v1")
-    client.set(keys.model_metadata("v1"), json.dumps({"created_at": created_at}))
+    record = {"created_at": created_at, "metrics": {"ndcg@20": 0.25}, "verdict": "not worse"}
+    client.set(keys.model_metadata("v1"), json.dumps(record))
+    client.hincrby(keys.TRAININGS_ENDED, "held_back", 2)
     client.zadd(keys.JOBS_OPEN, {"job": time.time()})
 
-    found = {metric.name: metric for metric in FleetState(client, client).collect()}
+    found = {metric.name: metric for metric in FleetMetrics(client, client).collect()}
 
     assert 7190 < found["timbral_model_age_seconds"].samples[0].value < 7300
+    (quality,) = found["timbral_model_quality"].samples
+    assert (quality.labels, quality.value) == ({"measure": "ndcg@20"}, 0.25)
+    assert found["timbral_model_verdict"].samples[0].labels == {"version": "v1", "verdict": "not worse"}
+    trainings = {sample.labels["outcome"]: sample.value for sample in found["timbral_trainings"].samples}
+    assert trainings == {"promoted": 0, "held_back": 2, "not_asked": 0}
     assert found["timbral_jobs_open"].samples[0].value == 1
     assert {sample.labels["result"] for sample in found["timbral_redis_lookups"].samples} == {"hit", "miss"}
 
@@ -89,7 +104,7 @@ def test_the_models_age_is_known_and_so_are_lookups(client: redis.Redis) -> None
 def test_metrics_of_a_redis_that_is_away_say_so() -> None:
     nobody = redis.Redis(port=1, socket_connect_timeout=0.5, retry=Retry(NoBackoff(), 0))
 
-    found = {metric.name: metric for metric in FleetState(nobody, nobody).collect()}
+    found = {metric.name: metric for metric in FleetMetrics(nobody, nobody).collect()}
 
     assert list(found) == ["timbral_redis_up"]
     assert [sample.value for sample in found["timbral_redis_up"].samples] == [0, 0]

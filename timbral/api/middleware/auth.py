@@ -46,7 +46,8 @@ def check_not_open_to_the_world(settings: Settings) -> None:
 
 
 class Auth:
-    """ASGI middleware: writing needs API_TOKEN; reading needs API_READ_TOKEN or API_TOKEN where API_READ_TOKEN is set.
+    """ASGI middleware: writing needs API_TOKEN, and so does a user's export; reading needs API_READ_TOKEN or API_TOKEN where
+    API_READ_TOKEN is set.
 
     It goes by the method and not by the route, so that no new route can be forgotten. Liveness, the page's files and the
     OpenAPI description are open: they tell nothing about a user.
@@ -73,6 +74,8 @@ class Auth:
             if not is_loopback(host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host):
                 return Refused(421, "Without API_TOKEN this context answers to localhost alone")
         allowed = self._readers if scope["method"] in READING else self._writers
+        if path.startswith("/users/") and path.rstrip("/").endswith("/export"):
+            allowed = self._writers or self._readers  # all that is stored of a person is not for every reader
         if not allowed:
             return None
         scheme, _, token = (_header(scope, b"authorization") or "").partition(" ")

@@ -9,11 +9,9 @@ from fastapi import APIRouter, Path, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError
-from redis.exceptions import RedisError
 
 import producers
 from producers.jobs import DONE_STATES
-from timbral import keys
 from timbral.api.context import ApiContext, Context
 from timbral.api.refusals import Refused, responses
 from timbral.errors import RedisUnavailableError, TimbralError
@@ -113,15 +111,17 @@ async def read_job(context: ApiContext, job_id: str) -> JobAnswer:
         RedisUnavailableError: Redis is away.
     """
     answer = await run_sync(_read, job_id, limiter=context.job_threads)
-    if answer.state == "PENDING" and answer.task is None and not await _was_sent(context, job_id):
+    if answer is None:
         raise Refused(404, f"No job {job_id!r}: it was never sent, or its result has expired")
     return answer
 
 
-def _read(job_id: str) -> JobAnswer:
+def _read(job_id: str) -> JobAnswer | None:
     job = producers.job(job_id)
     # The state first: what is read after it is as new, so a result is never missing from a final state.
     state, task, progress = job.state, job.task, job.progress
+    if state == "PENDING" and task is None and not job.is_known:
+        return None
     answer = JobAnswer(id=job_id, task=task, state=state, progress=JobProgress(**progress._asdict()))
     if state in DONE_STATES:
         try:
@@ -148,13 +148,3 @@ def _characters_alone(value: Any) -> Any:
 
 def _failure(error: TimbralError) -> JobFailure:
     return JobFailure(error=type(error).__name__, message=str(error))
-
-
-async def _was_sent(context: ApiContext, job_id: str) -> bool:
-    pipeline = context.redis.pipeline(transaction=False)
-    pipeline.hexists(keys.SUBMITTED, job_id)
-    pipeline.exists(keys.progress(job_id), keys.job(job_id))
-    try:
-        return any(await pipeline.execute())
-    except RedisError as error:
-        raise RedisUnavailableError("the cache", str(error)) from error

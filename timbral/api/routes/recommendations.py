@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from timbral import keys
 from timbral.api.blocks import blocked_among
-from timbral.api.cached_lists import Item, parse_list
+from timbral.api.cached_lists import parse_list
 from timbral.api.context import ApiContext, Context
 from timbral.api.ids import UserIdInUrl
 from timbral.api.metrics import RECOMMENDATIONS
 from timbral.api.refusals import responses
 from timbral.messages import Id
+from timbral.served_list import Item, served_list
 
 __all__ = ["RecommendationsAnswer", "recommend", "router"]
 
@@ -81,19 +82,18 @@ async def get_recommendations(
 async def recommend(context: ApiContext, user_id: str, limit: int | None = None, names: bool = False) -> bytes:
     """The answer's JSON."""
     raw, has_blocks = await context.lists.read(user_id)
-    items = parse_list(raw)
-    if items is None:
+    own, popular, seen = parse_list(raw), None, set[int | str]()
+    if own is None:
         if raw is not None:
             logger.warning("The value of %r is not a list of items; left aside", keys.recommendations_user(user_id))
-        items = await _popular(context, user_id)
-        source = "none" if items is None else "popular"
-        items = (items or [])[: limit or N_POPULAR]
+        popular, seen = await _popular(context, user_id)
+    ids = [item["item_id"] for item in own or popular or []]
+    blocked = await blocked_among(context.redis, ids, user_id) if has_blocks or own is None else set()
+    items, source = served_list(own, popular, seen=seen, blocked=blocked)
+    if source != "cache":
+        items = items[: limit or N_POPULAR]
+    if source != "cache" or blocked:
         raw = None
-    else:
-        source = "cache"
-        if has_blocks:
-            items = await _unblocked(context, user_id, items)
-            raw = None
     COUNTED[source].inc()
     if limit is not None and len(items) > limit:
         items, raw = items[:limit], None
@@ -105,20 +105,13 @@ async def recommend(context: ApiContext, user_id: str, limit: int | None = None,
     return b'{"user_id":%s,"source":"%s","items":%s}' % (json.dumps(user_id).encode(), source.encode(), raw)
 
 
-async def _popular(context: ApiContext, user_id: str) -> list[Item] | None:
+async def _popular(context: ApiContext, user_id: str) -> tuple[list[Item] | None, set[int | str]]:
+    """What most users play, None where it is not known; and what of it the user has played, at the training and since."""
     pipeline = context.redis.pipeline(transaction=False)
     pipeline.get(keys.RECOMMENDATIONS_POPULAR)
     pipeline.hkeys(keys.plays_user(user_id))
     raw, played = await pipeline.execute()
     items = parse_list(raw)
-    if items is None:
-        return None
-    listed: list[int | str] = [item["item_id"] for item in items]
+    listed: list[int | str] = [item["item_id"] for item in items or []]
     seen = await context.model.seen_among(user_id, listed)
-    seen |= {item_id for item_id in listed if keys.encode_id(item_id).encode() in played}
-    return await _unblocked(context, user_id, [item for item in items if item["item_id"] not in seen])
-
-
-async def _unblocked(context: ApiContext, user_id: str, items: list[Item]) -> list[Item]:
-    blocked = await blocked_among(context.redis, [item["item_id"] for item in items], user_id)
-    return [item for item in items if item["item_id"] not in blocked]
+    return items, seen | {item_id for item_id in listed if keys.encode_id(item_id).encode() in played}

@@ -46,6 +46,10 @@ class Factors:
     loss: list[float] = field(default_factory=list)
     converged: bool = False
 
+    def copy(self) -> Factors:
+        """The same factors, to start from."""
+        return Factors(self.user.copy(), self.item.copy())
+
 
 @dataclass
 class _Scratch:

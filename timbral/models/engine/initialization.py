@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbral.models.engine.factorization import Factors
+from timbral.models.engine.sparse_rows import SparseRows
 
 __all__ = ["start_factors"]
 
@@ -16,15 +17,20 @@ FILLED: Final = 1 / 3
 """Share of a start's factors that are not 0."""
 
 
-def start_factors(n_users: int, n_items: int, n_components: int, typical: float, seed: int) -> Factors:
-    """Random factors, two thirds of them 0, such that ŷ is a tenth of ``typical`` in the mean.
+def start_factors(users: SparseRows, items: SparseRows, n_components: int, typical: float, seed: int) -> Factors:
+    """Random factors, two thirds of them 0, such that ŷ is a tenth of ``typical`` in the mean; all 0 of a row without entries, of ``users``
+    (users × items) and ``items`` (items × users) each.
 
-    Too large a start is slow to unlearn, and zeros set the factors apart from each other.
+    Too large a start is slow to unlearn, and zeros set the factors apart from each other. What nobody played, no sweep moves: it would
+    keep its random start.
     """
     rng = np.random.default_rng(seed)
     mean = math.sqrt(0.1 * typical / n_components)
-    user = _cut_uniform(rng, (n_users, n_components), mean)
-    return Factors(user, _cut_uniform(rng, (n_items, n_components), mean))
+    user = _cut_uniform(rng, (users.n_rows, n_components), mean)
+    item = _cut_uniform(rng, (items.n_rows, n_components), mean)
+    user[np.diff(users.indptr) == 0] = 0.0
+    item[np.diff(items.indptr) == 0] = 0.0
+    return Factors(user, item)
 
 
 def _cut_uniform(rng: np.random.Generator, shape: tuple[int, int], mean: float) -> npt.NDArray[np.float32]:

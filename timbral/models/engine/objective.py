@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Literal, Self, get_args
 
@@ -21,8 +20,8 @@ Target = Literal["one", "log", "value"]
 UNOBSERVED_SHARE: Final = 10.0
 """Where ``unobserved_weight`` is None: what was not observed weighs this many times what was, but no cell more than an observed one."""
 
-HIGHEST_UNOBSERVED_TARGET: Final = 0.5
-"""Where ``unobserved_target`` is None, and what was observed aims at 1: 2 / √n_components, but no more than this."""
+UNOBSERVED_TARGET: Final = 0.5
+"""Where ``unobserved_target`` is None, and what was observed aims at 1."""
 
 _LIMITS: Final = {
     "unobserved_weight": (0.0, 1.0),
@@ -47,8 +46,8 @@ class Objective:
         it by the density of the data: ``UNOBSERVED_SHARE`` · density, at most 1.
     unobserved_target: μ, what ŷ is to be where nothing was observed, of a user and an item that have entries elsewhere. Factors that cannot be negative can only add to a score; where a
         user is sure not to care, the score can fall below μ, but nothing falls below 0. So μ > 0 lets few factors tell apart what
-        signed ones can. The fewer they are, the more it helps. None means
-        2 / √n_components, at most a half, where the target is "one"; else 0.
+        signed ones can. None means
+        a half where the target is "one"; else 0.
     popularity_exponent: s_i grows with the item's users to this power: that nobody played a popular item says more than that nobody
         played a rare one. (He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.) s has
         the mean 1, and α₀·s_i stays ≤ 1, so that s is 1 where α₀ is 1.
@@ -59,7 +58,7 @@ class Objective:
         confidence is 0: then the values would count for nothing.
     regularization: κ, against the noise of the data: κ = 1 suppresses a factor that is as weak as pure noise of the data's density makes
         them, σ = rms(c·(r − μ)) · (√(mean entries a user) + √(mean entries an item)). λ is κ·σ in the mean of the users, and of the items.
-        None has it tried on a part of the data: see ``timbral.models.engine.regularization``.
+        None has it tried on a part of the data: see ``timbral.models.fitting.choice``.
     regularization_exponent: ν, how λ_u grows with the user's entries, and λ_i with the item's: λ ∝ (1 + entries)^ν. (Rendle, Krichene,
         Zhang, Koren: "Revisiting the Performance of iALS on Item Recommendation Benchmarks", 2021.) A row's noise grows as its square root.
     l1_regularization: of all factors.
@@ -71,7 +70,7 @@ class Objective:
     confidence: float = 1.0
     target: Target | None = None
     regularization: float | None = None
-    regularization_exponent: float = 0.4
+    regularization_exponent: float = 0.55
     l1_regularization: float = 0.0
 
     def __post_init__(self) -> None:
@@ -87,19 +86,16 @@ class Objective:
         """``target``, or what None means."""
         return self.target or ("value" if self.confidence == 0.0 else "one")
 
-    def for_components(self, n_components: int) -> Self:
+    def resolved(self) -> Self:
         """With an ``unobserved_target``, also where it is None."""
         if self.unobserved_target is not None:
             return self
-        default = min(HIGHEST_UNOBSERVED_TARGET, 2.0 / math.sqrt(n_components))
-        return replace(self, unobserved_target=default if self.resolved_target == "one" else 0.0)
+        return replace(self, unobserved_target=UNOBSERVED_TARGET if self.resolved_target == "one" else 0.0)
 
     @property
     def is_classic(self) -> bool:
         """Every cell weighs the same: the observed ones need no treatment of their own."""
-        return (
-            self.unobserved_weight == 1.0 and self.confidence == 0.0 and self.for_components(1).unobserved_target == 0.0
-        )
+        return self.unobserved_weight == 1.0 and self.confidence == 0.0 and self.resolved().unobserved_target == 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

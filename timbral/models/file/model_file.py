@@ -31,7 +31,7 @@ from timbral.models.file.tensor_header import (
 
 __all__ = ["FORMAT_VERSION", "read", "write"]
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 BLOCK_BYTES: Final = 2**20
 SAMPLED_BLOCKS: Final = 16
 
@@ -123,6 +123,10 @@ def _check_format(metadata: Mapping[str, str]) -> None:
     version = metadata.get(_VERSION_KEY, "")
     if not (version.isascii() and version.isdigit()) or version == "0":
         raise ValueError(f"is damaged: its format version is {version[:80]!r}")
+    if int(version) < FORMAT_VERSION:
+        raise ValueError(
+            f"was written by an older timbral (format {version[:80]}; this one reads {FORMAT_VERSION}): train the model again"
+        )
     if version != str(FORMAT_VERSION):
         raise ValueError(f"was written by a newer timbral (format {version[:80]}; this one reads {FORMAT_VERSION})")
 

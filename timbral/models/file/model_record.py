@@ -17,6 +17,10 @@ from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.objective import Objective
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Weighting
+from timbral.models.fitting.choice import CHOSEN
+from timbral.models.fitting.options import PartOptions
+from timbral.models.neighbors.neighbors import Neighbors
+from timbral.models.scoring import Scoring
 
 __all__ = ["ModelRecord"]
 
@@ -39,6 +43,10 @@ DTYPES: Final = {
     "item_pull": "float32",
     "seen_indices": "int32",
     "seen_values": "float32",
+    "neighbor_indptr": "int64",
+    "neighbor_items": "int32",
+    "neighbor_weights": "float32",
+    "item_recency": "float32",
     "training_history": "float64",
 }
 
@@ -49,11 +57,14 @@ SUMS: Final = {"item_gram", "item_pull"}
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """``user`` (n_users, k) and ``item`` (n_items, k), ``fixed_items`` where they are known; ``seen``: who played what; the loss of each sweep."""
+    """``user`` (n_users, k), ``scoring`` with the items' part, ``chosen``: κ, λ, γ and ρ as used; ``fixed_items`` where they are known; ``seen``: who played
+    what; the loss of each sweep.
+    """
 
     parameters: dict[str, Any]
     user: npt.NDArray[np.float32]
-    item: npt.NDArray[np.float32]
+    scoring: Scoring
+    chosen: dict[str, float]
     fixed_items: Fixed | None
     seen: SparseRows
     weighting: Weighting
@@ -64,7 +75,11 @@ class ModelRecord:
         """Arrays and texts; nothing is copied."""
         arrays: dict[str, npt.NDArray[Any]] = {
             "user_factors": self.user,
-            "item_vectors": self.item,
+            "item_vectors": self.scoring.items,
+            "neighbor_indptr": self.scoring.neighbors.indptr,
+            "neighbor_items": self.scoring.neighbors.items,
+            "neighbor_weights": self.scoring.neighbors.weights,
+            "item_recency": self.scoring.recency,
             "user_levels": self.weighting.user_levels,
             "item_weights": self.weighting.item_weights,
             "seen_indptr": self.seen.indptr,
@@ -75,8 +90,12 @@ class ModelRecord:
         if self.fixed_items is not None:
             arrays |= {"item_gram": self.fixed_items.gram, "item_pull": self.fixed_items.pull}
         numbers = {name: getattr(self.weighting, name) for name in NUMBERS}
-        numbers["regularization"] = self.weighting.objective.regularization
-        record = {"parameters": self.parameters, "converged": self.converged, "weighting": numbers}
+        record = {
+            "parameters": self.parameters,
+            "converged": self.converged,
+            "weighting": numbers,
+            "chosen": self.chosen,
+        }
         return arrays, {"kind": KIND, "model": json.dumps(record, sort_keys=True)}
 
     @classmethod
@@ -92,9 +111,10 @@ class ModelRecord:
             record = json.loads(texts["model"])
             parameters, numbers, converged = record["parameters"], record["weighting"], record["converged"]
             own = {name: parameters[name] for name in ("n_components", "random_state", "max_iter", "tol")}
-            objective = Objective.from_dict({name: value for name, value in parameters.items() if name not in own})
-            kappa = check_real(numbers["regularization"], "regularization", 0.0, math.inf)
-            chosen = replace(objective, regularization=kappa)
+            parts = PartOptions().as_dict()
+            options = {name: value for name, value in parameters.items() if name not in own and name not in parts}
+            chosen = {name: check_real(record["chosen"][name], name, 0.0, math.inf) for name in CHOSEN}
+            objective = replace(Objective.from_dict(options), regularization=chosen["regularization"])
             checked = {name: check_real(numbers[name], name, 0.0, math.inf) for name in NUMBERS}
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"its record is not one of a model ({error!r})") from error
@@ -103,12 +123,17 @@ class ModelRecord:
             arrays["seen_indptr"], arrays["seen_indices"], arrays["seen_values"], len(arrays["item_vectors"])
         )
         weighting = Weighting(
-            objective=chosen, user_levels=arrays["user_levels"], item_weights=arrays["item_weights"], **checked
+            objective=objective, user_levels=arrays["user_levels"], item_weights=arrays["item_weights"], **checked
         )
         return cls(
             parameters=parameters,
             user=arrays["user_factors"],
-            item=arrays["item_vectors"],
+            scoring=Scoring(
+                arrays["item_vectors"],
+                Neighbors(arrays["neighbor_indptr"], arrays["neighbor_items"], arrays["neighbor_weights"]),
+                arrays["item_recency"],
+            ),
+            chosen=chosen,
             fixed_items=Fixed(arrays["item_vectors"], weighting.item_weights, arrays["item_gram"], arrays["item_pull"])
             if set(arrays) >= SUMS
             else None,
@@ -139,10 +164,18 @@ def _check_arrays(arrays: Mapping[str, npt.NDArray[Any]], k: int) -> None:
         "item_pull": (k,),
         "seen_indices": (n_seen,),
         "seen_values": (n_seen,),
+        "neighbor_indptr": (n_items + 1,),
+        "neighbor_items": (arrays["neighbor_items"].size,),
+        "neighbor_weights": (arrays["neighbor_items"].size,),
+        "item_recency": (n_items,),
         "training_history": (arrays["training_history"].size,),
     }
     for name, shape in shapes.items():
         if name in arrays and arrays[name].shape != shape:
             raise DataError(f"its {name} has shape {arrays[name].shape}, not {shape}")
-    if indptr[0] != 0 or (np.diff(indptr) < 0).any():
-        raise DataError("its seen_indptr does not rise from 0")
+    for name, size in (("seen_indptr", n_seen), ("neighbor_indptr", arrays["neighbor_items"].size)):
+        if arrays[name][0] != 0 or arrays[name][-1] != size or (np.diff(arrays[name]) < 0).any():
+            raise DataError(f"its {name} does not rise from 0 to {size}")
+    pairs = arrays["neighbor_items"]
+    if pairs.size and not 0 <= int(pairs.min()) <= int(pairs.max()) < n_items:
+        raise DataError(f"its neighbor_items are not all in [0, {n_items})")

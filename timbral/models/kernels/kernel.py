@@ -73,6 +73,9 @@ class Kernel:
             if self._compiled is None:
                 self._dispatcher.compile(self.signature)
                 self._dispatcher.disable_compile()
+                if self._dispatcher.stats.cache_misses:
+                    # numba's cache goes by the folder of the sources: what was compiled elsewhere is not found.
+                    logger.info("Compiled %s: numba's cache had none of this code in this place", self.__name__)
                 self._compiled = self._dispatcher
             return self._compiled
 

@@ -14,14 +14,16 @@ from scipy import sparse
 
 from timbral.errors import ParameterError
 from timbral.models.kernels.threads import resolve_n_threads
+from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k_kernels as kernels
 from timbral.models.search.item_index import ItemIndex
 
-__all__ = ["TopK", "top_k"]
+__all__ = ["TopK", "scores_of", "top_k"]
 
 Search = Callable[..., None]
 Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 CHUNK_USERS = 64
+"""A bit each: see ``search_index``."""
 INDEX_WORTH_USERS = 48
 
 
@@ -47,6 +49,13 @@ class TopK:
         place = slice(self.indptr[row], self.indptr[row + 1])
         return self.item_indices[place], self.scores[place]
 
+    def without(self, rows: npt.NDArray[np.bool_]) -> TopK:
+        """The same with the lists of the marked ``rows`` empty."""
+        lengths = np.where(rows, 0, np.diff(self.indptr))
+        kept = np.repeat(~rows, np.diff(self.indptr))
+        indptr = np.concatenate(([0], np.cumsum(lengths)))
+        return TopK(indptr, self.item_indices[kept], self.scores[kept])
+
     def __iter__(self) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
         return (self[row] for row in range(len(self)))
 
@@ -56,6 +65,8 @@ def top_k(
     item_factors: npt.NDArray[np.float32],
     k: int,
     *,
+    neighbors: Neighbors | None = None,
+    plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
     seen: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
     blocked: npt.ArrayLike | None = None,
     blocked_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
@@ -67,7 +78,8 @@ def top_k(
     """The ``k`` best items for each row of ``user_factors``; fewer where fewer are left, never one that is ruled out.
 
     The score of user ``u`` and item ``i`` is the float32 nearest to the float64 sum, in the order of the components, of
-    ``user_factors[u, c] * item_factors[c, i]``. Lists are ordered by this score, the lower item index first where scores
+    ``user_factors[u, c] * item_factors[c, i]``, and, in float64 too, the sum of what ``neighbors`` have for ``i`` of the items in row ``u`` of
+    ``plays``, in their order there. Lists are ordered by this score, the lower item index first where scores
     are equal; so the answer is one and the same whatever the number of threads, and the same as by brute force.
 
     Args:
@@ -75,6 +87,8 @@ def top_k(
         item_factors: float32 of shape (n_components, n_items), not negative, finite; the transpose of a C-contiguous array
             is taken as it is, another layout is copied.
         k: length of a list, at least 1; may exceed the number of items.
+        neighbors: what a played item says for others; None: nothing.
+        plays: sparse, shape (n_users, n_items): what is stored in row ``u`` was played by ``u``, once, whatever the value is.
         seen: sparse, shape (n_users, n_items): what is stored in row ``u``, a zero too, is not in list ``u``.
         blocked: item indices that are in no list.
         blocked_by_user: like ``seen``.
@@ -99,56 +113,84 @@ def top_k(
         raise ParameterError(f"the index is of item_factors of shape {index.shape}, not {items.shape}")
     seen_rows = _rows("seen", seen, n_users, n_items)
     blocked_rows = _rows("blocked_by_user", blocked_by_user, n_users, n_items)
+    pairs = _pairs(neighbors, plays, n_users, n_items)
     listed = None if allowed_by_user is None else _rows("allowed_by_user", allowed_by_user, n_users, n_items)
     chosen = None if allowed is None else np.unique(_item_indices("allowed", allowed, n_items)).astype(np.int32)
     marks = np.zeros(n_items, np.int32)
-    if chosen is not None and (listed is not None or (index is not None and 4 * len(chosen) > n_items)):
+    if chosen is not None and (listed is not None or 4 * len(chosen) > n_items):
         marks[:] = kernels.EXCLUDED
         marks[chosen] = 0
         chosen = None  # what is marked needs no catalogue of its own
     if blocked is not None:
         marks[_item_indices("blocked", blocked, n_items)] = kernels.EXCLUDED
     item_rows = _read_only(items.T)
-    width = n_items
+    width, with_index = n_items, False
     if listed is not None:
         width = int(np.diff(listed[0]).max(initial=0))
         search: Search = partial(kernels.search_listed, users, item_rows, *listed)
     elif chosen is not None:
         width = len(chosen)
-        search = _search(users, item_rows[chosen], _read_only(chosen), None)
+        search = partial(kernels.search_all, users, _read_only(item_rows[chosen]), _read_only(chosen))
     else:
-        search = _search(users, item_rows, None, index)
+        with_index = index is not None or n_users >= INDEX_WORTH_USERS
+        search = _search(users, item_rows, (index or ItemIndex.of(item_rows.T)) if with_index else None)
     out = np.empty((n_users, min(k, width)), np.int32), np.empty((n_users, min(k, width)), np.float32)
     lengths = np.zeros(n_users, np.int64)
     if min(k, width):
         chunks = iter(range(0, n_users, CHUNK_USERS))  # shared: a thread that is done takes the next chunk
 
         def work(marks: npt.NDArray[np.int32]) -> None:
+            scratch: list[npt.NDArray[Any]] = [np.zeros(n_items), np.empty(n_items, np.int32)]
+            if with_index:
+                scratch.append(np.zeros(n_items, np.uint64))
             for start in chunks:
                 stop = min(start + CHUNK_USERS, n_users)
-                search(start, stop, *seen_rows, *blocked_rows, marks, *out, lengths)
+                search(start, stop, *pairs, *seen_rows, *blocked_rows, marks, *scratch, *out, lengths)
 
         _run(work, marks, min(resolve_n_threads(n_threads), -(-n_users // CHUNK_USERS)))
     return _compact(*out, lengths)
 
 
-def _search(
-    users: npt.NDArray[np.float32],
-    item_rows: npt.NDArray[np.float32],
-    item_of: npt.NDArray[np.int32] | None,
-    index: ItemIndex | None,
-) -> Search:
-    """The search of a catalogue, whose rows are the items ``item_of`` where it is a part of the whole."""
+def scores_of(
+    user_factors: npt.NDArray[np.float32],
+    item_factors: npt.NDArray[np.float32],
+    users: npt.NDArray[np.int64],
+    items: npt.NDArray[np.int64],
+    *,
+    neighbors: Neighbors | None = None,
+    plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+) -> npt.NDArray[np.float32]:
+    """The scores of ``users[n]`` with ``items[n]``, float32, to the bit as ``top_k`` has them; the arguments are those of ``top_k``."""
+    scores = np.empty(len(users), np.float32)
+    pairs = _pairs(neighbors, plays, len(user_factors), item_factors.shape[1])
+    kernels.score_pairs(
+        _read_only(user_factors), _read_only(item_factors.T), _read_only(users), _read_only(items), *pairs, scores
+    )
+    return scores
+
+
+def _search(users: npt.NDArray[np.float32], item_rows: npt.NDArray[np.float32], index: ItemIndex | None) -> Search:
+    """The search of the whole catalogue."""
     if not (users.min(initial=0) >= 0 and users.max(initial=0) < np.inf):
         raise ParameterError("user_factors must be finite and not negative")
-    if index is None and len(users) < INDEX_WORTH_USERS:
-        places = np.arange(len(item_rows), dtype=np.int32) if item_of is None else item_of
-        return partial(kernels.search_all, users, _read_only(item_rows), _read_only(places))
-    index = index or ItemIndex.of(item_rows.T)
-    places = index.item_of
-    if item_of is not None:
-        places = _read_only(np.where(places < 0, np.int32(-1), item_of[places]))
-    return partial(kernels.search_index, users, index.packed, places, index.block_ceilings, index.group_ceilings)
+    if index is None:
+        return partial(kernels.search_all, users, item_rows, _read_only(np.arange(len(item_rows), dtype=np.int32)))
+    parts = index.packed, index.item_of, index.block_ceilings, index.group_ceilings
+    return partial(kernels.search_index, users, item_rows, *parts)
+
+
+def _pairs(
+    neighbors: Neighbors | None,
+    plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None,
+    n_users: int,
+    n_items: int,
+) -> tuple[npt.NDArray[Any], ...]:
+    if neighbors is None or plays is None:
+        neighbors, plays = Neighbors.none(n_items), None
+    if neighbors.n_items != n_items:
+        raise ParameterError(f"the neighbors are of {neighbors.n_items} items, not {n_items}")
+    pairs = neighbors.indptr, neighbors.items, neighbors.weights
+    return (*_rows("plays", plays, n_users, n_items), *(_read_only(part) for part in pairs))
 
 
 def _run(work: Callable[[npt.NDArray[np.int32]], None], marks: npt.NDArray[np.int32], n_threads: int) -> None:

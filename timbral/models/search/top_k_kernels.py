@@ -1,5 +1,13 @@
 """Compiled loops of ``timbral.models.search.top_k``.
 
+A score is w·h + Σ v over what the user has played. The items that the second sum touches are few: they are scored first, all of them. All others are
+ranked by w·h alone, among which the index finds what is still good enough.
+
+What the kernels share: ``user_factors`` (n_users, k), a list each; ``start`` and ``stop``: the lists to make; ``play_indptr`` and ``plays``, what the
+users have played; ``pair_indptr``, ``pair_items`` and ``pair_weights``, a Neighbors; ``seen…`` and ``blocked…``, what is in no list of
+a user's, as sparse rows; ``marks`` (n_items,), EXCLUDED where an item is in no list at all, and scratch otherwise; ``sums`` and ``touched`` (n_items,), scratch, the
+first all 0; ``out_items`` and ``out_scores`` (n_users, the longest list), ``out_lengths`` (n_users,).
+
 A list under construction is a heap with its worst entry on top: the lowest score, of equal scores the highest item.
 
 A score that decides is always the exact one (``_score_of``); the index is searched with float32 sums, which of terms that
@@ -10,8 +18,9 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import float32, int32, int64, types
+from numba import float32, float64, int32, int64, types, uint64
 
+from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, UNROLLED, WIDE, weighted_sums, weighted_sums_of_blocks
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS
@@ -29,57 +38,9 @@ _reordering_jit = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}
 _BLOCKS = types.Array(float32, 3, "C", readonly=True)
 _ROWS = vector(int64), vector(int32)
 _RULED_OUT = (*_ROWS, *_ROWS, vector(int32, writable=True))
+_NEIGHBORS = (*_ROWS, *_ROWS, vector(float32))
+_SCRATCH = vector(float64, writable=True), vector(int32, writable=True)
 _OUT = matrix(int32, writable=True), matrix(float32, writable=True), vector(int64, writable=True)
-
-
-@_jit
-def _is_worse(score, item, other_score, other_item):  # type: ignore[no-untyped-def]
-    return score < other_score or (score == other_score and item > other_item)
-
-
-@_jit
-def _sink(scores, items, size, place):  # type: ignore[no-untyped-def]
-    """Restore the heap below ``place``."""
-    score, item = scores[place], items[place]
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        if child + 1 < size and _is_worse(scores[child + 1], items[child + 1], scores[child], items[child]):
-            child += 1
-        if not _is_worse(scores[child], items[child], score, item):
-            break
-        scores[place], items[place] = scores[child], items[child]
-        place = child
-    scores[place], items[place] = score, item
-
-
-@_jit
-def _offer(scores, items, size, score, item):  # type: ignore[no-untyped-def]
-    """Put an entry into the heap if it is good enough; the heap's new size."""
-    if size < len(scores):
-        place = size
-        while place > 0:
-            parent = (place - 1) // 2
-            if not _is_worse(score, item, scores[parent], items[parent]):
-                break
-            scores[place], items[place] = scores[parent], items[parent]
-            place = parent
-        scores[place], items[place] = score, item
-        return size + 1
-    if _is_worse(scores[0], items[0], score, item):
-        scores[0], items[0] = score, item
-        _sink(scores, items, size, 0)
-    return size
-
-
-@_jit
-def _sort_best_first(scores, items, size):  # type: ignore[no-untyped-def]
-    while size > 1:
-        size -= 1
-        scores[0], scores[size] = scores[size], scores[0]
-        items[0], items[size] = items[size], items[0]
-        _sink(scores, items, size, 0)
 
 
 @_jit
@@ -93,11 +54,34 @@ def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: igno
 
 
 @_jit
-def _score_of(user, item):  # type: ignore[no-untyped-def]
+def _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched):  # type: ignore[no-untyped-def]
+    """Σ v of each item, in ``sums``; gives how many of ``touched`` have one."""
+    n_touched = 0
+    for place in range(play_indptr[row], play_indptr[row + 1]):
+        played = plays[place]
+        for pair in range(pair_indptr[played], pair_indptr[played + 1]):
+            weight = np.float64(pair_weights[pair])
+            if weight > 0:  # else an item could be touched more than once
+                item = pair_items[pair]
+                if sums[item] == 0:
+                    touched[n_touched] = item
+                    n_touched += 1
+                sums[item] += weight
+    return n_touched
+
+
+@_jit
+def _clear(sums, touched, n_touched):  # type: ignore[no-untyped-def]
+    for place in range(n_touched):
+        sums[touched[place]] = 0.0
+
+
+@_jit
+def _score_of(user, item, neighbors):  # type: ignore[no-untyped-def]
     total = 0.0
     for component in range(len(user)):
         total += np.float64(user[component]) * np.float64(item[component])
-    return np.float32(total)
+    return np.float32(total + neighbors)
 
 
 @_jit
@@ -126,28 +110,36 @@ def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]
     return scores[0] * (np.float32(1.0) - slack) - TINY
 
 
-@kernel(matrix(float32), _BLOCKS, vector(int32), _BLOCKS, matrix(float32), int64, int64, *_RULED_OUT, *_OUT)
+@_jit
+def _offer_touched(  # type: ignore[no-untyped-def]
+    user, item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, n_touched, items, scores
+):  # fmt: skip
+    """Begin a list with the items that neighbours speak for; gives its length and its threshold."""
+    _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
+    size, threshold = 0, np.float32(-1.0)
+    for place in range(n_touched):
+        item = touched[place]
+        if marks[item] == EXCLUDED or marks[item] == row + 1:
+            continue
+        if _nearly(user, item_rows[item]) + np.float32(sums[item]) >= threshold:
+            size = offer(scores, items, size, _score_of(user, item_rows[item], sums[item]), item)
+            threshold = _threshold(scores, size, len(user))
+    return size, threshold
+
+
+@kernel(
+    matrix(float32), matrix(float32), _BLOCKS, vector(int32), _BLOCKS, matrix(float32), int64, int64, *_NEIGHBORS, *_RULED_OUT,
+    *_SCRATCH, vector(uint64, writable=True), *_OUT,
+)  # fmt: skip
 def search_index(  # type: ignore[no-untyped-def]
-    user_factors,
-    packed,
-    item_of,
-    block_ceilings,
-    group_ceilings,
-    start,
-    stop,
-    seen_indptr,
-    seen,
-    blocked_indptr,
-    blocked,
-    marks,
-    out_items,
-    out_scores,
-    out_lengths,
-):
-    """Lists for the users ``start`` to ``stop``.
+    user_factors, item_rows, packed, item_of, block_ceilings, group_ceilings, start, stop, play_indptr, plays, pair_indptr,
+    pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, has_touched, out_items,
+    out_scores, out_lengths,
+):  # fmt: skip
+    """Lists from an ItemIndex, for at most 64 users.
 
     Groups of items are visited in rounds, for each user the ones with the highest ceilings first. All users of a round
-    share the group that is in the cache.
+    share the group that is in the cache. ``has_touched`` (n_items,) is scratch, all 0: a bit for each user whose neighbours touched the item.
     """
     n_users, n_components, n_groups = stop - start, user_factors.shape[1], len(block_ceilings)
     weights = np.zeros((n_users, n_components + UNROLLED), np.float32)
@@ -156,7 +148,7 @@ def search_index(  # type: ignore[no-untyped-def]
     ceilings = np.empty((n_users, group_ceilings.shape[1]), np.float32)
     upper, lower = np.empty(n_users, np.float32), np.empty(n_users, np.float32)
     thresholds = np.empty(n_users, np.float32)
-    sums = np.empty(WIDE * LANES, np.float32)
+    block_sums = np.empty(WIDE * LANES, np.float32)
     for user in range(n_users):
         size = 0
         for component in range(n_components):
@@ -168,6 +160,16 @@ def search_index(  # type: ignore[no-untyped-def]
         n_weights[user] = -(-size // UNROLLED) * UNROLLED
         out_lengths[start + user] = 0
         thresholds[user] = -1.0
+        row = start + user
+        n_touched = _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
+        if n_touched > 0:
+            out_lengths[row], thresholds[user] = _offer_touched(
+                user_factors[row], item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, n_touched,
+                out_items[row], out_scores[row],
+            )  # fmt: skip
+            for place in range(n_touched):
+                has_touched[touched[place]] |= uint64(1) << uint64(user)
+            _clear(sums, touched, n_touched)
         highest = np.float32(0.0)
         for first in range(0, group_ceilings.shape[1], LANES):
             weighted_sums(
@@ -191,7 +193,7 @@ def search_index(  # type: ignore[no-untyped-def]
                 threshold, is_marked = thresholds[user], False
                 w, c, n = weights[user], components[user], n_weights[user]
                 for first in range(0, GROUP_BLOCKS, LANES):
-                    blocks = weighted_sums(w, c, n, block_ceilings[group], first, threshold, sums)
+                    blocks = weighted_sums(w, c, n, block_ceilings[group], first, threshold, block_sums)
                     block = group * GROUP_BLOCKS + first
                     while blocks != 0:
                         if blocks & 1 == 0:
@@ -199,10 +201,10 @@ def search_index(  # type: ignore[no-untyped-def]
                             block += 1
                             continue
                         if blocks & ALL_WIDE == ALL_WIDE:
-                            lanes = weighted_sums_of_blocks(w, c, n, packed, block, threshold, sums)
+                            lanes = weighted_sums_of_blocks(w, c, n, packed, block, threshold, block_sums)
                             n_done = WIDE
                         else:
-                            lanes = weighted_sums(w, c, n, packed[block], 0, threshold, sums)
+                            lanes = weighted_sums(w, c, n, packed[block], 0, threshold, block_sums)
                             n_done = 1
                         if lanes != 0 and not is_marked:
                             _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
@@ -213,12 +215,14 @@ def search_index(  # type: ignore[no-untyped-def]
                             is_high = lanes & 1
                             lanes = (lanes >> 1) & LOW_63_BITS
                             item = item_of[block * BLOCK_ITEMS + lane]
-                            if not is_high or sums[lane] < threshold or item < 0:
+                            if not is_high or block_sums[lane] < threshold or item < 0:
                                 continue
                             if marks[item] == EXCLUDED or marks[item] == row + 1:
                                 continue
+                            if (has_touched[item] >> uint64(user)) & uint64(1):
+                                continue
                             score = _score_in_block(w, c, n, packed[block + lane // LANES], lane % LANES)
-                            size = _offer(scores, items, size, score, item)
+                            size = offer(scores, items, size, score, item)
                             threshold = _threshold(scores, size, n_components)
                         blocks >>= n_done
                         block += n_done
@@ -231,69 +235,77 @@ def search_index(  # type: ignore[no-untyped-def]
             else:
                 upper[user] = np.float32(-1.0)
     for row in range(start, stop):
-        _sort_best_first(out_scores[row], out_items[row], out_lengths[row])
+        for place in range(play_indptr[row], play_indptr[row + 1]):
+            for pair in range(pair_indptr[plays[place]], pair_indptr[plays[place] + 1]):
+                has_touched[pair_items[pair]] = 0
+        sort_best_first(out_scores[row], out_items[row], out_lengths[row])
 
 
-@kernel(matrix(float32), matrix(float32), vector(int32), int64, int64, *_RULED_OUT, *_OUT)
+@kernel(matrix(float32), matrix(float32), vector(int32), int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
 def search_all(  # type: ignore[no-untyped-def]
-    user_factors,
-    item_rows,
-    item_of,
-    start,
-    stop,
-    seen_indptr,
-    seen,
-    blocked_indptr,
-    blocked,
-    marks,
-    out_items,
-    out_scores,
-    out_lengths,
-):
-    """Lists for the users ``start`` to ``stop``, each score computed: for few users, for whom no index is worth making.
+    user_factors, item_rows, item_of, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen,
+    blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
+):  # fmt: skip
+    """Lists, each score computed: for few users, for whom no index is worth making, or few items.
 
-    ``item_rows`` (n_items, n_components) are the item factors, an item a row.
+    ``item_rows`` (n, k) are the factors of the items ``item_of`` (n,).
     """
     n_items, n_components = item_rows.shape
     for row in range(start, stop):
+        n_touched = _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
         _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
         user, threshold = user_factors[row], np.float32(-1.0)
         for place in range(n_items):
-            if _nearly(user, item_rows[place]) >= threshold:
-                item = item_of[place]
+            item = item_of[place]
+            if _nearly(user, item_rows[place]) + np.float32(sums[item]) >= threshold:
                 if marks[item] != EXCLUDED and marks[item] != row + 1:
-                    size = _offer(scores, items, size, _score_of(user, item_rows[place]), item)
+                    size = offer(scores, items, size, _score_of(user, item_rows[place], sums[item]), item)
                     threshold = _threshold(scores, size, n_components)
-        _sort_best_first(scores, items, size)
+        _clear(sums, touched, n_touched)
+        sort_best_first(scores, items, size)
         out_lengths[row] = size
 
 
-@kernel(matrix(float32), matrix(float32), *_ROWS, int64, int64, *_RULED_OUT, *_OUT)
+@kernel(matrix(float32), matrix(float32), *_ROWS, int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
 def search_listed(  # type: ignore[no-untyped-def]
-    user_factors,
-    item_rows,
-    listed_indptr,
-    listed,
-    start,
-    stop,
-    seen_indptr,
-    seen,
-    blocked_indptr,
-    blocked,
-    marks,
-    out_items,
-    out_scores,
-    out_lengths,
-):
-    """Lists for the users ``start`` to ``stop``, each from the items that are listed for the user."""
+    user_factors, item_rows, listed_indptr, listed, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
+    seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
+):  # fmt: skip
+    """Lists, each from the items that ``listed`` has for the user."""
     for row in range(start, stop):
+        n_touched = _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
         _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
         for place in range(listed_indptr[row], listed_indptr[row + 1]):
             item = listed[place]
             if marks[item] != EXCLUDED and marks[item] != row + 1:
                 marks[item] = row + 1  # an item that is listed twice is taken once
-                size = _offer(scores, items, size, _score_of(user_factors[row], item_rows[item]), item)
-        _sort_best_first(scores, items, size)
+                size = offer(scores, items, size, _score_of(user_factors[row], item_rows[item], sums[item]), item)
+        _clear(sums, touched, n_touched)
+        sort_best_first(scores, items, size)
         out_lengths[row] = size
+
+
+@kernel(
+    matrix(float32), matrix(float32), vector(int64), vector(int64), *_NEIGHBORS, vector(float32, writable=True)
+)  # fmt: skip
+def score_pairs(  # type: ignore[no-untyped-def]
+    user_factors, item_rows, users, items, play_indptr, plays, pair_indptr, pair_items, pair_weights, scores
+):  # fmt: skip
+    """``scores[n]``: the very score by which a list has ``items[n]`` for ``users[n]``."""
+    for n in range(len(users)):
+        user, item = users[n], items[n]
+        neighbors = 0.0
+        for place in range(play_indptr[user], play_indptr[user + 1]):
+            low, high = pair_indptr[plays[place]], pair_indptr[plays[place] + 1]
+            end = high
+            while low < high:
+                middle = (low + high) // 2
+                if pair_items[middle] < item:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < end and pair_items[low] == item and pair_weights[low] > 0:
+                neighbors += np.float64(pair_weights[low])
+        scores[n] = _score_of(user_factors[user], item_rows[item], neighbors)

@@ -9,14 +9,14 @@ from taste import history
 
 from timbral.data.id_index import IdIndex
 from timbral.errors import ParameterError
-from timbral.judging.stable_hold_out import stable_hold_out
+from timbral.judging.hold_out import hold_out_by_id
 
 
 def split(rows: list[tuple[object, object, int]], share: float = 0.2) -> tuple[set[tuple[object, object]], ...]:
     users, items = (IdIndex(sorted({row[place] for row in rows})) for place in (0, 1))  # type: ignore[type-var]
     entries = users.codes([r[0] for r in rows]), items.codes([r[1] for r in rows])  # type: ignore[misc]
     matrix = sparse.csr_matrix((np.ones(len(rows), np.float32), entries), shape=(len(users), len(items)))
-    parts = stable_hold_out(matrix, users, items, share)
+    parts = hold_out_by_id(matrix, users, items, share)
     assert ((parts[0] + parts[1]) != matrix).nnz == 0
     assert [part.shape for part in parts] == [matrix.shape, matrix.shape]
     return tuple(set(zip(users.ids(part.tocoo().row), items.ids(part.tocoo().col), strict=True)) for part in parts)

@@ -1,0 +1,97 @@
+"""A fleet that knows a user in every place there is, and a look through all of these places."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from fleet_fixtures import Fleet
+from taste import history, write_history
+
+import producers
+from timbral.history.play_rows import RecordedPlay, as_rows
+from timbral.history.table import HistoryTable
+from timbral.stack.embedded_server import EmbeddedServer
+
+USER = "u1007"
+OTHER = "u1008"
+
+
+def mentions(client: redis.Redis, directory: Path, user_id: str) -> list[str]:
+    """Every key and every file below ``directory`` that has the id in its name or in its content, base64 looked into."""
+    needle = user_id.encode()
+    found = [key.decode(errors="replace") for key in client.scan_iter("*") if _holds(needle, key, *_parts(client, key))]
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return found + [
+        str(path.relative_to(directory)) for path in files if _holds(needle, path.name.encode(), path.read_bytes())
+    ]
+
+
+def _parts(client: redis.Redis, key: bytes) -> list[bytes]:
+    kind = client.type(key)
+    if kind == b"string":
+        return [client.get(key) or b""]
+    if kind == b"hash":
+        return [part for pair in client.hgetall(key).items() for part in pair]
+    if kind == b"list":
+        return list(client.lrange(key, 0, -1))
+    if kind == b"set":
+        return list(client.smembers(key))
+    if kind == b"zset":
+        return [member for member, _ in client.zrange(key, 0, -1, withscores=True)]
+    return [part for _, fields in client.xrange(key) for pair in fields.items() for part in pair]
+
+
+def _holds(needle: bytes, *parts: bytes) -> bool:
+    return any(needle in part or needle in _body_in(part) for part in parts)
+
+
+def _body_in(part: bytes) -> bytes:
+    try:
+        message: Any = json.loads(part)
+        message = message[0] if isinstance(message, list) else message
+        return base64.b64decode(message["body"])
+    except (ValueError, TypeError, KeyError, IndexError):
+        return b""
+
+
+def record_history(fleet: Fleet, users: list[str]) -> HistoryTable:
+    """Two plays of each user in the history, in two files."""
+    table = HistoryTable(fleet.data_dir / "history")
+    for number in (1, 2):
+        plays = [RecordedPlay(user, f"i{number}", 1.0, 10**15 + number, 10**15) for user in users]
+        assert table.append(as_rows(plays), "test", number)
+    return table
+
+
+@pytest.fixture
+def fleet(own_server: EmbeddedServer, tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet that is not started, with a data set of text ids; ``producers`` is connected to it."""
+    made = Fleet(own_server, tmp_path / "fleet")
+    write_history(made.data_dir / "plays.csv", history(text_ids=True))
+    producers.connect(own_server.url)
+    try:
+        yield made
+    finally:
+        producers.connect()
+        made.close()
+
+
+@pytest.fixture
+def known(fleet: Fleet) -> Fleet:
+    """The fleet with one worker, two model versions, and USER in every place."""
+    fleet.start(environment={"CHUNK_SIZE": "25", "ARCHIVE_EVERY_S": "0"})
+    for seed in (1, 2):
+        producers.enqueue_train_model("plays.csv", promote="always", random_state=seed).wait(60)
+    producers.enqueue_compute_recommendations().wait(60)
+    producers.enqueue_refresh_embeddings().wait(60)
+    plays = [{"user_id": user, "item_id": "i101"} for user in (USER, OTHER)]
+    producers.enqueue_refresh_embeddings(plays=plays).wait(60)
+    producers.block_items(USER, ["i102"])
+    record_history(fleet, [USER, OTHER])
+    return fleet

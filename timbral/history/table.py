@@ -1,0 +1,285 @@
+"""HistoryTable: the Delta Lake table of all plays. Spark, DuckDB, pandas and Polars read the same table.
+
+Every write is one commit, whole or not there. A write names its source and how far it has got in it, in the commit itself: written once
+more, it is refused, whoever died in between. Ids are in no file name, no log and no statistics, so that a deleted user is in no file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import structlog
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow import dataset as ds
+from pyarrow import fs, parquet
+
+from timbral.errors import HistoryError
+from timbral.history.play_rows import PARTITIONS, SCHEMA
+from timbral.history.watermark import NOTHING, watermark_of
+from timbral.messages import Id
+
+__all__ = ["STREAM", "HistoryStats", "HistoryTable"]
+
+logger = structlog.get_logger(__name__)
+
+STREAM: Final = "timbral.stream"
+"""The source of the plays that apps record, as commits name it; a file that was imported has a name of its own."""
+
+CONFIGURATION: Final = {
+    "delta.dataSkippingStatsColumns": "at,plays",  # the log must not hold ids: a deleted user would stay in it
+    "delta.logRetentionDuration": "interval 7 days",
+    "delta.deletedFileRetentionDuration": "interval 7 days",
+    "delta.checkpointInterval": "50",
+}
+ATTEMPTS: Final = 8
+"""Times that a commit is tried again while others commit too."""
+ROWS_PER_BATCH: Final = 500_000
+SMALL_FILE_BYTES: Final = 32 * 2**20
+COMPACT_FROM_FILES: Final = 24
+"""So many small files in a month are made one."""
+
+
+class HistoryStats(NamedTuple):
+    """What the log says of the table: ``oldest`` and ``newest`` are the times of plays, None in an empty table."""
+
+    version: int
+    watermark: str
+    rows: int
+    files: int
+    bytes: int
+    oldest: datetime | None
+    newest: datetime | None
+
+
+class HistoryTable:
+    """The table at ``uri``: a folder, or ``s3://…`` with the usual AWS_* variables. It is made with the first write.
+
+    Raises:
+        HistoryError: from every method, where the table cannot be read or written; it names the place and the problem.
+    """
+
+    def __init__(self, uri: str | os.PathLike[str]) -> None:
+        self.uri = os.fspath(uri)
+
+    # Reading
+
+    def exists(self) -> bool:
+        """Whether there is a table."""
+        with self._errors():
+            return bool(DeltaTable.is_deltatable(self.uri))
+
+    def version(self) -> int | None:
+        """The newest version, None without a table. Every commit makes one more."""
+        table = self._table()
+        return None if table is None else int(table.version())
+
+    def watermark(self, version: int | None = None) -> str:
+        """Id of the last entry of the plays' stream that the table has (at ``version``), ``0-0`` for none."""
+        table = self._table(version)
+        number = None if table is None else table.transaction_version(STREAM)
+        return NOTHING if number is None else watermark_of(int(number))
+
+    def has(self, source: str) -> bool:
+        """Whether something of this ``source`` was appended."""
+        table = self._table()
+        return table is not None and table.transaction_version(source) is not None
+
+    def batches(self, version: int | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of a version (the newest where None), always in the same order; ids as dictionaries."""
+        table = self._table(version)
+        if table is None:
+            return
+        filesystem = self._filesystem(table)
+        wanted = [name for name in columns or SCHEMA.names if name not in PARTITIONS]
+        with self._errors():
+            for path in self._paths(table):
+                with filesystem.open_input_file(path) as opened:
+                    file = parquet.ParquetFile(
+                        opened, pre_buffer=False, buffer_size=2**20, read_dictionary=["user_id", "item_id"]
+                    )
+                    yield from file.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted)
+
+    def plays_of(self, user_id: Id) -> pa.Table:
+        """All plays of a user: a table of SCHEMA, oldest first."""
+        table = self._table()
+        if table is None:
+            return SCHEMA.empty_table()
+        with self._errors():
+            rows = ds.dataset(
+                self._paths(table),
+                schema=SCHEMA,
+                format="parquet",
+                filesystem=self._filesystem(table),
+                partitioning=_MONTHS,
+            )
+            own = (ds.field("user_id") == str(user_id)) & (ds.field("user_is_int") == isinstance(user_id, int))
+            return rows.to_table(filter=own, columns=SCHEMA.names).sort_by("at")
+
+    def stats(self, version: int | None = None) -> HistoryStats:
+        """Rows, files and times, from the log alone."""
+        table = self._table(version)
+        if table is None:
+            return HistoryStats(-1, NOTHING, 0, 0, 0, None, None)
+        with self._errors():
+            files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        times = [(file["min.at"], file["max.at"]) for file in files if file.get("max.at") is not None]
+        return HistoryStats(
+            version=int(table.version()),
+            watermark=self.watermark(int(table.version())),
+            rows=sum(int(file["num_records"]) for file in files),
+            files=len(files),
+            bytes=sum(int(file["size_bytes"]) for file in files),
+            oldest=min((oldest for oldest, _ in times), default=None),
+            newest=max((newest for _, newest in times), default=None),
+        )
+
+    # Writing
+
+    def append(
+        self, rows: pa.Table | pa.RecordBatchReader, source: str, number: int, *, after: int | None = None
+    ) -> bool:
+        """Write rows of SCHEMA in one commit, if ``after`` is the number that the table has of this ``source`` (None or 0: none).
+
+        Returns:
+            whether they were written; False where the table has another number, be it that of a writer who was first.
+        """
+        for _ in range(ATTEMPTS):
+            table = self._table() or self._created()
+            if int(table.transaction_version(source) or 0) != (after or 0):
+                return False
+            try:
+                with self._errors(CommitFailedError):
+                    write_deltalake(
+                        table,
+                        rows,
+                        mode="append",
+                        commit_properties=CommitProperties(app_transactions=[Transaction(source, number)]),
+                    )
+                return True
+            except CommitFailedError as error:
+                # Another writer was first: of the same source, then the table has another number; or of something else, then it is tried again.
+                logger.info("history: another writer was first", uri=self.uri, problem=str(error))
+                if not isinstance(rows, pa.Table):
+                    raise HistoryError(self.uri, f"another writer was first: {error}") from error
+        raise HistoryError(self.uri, "others write to it all the time")
+
+    def delete_user(self, user_id: Id) -> int:
+        """Delete all plays of a user, and every old file that held them: afterwards their id is in no file.
+
+        No older version can be read any more. Gives the number of rows deleted.
+        """
+        # A merge, since a delete writes its condition, with the id in it, into the log.
+        wanted = pa.table({"user_id": [str(user_id)], "user_is_int": [isinstance(user_id, int)]})
+        for _ in range(ATTEMPTS):
+            table = self._table()
+            if table is None:
+                return 0
+            try:
+                with self._errors(CommitFailedError):
+                    merge = table.merge(
+                        wanted,
+                        "t.user_id = s.user_id AND t.user_is_int = s.user_is_int",
+                        source_alias="s",
+                        target_alias="t",
+                    )
+                    done = merge.when_matched_delete().execute()
+                    break
+            except CommitFailedError as error:
+                logger.info("history: another writer was first", uri=self.uri, problem=str(error))
+        else:
+            raise HistoryError(self.uri, "others write to it all the time")
+        # Not a full vacuum, which would take the files of a write that is on its way.
+        self._vacuum(table, 0, full=False)
+        return int(done["num_target_rows_deleted"])
+
+    def compact(self) -> int:
+        """Make one file of many small ones, month by month; gives how many files went."""
+        table = self._table()
+        if table is None:
+            return 0
+        with self._errors():
+            small: dict[str, int] = {}
+            for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+                if int(file["size_bytes"]) < SMALL_FILE_BYTES:
+                    small[file["partition.month"]] = small.get(file["partition.month"], 0) + 1
+            n_gone = 0
+            for month, n_files in sorted(small.items()):
+                if n_files >= COMPACT_FROM_FILES:
+                    done = table.optimize.compact(partition_filters=[("month", "=", month)])
+                    n_gone += int(done["numFilesRemoved"])
+        return n_gone
+
+    def vacuum(self, keep_versions: Iterable[int] = ()) -> int:
+        """Delete files that no version needs which is younger than a week or in ``keep_versions``; gives how many."""
+        table = self._table()
+        if table is None:
+            return 0
+        kept = sorted({version for version in keep_versions if version <= table.version()})
+        return self._vacuum(table, None, full=True, keep_versions=kept or None)
+
+    # The table
+
+    def _table(self, version: int | None = None) -> DeltaTable | None:
+        with self._errors():
+            try:
+                return DeltaTable(self.uri, version=version)
+            except TableNotFoundError:
+                if version is not None:
+                    raise
+                return None
+
+    def _vacuum(
+        self, table: DeltaTable, hours: int | None, *, full: bool, keep_versions: list[int] | None = None
+    ) -> int:
+        with self._errors():
+            gone = table.vacuum(
+                retention_hours=hours,
+                dry_run=False,
+                enforce_retention_duration=hours is None,
+                full=full,
+                keep_versions=keep_versions,
+            )
+            return len(gone)
+
+    def _created(self) -> DeltaTable:
+        if "://" not in self.uri:
+            Path(self.uri).mkdir(parents=True, exist_ok=True)
+        with self._errors():
+            return DeltaTable.create(
+                self.uri,
+                SCHEMA,
+                mode="ignore",
+                partition_by=PARTITIONS,
+                configuration=CONFIGURATION,
+                description="timbral: every play, one row each",
+            )
+
+    def _filesystem(self, table: DeltaTable) -> Any:
+        if "://" not in self.uri:
+            return fs.SubTreeFileSystem(str(Path(self.uri).resolve()), fs.LocalFileSystem())
+        return fs.PyFileSystem(DeltaStorageHandler.from_table(table._table))
+
+    def _paths(self, table: DeltaTable) -> list[str]:
+        files = pa.table(table.get_add_actions(flatten=True))
+        return sorted(files["path"].to_pylist())
+
+    @contextmanager
+    def _errors(self, *passed: type[Exception]) -> Iterator[None]:
+        try:
+            yield
+        except passed:
+            raise
+        except (DeltaError, pa.ArrowException, OSError) as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise HistoryError(self.uri, lines[0]) from error
+
+
+_MONTHS = ds.partitioning(pa.schema([("month", pa.string())]), flavor="hive")

@@ -1,0 +1,81 @@
+"""From interactions to a model: the choices that the data make, the start, the sweeps, the neighbours, and a look at what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from timbral.errors import TrainingError
+from timbral.models.engine.factorization import Callback, Factors, factorize
+from timbral.models.engine.objective import Objective
+from timbral.models.engine.sparse_rows import SparseRows
+from timbral.models.engine.weighting import Weighting
+from timbral.models.fitting.choice import Choice, choose
+from timbral.models.fitting.hidden_part import Times
+from timbral.models.fitting.options import PartOptions
+from timbral.models.fitting.recency import recency
+from timbral.models.kernels.threads import Threads
+from timbral.models.neighbors.neighbors import Neighbors
+
+__all__ = ["Fitted", "fit"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """``recency`` (n_items,) float32 is already multiplied by its weight, as ``neighbors`` are; all zeros where there is no such part."""
+
+    factors: Factors
+    weighting: Weighting
+    neighbors: Neighbors
+    recency: npt.NDArray[np.float32]
+    choice: Choice
+
+
+def fit(
+    objective: Objective,
+    parts: PartOptions,
+    rows: SparseRows,
+    times: Times | None,
+    *,
+    n_components: int,
+    seed: int,
+    max_iter: int,
+    tol: float,
+    n_threads: int,
+    callback: Callback | None,
+) -> Fitted:
+    """Train on ``rows`` (users × items).
+
+    Raises:
+        TrainingError: the loss or a factor is not finite, or the callback ended it.
+    """
+    objective = objective.resolved()
+    columns = rows.transposed()
+    choice = choose(objective, parts, rows, times, n_components=n_components, seed=seed, n_threads=n_threads)
+    chosen = replace(objective, regularization=choice.regularization)
+    weighting = Weighting.measure(chosen, rows, np.diff(columns.indptr))
+    start = choice.start(rows, columns, n_components, weighting.typical_target, seed)
+    factors = factorize(
+        weighting.users_side(rows),
+        weighting.items_side(columns),
+        start,
+        l1=objective.l1_regularization,
+        max_iter=max_iter,
+        tol=tol,
+        classic=objective.is_classic,
+        threads=Threads(n_threads),
+        callback=callback,
+    )
+    if not (np.isfinite(factors.user).all() and np.isfinite(factors.item).all()):
+        raise TrainingError("The training gave factors that are not finite; the values are too large for it")
+    neighbors = Neighbors.none(rows.n_columns)
+    if choice.neighbor_weight > 0.0:
+        with Threads(n_threads) as threads:
+            fitted = Neighbors.fit(rows, parts.n_neighbors, [choice.neighbor_regularization], seed, threads)[0]
+        neighbors = fitted.times(choice.neighbor_weight)
+    boost = np.zeros(rows.n_columns, np.float32)
+    if times is not None and choice.recency_weight > 0.0:
+        boost = np.float32(choice.recency_weight) * recency(rows, times)
+    return Fitted(factors, weighting, neighbors, boost, choice)

@@ -1,0 +1,131 @@
+"""The neighbour part of a score: what each item that a user has played says for others.
+
+score(u, i) = w_u·h_i + Σ_{j played by u} v_ji, all v ≥ 0. Factors tell tastes apart; which item goes with which, they blur, and where the catalogue is large
+and plays are few, that is most of what there is to know. v is a sparse, non-negative form of SLIM (Ning & Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender
+Systems", 2011) and EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from timbral.models.engine.sparse_rows import SparseRows
+from timbral.models.kernels.threads import Threads
+from timbral.models.neighbors.co_plays import CoPlays
+from timbral.models.neighbors.non_negative_fit import fit_weights
+
+__all__ = ["Neighbors"]
+
+BLOCK_ITEMS: Final = 256
+
+RARITY: Final = 0.3
+"""What is said for an item is divided by (1 + its users)^this, against the mean of all items. Of what neighbours say, more is owed to popularity the more users an
+item has, and that the factors know already."""
+
+LEAST_SHARE: Final = 0.01
+"""Of an item's greatest weight: what is less than this is left out."""
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """For each played item the items that it speaks for, ascending, and how strongly, always above 0.
+
+    ``indptr`` is int64 of n_items + 1, ``items`` int32 and ``weights`` float32 of as many elements as there are pairs.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32]
+
+    @property
+    def n_items(self) -> int:
+        return len(self.indptr) - 1
+
+    @classmethod
+    def none(cls, n_items: int) -> Self:
+        """Of a model without neighbours."""
+        return cls(np.zeros(n_items + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+
+    @classmethod
+    def fit(
+        cls, users: SparseRows, n_neighbors: int, regularizations: Sequence[float], seed: int, threads: Threads
+    ) -> list[Self]:
+        """One for each of ``regularizations`` (λ, in units of the mean of G's diagonal), all of the same pairs: at most ``n_neighbors`` for each
+        item that is spoken for. The same on any number of threads.
+        """
+        co_plays = CoPlays.of(users, n_neighbors, seed, threads)
+        played = co_plays.diagonal > 0
+        mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
+        ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)
+        n_items, width = users.n_columns, min(n_neighbors, co_plays.items.shape[1])
+        blocks = [(start, min(start + BLOCK_ITEMS, n_items)) for start in range(0, n_items, BLOCK_ITEMS)]
+        found: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]] = {}
+        fame = 1.0 + np.bincount(users.indices, minlength=n_items)
+        share = ((fame / fame[played].mean() if played.any() else fame) ** -RARITY).astype(np.float32)
+
+        def fit_block(start: int, stop: int) -> None:
+            weights = np.empty((len(ridges), stop - start, width), np.float32)
+            fit_weights(co_plays.items, co_plays.values, co_plays.diagonal, width, ridges, start, stop, weights)
+            weights *= share[None, start:stop, None]
+            kept = (weights > LEAST_SHARE * weights.max(axis=2, keepdims=True, initial=0.0)).any(axis=0)
+            found[start] = kept.sum(axis=1), co_plays.items[start:stop, :width][kept], weights[:, kept]
+
+        threads.run(fit_block, blocks)
+        del co_plays
+        counts, items, weights = (
+            np.concatenate([found[start][which] for start, _ in blocks], axis=-1) for which in range(3)
+        )
+        found.clear()
+        return cls._by_played_item(counts, items, weights, n_items)
+
+    @classmethod
+    def _by_played_item(
+        cls,
+        counts: npt.NDArray[np.int64],
+        items: npt.NDArray[np.int32],
+        weights: npt.NDArray[np.float32],
+        n_items: int,
+    ) -> list[Self]:
+        """From the items that speak for the first item, for the second, ..."""
+        places = np.arange(len(items), dtype=np.int32 if len(items) < 2**31 else np.int64)
+        ends = np.concatenate(([0], np.cumsum(counts)))
+        turned = sparse.csr_matrix((places, items, ends), shape=(n_items, n_items)).tocsc()
+        indptr = turned.indptr.astype(np.int64)
+        targets = turned.indices.astype(np.int32, copy=False)
+        return [cls(indptr, targets, kind[turned.data]) for kind in weights]
+
+    def times(self, weight: float) -> Self:
+        """All weights multiplied; the pairs without what is 0 then."""
+        weights = self.weights * np.float32(weight)
+        kept = weights > 0
+        if kept.all():
+            return replace(self, weights=weights)
+        indptr = np.concatenate(([0], np.cumsum(kept)))[self.indptr]
+        return replace(self, indptr=indptr, items=self.items[kept], weights=weights[kept])
+
+    def weights_for(self, item: int, played: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """What each of ``played`` says for ``item``: float64 (len(played),), 0 where it says nothing."""
+        found = np.zeros(len(played))
+        for place, one in enumerate(played.tolist()):
+            row = self.items[self.indptr[one] : self.indptr[one + 1]]
+            where = int(np.searchsorted(row, item))
+            if where < len(row) and row[where] == item:
+                found[place] = self.weights[self.indptr[one] + where]
+        return found
+
+    def likeness(self, item: int, weight: float) -> npt.NDArray[np.float32]:
+        """How much each item and ``item`` say for each other, in [0, 1): float32 (n_items,); ``weight`` is what ``times`` was given."""
+        said = np.zeros(self.n_items)
+        if len(self.items):
+            row = slice(self.indptr[item], self.indptr[item + 1])
+            said[self.items[row]] = self.weights[row]
+            places = np.flatnonzero(self.items == item)
+            said[np.searchsorted(self.indptr, places, side="right") - 1] += self.weights[places]
+            said /= 2.0 * weight
+        return np.asarray(said / (1.0 + said), dtype=np.float32)

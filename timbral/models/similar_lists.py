@@ -1,0 +1,69 @@
+"""The most similar items of many items at once: ``timbral.models.similarity``'s scores, as products of matrices."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import float32, int32, int64
+
+from timbral.models.kernels.kernel import kernel, matrix
+from timbral.models.similarity import doubt_of, mean_direction
+
+__all__ = ["similar_lists"]
+
+Matrix = npt.NDArray[np.float32]
+
+ITEMS_PER_BLOCK: Final = 512
+NOISE: Final = 1e-10
+
+
+@kernel(matrix(float32), int64, matrix(int32, writable=True), matrix(float32, writable=True))
+def _keep_best(scores, first, found, best):  # type: ignore[no-untyped-def]
+    """Of each row of ``scores``, the highest above 0, best first; row i is item ``first + i``, which is not like itself."""
+    n_rows, n = scores.shape
+    top_k = found.shape[1]
+    for i in range(n_rows):
+        filled = 0
+        least = float32(0.0)
+        for j in range(n):
+            score = scores[i, j]
+            # Not equal: of equal scores the lower index, which came first, stays first.
+            if score > least and j != first + i:
+                place = filled if filled < top_k else top_k - 1
+                while place > 0 and best[i, place - 1] < score:
+                    best[i, place] = best[i, place - 1]
+                    found[i, place] = found[i, place - 1]
+                    place -= 1
+                best[i, place] = score
+                found[i, place] = j
+                if filled < top_k:
+                    filled += 1
+                if filled == top_k:
+                    least = best[i, top_k - 1]
+
+
+def similar_lists(vectors: Matrix, items: npt.NDArray[np.int32], top_k: int) -> tuple[npt.NDArray[np.int32], Matrix]:
+    """Of ``items``, rows of ``vectors`` (n, k), those most like each of them: (indices (len(items), top_k), scores), best first.
+
+    The scores are those of ``most_similar``, but for the last digits; -1 stands where there are no more. Takes len(items)² · k
+    multiplications.
+    """
+    units = _units(np.ascontiguousarray(vectors[items]), mean_direction(vectors))
+    found = np.full((len(items), top_k), -1, dtype=np.int32)
+    best = np.zeros((len(items), top_k), dtype=np.float32)
+    for start in range(0, len(items), ITEMS_PER_BLOCK):
+        block = slice(start, min(start + ITEMS_PER_BLOCK, len(items)))
+        _keep_best(units[block] @ units.T, start, found[block], best[block])
+    return np.where(found < 0, -1, items[found]).astype(np.int32), best
+
+
+def _units(vectors: Matrix, mean: Matrix) -> Matrix:
+    """Each row's own part, divided by its length with the doubt; zeros where it has none."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    own = vectors / np.where(lengths > 0, lengths, 1.0)[:, None] - mean
+    squares = np.einsum("ij,ij->i", own, own)
+    own /= np.sqrt(squares + doubt_of(mean))[:, None]
+    own[(lengths == 0) | (squares <= NOISE)] = 0
+    return np.ascontiguousarray(own, dtype=np.float32)

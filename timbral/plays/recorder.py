@@ -1,0 +1,115 @@
+"""PlayRecorder: one step that puts plays on the stream, with the user's pending ones, and asks for the user's list to be refreshed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import redis
+
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.forgotten import Forgotten
+from timbral.keys import encode_id
+from timbral.messages import Play
+from timbral.plays.refresh_queue import SENT_LIFE_MS
+
+__all__ = ["PlayRecorder", "Recorded"]
+
+PLAYS_PER_CALL: Final = 1_000
+
+RECORD = """
+-- KEYS: mark of this call, stream, users with plays, users to refresh, mark of a refresh that is sent, counts.
+-- ARGV: life of the mark in s, window of event ids in s, prefix of the event ids' keys, whether to refresh, life of the refresh's mark in ms,
+-- then for each play: key of the user's plays, user, event id or '', "item,plays,time" as JSON.
+local known = redis.call('GET', KEYS[1])
+if known then
+  -- The answer to an earlier try was lost; so may be the message that its caller was to send.
+  local recorded, twice = string.match(known, '^(%d+) (%d+)$')
+  return {tonumber(recorded), tonumber(twice), tonumber(ARGV[4])}
+end
+local moment = redis.call('TIME')
+local now = tonumber(moment[1]) + tonumber(moment[2]) / 1000000
+local bucket = math.floor(now / tonumber(ARGV[2]))
+local these = ARGV[3] .. string.format('%d', bucket)
+local before = ARGV[3] .. string.format('%d', bucket - 1)
+local kept, entries, has_events = {}, {}, false
+for place = 6, #ARGV, 4 do
+  local event, is_new = ARGV[place + 2], true
+  if event ~= '' then
+    has_events = true
+    is_new = redis.call('SISMEMBER', before, event) == 0 and redis.call('SADD', these, event) == 1
+  end
+  if is_new then
+    kept[#kept + 1] = place
+    entries[#entries + 1] = '[' .. ARGV[place + 1] .. ',' .. ARGV[place + 3] .. ']'
+  end
+end
+if has_events then redis.call('EXPIRE', these, 3 * tonumber(ARGV[2])) end
+local twice = (#ARGV - 5) / 4 - #kept
+if twice > 0 then redis.call('HINCRBY', KEYS[6], 'duplicates', twice) end
+local send = 0
+if #kept > 0 then
+  local total = redis.call('HINCRBY', KEYS[6], 'recorded', #kept)
+  local id = redis.call('XADD', KEYS[2], '*', 'plays', '[' .. table.concat(entries, ',') .. ']', 'total', total)
+  for _, place in ipairs(kept) do
+    redis.call('RPUSH', ARGV[place], id .. ' [' .. ARGV[place + 3] .. ']')
+    redis.call('SADD', KEYS[3], ARGV[place + 1])
+    if ARGV[4] == '1' then redis.call('ZADD', KEYS[4], 'NX', now, ARGV[place + 1]) end
+  end
+  if ARGV[4] == '1' and redis.call('SET', KEYS[5], 1, 'NX', 'PX', ARGV[5]) then send = 1 end
+end
+redis.call('SET', KEYS[1], #kept .. ' ' .. twice, 'EX', ARGV[1])
+return {#kept, twice, send}
+"""
+
+
+class Recorded(NamedTuple):
+    """Plays that were new, plays whose event id was known, and whether a ``refresh_played`` message is to be sent now."""
+
+    plays: int
+    duplicates: int
+    send_refresh: bool
+
+
+class PlayRecorder:
+    """Records plays: each once, all of its effects in one step."""
+
+    def __init__(self, redis_client: redis.Redis) -> None:
+        self.forgotten = Forgotten(redis_client)
+        self._record = redis_client.register_script(RECORD)
+
+    def record(self, plays: Sequence[Play], call_id: str, life_s: int, *, refresh: bool = True) -> Recorded:
+        """Record ``plays``; ``PLAYS_PER_CALL`` of them in one step. Those of forgotten users are left out.
+
+        Args:
+            call_id: of this call: tried again with the same plays within ``life_s`` seconds, it records nothing more.
+            refresh: have the users' vectors and lists refreshed; whoever does it anyway says False.
+        """
+        gone = self.forgotten.among(list(dict.fromkeys(play.user_id for play in plays)))
+        if gone:
+            plays = [play for play in plays if play.user_id not in gone]
+        counts = [0, 0, 0]
+        now_us = time.time_ns() // 1_000
+        for part, start in enumerate(range(0, len(plays), PLAYS_PER_CALL)):
+            arguments: list[str | int] = [
+                life_s, settings.EVENT_ID_WINDOW_S, keys.PLAYS_EVENTS, int(refresh), SENT_LIFE_MS,
+            ]  # fmt: skip
+            for play in plays[start : start + PLAYS_PER_CALL]:
+                at_us = now_us if play.at is None else round(play.at.timestamp() * 1_000_000)
+                rest = f"{encode_id(play.item_id)},{play.plays!r},{at_us}"
+                arguments += [keys.plays_user(play.user_id), encode_id(play.user_id), _digest(play.event_id), rest]
+            known = [
+                keys.plays_added(f"{call_id}:{part}"), keys.PLAYS_STREAM, keys.PLAYS_USERS, keys.PLAYS_REFRESH,
+                keys.PLAYS_REFRESH_SENT, keys.PLAYS_COUNTS,
+            ]  # fmt: skip
+            reply: list[int] = self._record(keys=known, args=arguments)
+            counts = [before + now for before, now in zip(counts, reply, strict=True)]
+        return Recorded(counts[0], counts[1], counts[2] > 0)
+
+
+def _digest(event_id: str | None) -> str:
+    # An app's event ids may name a user, who may have to be forgotten; and they may be long.
+    return hashlib.blake2b(event_id.encode(), digest_size=12).hexdigest() if event_id else ""

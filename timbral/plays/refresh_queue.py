@@ -1,0 +1,117 @@
+"""RefreshQueue: the users who have played something and have no list yet that knows of it.
+
+A user is in it once, however many plays come; while a worker refreshes them, the next play puts them in once more. So a burst costs one
+refresh now and one after. Whoever is being refreshed has a lease: if its worker dies, the user is queued again when it has run out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import redis
+
+from timbral import keys
+from timbral.keys import decode_id, encode_id
+from timbral.messages import Id
+from timbral.replies import server_now_s, text
+
+__all__ = ["SENT_LIFE_MS", "Claim", "RefreshQueue"]
+
+SENT_LIFE_MS: Final = 10_000
+"""While a ``refresh_played`` message waits, no second one is sent; if it is lost, the next play after so long sends one."""
+LEASE_S: Final = 30.0
+USERS_PER_CLAIM: Final = 500
+MAX_ATTEMPTS: Final = 5
+"""Leases of a user that ran out before they are given up: what kills a worker must not kill all of them."""
+
+CLAIM = """
+-- KEYS: users to refresh, leases, mark of a message that waits, attempts. ARGV: whether that message is this one, users, life of a lease in s,
+-- attempts at most. The time when the leases run out, the users taken, the users given up.
+if ARGV[1] == '1' then redis.call('DEL', KEYS[3]) end
+local moment = redis.call('TIME')
+local now = tonumber(moment[1]) + tonumber(moment[2]) / 1000000
+local given_up = {}
+for _, user in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1000)) do
+  redis.call('ZREM', KEYS[2], user)
+  if redis.call('HINCRBY', KEYS[4], user, 1) >= tonumber(ARGV[4]) then
+    redis.call('HDEL', KEYS[4], user)
+    given_up[#given_up + 1] = user
+  else
+    redis.call('ZADD', KEYS[1], 'NX', now, user)
+  end
+end
+local ends = string.format('%.6f', now + tonumber(ARGV[3]))
+local troubled = redis.call('EXISTS', KEYS[4]) == 1
+local wanted, taken = tonumber(ARGV[2]), {}
+for _, user in ipairs(redis.call('ZRANGE', KEYS[1], 0, 2 * wanted - 1)) do
+  -- Who was in a batch that was lost goes alone: if they are what kills it, they take nobody with them.
+  local alone = troubled and redis.call('HEXISTS', KEYS[4], user) == 1
+  if #taken < wanted and not (alone and #taken > 0) and not redis.call('ZSCORE', KEYS[2], user) then
+    redis.call('ZREM', KEYS[1], user)
+    redis.call('ZADD', KEYS[2], ends, user)
+    taken[#taken + 1] = user
+    if alone then break end
+  end
+end
+return {ends, taken, given_up}
+"""
+
+FINISH = """
+-- KEYS: users to refresh, leases, attempts. ARGV: when the leases run out, then the users. How many users wait now.
+for place = 2, #ARGV do
+  local ends = redis.call('ZSCORE', KEYS[2], ARGV[place])
+  if ends and tonumber(ends) == tonumber(ARGV[1]) then
+    redis.call('ZREM', KEYS[2], ARGV[place])
+    redis.call('HDEL', KEYS[3], ARGV[place])
+  end
+end
+return redis.call('ZCARD', KEYS[1])
+"""
+
+
+class Claim(NamedTuple):
+    """Users whose refresh is this worker's now; those given up were claimed too often and never finished."""
+
+    ends: str
+    user_ids: list[Id]
+    given_up: list[Id]
+
+
+class RefreshQueue:
+    """The users to refresh, oldest first."""
+
+    def __init__(self, redis_client: redis.Redis) -> None:
+        self.redis = redis_client
+        self._claim = redis_client.register_script(CLAIM)
+        self._finish = redis_client.register_script(FINISH)
+
+    def claim(self, *, arrived: bool, n_users: int = USERS_PER_CLAIM) -> Claim:
+        """Take the users who wait longest; ``arrived`` with the first claim of a message, which makes room for the next one."""
+        known = [keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_SENT, keys.PLAYS_REFRESH_ATTEMPTS]
+        reply: Any = self._claim(keys=known, args=[int(arrived), n_users, LEASE_S, MAX_ATTEMPTS])
+        ends, taken, given_up = reply
+        return Claim(text(ends), [decode_id(user) for user in taken], [decode_id(user) for user in given_up])
+
+    def finish(self, claim: Claim) -> int:
+        """The claim's users are refreshed; gives how many wait now."""
+        known = [keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_ATTEMPTS]
+        arguments = [claim.ends, *(encode_id(user_id) for user_id in claim.user_ids)]
+        return int(self._finish(keys=known, args=arguments))
+
+    def give_back(self, claim: Claim) -> None:
+        """The claim could not be worked on: its users are tried again, one by one."""
+        members = {encode_id(user_id): 0.0 for user_id in claim.user_ids}
+        if members:
+            self.redis.zadd(keys.PLAYS_REFRESHING, members, xx=True)
+
+    def waiting(self) -> int:
+        """Users who wait, or whose worker is gone."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.zcard(keys.PLAYS_REFRESH)
+            pipeline.zcount(keys.PLAYS_REFRESHING, "-inf", server_now_s(self.redis))
+            waiting, lost = pipeline.execute()
+        return int(waiting) + int(lost)
+
+    def may_send(self) -> bool:
+        """Whether a ``refresh_played`` message should be sent now, by whoever asks: none waits that was sent lately."""
+        return bool(self.redis.set(keys.PLAYS_REFRESH_SENT, 1, nx=True, px=SENT_LIFE_MS))

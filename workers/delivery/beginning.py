@@ -1,0 +1,49 @@
+"""The beginning of a task, in the process that does it: a delivery counts from here, not from its receipt; and its end by revocation."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Any
+
+from celery import current_app
+
+from timbral.queue import layout
+from timbral.queue.patience import OUTAGES
+from workers.delivery.unacked import Unacked
+
+__all__ = ["note", "revoked"]
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def _unacked() -> Unacked:
+    from workers import resources
+
+    return Unacked(resources.broker(), layout.UNACKED_INDEX, layout.UNACKED)
+
+
+def note(task: Any) -> None:
+    """Count this delivery, before anything is done that might end the process."""
+    from workers import successors
+
+    request = task.request
+    tag = (request.properties or {}).get("delivery_tag")
+    if request.called_directly or not tag:
+        return
+    try:
+        _unacked().begin(tag, request.id)
+    except OUTAGES as error:
+        logger.warning("Cannot count that %s was begun: %s", request.id, error)
+    successors.know_queues(current_app, [request.callbacks, request.errbacks, request.chain, request.chord])
+
+
+def revoked(request: Any, *, expired: bool) -> None:
+    """Somebody revoked the task or ended it, or it expired: what it is part of must not wait for it."""
+    from workers import outcome
+
+    try:
+        outcome.revoked(request.id, request.task, request.kwargs or {}, expired=expired)
+    except Exception:
+        logger.exception("Cannot tell those who wait for %s that it was revoked", request.id)
