@@ -63,6 +63,10 @@ def enqueue_train_model(
     popularity_exponent: float | None = None,
     confidence: float | None = None,
     regularization_exponent: float | None = None,
+    n_neighbors: int | None = None,
+    neighbor_weight: float | None = None,
+    neighbor_regularization: float | None = None,
+    recency_weight: float | None = None,
     l1_regularization: float | None = None,
     target: Literal["one", "log", "value"] | None = None,
     holdout: float = 0.2,
@@ -102,7 +106,7 @@ def enqueue_train_model(
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: relative fall of the loss to stop at; ``Constants.NMF_TOL`` where None.
         regularization, unobserved_weight, unobserved_target, popularity_exponent, confidence, regularization_exponent,
-            l1_regularization, target: NMFModel's own; its defaults where None.
+            n_neighbors, neighbor_weight, neighbor_regularization, recency_weight, l1_regularization, target: NMFModel's own; its defaults where None.
         holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
         apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
         promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.

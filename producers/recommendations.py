@@ -12,6 +12,7 @@ from producers.connections import connections
 from timbral import keys
 from timbral.blocks import StoredList
 from timbral.messages import Id
+from timbral.plays.pending import PendingPlays
 from timbral.served_list import served_list
 
 __all__ = ["get_popular", "get_recommendations", "get_recommendations_many", "get_similar"]
@@ -94,10 +95,10 @@ def _played(user_ids: list[Id]) -> list[set[Id] | None]:
     def ask(client: redis.Redis) -> list[Any]:
         with client.pipeline(transaction=False) as pipeline:
             for user_id in user_ids:
-                pipeline.hkeys(keys.plays_user(user_id))
+                pipeline.lrange(keys.plays_user(user_id), 0, -1)
             return list(pipeline.execute())
 
-    replies = connections().cache.attempt("HKEYS", keys.PLAYS_USER, ask) if user_ids else []
+    replies = connections().cache.attempt("LRANGE", keys.PLAYS_USER, ask) if user_ids else []
     if replies is None:
         return [None] * len(user_ids)
-    return [{keys.decode_id(member) for member in reply} for reply in replies]
+    return [set(PendingPlays.read(reply).by_item()) for reply in replies]

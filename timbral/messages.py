@@ -202,6 +202,21 @@ class TrainModel(Message):
     regularization_exponent: float | None = Field(
         None, ge=0, le=2, description="ν, how the regularization grows with a row's entries; NMFModel's where unset."
     )
+    n_neighbors: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="Most items that speak for an item, 0 for no neighbour part; NMFModel's where unset.",
+    )
+    neighbor_weight: float | None = Field(
+        None, ge=0, le=1e6, description="γ, of the neighbour part; chosen on a part of the data where unset."
+    )
+    neighbor_regularization: float | None = Field(
+        None, ge=0, le=1e6, description="λ, how much neighbours share; chosen on a part of the data where unset."
+    )
+    recency_weight: float | None = Field(
+        None, ge=0, le=1e6, description="ρ, of the recency part, which data with times have; chosen where unset."
+    )
     l1_regularization: float | None = Field(None, ge=0, le=1e6, description="Of all factors; NMFModel's where unset.")
     target: Literal["one", "log", "value"] | None = Field(
         None,
@@ -296,7 +311,7 @@ class ExportUser(Message):
 
 MODEL_OPTIONS: tuple[str, ...] = (
     "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence", "regularization_exponent",
-    "l1_regularization", "target",
+    "n_neighbors", "neighbor_weight", "neighbor_regularization", "recency_weight", "l1_regularization", "target",
 )  # fmt: skip
 """Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
 

@@ -80,9 +80,8 @@ GARBAGE: dict[str, bytes | dict[str, Any]] = {
     "no id": envelope(headers__id=...),
     "an id that is a number": envelope(headers__id=7),
     "a task that is a list": envelope(headers__task=["fault.work"]),
-    "protocol 1": envelope(
-        headers={}, body=b64({"task": "fault.work", "id": "1", "args": [], "kwargs": {"name": "garbage"}})
-    ),
+    "protocol 1 without an id": envelope(headers={}, body=b64({"task": "fault.work", "args": [], "kwargs": {}})),
+    "protocol 1 of null kwargs": envelope(headers={}, body=b64({"task": "fault.work", "id": "1", "kwargs": None})),
     "bad base64": envelope(body="!!!no"),
     "another body_encoding": envelope(properties__body_encoding="rot13"),
     "a body that is an object": envelope(body={"a": 1}),

@@ -81,7 +81,7 @@ def test_a_message_that_kills_its_process_is_parked_after_three_deliveries(
         )
         assert letter.args == '{"name": "poison"}'
         assert "3 times" in letter.reason
-        assert not client.exists(keys.deliveries(poison))
+        wait_until(lambda: not client.exists(keys.deliveries(poison)), 10, "the end of its count")
 
     # and the rest flowed
     wait_until(lambda: all(map(faults.succeeded, [before, *others])), 30, "the other tasks")

@@ -102,6 +102,18 @@ def train(
     regularization_exponent: Annotated[
         float | None, typer.Option(help="ν, growth of the regularization with entries.", rich_help_panel=MODEL)
     ] = None,
+    n_neighbors: Annotated[
+        int | None, typer.Option(help="Most items that speak for an item; 0 for none.", rich_help_panel=MODEL)
+    ] = None,
+    neighbor_weight: Annotated[
+        float | None, typer.Option(help="γ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+    ] = None,
+    neighbor_regularization: Annotated[
+        float | None, typer.Option(help="λ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+    ] = None,
+    recency_weight: Annotated[
+        float | None, typer.Option(help="ρ, for data with times; chosen if not given.", rich_help_panel=MODEL)
+    ] = None,
     l1_regularization: Annotated[float | None, typer.Option(help="Of all factors.", rich_help_panel=MODEL)] = None,
     target: Annotated[
         str | None, typer.Option(help="one, log or value: what is aimed at.", rich_help_panel=MODEL)
@@ -156,6 +168,10 @@ def train(
         popularity_exponent=popularity_exponent,
         confidence=confidence,
         regularization_exponent=regularization_exponent,
+        n_neighbors=n_neighbors,
+        neighbor_weight=neighbor_weight,
+        neighbor_regularization=neighbor_regularization,
+        recency_weight=recency_weight,
         l1_regularization=l1_regularization,
         **words,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from scipy import sparse
 from timbral.data.id_index import IdIndex
 from timbral.data.table import Table
 
-__all__ = ["DataReport"]
+__all__ = ["DataReport", "report_line"]
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,15 @@ class DataReport:
 
 def _kind(index: IdIndex) -> str:
     return "int" if index.is_int else "str"
+
+
+def report_line(report: Mapping[str, Any], shape: tuple[int, int]) -> str:
+    """``with_shape``'s report of a matrix of that shape in a line, for a person."""
+    n_users, n_items = shape
+    parts = [f"{report['rows']:,} rows"]
+    parts += [f"{report['rows_dropped']:,} left out"] if report["rows_dropped"] else []
+    parts += [f"{report['rows_repeated']:,} repeated ({report['repeats']})"] if report["rows_repeated"] else []
+    parts += [f"{n_users:,} users ({report['user_id_kind']}) × {n_items:,} items ({report['item_id_kind']})"]
+    parts += [f"density {report['density']:.2g}", f"values: {report['value_col'] or '1 a row'}"]
+    parts += [f"{report['items_with_one_user']:,} items with one user"] if report["items_with_one_user"] else []
+    return "data: " + ", ".join(parts)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from timbral.data.interactions import Interactions
 from timbral.judging.hold_out import hold_out, hold_out_by_id
 
-__all__ = ["Split"]
+__all__ = ["Parts", "Split"]
+
+
+class Parts(NamedTuple):
+    """What is trained on, what is held out, and the times of the entries of ``train``, None where the split is not by time."""
+
+    train: sparse.csr_matrix
+    held_out: sparse.csr_matrix
+    times: npt.NDArray[np.int64] | None
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,17 @@ class Split:
         """Whether ``data`` can be split so."""
         return self.by == "ids" or data.times is not None
 
-    def apply(self, data: Interactions) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-        """(train, held_out), both CSR of the data's shape."""
-        if self.by == "time":
-            return hold_out(data.matrix, self.share, 0, data.times)
-        return hold_out_by_id(data.matrix, data.user_ids, data.item_ids, self.share)
+    def apply(self, data: Interactions) -> Parts:
+        """``data`` in two parts, both CSR of its shape."""
+        matrix = data.matrix
+        if self.by == "ids":
+            train, held_out = hold_out_by_id(matrix, data.user_ids, data.item_ids, self.share)
+            return Parts(train, held_out, None)
+        assert data.times is not None  # noqa: S101 - for the type checker; see ``fits``
+        # Split by their places, so that the times can follow.
+        places = sparse.csr_matrix((np.arange(1, matrix.nnz + 1), matrix.indices, matrix.indptr), shape=matrix.shape)
+        train, held_out = hold_out(places, self.share, 0, data.times)
+        times = data.times[train.data - 1]
+        for part in (train, held_out):
+            part.data = matrix.data[part.data - 1]
+        return Parts(train, held_out, times)

@@ -6,6 +6,8 @@ import logging
 import time
 from typing import Any
 
+import numpy.typing as npt
+
 import timbral
 from timbral.models.engine.factorization import Callback
 from timbral.models.nmf_model import NMFModel
@@ -40,6 +42,7 @@ class ModelTrainer:
         tol: float | None = None,
         *,
         callback: Callback | None = None,
+        times: npt.ArrayLike | None = None,
         **options: Any,
     ) -> NMFModel:
         """Fit an NMFModel to ``user_item_matrix`` and put a record of it into ``training_history``, in place of the one before.
@@ -52,7 +55,7 @@ class ModelTrainer:
         """
         model = NMFModel(n_components, random_state, max_iter, tol, **options)
         started = time.perf_counter()
-        model.fit(user_item_matrix, callback=callback)
+        model.fit(user_item_matrix, callback=callback, times=times)
         duration_s = time.perf_counter() - started
         self.training_history = {
             "parameters": model.parameters(),

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 from scipy import sparse
 
 import timbral
 from timbral.config.settings import Constants, settings
+from timbral.data.data_report import report_line
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
@@ -33,7 +35,7 @@ from timbral.judging.popularity import popularity_ranking, users_per_item
 from timbral.logic import gate
 from timbral.logic.gate import Verdict
 from timbral.logic.overlay import Overlay
-from timbral.logic.split import Split
+from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
 from timbral.messages import MODEL_OPTIONS, READ_ARGUMENTS, TrainModel, utc_now
 from timbral.models.nmf_model import NMFModel
@@ -98,23 +100,23 @@ class TrainingRun:
             data = self._without_forgotten(data)
         found = data.report()
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz, **found)
-        self.on_progress(0, fits.total, _said_of(data, found))
+        self.on_progress(0, fits.total, report_line(found, data.matrix.shape))
 
         split = Split.of(data, message.holdout)
         evaluated: NMFModel | None = None
         measured: tuple[RankingMetrics, RankingMetrics] | None = None
         with _timed(durations_s, "evaluate"):
             if split is not None:
-                train, held_out = split.apply(data)
-                if held_out.nnz:
-                    evaluated = fits.fit(train, "measuring")
-                    measured = _measure(fits.trainer, evaluated, train, held_out)
+                parts = split.apply(data)
+                if parts.held_out.nnz:
+                    evaluated = fits.fit(parts.train, parts.times, "measuring")
+                    measured = _measure(fits.trainer, evaluated, parts)
             verdict = self._verdict(fits, evaluated, split, data)
         if split is None:
             del durations_s["evaluate"]
         metrics, baseline = ({}, {}) if measured is None else (measured[0].result(), measured[1].result())
         with _timed(durations_s, "fit"):
-            model = fits.fit(data.matrix, "training")
+            model = fits.fit(data.matrix, data.times, "training")
         history = fits.trainer.training_history
         record = {
             "version": ticket.version,
@@ -229,9 +231,9 @@ class TrainingRun:
         theirs = Split.read(live.record.get("split"))
         if theirs is None or not theirs.fits(data):
             return gate.not_compared("it held out the newest rows, and the new data set has no times", live)
-        train, held_out = theirs.apply(data)
-        candidate = evaluated if theirs == split else fits.fit(train, "comparing")
-        return gate.compare(candidate, live, train, held_out, data.item_ids, k=METRICS_K)
+        parts = theirs.apply(data)
+        candidate = evaluated if theirs == split else fits.fit(parts.train, parts.times, "comparing")
+        return gate.compare(candidate, live, parts.train, parts.held_out, data.item_ids, k=METRICS_K)
 
     def _promote(self, version: str, asked: str, verdict: Verdict) -> tuple[bool, str]:
         if asked == "never" or (asked == "if_not_worse" and not verdict.promotes):
@@ -253,7 +255,7 @@ class _Fits:
         self.total = self._max_iter * 2
         self._start = 0 if message.holdout > 0 else self._max_iter
 
-    def fit(self, matrix: sparse.csr_matrix, what: str) -> NMFModel:
+    def fit(self, matrix: sparse.csr_matrix, times: npt.NDArray[np.int64] | None, what: str) -> NMFModel:
         """One fit; ``what`` it is for stands in the progress."""
         message, start = self._message, self._start
         if what == "comparing":  # one more than was reckoned with
@@ -272,6 +274,7 @@ class _Fits:
             message.max_iter,
             message.tol,
             callback=callback,
+            times=times,
             **options,
         )
         self._start += self._max_iter
@@ -306,29 +309,15 @@ def _state(file: DatasetFile) -> str:
     return f"{status.st_mtime_ns}:{status.st_size}:{status.st_ino}"
 
 
-def _said_of(data: Interactions, found: dict[str, Any]) -> str:
-    """The data set in a line, before the training begins."""
-    n_users, n_items = data.matrix.shape
-    parts = [f"{found['rows']:,} rows"]
-    parts += [f"{found['rows_dropped']:,} left out"] if found["rows_dropped"] else []
-    parts += [f"{found['rows_repeated']:,} repeated ({found['repeats']})"] if found["rows_repeated"] else []
-    parts += [f"{n_users:,} users ({found['user_id_kind']}) × {n_items:,} items ({found['item_id_kind']})"]
-    parts += [f"density {found['density']:.2g}", f"values: {found['value_col'] or '1 a row'}"]
-    parts += [f"{found['items_with_one_user']:,} items with one user"] if found["items_with_one_user"] else []
-    return "data: " + ", ".join(parts)
-
-
-def _measure(
-    trainer: ModelTrainer, model: NMFModel, train: sparse.csr_matrix, held_out: sparse.csr_matrix
-) -> tuple[RankingMetrics, RankingMetrics]:
+def _measure(trainer: ModelTrainer, model: NMFModel, parts: Parts) -> tuple[RankingMetrics, RankingMetrics]:
     """The model's metrics and popularity's, over the same users."""
-    users = np.flatnonzero(np.diff(held_out.indptr))
+    users = np.flatnonzero(np.diff(parts.held_out.indptr))
     if len(users) > MAX_EVALUATED:
         users = np.sort(np.random.default_rng(0).choice(users, MAX_EVALUATED, replace=False))
     judge = trainer.evaluation_metrics
-    rankings = model.recommend(users, top_k=METRICS_K), popularity_ranking(train, METRICS_K, users)
+    rankings = model.recommend(users, top_k=METRICS_K), popularity_ranking(parts.train, METRICS_K, users)
     mine, popular = (
-        judge.judged(ranking, held_out, METRICS_K, train_csr=train, user_ids=users) for ranking in rankings
+        judge.judged(ranking, parts.held_out, METRICS_K, train_csr=parts.train, user_ids=users) for ranking in rankings
     )
     found = mine.result()
     if not all(np.isfinite(value) for value in found.values()):

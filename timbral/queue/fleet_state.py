@@ -164,13 +164,13 @@ def _live(version: str, record: Any) -> Live:
     except ValueError:
         known = {}
     known = known if isinstance(known, dict) else {}
-    metrics = known.get("metrics")
+    metrics, verdict = known.get("metrics"), known.get("verdict")
     numbers = metrics.items() if isinstance(metrics, dict) else ()
     return Live(
         version,
         _age_s(known.get("created_at")),
         {str(name): float(value) for name, value in numbers if isinstance(value, int | float)},
-        str(known.get("verdict") or ""),
+        str(verdict.get("outcome", "")) if isinstance(verdict, dict) else "",
     )
 
 

@@ -40,7 +40,8 @@ def heals(error: BaseException) -> bool:
         return True
     if not isinstance(error, RedisError) or isinstance(error, NoScriptError):
         return False
-    text = str(error)
+    # In a pipeline redis-py puts the command in front.
+    text = str(error).rpartition("of pipeline caused error: ")[2]
     code = getattr(error, "status_code", None) or text.partition(" ")[0]
     return code in HEALING_CODES or any(words in text for words in _IN_SCRIPTS)
 

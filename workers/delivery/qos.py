@@ -37,9 +37,11 @@ class QoS(kombu_redis.QoS):
         self.unacked = Unacked(client, channel.unacked_index_key, channel.unacked_key)
         self._held: dict[str, Any] = {}
         self._late: dict[str, Callable[[], object]] = {}
+        self._unrecorded: set[str] = set()
 
     def append(self, message: Any, delivery_tag: str) -> None:
         self._held[delivery_tag] = message
+        self._unrecorded.add(delivery_tag)
         # It is off the queue: without a record of it, to work on it is the best that can be done, and a record may come later.
         self._try(delivery_tag, partial(self._take, message, delivery_tag), "note that this worker holds")
         virtual.QoS.append(self, message, delivery_tag)
@@ -47,8 +49,10 @@ class QoS(kombu_redis.QoS):
     def _take(self, message: Any, tag: str) -> None:
         info = message.delivery_info
         content = dumps([message.raw, info["exchange"], info["routing_key"]])
-        taken = self.unacked.take(tag, content, task_id_of(message.raw), work_of(message))
+        again = tag in self._late or bool(info.get("redelivered"))
+        taken = self.unacked.take(tag, content, task_id_of(message.raw), work_of(message), again)
         message.begun, message.work_id = taken
+        self._unrecorded.discard(tag)
 
     def ack(self, delivery_tag: str) -> None:
         self._settle(delivery_tag)
@@ -64,12 +68,14 @@ class QoS(kombu_redis.QoS):
 
     def put_back(self, tag: str, *, leftmost: bool = False, uncount: bool = True, queue: str | None = None) -> None:
         """Put a message back that this channel delivered, or move it to ``queue``: now, or as soon as Redis takes it."""
+        self._unrecorded.discard(tag)
         if tag in self._held:
             put_back = partial(self.restore_by_tag, tag, leftmost=leftmost, uncount=uncount, queue=queue)
             self._try(tag, put_back, "put back", done=partial(self._held.pop, tag, None))
         virtual.QoS.ack(self, tag)
 
     def _settle(self, tag: str) -> None:
+        self._unrecorded.discard(tag)
         message = self._held.get(tag)
         task_id = None if message is None else task_id_of(message.raw)
         # Celery would log a failure and forget it, and the task would run again after the visibility timeout.
@@ -98,7 +104,7 @@ class QoS(kombu_redis.QoS):
         """Put back what was delivered, but for what still runs here: after a lost connection it runs on, and is acknowledged later."""
         running = set() if is_stopping() else {request.message.delivery_tag for request in running_requests()}
         for tag in list(self._held):
-            if tag in running or tag in self._late:
+            if tag in running or (tag in self._late and tag not in self._unrecorded):
                 virtual.QoS.ack(self, tag)
             else:
                 self.put_back(tag)

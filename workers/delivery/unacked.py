@@ -28,7 +28,7 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 """
 
-# KEYS: index, content, begun deliveries, work. ARGV: tag, content, work, life of the record of work, task id, key of the result.
+# KEYS: index, content, begun deliveries, work, result. ARGV: tag, content, work, life of the record of work, task id, 1 where it is no new message.
 # Gives how often the message's work was begun before, and whether its task id is "new", of the "same" work, of other work that is done
 # ("used"), or of other work whose message a worker holds ("busy").
 _TAKE = (
@@ -42,7 +42,7 @@ if known[1] and known[1] ~= ARGV[3] then
   if known[2] and redis.call('HEXISTS', KEYS[2], known[2]) == 1 then return {0, 'busy'} end
   return {0, 'used'}
 end
-if not known[1] and ARGV[3] ~= ARGV[5] and redis.call('EXISTS', KEYS[5]) == 1 then return {0, 'used'} end
+if not known[1] and ARGV[6] == '' and ARGV[3] ~= ARGV[5] and redis.call('EXISTS', KEYS[5]) == 1 then return {0, 'used'} end
 if ARGV[3] ~= ARGV[5] then
   redis.call('HSET', KEYS[4], 'work', ARGV[3], 'tag', ARGV[1])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
@@ -147,16 +147,17 @@ class Unacked:
         self._lapsed = client.register_script(_LAPSED)
         self._put_back = client.register_script(_PUT_BACK)
 
-    def take(self, tag: str, content: str, task_id: str | None, work: str | None = None) -> Taken:
+    def take(self, tag: str, content: str, task_id: str | None, work: str | None = None, again: bool = False) -> Taken:
         """Note that this worker holds a message.
 
         Args:
             work: which piece of work it is; the task id where that says it.
+            again: it was delivered before, so what is known of its id is known of this work.
         """
         names = [self.index_key, self.content_key]
         if task_id is not None:
             names += [keys.deliveries(task_id), keys.work(task_id), layout.result_key(task_id)]
-        given: list[Any] = [tag, content, work or task_id or "", WORK_TTL_S, task_id or ""]
+        given: list[Any] = [tag, content, work or task_id or "", WORK_TTL_S, task_id or "", "1" if again else ""]
         begun, state = self._take(keys=names, args=given)
         return Taken(int(begun), text(state))  # type: ignore[arg-type]
 

@@ -84,7 +84,7 @@ def test_a_worker_serves_what_it_did_and_the_fleets_state(fleet: Fleet, client: 
 def test_the_models_age_and_quality_are_known_and_so_are_the_gates_refusals_and_lookups(client: redis.Redis) -> None:
     created_at = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="seconds")
     client.set(keys.MODEL_CURRENT, "v1")
-    record = {"created_at": created_at, "metrics": {"ndcg@20": 0.25}, "verdict": "not worse"}
+    record = {"created_at": created_at, "metrics": {"ndcg@20": 0.25}, "verdict": {"outcome": "not worse", "reason": "not worse: NDCG@20 …"}}
     client.set(keys.model_metadata("v1"), json.dumps(record))
     client.hincrby(keys.TRAININGS_ENDED, "held_back", 2)
     client.zadd(keys.JOBS_OPEN, {"job": time.time()})
@@ -94,7 +94,7 @@ def test_the_models_age_and_quality_are_known_and_so_are_the_gates_refusals_and_
     assert 7190 < found["timbral_model_age_seconds"].samples[0].value < 7300
     (quality,) = found["timbral_model_quality"].samples
     assert (quality.labels, quality.value) == ({"measure": "ndcg@20"}, 0.25)
-    assert found["timbral_model_verdict"].samples[0].labels == {"version": "v1", "verdict": "not worse"}
+    assert found["timbral_model_verdict"].samples[0].labels == {"version": "v1", "verdict": {"outcome": "not worse", "reason": "not worse: NDCG@20 …"}}
     trainings = {sample.labels["outcome"]: sample.value for sample in found["timbral_trainings"].samples}
     assert trainings == {"promoted": 0, "held_back": 2, "not_asked": 0}
     assert found["timbral_jobs_open"].samples[0].value == 1

@@ -17,6 +17,7 @@ from timbral.api.ids import UserIdInUrl
 from timbral.api.metrics import RECOMMENDATIONS
 from timbral.api.refusals import responses
 from timbral.messages import Id
+from timbral.plays.pending import PendingPlays
 from timbral.served_list import Item, served_list
 
 __all__ = ["RecommendationsAnswer", "recommend", "router"]
@@ -109,9 +110,9 @@ async def _popular(context: ApiContext, user_id: str) -> tuple[list[Item] | None
     """What most users play, None where it is not known; and what of it the user has played, at the training and since."""
     pipeline = context.redis.pipeline(transaction=False)
     pipeline.get(keys.RECOMMENDATIONS_POPULAR)
-    pipeline.hkeys(keys.plays_user(user_id))
+    pipeline.lrange(keys.plays_user(user_id), 0, -1)
     raw, played = await pipeline.execute()
     items = parse_list(raw)
     listed: list[int | str] = [item["item_id"] for item in items or []]
     seen = await context.model.seen_among(user_id, listed)
-    return items, seen | {item_id for item_id in listed if keys.encode_id(item_id).encode() in played}
+    return items, seen | set(PendingPlays.read(played).by_item())
