@@ -33,6 +33,7 @@ RECOMMENDATIONS_USER = _key(f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}")
 RECOMMENDATIONS_POPULAR = _key(f"{Constants.RECOMMENDATIONS_KEY}:popular")
 SIMILAR_ITEM = _key("similar:item:{item_id}")
 SIMILAR_VERSION = _key("similar:version")
+SIMILAR_STAGED = _key("similar:staged:{version}:{name}")
 EMBEDDINGS = _key("embeddings:{key}")
 USER_EMBEDDINGS = Constants.USER_EMBEDDINGS_KEY
 ITEM_EMBEDDINGS = Constants.ITEM_EMBEDDINGS_KEY
@@ -64,6 +65,7 @@ PLAYS_REFRESH_ATTEMPTS = _key("plays:refresh_attempts")
 BLOCKS_USER = _key("blocks:user:{user_id}")
 BLOCKS_ITEMS = _key("blocks:items")
 ITEMS_NAMES = _key("items:names")
+ITEMS_GROUPS = _key("items:groups")
 
 FORGOTTEN_SALT = _key("forgotten:salt")
 FORGOTTEN_USERS = _key("forgotten:users")
@@ -96,6 +98,7 @@ KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most users play; for a user nobody knows", "RECOMMENDATIONS_TTL_S"),
     Key(SIMILAR_ITEM, "string", "the same, of the items most like this one", "RECOMMENDATIONS_TTL_S"),
     Key(SIMILAR_VERSION, "string", "the model version that the similar and popular lists are of", "RECOMMENDATIONS_TTL_S"),
+    Key(SIMILAR_STAGED, "string", "a list of a version that is about to go live: it gets its name with it", "RECOMMENDATIONS_TTL_S"),
     Key(_key("embeddings:user_embeddings"), "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
     Key(_key("embeddings:item_embeddings"), "string", "the same for the items", "EMBEDDINGS_TTL_S"),
     Key(_key("embeddings:user:{user_id}"), "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
@@ -124,6 +127,7 @@ KEYS: tuple[Key, ...] = (
     Key(PLAYS_REFRESH_SENT, "string", "that a refresh_played message waits", "10 s"),
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
+    Key(ITEMS_GROUPS, "hash", "which artist, album or series an item is of, written by the app, for at most n of one in a list: item id (JSON) → text", "none"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
     Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
@@ -160,6 +164,11 @@ def recommendations_user(user_id: int | str) -> str:
 def similar_item(item_id: int | str) -> str:
     """Key of the items most like an item."""
     return SIMILAR_ITEM.format(item_id=item_id)
+
+
+def similar_staged(version: str, name: str) -> str:
+    """Key of a list that gets its name when its version goes live."""
+    return SIMILAR_STAGED.format(version=version, name=name)
 
 
 def embeddings(key: str) -> str:

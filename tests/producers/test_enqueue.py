@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 import celeryconfig
 import producers
 from producers.connections import connections
+from producers.erasure import enqueue_export_user
 from timbral.errors import MessageError, ParameterError
 from timbral.messages import MESSAGES
 from timbral.stack.embedded_server import EmbeddedServer
@@ -27,6 +28,8 @@ FUNCTIONS = {
     "train_model": producers.enqueue_train_model,
     "compute_recommendations": producers.enqueue_compute_recommendations,
     "refresh_embeddings": producers.enqueue_refresh_embeddings,
+    "forget_users": producers.forget_users,
+    "export_user": enqueue_export_user,
 }
 
 
@@ -81,7 +84,7 @@ def test_each_task_goes_to_its_queue_under_its_name_with_flat_keywords(
     assert first["body"][1] == {"user_ids": [7, "7"], "top_k": 5}
     assert (second["headers"]["task"], second["headers"]["id"]) == ("refresh_embeddings", refresh.id)
     assert [play["item_id"] for play in second["body"][1]["plays"]] == ["a", 3]
-    assert {training.task, batch.task, refresh.task} == set(MESSAGES)
+    assert {training.task, batch.task, refresh.task} == set(MESSAGES) - {"forget_users", "export_user"}
     assert not first["headers"]["ignore_result"]
 
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 
 from timbral.api.cached_lists import CachedLists
+from timbral.api.fleet_reader import FleetReader
 from timbral.api.item_names import ItemNames
 from timbral.api.model_reader import ModelReader
 from timbral.api.streams import Streams
@@ -34,6 +35,7 @@ class ApiContext:
     lists: CachedLists
     names: ItemNames
     model: ModelReader
+    fleet: FleetReader
     streams: Streams
     job_threads: CapacityLimiter
 
@@ -56,6 +58,7 @@ def make_context(settings: Settings) -> ApiContext:
         CachedLists(redis.connection_pool),
         ItemNames(redis),
         ModelReader(settings),
+        FleetReader(),
         Streams(),
         CapacityLimiter(MAX_JOB_THREADS),
     )

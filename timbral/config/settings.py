@@ -112,6 +112,14 @@ class Settings(BaseSettings):
         86_400, ge=60, description="Seconds that a task's result and progress live; longer than the cache's."
     )
 
+    # Fresh lists
+    MAX_PER_GROUP: int = Field(
+        0, ge=0, le=1000, description="Most items of one group (items:groups: an artist) in a list; 0 for any number."
+    )
+    EXPLORATION_SHARE: float = Field(
+        0.0, ge=0, lt=1, description="Share of a list's places that items from further down get, drawn at random."
+    )
+
     # The fleet
     CHUNK_SIZE: int = Field(2_000, ge=1, le=100_000, description="Users in one chunk of a fanned-out job.")
     VISIBILITY_TIMEOUT_S: int = Field(
