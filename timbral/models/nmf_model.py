@@ -368,7 +368,7 @@ class NMFModel(StoredModel):
 
     def similar_lists(self, items: npt.NDArray[np.int32], top_k: int) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """``similar_items`` of each of ``items``, ascending, among them: (item_indices (len(items), top_k), scores), -1 where none is left."""
-        together = self._fitted_scoring().neighbors.all_likenesses(self.neighbor_weight_)
+        together = self.scoring.neighbors.all_likenesses(self._chosen["neighbor_weight"])
         return similar_lists(self._items(), together, items, top_k)
 
     def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
