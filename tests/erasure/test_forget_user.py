@@ -116,7 +116,7 @@ def test_messages_and_records_that_name_them_name_nobody_afterwards(fleet: Fleet
     # Given messages that wait, are held by a stopped worker, and lie parked
     with fleet.server.client() as client:
         app = Celery("foreign", broker=f"{fleet.server.url}/0", set_as_current=False)
-        app.send_task("unknown_task", kwargs={"who": USER}, queue="celery")
+        app.send_task("unknown_task", kwargs={"who": USER}, queue="batch")
         client.lpush("celery", f"garbage about {USER} and others")
         fleet.start()
         wait_until(lambda: client.zcard(keys.DEAD_LETTERS) == 2, 30, "two dead letters")

@@ -164,6 +164,13 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also recommend what a user has played.")
     ] = False,
+    max_per_group: Annotated[
+        int | None,
+        typer.Option(help="Most items of one artist (items:groups); the workers' MAX_PER_GROUP if not given."),
+    ] = None,
+    exploration_share: Annotated[
+        float | None, typer.Option(help="Share of places for items from further down; EXPLORATION_SHARE if not given.")
+    ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -180,9 +187,16 @@ def recommend(
     if model is not None:
         if not users:
             raise ParameterError("--model prints lists and writes none: name the users (--user ID)")
-        preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json)
+        options = {"max_per_group": max_per_group, "exploration_share": exploration_share}
+        preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
         return
-    job = producers.enqueue_compute_recommendations(user_ids=users, top_k=top_k, exclude_seen=not include_seen)
+    job = producers.enqueue_compute_recommendations(
+        user_ids=users,
+        top_k=top_k,
+        exclude_seen=not include_seen,
+        max_per_group=max_per_group,
+        exploration_share=exploration_share,
+    )
     sent(job, wait=wait, as_json=as_json)
 
 
