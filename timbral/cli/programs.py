@@ -43,7 +43,7 @@ def demo(
 
     $ timbral demo --data lastfm-2k/user_artists.dat
     """
-    with needs("worker,embedded", "timbral demo"):
+    with needs("worker,history,embedded", "timbral demo"):
         from timbral.demo.run import DemoOptions, run_demo
     run_demo(
         DemoOptions(

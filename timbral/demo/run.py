@@ -19,10 +19,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 import producers
 from timbral.config.settings import public_address
+from timbral.data.column_names import DEFAULT_VALUE_COL, ColumnNames
+from timbral.data.dataset_file import DatasetFile, checked_format
 from timbral.data.interactions import Interactions
 from timbral.demo.data_source import DemoData, own_history, recognise
 from timbral.demo.fleet import demo_server, demo_worker
+from timbral.demo.new_plays import play_something_new
 from timbral.demo.report import print_keys, print_quality, print_users
+from timbral.history.importing import import_plays
+from timbral.history.table import HistoryTable
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -71,7 +76,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
                 console.print(f"[bold]worker[/]  celery -A workers.app worker, {concurrency} processes")
                 producers.connect(redis_url=url)
                 try:
-                    _main_job(console, url, data, options)
+                    _main_job(console, url, data, options, directory)
                 finally:
                     producers.close()
     console.print(
@@ -92,15 +97,15 @@ def _data(options: DemoOptions, directory: Path) -> DemoData:
     )
 
 
-def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) -> None:
-    columns: dict[str, Any] = dict(data.columns)
-    console.print()
+def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, directory: Path) -> None:
+    n_rows = _import(data, directory)
+    console.print(f"[bold]history[/] {n_rows:,} rows imported; what users play from now on is added to them\n")
     bar = Progress(
         TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}[/]"),
         console=console,
     )  # fmt: skip
     with bar:
-        job = producers.enqueue_train_model(data.path.name, n_components=options.n_components, **columns)
+        job = producers.enqueue_train_model(n_components=options.n_components)
         trained = _follow(bar, "train_model", job)
         _follow(bar, "refresh_embeddings", producers.enqueue_refresh_embeddings())
         _follow(bar, "compute_recommendations", producers.enqueue_compute_recommendations())
@@ -112,7 +117,33 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) 
     plays = _plays(data)
     with redis.Redis.from_url(url, socket_timeout=10) as client:
         shown = print_users(console, client, data, plays, options.n_users, options.random_state)
+        played = play_something_new(console, data, shown, plays.user_ids.ids(range(min(1_000, len(plays.user_ids)))))
+        _train_again(console, bar, options, played)
         print_keys(console, client, shown)
+
+
+def _import(data: DemoData, directory: Path) -> int:
+    columns = dict(data.columns)
+    file = DatasetFile.of(data.path)
+    names = ColumnNames(
+        columns.get("user_col", "user_id"),
+        columns.get("item_col", "item_id"),
+        columns.get("value_col", DEFAULT_VALUE_COL),
+    )
+    data_format = checked_format(file.name, columns.get("format"))
+    history = HistoryTable(directory / "history")
+    return import_plays(history, file, data_format, names, separator=columns.get("separator", ",")).rows
+
+
+def _train_again(console: Console, bar: Progress, options: DemoOptions, played: list[int | str]) -> None:
+    console.print()
+    with bar:
+        job = producers.enqueue_train_model(n_components=options.n_components, promote="always")
+        trained = _follow(bar, "train_model, again", job)
+    console.print(
+        f"\nModel [bold]{trained['model_version']}[/] has learnt from the {len(played)} plays too: it was trained on the history, "
+        f"which has {trained['n_interactions']:,} entries now\n"
+    )
 
 
 def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
@@ -127,7 +158,7 @@ def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
 
 
 def _said(name: str, answer: dict[str, Any]) -> str:
-    if name == "train_model":
+    if name.startswith("train_model"):
         return str(answer["reason"])
     if name == "refresh_embeddings":
         return f"{answer['users']:,} users, {answer['items']:,} items"
