@@ -4,19 +4,20 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE}
 
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin timbral \
-    && mkdir -p /data /models /state /run/secrets && chown timbral:timbral /models /state /run/secrets && chmod 700 /state /run/secrets
+    && mkdir -p /data /history /models /state /run/secrets && chown timbral:timbral /history /models /state /run/secrets && chmod 700 /state /run/secrets
 ENV PATH=/opt/venv/bin:/opt/timbral/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/timbral \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/tmp/kernels \
     DATA_DIR=/data \
+    HISTORY_URI=/history/plays \
     MODEL_DIR=/models \
     LOG_FORMAT=json
 
 # What timbral depends on: this layer changes with constraints.txt and the dependencies in pyproject.toml. What no service reads goes
-# in the same step, or the layer would keep it. EXTRAS="worker dashboard api history" adds the table of all plays (130 MB).
-ARG EXTRAS="worker dashboard api"
+# in the same step, or the layer would keep it. EXTRAS="worker dashboard api" leaves the table of all plays out (130 MB).
+ARG EXTRAS="worker history dashboard api"
 WORKDIR /build
 COPY pyproject.toml constraints.txt deploy/docker/requirements.py deploy/docker/slim.py ./
 RUN python3 -m venv --without-pip /opt/venv \

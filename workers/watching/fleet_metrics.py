@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from timbral.config.settings import settings
+from timbral.plays.state import PlaysState, read_plays_state
 from timbral.queue.fleet_state import FleetState, read_fleet_state
 from timbral.redis_limits import RedisLimits
 
@@ -33,6 +35,8 @@ class FleetMetrics(Collector):
         for name, answers in answered.items():
             up.add_metric([name], float(answers))
         yield up
+        if answered["cache"]:
+            yield from self._read("the plays", lambda: _of_the_plays(read_plays_state(self.records)))
         if all(answered.values()):
             clients = {"queue": self.broker, "cache": self.records}
             yield from self._read(
@@ -92,6 +96,29 @@ def _of_the_fleet(state: FleetState) -> Iterator[Metric]:
     )
     verdict.add_metric([state.model.version, state.model.verdict], 1)
     yield verdict
+
+
+def _of_the_plays(state: PlaysState) -> Iterator[Metric]:
+    yield CounterMetricFamily("timbral_plays", "Plays recorded.", value=state.recorded)
+    yield CounterMetricFamily(
+        "timbral_plays_duplicate", "Plays left out: their event id was known.", value=state.duplicates
+    )
+    yield CounterMetricFamily(
+        "timbral_plays_unknown_item", "Plays of items that the live model does not know.", value=state.unknown_items
+    )
+    for name, text, value in (
+        ("unarchived", "Plays that are not in the history yet.", state.waiting),
+        (
+            "unarchived_age_seconds",
+            "Age of the oldest play that is not in the history yet; 0 without any.",
+            state.waiting_s,
+        ),
+        ("unlisted_users", "Users with plays that their lists do not know of yet.", state.unlisted_users),
+        ("unlisted_age_seconds", "How long the first of them has waited; 0 without any.", state.unlisted_s),
+    ):
+        yield GaugeMetricFamily(f"timbral_plays_{name}", text, value=value)
+    age_s = math.nan if state.archived_s is None else state.archived_s
+    yield GaugeMetricFamily("timbral_plays_archived_age_seconds", "Age of the newest play in the history.", value=age_s)
 
 
 def _of_the_servers(limits: Mapping[str, RedisLimits]) -> Iterator[Metric]:
