@@ -200,6 +200,9 @@ def test_a_phone_shows_it_without_sideways_scrolling_and_with_contrast(api: Any,
         phone.click("#gets .line")
         phone.wait_for("return document.querySelectorAll('#gets .chips li').length")
 
+        assert phone.run("return innerWidth") == 320
+        wide = "return [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 320).map(e => e.tagName + '.' + e.className)"
+        assert phone.run(wide) == []
         assert phone.run("return document.documentElement.scrollWidth") <= 320
         columns = phone.run(
             "return getComputedStyle(document.querySelector('.columns')).gridTemplateColumns.split(' ').length"
