@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from timbral.config.settings import Settings
-from timbral.messages import MESSAGES, RecordPlays
+from timbral.messages import MESSAGES, Message, RecordPlays
 
 __all__ = ["describe"]
 
@@ -40,7 +40,8 @@ def _complete(app: FastAPI, settings: Settings) -> dict[str, Any]:
     schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes, tags=TAGS)
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for message in (*MESSAGES.values(), RecordPlays):
+    bodies: list[type[Message]] = [*MESSAGES.values(), RecordPlays]
+    for message in bodies:
         route = schema["paths"].get("/plays" if message is RecordPlays else f"/tasks/{message.task}")
         if route is None:  # users are forgotten and exported under /users
             continue

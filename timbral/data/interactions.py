@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from timbral.data.data_report import DataReport
 from timbral.data.id_index import IdIndex
 from timbral.errors import DataError, ParameterError
 
@@ -24,6 +26,7 @@ class Interactions:
         item_ids: original ids of the columns, ascending.
         times: int64 (nnz,), when each entry of ``matrix.data`` was last added to (unit: see TimeColumn); None without times.
         n_rows: how many rows the file has.
+        read: which columns were read and how, how many rows were left out or repeated; None where it came from no file.
     """
 
     matrix: sparse.csr_matrix
@@ -31,6 +34,11 @@ class Interactions:
     item_ids: IdIndex
     times: npt.NDArray[np.int64] | None
     n_rows: int
+    read: DataReport | None = None
+
+    def report(self) -> dict[str, Any]:
+        """What was found in the data set, JSON-ready: rows, columns, kinds of ids, density, long tail; empty without a file."""
+        return {} if self.read is None else self.read.with_shape(self.matrix, self.user_ids, self.item_ids)
 
     def with_play_thresholds(self, min_plays: float | None, max_plays: float | None) -> Interactions:
         """Without the entries below ``min_plays``, and no entry above ``max_plays``; None sets no threshold.
@@ -51,7 +59,7 @@ class Interactions:
             return made
         capped = made.matrix.copy()
         np.minimum(capped.data, np.float32(max_plays), out=capped.data)
-        return Interactions(capped, made.user_ids, made.item_ids, made.times, made.n_rows)
+        return replace(made, matrix=capped)
 
     def _without_rare(self, min_plays: float) -> Interactions:
         kept = self.matrix.data >= min_plays
@@ -93,4 +101,4 @@ class Interactions:
         user_ids, item_ids = (
             IdIndex(index.ids(codes)) for index, codes in ((self.user_ids, users), (self.item_ids, items))
         )
-        return Interactions(matrix, user_ids, item_ids, times, self.n_rows)
+        return replace(self, matrix=matrix, user_ids=user_ids, item_ids=item_ids, times=times)

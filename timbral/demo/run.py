@@ -8,26 +8,26 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import redis
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 import producers
 from timbral.config.settings import public_address
-from timbral.data.column_names import DEFAULT_VALUE_COL, ColumnNames
-from timbral.data.dataset_file import DatasetFile, checked_format
+from timbral.data.dataset_file import DatasetFile
 from timbral.data.interactions import Interactions
+from timbral.data.read_options import ReadOptions
 from timbral.demo.data_source import DemoData, own_history, recognise
 from timbral.demo.fleet import demo_server, demo_worker
 from timbral.demo.new_plays import play_something_new
 from timbral.demo.report import print_keys, print_quality, print_users
 from timbral.history.importing import import_plays
 from timbral.history.table import HistoryTable
+from timbral.redis_client import connect
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -38,14 +38,11 @@ PLAIN_WIDTH = 100
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the command line may say; None where the demo decides."""
+    """What the command line may say; None where the demo decides. ``read``: arguments of ``train_model`` about the data."""
 
     data: Path | None = None
     names: Path | None = None
-    user_col: str | None = None
-    item_col: str | None = None
-    value_col: str | None = None
-    separator: str | None = None
+    read: dict[str, Any] = field(default_factory=dict)
     n_users: int = 3
     n_components: int | None = None
     random_state: int = 7
@@ -87,14 +84,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
 def _data(options: DemoOptions, directory: Path) -> DemoData:
     if options.data is None:
         return own_history(directory, options.random_state)
-    return recognise(
-        options.data,
-        user_col=options.user_col,
-        item_col=options.item_col,
-        value_col=options.value_col,
-        separator=options.separator,
-        names_path=options.names,
-    )
+    return recognise(options.data, names_path=options.names, **options.read)
 
 
 def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, directory: Path) -> None:
@@ -115,7 +105,7 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, 
     )
     print_quality(console, trained)
     plays = _plays(data)
-    with redis.Redis.from_url(url, socket_timeout=10) as client:
+    with connect(url, timeout_s=10, connect_timeout_s=3) as client:
         shown = print_users(console, client, data, plays, options.n_users, options.random_state)
         played = play_something_new(console, data, shown, plays.user_ids.ids(range(min(1_000, len(plays.user_ids)))))
         _train_again(console, bar, options, played)
@@ -123,16 +113,8 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, 
 
 
 def _import(data: DemoData, directory: Path) -> int:
-    columns = dict(data.columns)
-    file = DatasetFile.of(data.path)
-    names = ColumnNames(
-        columns.get("user_col", "user_id"),
-        columns.get("item_col", "item_id"),
-        columns.get("value_col", DEFAULT_VALUE_COL),
-    )
-    data_format = checked_format(file.name, columns.get("format"))
     history = HistoryTable(directory / "history")
-    return import_plays(history, file, data_format, names, separator=columns.get("separator", ",")).rows
+    return import_plays(history, DatasetFile.of(data.path), ReadOptions(**data.read).checked()).rows
 
 
 def _train_again(console: Console, bar: Progress, options: DemoOptions, played: list[int | str]) -> None:
@@ -166,9 +148,7 @@ def _said(name: str, answer: dict[str, Any]) -> str:
 
 
 def _plays(data: DemoData) -> Interactions:
-    columns = dict(data.columns)
-    file_format = columns.pop("format", None)
-    return DataLoader().load_csr(data.path, file_format, **columns)  # type: ignore[arg-type]
+    return DataLoader().load_csr(data.path, **data.read)
 
 
 @contextlib.contextmanager

@@ -21,11 +21,12 @@ FAULT_TASKS = Path(__file__).parents[2] / "faults"
 
 
 def values(text: str) -> dict[tuple[str, str], float]:
-    """(name, value of the first label) → value."""
-    found = {}
+    """(name, value of the first label) → value, the sum over the other labels."""
+    found: dict[tuple[str, str], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found[sample.name, next(iter(sample.labels.values()), "")] = sample.value
+            key = sample.name, next(iter(sample.labels.values()), "")
+            found[key] = found.get(key, 0.0) + sample.value
     return found
 
 
@@ -58,7 +59,7 @@ def test_a_worker_serves_what_it_did_and_the_fleets_state(fleet: Fleet, client: 
     # then: every count is there before anything is counted, or an increase from nothing would be none
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    for task in ("train_model", "compute_recommendations", "compute_chunk", "refresh_embeddings"):
+    for task in ("fault.work", "train_model", "compute_recommendations", "compute_chunk", "refresh_embeddings"):
         for state in ("succeeded", "failed", "retried", "rejected", "revoked"):
             assert f'timbral_tasks_total{{state="{state}",task="{task}"}} 0.0' in text or (
                 f'timbral_tasks_total{{task="{task}",state="{state}"}} 0.0' in text
@@ -100,7 +101,7 @@ def test_the_models_age_and_quality_are_known_and_so_are_the_gates_refusals_and_
     assert (quality.labels, quality.value) == ({"measure": "ndcg@20"}, 0.25)
     assert found["timbral_model_verdict"].samples[0].labels == {
         "version": "v1",
-        "verdict": {"outcome": "not worse", "reason": "not worse: NDCG@20 …"},
+        "verdict": "not worse",
     }
     trainings = {sample.labels["outcome"]: sample.value for sample in found["timbral_trainings"].samples}
     assert trainings == {"promoted": 0, "held_back": 2, "not_asked": 0}
