@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ class Interactions:
         item_ids: original ids of the columns, ascending.
         times: int64 (nnz,), when each entry of ``matrix.data`` was last added to (unit: see TimeColumn); None without times.
         n_rows: how many rows the file has.
+        zeros: bool CSR of the matrix's shape, what was rated (or played) 0: no entries, but nothing to recommend; None where there is none.
     """
 
     matrix: sparse.csr_matrix
@@ -31,6 +32,7 @@ class Interactions:
     item_ids: IdIndex
     times: npt.NDArray[np.int64] | None
     n_rows: int
+    zeros: sparse.csr_matrix | None = None
 
     def with_play_thresholds(self, min_plays: float | None, max_plays: float | None) -> Interactions:
         """Without the entries below ``min_plays``, and no entry above ``max_plays``; None sets no threshold.
@@ -51,7 +53,7 @@ class Interactions:
             return made
         capped = made.matrix.copy()
         np.minimum(capped.data, np.float32(max_plays), out=capped.data)
-        return Interactions(capped, made.user_ids, made.item_ids, made.times, made.n_rows)
+        return replace(made, matrix=capped)
 
     def _without_rare(self, min_plays: float) -> Interactions:
         kept = self.matrix.data >= min_plays
@@ -93,4 +95,5 @@ class Interactions:
         user_ids, item_ids = (
             IdIndex(index.ids(codes)) for index, codes in ((self.user_ids, users), (self.item_ids, items))
         )
-        return Interactions(matrix, user_ids, item_ids, times, self.n_rows)
+        zeros = None if self.zeros is None else self.zeros[users][:, items]
+        return replace(self, matrix=matrix, user_ids=user_ids, item_ids=item_ids, times=times, zeros=zeros)

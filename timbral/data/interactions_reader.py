@@ -87,7 +87,7 @@ def collect_interactions(
     except DataError as error:
         raise DataError(str(error), name) from None
     logger.info("%s: %d rows, %d users × %d items, %d entries", name, n_rows, *matrix.shape, matrix.nnz)
-    return Interactions(matrix, user_ids, item_ids, entry_times, n_rows)
+    return Interactions(matrix, user_ids, item_ids, entry_times, n_rows, zeros=builder.zeros)
 
 
 def batches_of(
