@@ -59,6 +59,8 @@ def fan_out(
         batch = BatchRecommendation(
             resources.records(), served, top_k=message.top_k, max_per_group=message.max_per_group
         )
+        if resources.store().current_version() == served.version:
+            resources.store().promote(served.version)  # renews the lists of similar items
         batch.write_popular()
     if created == "known":
         enqueue_missing(job_id)

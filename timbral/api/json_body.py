@@ -13,16 +13,19 @@ __all__ = ["object_in"]
 
 
 async def object_in(request: Request) -> dict[str, Any]:
-    """The arguments in a request's body.
+    """The arguments in a request's body; none where there is no body.
 
     Raises:
         Refused: it is no JSON object, or does not say that it is one.
     """
+    body = await request.body()
+    if not body:
+        return {}  # what is missing, if anything is, the message knows
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise Refused(415, f"The body must be application/json, not {content_type[:80] or 'without a content type'}")
     try:
-        arguments = from_json(await request.body(), allow_inf_nan=False)
+        arguments = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Refused(400, f"The body is not JSON: {error}") from None
     if type(arguments) is not dict:

@@ -14,7 +14,20 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import timbral
 from timbral import logs
-from timbral.cli import dead_letters, jobs, models, one_line, operating, plays, privacy, programs, reading, tasks
+from timbral.cli import (
+    dead_letters,
+    jobs,
+    models,
+    names,
+    one_line,
+    operating,
+    plays,
+    privacy,
+    programs,
+    queue,
+    reading,
+    tasks,
+)
 from timbral.cli.output import AsJson, print_json
 from timbral.config.settings import public_address, settings
 from timbral.errors import (
@@ -62,7 +75,9 @@ privacy.register(application)
 jobs.register(application)
 models.register(application)
 dead_letters.register(application)
+queue.register(application)
 operating.register(application)
+names.register(application)
 programs.register(application)
 
 

@@ -14,11 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import producers
 from producers.connections import connections
-from timbral import keys
-from timbral.cli.output import AsJson, TextIds, hint, needs, print_answer, print_json
+from timbral.cli.output import AsJson, TextIds, hint, print_answer, print_json
 from timbral.cli.tasks import SEPARATORS, parsed_play
 from timbral.config.settings import settings
 from timbral.errors import ParameterError, RedisUnavailableError
+from timbral.extras import require
+from timbral.plays.state import read_plays_state
 
 __all__ = ["register"]
 
@@ -78,11 +79,12 @@ def import_(
 
     $ timbral plays import lastfm.dat --format csv --separator tab --user-col userID --item-col artistID --value-col weight
     """
-    with needs("worker,history", "timbral plays import"):
-        from timbral.data.column_names import ColumnNames
-        from timbral.data.dataset_file import DatasetFile, checked_format
-        from timbral.history.importing import import_plays
-        from timbral.history.location import open_history
+    require("timbral plays import", "worker", "history")
+    from timbral.data.column_names import ColumnNames
+    from timbral.data.dataset_file import DatasetFile, checked_format
+    from timbral.history.importing import import_plays
+    from timbral.history.location import open_history
+
     opened = DatasetFile.of(file)
     names = ColumnNames(user_col, item_col, value_col, time_col)
     with _bar(file.name) as (bar, line):
@@ -109,10 +111,11 @@ def export(
 
     $ timbral plays export plays.parquet
     """
-    with needs("worker,history", "timbral plays export"):
-        from timbral.data.dataset_file import checked_format
-        from timbral.history.exporting import export_plays
-        from timbral.history.location import open_history
+    require("timbral plays export", "worker", "history")
+    from timbral.data.dataset_file import checked_format
+    from timbral.history.exporting import export_plays
+    from timbral.history.location import open_history
+
     with _bar(file.name) as (bar, line):
         n_rows = export_plays(
             open_history(), file, checked_format(file.name, format), on_rows=lambda n: bar.update(line, completed=n)
@@ -126,9 +129,10 @@ def stats(as_json: AsJson = False) -> None:
 
     $ timbral plays stats --json
     """
-    with needs("worker,history", "timbral plays stats"):
-        from timbral.history.exporting import summary
-        from timbral.history.location import open_history
+    require("timbral plays stats", "worker", "history")
+    from timbral.history.exporting import summary
+    from timbral.history.location import open_history
+
     history = open_history()
     known, found = history.stats(), summary(history)
     answer: dict[str, Any] = {
@@ -156,11 +160,9 @@ def _waiting() -> int | None:
     """Plays that are recorded and not in the history yet; None while Redis is away."""
     try:
         with connections().asking() as client:
-            recorded: Any = client.hget(keys.PLAYS_COUNTS, "recorded")
-            archived: Any = client.hget(keys.PLAYS_ARCHIVED, "total")
+            return read_plays_state(client).waiting
     except RedisUnavailableError:
         return None
-    return int(recorded or 0) - int(archived or 0)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,13 +15,13 @@ from scipy import sparse
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.forgotten import Forgotten
-from timbral.judging.popularity import by_popularity
 from timbral.logic.fresh_lists import FreshLists, groups_of
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.top_k import TopK
+from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
 
 __all__ = ["BatchRecommendation", "Done"]
@@ -97,6 +96,8 @@ class BatchRecommendation:
         codes: npt.NDArray[np.int32],
         vectors: dict[Id, UserVector] | None = None,
     ) -> Done:
+        if not user_ids:
+            return Done(0, 0)
         forgotten = self.forgotten.keep_out(user_ids)
         if forgotten:
             places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
@@ -220,26 +221,7 @@ class BatchRecommendation:
         names = [keys.recommendations_user(user_id) for user_id in user_ids]
         self.newest_wins.write(names, lists, newest or [""] * len(names), self.ttl_s)
 
-    def write_popular(self) -> int:
-        """Write what most users play, for a user nobody knows; the score is the share of users. Gives the length."""
-        users = self.served.users_per_item.copy()
-        blocked = self.served.codes_of_items(self.overlay.blocked_items())
-        if blocked is not None:
-            users[blocked] = -1
-        best = by_popularity(users).astype(np.int32)
-        best = best[users[best] >= 0]
-
-        def ask(length: int) -> TopK:
-            return TopK(np.array([0, min(length, len(best))]), best[:length], np.zeros(len(best[:length]), np.float32))
-
-        # Nothing is drawn for whom nobody knows: what is popular is new to them.
-        fresh = replace(self.fresh, exploration_share=0.0)
-        groups = partial(groups_of, self.redis, self.served.item_ids)
-        chosen = fresh.lists(ask, self.top_k, len(best), [""], groups).item_indices
-        shares = np.round(users[chosen] / max(1, len(self.served.user_ids)), SCORE_DIGITS).tolist()
-        listed = [
-            {"item_id": item, "score": share}
-            for item, share in zip(self.served.item_ids.ids(chosen), shares, strict=True)
-        ]
-        self.redis.set(keys.RECOMMENDATIONS_POPULAR, json.dumps(listed), ex=self.ttl_s)
-        return len(listed)
+    def write_popular(self) -> None:
+        """Write what most users play, for a user nobody knows; the score is the share of users."""
+        hidden = self.served.codes_of_items(self.overlay.blocked_items())
+        self.redis.set(keys.RECOMMENDATIONS_POPULAR, popular_items(self.served, hidden, self.top_k), ex=self.ttl_s)

@@ -29,6 +29,7 @@ from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.scoring import Scoring
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK
+from timbral.models.similar_lists import similar_lists
 from timbral.models.similarity import mean_direction, most_similar
 
 __all__ = ["NMFModel"]
@@ -364,6 +365,11 @@ class NMFModel(StoredModel):
             self._mean_item = mean_direction(self._items())
         together = self.scoring.neighbors.likeness(item, self._chosen["neighbor_weight"])
         return most_similar(self._items(), self._mean_item, together, item, top_k)
+
+    def similar_lists(self, items: npt.NDArray[np.int32], top_k: int) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """``similar_items`` of each of ``items``, ascending, among them: (item_indices (len(items), top_k), scores), -1 where none is left."""
+        together = self.scoring.neighbors.all_likenesses(self._chosen["neighbor_weight"])
+        return similar_lists(self._items(), together, items, top_k)
 
     def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none negative.

@@ -20,6 +20,7 @@ from timbral.models.file import model_file
 from timbral.models.kernels.vector_sum import LANES
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, GROUP_ITEMS, ItemIndex
+from timbral.versions.similar_items import SimilarItems
 
 __all__ = ["ServedModel", "revision_of"]
 
@@ -29,6 +30,7 @@ INDEX_PARTS = ("packed", "item_of", "block_ceilings", "group_ceilings")
 RECORD = "record"
 ZERO_INDPTR, ZERO_INDICES = "rated_zero_indptr", "rated_zero_indices"
 FORGOTTEN, REVISION = "forgotten_rows", "revision"
+SIMILAR = "similar."
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ class ServedModel:
     evaluation, which has not seen the held-out rows: item factors alone, None where the training measured nothing.
     ``rated_zero`` is CSR of shape (n_users, n_items), what users rated 0: it is in no list of theirs; None where nobody did.
     ``forgotten_rows`` are codes of rows that are empty because their users were forgotten; ``revision`` counts how often the
-    version was rewritten for that.
+    version was rewritten for that. ``similar`` is found when the file is written.
     """
 
     version: str
@@ -53,6 +55,7 @@ class ServedModel:
     record: dict[str, Any]
     forgotten_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     revision: int = 0
+    similar: SimilarItems | None = None
     rated_zero: sparse.csr_matrix | None = None
 
     @cached_property
@@ -104,6 +107,8 @@ class ServedModel:
         if self.rated_zero is not None:
             tensors[ZERO_INDPTR] = self.rated_zero.indptr.astype(np.int64)
             tensors[ZERO_INDICES] = self.rated_zero.indices.astype(np.int32)
+        similar = self.similar or SimilarItems.of(self.model, self.users_per_item)
+        tensors |= similar.tensors(SIMILAR)
         if len(self.forgotten_rows):
             tensors[FORGOTTEN], texts[REVISION] = self.forgotten_rows, str(self.revision)
         if self.evaluated is not None:
@@ -134,13 +139,16 @@ class ServedModel:
             forgotten = tensors.get(FORGOTTEN, np.empty(0, np.int32))
             revision = int(texts.get(REVISION, "0"))
             rated_zero = _rated_zero(tensors, (len(users), len(items)))
+            similar = SimilarItems.from_tensors(tensors, SIMILAR, len(items))
         except (KeyError, TypeError, ValueError, DataError) as error:
             raise ModelFileError(str(path), f"is not a model that this version can read ({error})") from error
         if (len(users), len(items), len(users_per_item)) != (model.n_users, model.n_items, model.n_items):
             raise ModelFileError(str(path), "is damaged: its ids do not fit its factors")
         if len(forgotten) and not 0 <= forgotten.min() <= forgotten.max() < len(users):
             raise ModelFileError(str(path), "is damaged: its forgotten rows are none of it")
-        return cls(version, model, users, items, users_per_item, evaluated, record, forgotten, revision, rated_zero)
+        return cls(
+            version, model, users, items, users_per_item, evaluated, record, forgotten, revision, similar, rated_zero
+        )
 
 
 def revision_of(path: Path) -> int:

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Iterable
 from typing import Any, get_args
 
-import redis
 from celery import bootsteps
 from prometheus_client import Counter, Histogram, start_http_server
 from prometheus_client.core import REGISTRY
@@ -18,6 +17,7 @@ from redis.retry import Retry
 
 from timbral.config.settings import settings
 from timbral.queue.dead_letters import Kind
+from timbral.redis_client import connect
 from workers.watching.fleet_metrics import FleetMetrics
 
 __all__ = ["PARKED", "REDELIVERED", "Server", "TaskCounts"]
@@ -92,7 +92,7 @@ class Server(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:  # noqa: ARG002
         broker, records = (
-            redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+            connect(url, timeout_s=3, connect_timeout_s=2, retry=Retry(NoBackoff(), 0))
             for url in (settings.broker_url, settings.redis_url)
         )
         try:

@@ -85,7 +85,7 @@ def _add_route(message: type[Message], enqueue: Callable[..., producers.Job]) ->
         },
         openapi_extra={
             "requestBody": {
-                "required": True,
+                "required": any(field.is_required() for field in message.model_fields.values()),
                 # description.py puts the schema there: FastAPI would make floats of the 64-bit bounds.
                 "content": {"application/json": {"examples": EXAMPLES[message]}},
             }

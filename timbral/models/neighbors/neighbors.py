@@ -112,6 +112,14 @@ class Neighbors:
             said /= 2.0 * weight
         return np.asarray(said / (1.0 + said), dtype=np.float32)
 
+    def all_likenesses(self, weight: float) -> sparse.csr_matrix:
+        """``likeness`` of every item: CSR of shape (n_items, n_items), without the zeros."""
+        said = sparse.csr_matrix((self.weights, self.items, self.indptr), shape=(self.n_items, self.n_items))
+        both = sparse.csr_matrix(said + said.T, dtype=np.float32)
+        both.data /= np.float32(2.0 * weight) if both.nnz else 1.0
+        both.data /= 1.0 + both.data
+        return both
+
 
 def _fit_pairs(
     co_plays: CoPlays,
