@@ -16,7 +16,16 @@ from producers.jobs import Job
 from producers.plain import plain
 from timbral import keys
 from timbral.errors import RedisUnavailableError
-from timbral.messages import ComputeRecommendations, Id, Message, Play, RefreshEmbeddings, TrainModel, read_message
+from timbral.messages import (
+    ComputeRecommendations,
+    Id,
+    Message,
+    Play,
+    PresetName,
+    RefreshEmbeddings,
+    TrainModel,
+    read_message,
+)
 from timbral.replies import server_now_s
 
 __all__ = ["enqueue", "enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
@@ -31,11 +40,19 @@ def enqueue_train_model(
     history_version: int | None = None,
     half_life_days: float | None = None,
     format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002
-    separator: str = ",",
-    user_col: str = "user_id",
-    item_col: str = "item_id",
-    value_col: str = "rating",
+    preset: PresetName | None = None,
+    separator: str | None = None,
+    columns: list[str] | None = None,
+    quoted: bool | None = None,
+    encoding: str = "utf-8",
+    decimal: Literal[".", ","] = ".",
+    user_col: str | None = None,
+    item_col: str | None = None,
+    value_col: str | None = "rating",
     time_col: str | None = None,
+    time_format: str | None = None,
+    on_missing: Literal["refuse", "drop"] | None = None,
+    repeats: Literal["sum", "last", "max", "mean"] = "sum",
     n_components: int | None = None,
     random_state: int | None = None,
     max_iter: int | None = None,
@@ -59,20 +76,31 @@ def enqueue_train_model(
     """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is live, put live.
 
     The answer: ``model_version``, ``promoted`` and its ``reason``, ``n_users``, ``n_items``, ``n_interactions``,
-    ``n_components``, ``iterations``, ``loss``, ``chosen`` (what the data decided), ``metrics`` and their standard ``errors``,
-    ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared), ``durations_s``.
+    ``n_components``, ``iterations``, ``loss``, ``user_id_kind`` and ``item_id_kind`` ("int" or "str"), ``value_col`` (None: each
+    row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided), ``metrics`` and their standard
+    ``errors``, ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared), ``durations_s``.
 
     Args:
-        dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES; where None, all plays that were
-            recorded or imported until now.
+        dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or a folder;
+            where None, all plays that were recorded or imported until now.
         history_version: version of the history's table, to repeat a training; the newest where None.
         half_life_days: age at which a play of the history counts half, from the newest on; all count alike where None.
-        format: by the ending where None.
-        separator: column separator of a csv file.
-        user_col: column of the users' ids.
-        item_col: column of the items' ids.
-        value_col: column of the plays or ratings; 1 a row where there is none.
+        format: by the ending or the content where None.
+        preset: the form of a data set that many have ("lastfm-360k", "spotify-extended", …; docs/data.md); found by itself
+            where the file tells.
+        separator: column separator of a csv file, one character or several; told from its first lines where None.
+        columns: the names of a csv file's columns, where it has no header.
+        quoted: whether quotes in a csv file are around fields; where None yes, but not if a tab separates them.
+        encoding: of a csv file.
+        decimal: decimal mark of values that are text.
+        user_col: column of the users' ids; told by its name where None.
+        item_col: column of the items' ids; told by its name where None.
+        value_col: column of the plays or ratings; where there is no "rating", one that is unmistakably it ("plays", …). 1 a
+            row where there is none, or for None.
         time_col: column of the time of a row; the newest rows are held out, random ones where None.
+        time_format: how times are written as text, in strptime's letters.
+        on_missing: "refuse" or "drop" rows without an id, a value or a time.
+        repeats: what becomes of rows of the same user and item: their "sum", the "last", the "max" or the "mean".
         n_components: factors; the workers' NMF_N_COMPONENTS where None.
         random_state: seed; NMF_RANDOM_STATE where None.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.

@@ -113,10 +113,11 @@ class NotFittedError(TimbralError, ValueError):
 
 
 class DatasetNotFoundError(TimbralError, FileNotFoundError):
-    """``DatasetNotFoundError(path)``."""
+    """``DatasetNotFoundError(path)`` or ``DatasetNotFoundError(path, text)``; the text says what is there instead."""
 
     def __str__(self) -> str:
-        return f"No data set at {self.args[0]}" if len(self.args) == 1 else super().__str__()
+        path, *text = self.args or ("",)
+        return f"No data set at {path}" + (f": {text[0]}" if text else "")
 
 
 class ModelNotFoundError(TimbralError, FileNotFoundError):

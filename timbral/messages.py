@@ -17,6 +17,7 @@ __all__ = [
     "ANSWERS",
     "MESSAGES",
     "MODEL_OPTIONS",
+    "READ_ARGUMENTS",
     "REFRESH_PLAYED",
     "ComputeRecommendations",
     "ExportUser",
@@ -24,6 +25,7 @@ __all__ = [
     "Id",
     "Message",
     "Play",
+    "PresetName",
     "RecordPlays",
     "RefreshEmbeddings",
     "TrainModel",
@@ -41,6 +43,18 @@ Id = (
     | Annotated[str, Field(strict=True, min_length=1, max_length=512)]
 )
 """An original id: a 64-bit int or a string. 1 and "1" are two ids; a float or a bool is none."""
+
+PresetName = Literal[
+    "lastfm-360k",
+    "lastfm-1k",
+    "msd",
+    "movielens-100k",
+    "movielens-1m",
+    "listenbrainz",
+    "spotify-extended",
+    "spotify-account",
+]
+"""The forms of data sets that timbral.data.presets describes."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(days=1)
@@ -94,6 +108,13 @@ class Play(BaseModel):
         return at
 
 
+READ_ARGUMENTS: tuple[str, ...] = (
+    "format", "preset", "separator", "columns", "quoted", "encoding", "decimal", "user_col", "item_col", "value_col", "time_col",
+    "time_format", "on_missing", "repeats",
+)  # fmt: skip
+"""Arguments of ``TrainModel`` that say how a data set is read, as ``DataLoader.load_csr`` takes them."""
+
+
 class TrainModel(Message):
     """Train on the history of plays, or on a data set, and write a new model version."""
 
@@ -114,18 +135,53 @@ class TrainModel(Message):
         description="Age at which a play of the history counts half; all count alike where unset.",
     )
     format: Literal["csv", "parquet", "json"] | None = Field(
-        None, description="The data set's format; by its ending where unset."
+        None, description="The data set's format; by its ending or its content where unset."
     )
-    separator: str = Field(",", min_length=1, max_length=1, description="Column separator of a csv file.")
-    user_col: str = Field("user_id", min_length=1, description="Column of the users' ids.")
-    item_col: str = Field("item_id", min_length=1, description="Column of the items' ids.")
-    value_col: str = Field(
-        "rating", min_length=1, description="Column of the plays or ratings; 1 a row where there is none."
+    preset: PresetName | None = Field(
+        None, description="A known data set's form; found by itself where the file tells. See data.md."
+    )
+    separator: str | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        description="Column separator of a csv file, one character or several; told from its first lines where unset.",
+    )
+    columns: list[str] | None = Field(
+        None, min_length=1, max_length=10_000, description="Names of a csv file's columns, where it has no header."
+    )
+    quoted: bool | None = Field(
+        None,
+        description="Whether quotes in a csv file are around fields; where unset yes, but not if a tab separates them.",
+    )
+    encoding: str = Field("utf-8", min_length=1, max_length=40, description="Of a csv file: utf-8, latin-1, utf-16, ….")
+    decimal: Literal[".", ","] = Field(".", description="Decimal mark of values that are text.")
+    user_col: str | None = Field(
+        None, min_length=1, description="Column of the users' ids; user_id, or told by its name, where unset."
+    )
+    item_col: str | None = Field(
+        None, min_length=1, description="Column of the items' ids; item_id, or told by its name, where unset."
+    )
+    value_col: str | None = Field(
+        "rating",
+        min_length=1,
+        description="Column of the plays or ratings; where there is no rating, one that is unmistakably it (plays, "
+        "play_count, …); 1 a row where there is none, or for null.",
     )
     time_col: str | None = Field(
         None,
         min_length=1,
         description="Column of the time of a row; the newest rows are held out, by random where unset.",
+    )
+    time_format: str | None = Field(
+        None, min_length=1, max_length=80, description="How times are written as text, in strptime's letters."
+    )
+    on_missing: Literal["refuse", "drop"] | None = Field(
+        None,
+        description="Whether rows without an id, a value or a time are refused or left out and counted; refused where unset, "
+        "but for presets with rows that are no music.",
+    )
+    repeats: Literal["sum", "last", "max", "mean"] = Field(
+        "sum", description="What becomes of rows of the same user and item; the last is the one with the latest time."
     )
     n_components: int | None = Field(None, ge=1, le=4096, description="Factors; NMF_N_COMPONENTS where unset.")
     random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE where unset.")
@@ -207,7 +263,7 @@ class TrainModel(Message):
 
     @model_validator(mode="after")
     def _fits_its_source(self) -> TrainModel:
-        of_a_file = {"format", "separator", "user_col", "item_col", "value_col", "time_col"} & self.model_fields_set
+        of_a_file = set(READ_ARGUMENTS) & self.model_fields_set
         of_the_history = {"history_version", "half_life_days"} & self.model_fields_set
         if self.dataset is None and of_a_file:
             raise ValueError(f"{', '.join(sorted(of_a_file))} say how a file is read, and there is no dataset")
@@ -294,7 +350,7 @@ MESSAGES: dict[str, type[Message]] = {
 ANSWERS: dict[str, tuple[str, ...]] = {
     "train_model": (
         "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
-        "chosen", "metrics", "errors", "baseline", "durations_s",
+        "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "durations_s",
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
     "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),

@@ -65,7 +65,7 @@ def test_a_file_with_other_columns_and_a_tab_is_described_by_options(cli: Cli, l
 
 
 def test_a_data_error_of_the_worker_is_one_line_and_exit_code_2(cli: Cli, live: Fleet) -> None:
-    (live.data_dir / "bad.csv").write_text("user_id,track\n1,2\n")
+    (live.data_dir / "bad.csv").write_text("user_id,colour\n1,2\n")
     ran = cli("train", "bad.csv")
     assert ran.code == 2
     assert ran.err.count("\n") == 1

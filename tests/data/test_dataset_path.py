@@ -85,12 +85,32 @@ def test_a_link_that_is_swapped_after_the_check_is_refused_too(data_dir: Path) -
         DataLoader().load_csr(file)
 
 
-def test_folders_pipes_and_what_is_not_there_are_refused(data_dir: Path) -> None:
+def test_a_folder_is_resolved_like_a_file(data_dir: Path) -> None:
+    assert DataLoader().load_csr(resolve_dataset("2026", data_dir)).n_rows == 1
+
+
+def test_a_link_in_a_folder_that_leads_out_is_not_followed(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("user_id,item_id\n1,2\n")
+    (data_dir / "2026" / "z.csv").symlink_to(tmp_path / "secret.csv")
+
+    with pytest.raises(DataError, match=r"2026/z\.csv: does not lie below the data folder"):
+        DataLoader().load_csr(resolve_dataset("2026", data_dir))
+
+
+def test_what_is_not_there_is_answered_with_what_is(data_dir: Path) -> None:
+    with pytest.raises(DatasetNotFoundError) as caught:
+        resolve_dataset("2026/play.csv", data_dir)
+
+    assert str(caught.value) == (
+        f"No data set at 2026/play.csv: in the folder {data_dir.resolve()}/2026 there are plays.csv; "
+        "did you mean 2026/plays.csv?"
+    )
+
+
+def test_pipes_and_what_is_not_there_are_refused(data_dir: Path) -> None:
     os.mkfifo(data_dir / "pipe.csv")
     (data_dir / "loop.csv").symlink_to("loop.csv")
 
-    with pytest.raises(DataError, match="2026: is a folder"):
-        resolve_dataset("2026", data_dir)
     with pytest.raises(DataError, match=r"pipe\.csv: is not a regular file"):
         resolve_dataset("pipe.csv", data_dir)
     with pytest.raises(DataError, match=r"loop\.csv: cannot be opened"):

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from timbral.data.column_names import ColumnNames
-from timbral.data.dataset_file import DatasetFile, checked_format
+from timbral.data.dataset_file import DatasetFile
+from timbral.data.read_options import ReadOptions
 from timbral.errors import DataError
 from timbral.history.exporting import export_plays, summary
 from timbral.history.importing import Imported, import_plays
@@ -28,9 +28,7 @@ def history(tmp_path: Path) -> HistoryTable:
 
 def load(history: HistoryTable, path: Path, text: str | bytes, time_col: str | None = "at", **options: Any) -> Imported:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    file = DatasetFile.of(path)
-    names = ColumnNames("user_id", "item_id", "rating", time_col)
-    return import_plays(history, file, checked_format(file.name, None), names, **options)
+    return import_plays(history, DatasetFile.of(path), ReadOptions(time_col=time_col, **options))
 
 
 def rows(history: HistoryTable) -> list[dict[str, Any]]:
@@ -113,8 +111,7 @@ def test_what_is_exported_can_be_imported_elsewhere(history: HistoryTable, tmp_p
     assert export_plays(history, path, ending) == 2
 
     other = HistoryTable(tmp_path / "other")
-    file = DatasetFile.of(path)
-    import_plays(other, file, ending, ColumnNames("user_id", "item_id", "plays", "at"))
+    import_plays(other, DatasetFile.of(path), ReadOptions(time_col="at"))
     kept = ("user_id", "item_id", "plays", "at", "user_is_int", "item_is_int")
     assert [[row[name] for name in kept] for row in rows(other)] == [
         [row[name] for name in kept] for row in rows(history)

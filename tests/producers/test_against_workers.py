@@ -89,7 +89,7 @@ def test_a_play_changes_a_listeners_vector_and_list_and_blocks_hold(live: Fleet)
 
 BAD: dict[str, tuple[str, dict[str, Any], type[TimbralError], str]] = {
     "no such file": ("", {}, DatasetNotFoundError, "bad.csv"),
-    "missing column": ("user_id,track\n1,2\n", {}, MissingColumnsError, "Missing required columns: ['item_id']"),
+    "missing column": ("user_id,colour\n1,2\n", {}, MissingColumnsError, "Missing required columns: ['item_id']"),
     "a text for a number": ("user_id,item_id,rating\n1,2,3\n1,4,lots\n", {}, DataError, "rating"),
     "a negative rating": ("user_id,item_id,rating\n1,2,-3\n", {}, DataError, "-3"),
     "an empty file": ("user_id,item_id\n", {}, DataError, "bad.csv"),

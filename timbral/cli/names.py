@@ -32,9 +32,14 @@ def names(
     $ timbral names artists.tsv
     """
     require("timbral names", "worker")
-    from timbral.demo.data_source import read_names
+    from timbral.data.dataset_file import DatasetFile
+    from timbral.data.item_table import read_item_names
 
-    known = {keys.encode_id(item_id): name for item_id, name in read_names(file, separator).items() if name}
+    known = {
+        keys.encode_id(item_id): name
+        for item_id, name in read_item_names(DatasetFile.of(file), separator).items()
+        if name
+    }
     members = list(known)
     with connections().asking() as client:
         for start in range(0, len(members), BATCH):

@@ -14,8 +14,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import producers
 from producers.connections import connections
+from timbral.cli.data_options import (
+    PANEL as DATA_PANEL,
+)
+from timbral.cli.data_options import (
+    Columns,
+    CountRows,
+    Decimal,
+    Encoding,
+    Format,
+    ItemCol,
+    OnMissing,
+    PresetOption,
+    Quoted,
+    Separator,
+    TimeFormat,
+    UserCol,
+    ValueCol,
+    column_list,
+    separator_meant,
+)
 from timbral.cli.output import AsJson, TextIds, hint, print_answer, print_json
-from timbral.cli.tasks import SEPARATORS, parsed_play
+from timbral.cli.tasks import parsed_play
 from timbral.config.settings import settings
 from timbral.errors import ParameterError, RedisUnavailableError
 from timbral.extras import require
@@ -62,38 +82,59 @@ def record(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A file of plays: csv, parquet or json; gzip and others too.")],
-    format: Annotated[  # noqa: A002
-        str | None, typer.Option(help="csv, parquet or json; by the file's ending where not given.")
+    file: Annotated[Path, typer.Argument(help="A file or folder of plays, in any form that a training reads.")],
+    format: Format = None,  # noqa: A002
+    preset: PresetOption = None,
+    separator: Separator = None,
+    columns: Columns = None,
+    quoted: Quoted = None,
+    encoding: Encoding = "utf-8",
+    decimal: Decimal = ".",
+    user_col: UserCol = None,
+    item_col: ItemCol = None,
+    value_col: ValueCol = "rating",
+    count_rows: CountRows = False,
+    time_col: Annotated[
+        str | None, typer.Option(help="Column of the time of a row; now if not given.", rich_help_panel=DATA_PANEL)
     ] = None,
-    separator: Annotated[str, typer.Option(help=r"Column separator of a csv file; '\t' or tab for a tab.")] = ",",
-    user_col: Annotated[str, typer.Option(help="Column of the users' ids.")] = "user_id",
-    item_col: Annotated[str, typer.Option(help="Column of the items' ids.")] = "item_id",
-    value_col: Annotated[str, typer.Option(help="Column of the plays; 1 a row where there is none.")] = "rating",
-    time_col: Annotated[str | None, typer.Option(help="Column of the time of a row; now where not given.")] = None,
+    time_format: TimeFormat = None,
+    on_missing: OnMissing = None,
     as_json: AsJson = False,
 ) -> None:
     r"""Import a file into the history (HISTORY_URI), from this machine. The same file, imported again, adds nothing.
 
     $ timbral plays import plays.parquet --time-col at
 
-    $ timbral plays import lastfm.dat --format csv --separator tab --user-col userID --item-col artistID --value-col weight
+    $ timbral plays import lastfm.dat --user-col userID --item-col artistID --value-col weight
     """
     require("timbral plays import", "worker", "history")
-    from timbral.data.column_names import ColumnNames
-    from timbral.data.dataset_file import DatasetFile, checked_format
+    from timbral.data.dataset_file import DatasetFile
+    from timbral.data.read_options import ReadOptions
     from timbral.history.importing import import_plays
     from timbral.history.location import open_history
 
-    opened = DatasetFile.of(file)
-    names = ColumnNames(user_col, item_col, value_col, time_col)
+    given: dict[str, Any] = {"on_missing": on_missing}  # ReadOptions checks them, and says what they may be
+    names = column_list(columns)
+    options = ReadOptions(
+        user_col=user_col,
+        item_col=item_col,
+        value_col=None if count_rows else value_col,
+        time_col=time_col,
+        format=format,
+        separator=separator_meant(separator),
+        columns=None if names is None else tuple(names),
+        quoted=quoted,
+        encoding=encoding,
+        decimal=decimal,
+        time_format=time_format,
+        preset=preset,
+        **given,
+    )
     with _bar(file.name) as (bar, line):
         imported = import_plays(
             open_history(),
-            opened,
-            checked_format(opened.name, format),
-            names,
-            separator=SEPARATORS.get(separator, separator),
+            DatasetFile.of(file),
+            options,
             on_rows=lambda what, n_rows: bar.update(line, completed=n_rows, description=f"{file.name}: {what}"),
         )
     if imported.was_there:
@@ -112,13 +153,13 @@ def export(
     $ timbral plays export plays.parquet
     """
     require("timbral plays export", "worker", "history")
-    from timbral.data.dataset_file import checked_format
+    from timbral.data.dataset_format import written_format
     from timbral.history.exporting import export_plays
     from timbral.history.location import open_history
 
     with _bar(file.name) as (bar, line):
         n_rows = export_plays(
-            open_history(), file, checked_format(file.name, format), on_rows=lambda n: bar.update(line, completed=n)
+            open_history(), file, written_format(file.name, format), on_rows=lambda n: bar.update(line, completed=n)
         )
     answer = {"rows": n_rows, "file": str(file)}
     print_json(answer) if as_json else print_answer(answer)

@@ -10,16 +10,34 @@ from typing import Annotated, Any
 import typer
 
 import producers
+from timbral.cli.data_options import (
+    Columns,
+    CountRows,
+    Decimal,
+    Encoding,
+    Format,
+    ItemCol,
+    OnMissing,
+    PresetOption,
+    Quoted,
+    Repeats,
+    Separator,
+    TimeCol,
+    TimeFormat,
+    UserCol,
+    ValueCol,
+    column_list,
+    separator_meant,
+)
 from timbral.cli.lists import preview
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
 from timbral.config.settings import settings
 from timbral.errors import ParameterError
 
-__all__ = ["SEPARATORS", "dataset_below", "parsed_play", "register"]
+__all__ = ["dataset_below", "parsed_play", "register"]
 
 PANEL = "Tasks"
 MODEL = "The model (see docs/engine.md; NMFModel's defaults if not given)"
-SEPARATORS = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 TopK = Annotated[int, typer.Option("--top-k", "-k", help="Items in a list.")]
 Users = Annotated[list[str] | None, typer.Option("--user", "-u", help="A user's original id; may be given many times.")]
@@ -36,19 +54,25 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="A file below DATA_DIR (its path there, or the path from here), or a URI like s3://…; the history of plays where not given."
+            help="A file or folder below DATA_DIR (its path there, or the path from here), or a URI like s3://…; "
+            "the history of plays if not given."
         ),
     ] = None,
-    format: Annotated[  # noqa: A002
-        str | None, typer.Option(help="csv, parquet or json; by the file's ending where not given.")
-    ] = None,
-    separator: Annotated[str, typer.Option(help=r"Column separator of a csv file; '\t' or tab for a tab.")] = ",",
-    user_col: Annotated[str, typer.Option(help="Column of the users' ids.")] = "user_id",
-    item_col: Annotated[str, typer.Option(help="Column of the items' ids.")] = "item_id",
-    value_col: Annotated[str, typer.Option(help="Column of the plays or ratings.")] = "rating",
-    time_col: Annotated[
-        str | None, typer.Option(help="Column of the time: the newest rows are held out, not random ones.")
-    ] = None,
+    format: Format = None,  # noqa: A002
+    preset: PresetOption = None,
+    separator: Separator = None,
+    columns: Columns = None,
+    quoted: Quoted = None,
+    encoding: Encoding = "utf-8",
+    decimal: Decimal = ".",
+    user_col: UserCol = None,
+    item_col: ItemCol = None,
+    value_col: ValueCol = "rating",
+    count_rows: CountRows = False,
+    time_col: TimeCol = None,
+    time_format: TimeFormat = None,
+    on_missing: OnMissing = None,
+    repeats: Repeats = "sum",
     history_version: Annotated[
         int | None, typer.Option(help="Version of the history's table, to repeat a training; the newest if not given.")
     ] = None,
@@ -110,32 +134,45 @@ def train(
 
     $ timbral train plays.parquet
 
+    $ timbral train lastfm.dat
+
     $ timbral train lastfm.dat --separator tab --user-col userID --item-col artistID --value-col weight
+
+    $ timbral train ratings.csv --repeats last --on-missing drop
 
     $ timbral train s3://plays/2024.parquet --promote never --no-wait
 
     $ timbral train plays.parquet --promote never --regularization 0.3 --unobserved-target 0.1
     """
-    formats: Any = format  # the message checks both, and says what they may be
-    promotions: Any = promote
-    targets: Any = target
+    # The message checks them, and says what they may be.
+    words: dict[str, Any] = {
+        "format": format,
+        "preset": preset,
+        "decimal": decimal,
+        "on_missing": on_missing,
+        "repeats": repeats,
+        "promote": promote,
+        "target": target,
+    }
     job = producers.enqueue_train_model(
         None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
         history_version=history_version,
         half_life_days=half_life_days,
-        format=formats,
-        separator=SEPARATORS.get(separator, separator),
+        separator=separator_meant(separator),
+        columns=column_list(columns),
+        quoted=quoted,
+        encoding=encoding,
         user_col=user_col,
         item_col=item_col,
-        value_col=value_col,
+        value_col=None if count_rows else value_col,
         time_col=time_col,
+        time_format=time_format,
         n_components=n_components,
         random_state=random_state,
         max_iter=max_iter,
         tol=tol,
         holdout=holdout,
         apply_play_thresholds=apply_play_thresholds,
-        promote=promotions,
         regularization=regularization,
         unobserved_weight=unobserved_weight,
         unobserved_target=unobserved_target,
@@ -147,7 +184,7 @@ def train(
         neighbor_regularization=neighbor_regularization,
         recency_weight=recency_weight,
         l1_regularization=l1_regularization,
-        target=targets,
+        **words,
     )
     sent(job, wait=wait, as_json=as_json)
 

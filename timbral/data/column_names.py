@@ -2,64 +2,115 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from timbral.data.column_source import ColumnSource
+from timbral.data.column_words import item_column, user_column, value_column
+from timbral.data.read_options import DEFAULT_VALUE_COL, ReadOptions
 from timbral.errors import DataError, MissingColumnsError
 
-__all__ = ["DEFAULT_VALUE_COL", "ColumnNames"]
+__all__ = ["FoundColumns", "found_columns", "looks_like_data"]
 
-logger = logging.getLogger(__name__)
-
-DEFAULT_VALUE_COL = "rating"
-OTHER_SEPARATORS = {"\t": "a tab", ";": "';'", ",": "','", "|": "'|'", " ": "a space"}
+OTHER_SEPARATORS: Final = {"\t": "a tab", ";": "';'", ",": "','", "|": "'|'", " ": "a space"}
+DATA: Final = r"[+-]?\d+([.,]\d+)?|[0-9a-f]{40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d.*|user_\d+"
 
 
 @dataclass(frozen=True)
-class ColumnNames:
-    """The columns of users, items, values and times. ``value`` None: each row counts 1; ``time`` None: no times."""
+class FoundColumns:
+    """Where users, items, values and times are read from. ``value`` None: each row counts 1; ``time`` None: no times."""
 
-    user: str = "user_id"
-    item: str = "item_id"
-    value: str | None = DEFAULT_VALUE_COL
-    time: str | None = None
+    user: ColumnSource
+    item: ColumnSource
+    value: ColumnSource | None = None
+    time: ColumnSource | None = None
 
-    def found_in(self, header: Sequence[str], filepath: str) -> ColumnNames:
-        """The columns to read, given those that there are.
+    @property
+    def columns(self) -> list[str]:
+        """Every column that is needed, once."""
+        sources = [source for source in (self.user, self.item, self.value, self.time) if source is not None]
+        return list(dict.fromkeys(column for source in sources for column in source.columns))
 
-        The value column may be missing where its name was left at the default: each row then counts 1.
+    def texts(self) -> tuple[str | None, ...]:
+        """What the four are called."""
+        return tuple(None if s is None else s.text for s in (self.user, self.item, self.value, self.time))
 
-        Raises:
-            MissingColumnsError: a column is missing; names just those.
-            DataError: a column is there twice, or the header looks split by a wrong separator.
-        """
-        required = [self.user, self.item, self.time]
-        if self.value != DEFAULT_VALUE_COL:
-            required.append(self.value)
-        missing = [name for name in required if name is not None and name not in header]
-        if missing:
-            if len(header) == 1 and isinstance(header[0], str):
-                for separator, called in OTHER_SEPARATORS.items():
-                    if (
-                        set(missing) & {part.strip('"') for part in header[0].split(separator)}
-                        and separator in header[0]
-                    ):
-                        text = f"the header has one column {header[0]!r}; is the separator {called}?"
-                        raise DataError(text, filepath)
-            raise MissingColumnsError(missing, filepath, list(header)[:50])
-        twice = [
-            name for name in (self.user, self.item, self.value, self.time) if name and list(header).count(name) > 1
-        ]
-        if twice:
-            raise DataError(f"column {twice[0]!r} is there twice", filepath)
-        if self.value is not None and self.value not in header:
-            logger.info(
-                "%s has no column %r: each row counts 1 (its columns: %s)", filepath, self.value, list(header)[:50]
-            )
-            return ColumnNames(self.user, self.item, None, self.time)
-        return self
 
-    def listed(self) -> list[str]:
-        """The names, without the Nones."""
-        return [name for name in (self.user, self.item, self.value, self.time) if name is not None]
+def found_columns(
+    options: ReadOptions, header: Sequence[str], filepath: str, is_there: Callable[[str], bool] | None = None
+) -> FoundColumns:
+    """The columns that ``options`` ask for, in a file that has those of ``header``.
+
+    A user's or item's column that was not named is told by its name. Where there is no "rating" and no other name was
+    given, an unmistakable column of plays or ratings is taken; where there is none of these, each row counts 1.
+
+    Args:
+        options: what was asked for.
+        header: the file's columns.
+        filepath: for error messages.
+        is_there: whether a column is there, a field of a field too; by ``header`` where None.
+
+    Raises:
+        MissingColumnsError: a column is missing; names just those.
+        DataError: a column is there twice, could be one of two, or the header looks split by a wrong separator.
+    """
+    there = is_there or header.__contains__
+    try:
+        user_col = options.user_col or _exact(header, "user_id") or user_column(header)
+        taken = [name for name in (user_col, options.item_col, options.time_col) if name]
+        item_col = options.item_col or _exact(header, "item_id") or item_column(header, taken)
+        value_col = options.value_col
+        if value_col == DEFAULT_VALUE_COL and not there(value_col):
+            value_col = value_column(header, [name for name in (*taken, item_col) if name])
+    except DataError as error:
+        raise DataError(error.args[0], filepath) from None
+    user = ColumnSource.of(user_col, there) if user_col else None
+    item = ColumnSource.of(item_col, there) if item_col else None
+    value = ColumnSource.of(value_col, there) if value_col else None
+    time_col = options.time_col
+    if time_col is None and options.named_preset is not None:
+        time_col = options.named_preset.time
+    time = ColumnSource.of(time_col, there) if time_col else None
+    missing = [
+        name
+        for name, source in (
+            (user_col or "user_id", user),
+            (item_col or "item_id", item),
+            (options.time_col, time),
+            (value_col, value),
+        )
+        if name is not None and source is None
+    ]
+    if missing or user is None or item is None:
+        raise _missing(missing, header, filepath)
+    found = FoundColumns(user, item, value, time)
+    twice = next((name for name in found.columns if list(header).count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"column {twice!r} is there twice", filepath)
+    return found
+
+
+def looks_like_data(row: Sequence[str]) -> bool:
+    """Whether a first row is none of names."""
+    return any(re.fullmatch(DATA, cell.strip()) for cell in row)
+
+
+def _exact(header: Sequence[str], name: str) -> str | None:
+    return name if name in header else None
+
+
+def _missing(missing: list[str], header: Sequence[str], filepath: str) -> DataError:
+    names = [str(name) for name in header]
+    if len(names) == 1:
+        for separator, called in OTHER_SEPARATORS.items():
+            if separator in names[0] and set(missing) & {part.strip('"') for part in names[0].split(separator)}:
+                return DataError(f"the header has one column {names[0]!r}; is the separator {called}?", filepath)
+    if set(missing) & {name.strip('"') for name in names if name[:1] == name[-1:] == '"'}:
+        return DataError(f"the names in its header are in quotes, {names[:5]}: say quoted=True (--quoted)", filepath)
+    if looks_like_data(names):
+        shown = names[:8]
+        text = f"has no header? Its first row is {shown}: name its columns, as columns=['user_id', 'item_id', …] (--columns)"
+        return DataError(text, filepath)
+    return MissingColumnsError(missing, filepath, names[:50])

@@ -1,7 +1,8 @@
-"""From what a message calls its data set to a file that may be read."""
+"""From what a message calls its data set to a file or a folder that may be read."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import posixpath
 import re
@@ -18,6 +19,7 @@ from timbral.errors import DataError, DatasetNotFoundError
 
 __all__ = ["resolve_dataset"]
 
+MOST_SHOWN = 10
 _URI = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -31,8 +33,8 @@ def resolve_dataset(dataset: str, data_dir: str | os.PathLike[str], uri_prefixes
             "s3://plays-of-others". Anything that pyarrow can open: s3://, gs://, file://, …
 
     Raises:
-        DataError: the path leads out of ``data_dir``, or is no regular file; the URI is under no prefix.
-        DatasetNotFoundError: there is no such file.
+        DataError: the path leads out of ``data_dir``, or is neither file nor folder; the URI is under no prefix.
+        DatasetNotFoundError: there is none; says what is there.
     """
     if not dataset or "\0" in dataset:
         raise DataError("a data set's name must be a path or a URI", repr(dataset))
@@ -51,16 +53,30 @@ def _resolve_path(dataset: str, data_dir: Path) -> DatasetFile:
         real = Path(os.path.realpath(root / path, strict=True))
         mode = real.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise DatasetNotFoundError(dataset) from None
+        raise DatasetNotFoundError(dataset, _what_is_there(root, path)) from None
     except OSError as error:
         raise DataError(f"cannot be opened: {error.strerror or error}", dataset) from None
     if not real.is_relative_to(root):
         raise DataError("is a link that leads out of the data folder", dataset)
-    if stat.S_ISDIR(mode):
-        raise DataError("is a folder, not a file", dataset)
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise DataError("is not a regular file", dataset)
     return DatasetFile(dataset, str(real), root=str(root))
+
+
+def _what_is_there(root: Path, path: Path) -> str:
+    """What the folder has in which ``path`` is not: for whoever mistyped, or put the file elsewhere."""
+    folder = root / path.parent
+    while not folder.is_dir() or not Path(os.path.realpath(folder)).is_relative_to(root):
+        folder = folder.parent
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in folder.iterdir() if entry.name[0] != ".")
+    if not names:
+        return f"the folder {folder} is empty"
+    close = [
+        f"{folder.relative_to(root) / name}" for name in difflib.get_close_matches(path.name, names, n=1, cutoff=0.7)
+    ]
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"in the folder {folder} there are {', '.join(names[:MOST_SHOWN])}{more}{meant}"
 
 
 def _resolve_uri(dataset: str, uri_prefixes: Sequence[str]) -> DatasetFile:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,9 @@ import pyarrow.compute as pc
 
 from timbral.config.settings import Constants
 from timbral.data.id_index import IdIndex
+from timbral.data.id_types import encoded_ids, is_bytes, is_text
+from timbral.data.odd_ids import is_decimal, is_missing, is_odd, is_plain_int, plain_ints
+from timbral.data.places import Place, shown
 from timbral.errors import DataError
 
 __all__ = ["MAX_ID_LENGTH", "IdColumn"]
@@ -20,7 +22,10 @@ MAX_ID_LENGTH: Final = 512
 """Characters; what messages allow too (timbral.messages.Id)."""
 
 AUDIO_ENDINGS: Final = "|".join(ending.removeprefix(".") for ending in Constants.SUPPORTED_AUDIO_FORMATS)
-DECIMAL: Final = r"^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$"
+DROP_HINT: Final = 'correct it, or leave such rows out with on_missing="drop"'
+
+INTS, ALMOST_INTS, TEXT = "ints", "almost ints", "text"
+"""What a column's texts are so far: plain ints, plain ints and some odd ones (NULL, " 7"), anything."""
 
 
 class IdColumn:
@@ -29,47 +34,66 @@ class IdColumn:
     Ids become dense int32 codes in order of appearance. What is kept are the distinct ids and the codes not yet taken.
 
     Args:
-        column, filepath: for error messages.
+        column: its name, for error messages.
         from_text: the file has no types (csv): the ids are ints if every one of them is an int written in the plain way
             ("7", "-7"), so that it can be written back; if one is not ("007", "x7"), all are strings.
+        drop_odd: where all other ids are ints, those that stand for "there is none" or are not written as ints are left out
+            (code -1 in the end), instead of refused.
+        believed: a text is an id whatever it says: an app gave it as one.
         strip_audio_suffix: take one of Constants.SUPPORTED_AUDIO_FORMATS off the end of an id, in any case.
     """
 
     def __init__(
-        self, column: str, filepath: str, *, from_text: bool = False, strip_audio_suffix: bool = False
+        self,
+        column: str,
+        *,
+        from_text: bool = False,
+        drop_odd: bool = False,
+        believed: bool = False,
+        strip_audio_suffix: bool = False,
     ) -> None:
         self.column = column
-        self.filepath = filepath
-        self._may_be_int = from_text and not strip_audio_suffix
+        self.drops_odd = False
+        """Known after ``index``: whether rows with an odd id were left out."""
+        self._becomes_int = from_text and not strip_audio_suffix
         self._from_text = from_text
+        self._drop_odd = drop_odd
         self._strip_audio_suffix = strip_audio_suffix
+        self._state = INTS if self._becomes_int else TEXT if strip_audio_suffix or believed else ALMOST_INTS
         self._distinct: pa.Array | None = None
         self._pending: list[pa.DictionaryArray] = []
         self._used = np.zeros(0, dtype=bool)
-        self._first_string: tuple[str, int] | None = None
+        self._first_text: tuple[str, DataError] | None = None
+        self._first_odd: DataError | None = None
 
     def __len__(self) -> int:
         """How many ids were seen in the codes taken so far."""
         return 0 if self._distinct is None else len(self._distinct)
 
-    def add(self, array: pa.Array, first_row: int) -> None:
-        """Take a batch: ints, strings or a dictionary of either; ``first_row`` is the data row of its first value.
+    def add(self, array: pa.Array, place: Place) -> npt.NDArray[np.bool_] | None:
+        """Take a batch without nulls: ints, decimals, strings, UUIDs or a dictionary of ints or strings.
+
+        Returns:
+            Which rows have an id that is odd if the column turns out to be one of ints; None where no row has.
 
         Raises:
-            DataError: an id is null, empty, longer than MAX_ID_LENGTH, not valid UTF-8, beyond 64 bits, or no int or string.
+            DataError: an id is empty, longer than MAX_ID_LENGTH, not valid UTF-8, beyond 64 bits, or no int or string.
         """
         if not len(array):
-            return
-        encoded = self._encoded(array, first_row)
-        distinct = self._checked(encoded, first_row)
-        if pa.types.is_large_string(distinct.type) and self._from_text:
-            distinct = self._as_ints_while_they_are(encoded, distinct, first_row)
+            return None
+        encoded = encoded_ids(array, self.column, place)
+        distinct = self._checked(encoded, place)
         indices = encoded.indices.cast(pa.int32())
-        if self._strip_audio_suffix and pa.types.is_large_string(distinct.type):
-            # Two names may become one id, and a dictionary must not have it twice.
-            merged = pc.replace_substring_regex(distinct, rf"(?i)(.)\.({AUDIO_ENDINGS})$", r"\1").dictionary_encode()
-            indices, distinct = merged.indices.take(indices), merged.dictionary
+        odd = None
+        if pa.types.is_large_string(distinct.type):
+            distinct, odd = self._judged(encoded, distinct, place)
+            if self._strip_audio_suffix:
+                # Two names may become one id, and a dictionary must not have it twice.
+                names = pc.replace_substring_regex(distinct, rf"(?i)(.)\.({AUDIO_ENDINGS})$", r"\1")
+                merged = names.dictionary_encode()
+                indices, distinct = merged.indices.take(indices), merged.dictionary
         self._pending.append(pa.DictionaryArray.from_arrays(indices, distinct))
+        return odd
 
     def take_codes(self) -> npt.NDArray[np.int32]:
         """Codes of the rows added since the last call, int32 (n_rows,)."""
@@ -89,128 +113,114 @@ class IdColumn:
         return codes
 
     def index(self) -> tuple[IdIndex, npt.NDArray[np.int32]]:
-        """The ids in ascending order, and the final code of each code taken so far.
+        """The ids in ascending order, and the final code of each code taken so far; -1 for an id that is left out.
 
         Raises:
-            DataError: the ids of a csv file are floats.
+            DataError: the ids of a csv file are floats, or there are odd ids among ints; names the first row.
         """
         assert self._distinct is not None and not self._pending  # noqa: S101, PT018 - the caller's order of calls
-        self._refuse_floats()
         # A dictionary may hold ids that no row has (pandas' unused categories).
         used = np.flatnonzero(self._used)
         ids = self._distinct.take(pa.array(used))
+        if self._state == TEXT:
+            self._refuse_floats(ids)
+        elif self._first_odd is not None:
+            if not self._drop_odd:
+                raise self._first_odd
+            odd = is_odd(ids, self.column)
+            used, ids = used[~odd], ids.filter(pa.array(~odd))
+            self.drops_odd = True
+        if self._state == ALMOST_INTS and self._becomes_int:
+            ids = ids.cast(pa.int64())
         order = pc.sort_indices(ids)
         final = np.full(len(self._distinct), -1, dtype=np.int32)
         final[used[order.to_numpy()]] = np.arange(len(used), dtype=np.int32)
         return IdIndex(ids.take(order)), final
 
-    def _encoded(self, array: pa.Array, first_row: int) -> pa.DictionaryArray:
-        if isinstance(array, pa.ExtensionArray):
-            array = array.storage
-        if array.null_count:
-            row = first_row + pc.index(array.is_null(), True).as_py()
-            raise self._error(row, "an id is missing")
-        if pa.types.is_dictionary(array.type):
-            if not array.dictionary.null_count:
-                return array
-            return self._encoded(array.dictionary_decode(), first_row)
-        kind = array.type
-        if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            raise self._error(first_row, f"ids must be ints or strings, got the float {array[0].as_py()}")
-        if not (pa.types.is_integer(kind) or _is_text(kind) or _is_bytes(kind)):
-            raise self._error(first_row, f"ids must be ints or strings, got {array[0].as_py()!r} ({kind})")
-        return array.dictionary_encode()
-
-    def _checked(self, encoded: pa.DictionaryArray, first_row: int) -> pa.Array:
+    def _checked(self, encoded: pa.DictionaryArray, place: Place) -> pa.Array:
         """The dictionary of ``encoded`` as int64 or large_string."""
         distinct = encoded.dictionary
         kind = distinct.type
         if pa.types.is_uint64(kind):
-            self._refuse(
-                encoded,
-                pc.greater(distinct, pa.scalar(2**63 - 1, pa.uint64())),
-                first_row,
-                "does not fit 64 bits with a sign",
-            )
+            too_large = pc.greater(distinct, pa.scalar(2**63 - 1, pa.uint64()))
+            self._refuse(encoded, too_large, place, "does not fit 64 bits with a sign")
             return pc.cast(distinct, pa.int64(), safe=False)
         if pa.types.is_integer(kind):
             return distinct.cast(pa.int64())
-        if not _is_text(kind) and not _is_bytes(kind):
-            raise self._error(first_row, f"ids must be ints or strings, got {encoded[0].as_py()!r} ({kind})")
+        if not is_text(kind) and not is_bytes(kind):
+            raise place.error(self.column, 0, f"ids must be ints or strings, got {shown(encoded[0].as_py())} ({kind})")
         try:
             text = distinct.cast(pa.large_string())
             text.validate(full=True)  # parquet's strings are not checked on reading
         except pa.ArrowInvalid:
-            raise self._error(first_row, "an id is not valid UTF-8 (in this row or one of the next)") from None
+            raise place.error(self.column, 0, "an id is not valid UTF-8 (in this row or one of the next)") from None
         lengths = pc.utf8_length(text)
-        self._refuse(encoded, pc.equal(lengths, 0), first_row, "is empty")
+        self._refuse(encoded, pc.equal(lengths, 0), place, "is empty")
         too_long = pc.greater(lengths, MAX_ID_LENGTH)
-        self._refuse(encoded, too_long, first_row, f"is longer than {MAX_ID_LENGTH} characters")
+        self._refuse(encoded, too_long, place, f"is longer than {MAX_ID_LENGTH} characters")
         return text
 
-    def _refuse(self, encoded: pa.DictionaryArray, bad: pa.Array, first_row: int, problem: str) -> None:
+    def _refuse(self, encoded: pa.DictionaryArray, bad: pa.Array, place: Place, problem: str) -> None:
         """Raise for the first row whose id is ``bad``, a mask over the dictionary."""
         if not pc.any(bad).as_py():
             return
         at = pc.index(bad.take(encoded.indices), True).as_py()
         if at >= 0:
-            shown = repr(encoded[at].as_py())
-            shown = shown if len(shown) <= 60 else shown[:59] + "…"
-            raise self._error(first_row + at, f"the id {shown} {problem}")
+            raise place.error(self.column, at, f"the id {shown(encoded[at].as_py())} {problem}")
 
-    def _as_ints_while_they_are(self, encoded: pa.DictionaryArray, distinct: pa.Array, first_row: int) -> pa.Array:
-        if not self._may_be_int:
-            return distinct
-        ints = _plain_ints(distinct)
-        if ints is not None:
-            return ints
-        self._may_be_int = False
-        odd = pa.array([not _is_plain_int(text) for text in distinct.to_pylist()])
-        at = pc.index(odd.take(encoded.indices), True).as_py()
-        self._first_string = (encoded[at].as_py(), first_row + at)
-        # What was taken for ints goes back to exactly the text that it was.
+    def _judged(
+        self, encoded: pa.DictionaryArray, distinct: pa.Array, place: Place
+    ) -> tuple[pa.Array, npt.NDArray[np.bool_] | None]:
+        """The dictionary as ints while all ids are; and which rows have an odd id, if all the others are ints."""
+        if self._state == TEXT:
+            return distinct, None
+        if self._state == INTS:
+            ints = plain_ints(distinct)
+            if ints is not None:
+                return ints, None
+            self._state = ALMOST_INTS
+            self._back_to_text()
+        odd = is_odd(distinct, self.column)
+        rows = encoded.indices.to_numpy(zero_copy_only=False)
+        texts = ~(odd | is_plain_int(distinct))[rows]
+        if texts.any():
+            at = int(texts.argmax())
+            text = encoded[at].as_py()
+            problem = f"ids must be ints or strings, got the float {text}"
+            self._first_text = (str(text), place.error(self.column, at, problem))
+            self._state = TEXT
+            return distinct, None
+        odd_rows: npt.NDArray[np.bool_] = odd[rows]
+        if not odd_rows.any():
+            return distinct, None
+        if self._first_odd is None:
+            at = int(odd_rows.argmax())
+            self._first_odd = place.error(self.column, at, self._oddness(encoded[at].as_py()))
+        return distinct, odd_rows
+
+    def _back_to_text(self) -> None:
+        """What was taken for ints goes back to exactly the text that it was."""
         if self._distinct is not None:
             self._distinct = self._distinct.cast(pa.large_string())
         self._pending = [
             pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(pa.large_string()))
             for chunk in self._pending
         ]
-        return distinct
 
-    def _refuse_floats(self) -> None:
-        if self._first_string is None:
+    def _oddness(self, text: str) -> str:
+        if text == self.column:
+            said = f"{text!r} is the header again"
+        elif is_missing(pa.array([text]))[0]:
+            said = f"{shown(text)} stands for a missing id"
+        else:
+            said = f"{shown(text)} is an int with something around it"
+        return f"{said}, and the other ids are ints; {DROP_HINT}"
+
+    def _refuse_floats(self, ids: pa.Array) -> None:
+        if self._first_text is None or not pa.types.is_large_string(ids.type) or not self._from_text:
             return
-        text, row = self._first_string
-        if (
-            "." in text
-            and re.match(DECIMAL, text)
-            and pc.all(pc.match_substring_regex(self._distinct, DECIMAL)).as_py()
-        ):
-            raise self._error(row, f"ids must be ints or strings, got the float {text}")
-
-    def _error(self, row: int, problem: str) -> DataError:
-        return DataError(f"column {self.column!r}, data row {row}: {problem}", self.filepath)
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _is_bytes(kind: Any) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_plain_int(text: str) -> bool:
-    try:
-        return str(int(text)) == text and -(2**63) <= int(text) < 2**63
-    except ValueError:
-        return False
-
-
-def _plain_ints(texts: Any) -> pa.Array | None:
-    """``texts`` as int64, where each is an int written in the plain way; else None."""
-    try:
-        ints = texts.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return None
-    return ints if ints.cast(texts.type).equals(texts) else None
+        text, error = self._first_text
+        if not set(text) & set(".eE") or not is_decimal(pa.array([text]))[0]:
+            return
+        if (is_decimal(ids) | is_odd(ids, self.column)).all():
+            raise error

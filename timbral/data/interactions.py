@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from timbral.data.data_report import DataReport
 from timbral.data.id_index import IdIndex
 from timbral.errors import DataError, ParameterError
 
@@ -24,6 +26,7 @@ class Interactions:
         item_ids: original ids of the columns, ascending.
         times: int64 (nnz,), when each entry of ``matrix.data`` was last added to (unit: see TimeColumn); None without times.
         n_rows: how many rows the file has.
+        read: which columns were read and how, how many rows were left out or repeated; None where it came from no file.
         zeros: bool CSR of the matrix's shape, what was rated (or played) 0: no entries, but nothing to recommend; None where there is none.
     """
 
@@ -32,7 +35,12 @@ class Interactions:
     item_ids: IdIndex
     times: npt.NDArray[np.int64] | None
     n_rows: int
+    read: DataReport | None = None
     zeros: sparse.csr_matrix | None = None
+
+    def report(self) -> dict[str, Any]:
+        """What was found in the data set, JSON-ready: rows, columns, kinds of ids, density, long tail; empty without a file."""
+        return {} if self.read is None else self.read.with_shape(self.matrix, self.user_ids, self.item_ids)
 
     def with_play_thresholds(self, min_plays: float | None, max_plays: float | None) -> Interactions:
         """Without the entries below ``min_plays``, and no entry above ``max_plays``; None sets no threshold.

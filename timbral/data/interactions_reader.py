@@ -1,27 +1,29 @@
-"""A data set's file → Interactions, streamed: no DataFrame, and never the whole file in memory."""
+"""A data set → Interactions, streamed: no DataFrame, and never the whole file in memory."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
-from timbral.data.column_names import ColumnNames
-from timbral.data.csv_batches import csv_batches
+from timbral.data.complete_rows import CompleteRows, complete_rows
+from timbral.data.data_report import DataReport
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.id_column import IdColumn
 from timbral.data.interactions import Interactions
-from timbral.data.json_batches import json_batches
 from timbral.data.matrix_builder import Entries, MatrixBuilder
-from timbral.data.parquet_batches import parquet_batches
-from timbral.data.time_column import TimeColumn
+from timbral.data.places import Place
+from timbral.data.read_options import ReadOptions
+from timbral.data.table import Table
+from timbral.data.tables import opened_tables
+from timbral.data.time_column import MICROSECONDS, TimeColumn
 from timbral.data.value_column import checked_values
 from timbral.errors import DataError
 
-__all__ = ["batches_of", "collect_interactions", "read_interactions"]
+__all__ = ["collect_interactions", "read_interactions"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,73 +32,123 @@ MOST_PENDING_ROWS: Final = 4_000_000
 
 
 def read_interactions(
-    file: DatasetFile,
-    data_format: str,
-    names: ColumnNames,
-    *,
-    separator: str = ",",
-    strip_audio_suffix: bool = False,
-    on_rows: Callable[[int], None] | None = None,
+    file: DatasetFile, options: ReadOptions, *, on_rows: Callable[[int], None] | None = None
 ) -> Interactions:
     """Read ``file``; see ``DataLoader.load_csr``."""
-    found, batches = batches_of(file, data_format, names, separator)
-    from_text = data_format == "csv"
-    return collect_interactions(
-        batches, found, file.name, from_text=from_text, strip_audio_suffix=strip_audio_suffix, on_rows=on_rows
-    )
+    return collect_interactions(opened_tables(file, options), file.name, on_rows=on_rows)
 
 
 def collect_interactions(
-    batches: Iterator[pa.RecordBatch],
-    found: ColumnNames,
-    name: str,
-    *,
-    from_text: bool = False,
-    strip_audio_suffix: bool = False,
-    on_rows: Callable[[int], None] | None = None,
+    tables: Iterable[tuple[str, Table]], name: str, *, on_rows: Callable[[int], None] | None = None
 ) -> Interactions:
-    """Add up rows that come in batches; ``name`` is where they are from, for error messages."""
-    users = IdColumn(found.user, name, from_text=from_text)
-    items = IdColumn(found.item, name, from_text=from_text, strip_audio_suffix=strip_audio_suffix)
-    times = None if found.time is None else TimeColumn(found.time, name)
-    builder = MatrixBuilder()
-    waiting = _Waiting(users, items, with_times=times is not None)
-    n_rows = 0
-    for batch in batches:
-        first_row = n_rows + 1
-        users.add(batch[found.user], first_row)
-        items.add(batch[found.item], first_row)
-        values = (
-            np.ones(len(batch), dtype=np.float32)
-            if found.value is None
-            else checked_values(batch[found.value], first_row, found.value, name).astype(np.float32)
+    """Make one matrix of the rows of tables, each beside what error messages call it; ``name`` is all of them together."""
+    reading: _Reading | None = None
+    for called, table in tables:
+        if reading is None:
+            reading = _Reading(table)
+        first_row = 1
+        for batch in table.batches:
+            rows = complete_rows(batch, table.found, Place(called, first_row), drop=table.options.on_missing == "drop")
+            reading.add(rows, len(batch))
+            first_row += len(batch)
+            if on_rows is not None:
+                on_rows(reading.n_rows)
+    if reading is None:
+        raise DataError("has no data rows", name)
+    return reading.finished(name)
+
+
+class _Reading:
+    """Rows as they come, and what is made of them."""
+
+    def __init__(self, table: Table) -> None:
+        found, options = table.found, table.options
+        self._table = table
+        self._drop = options.on_missing == "drop"
+        names = found.user.text, found.item.text
+        self._users, self._items = (
+            IdColumn(
+                name,
+                from_text=table.from_text or name in table.partitions,
+                drop_odd=self._drop,
+                believed=table.ids_are_believed,
+                strip_audio_suffix=options.strip_audio_suffix and name == names[1],
+            )
+            for name in names
         )
-        waiting.add(values, None if times is None else times.times(batch[found.time], first_row))
-        n_rows += len(batch)
-        if len(waiting) >= max(MOST_PENDING_ROWS, builder.n_entries):
-            builder.add(waiting.take())
-        if on_rows is not None:
-            on_rows(n_rows)
-    if not n_rows:
-        raise DataError("has a header and no data rows", name)
-    rest = waiting.take()
-    user_ids, row_of = users.index()
-    item_ids, column_of = items.index()
-    try:
-        matrix, entry_times = builder.build(rest, row_of, column_of, (len(user_ids), len(item_ids)))
-    except DataError as error:
-        raise DataError(str(error), name) from None
-    logger.info("%s: %d rows, %d users × %d items, %d entries", name, n_rows, *matrix.shape, matrix.nnz)
-    return Interactions(matrix, user_ids, item_ids, entry_times, n_rows, zeros=builder.zeros)
+        self._times = None if found.time is None else TimeColumn(found.time.text, options.time_format)
+        self._builder = MatrixBuilder(options.repeats)
+        self._waiting = _Waiting(self._users, self._items, with_times=self._times is not None)
+        self.n_rows = 0
+        self._n_dropped = 0
+        self._n_odd = [0, 0, 0]
+        """Rows with an odd user, an odd item, both: left out if the others turn out to be ints."""
+
+    def add(self, rows: CompleteRows, n_rows: int) -> None:
+        self.n_rows += n_rows
+        self._n_dropped += rows.n_dropped
+        if not len(rows):
+            return
+        found, place = self._table.found, rows.place
+        odd_users, odd_items = self._users.add(rows.user, place), self._items.add(rows.item, place)
+        for at, odd in enumerate((odd_users, odd_items, _both(odd_users, odd_items))):
+            self._n_odd[at] += 0 if odd is None else int(odd.sum())
+        values = (
+            np.ones(len(rows), dtype=np.float32)
+            if found.value is None
+            else checked_values(rows.value, found.value.text, place, self._table.options.decimal).astype(np.float32)
+        )
+        times = None
+        if self._times is not None:
+            was_in_seconds = self._times.in_seconds
+            times = self._times.times(rows.time, place)
+            if self._times.in_seconds and not was_in_seconds:
+                self._waiting.scale_times(MICROSECONDS)
+                self._builder.scale_times(MICROSECONDS)
+        self._waiting.add(values, times)
+        if len(self._waiting) >= max(MOST_PENDING_ROWS, self._builder.n_entries):
+            self._builder.add(self._waiting.take())
+
+    def finished(self, name: str) -> Interactions:
+        """The matrix of all rows.
+
+        Raises:
+            DataError: there are none, none is left, or every value is 0.
+        """
+        if not self.n_rows:
+            raise DataError("has a header and no data rows", name)
+        if self._n_dropped == self.n_rows:
+            raise DataError(f"has no row with all it needs; all {self.n_rows} would be left out", name)
+        rest = self._waiting.take()
+        user_ids, row_of = self._users.index()
+        item_ids, column_of = self._items.index()
+        dropped = self._n_dropped + self._n_dropped_in_the_end()
+        if not len(user_ids) or not len(item_ids) or dropped == self.n_rows:
+            raise DataError(f"has no row with all it needs; all {self.n_rows} would be left out", name)
+        try:
+            matrix, times = self._builder.build(rest, row_of, column_of, (len(user_ids), len(item_ids)))
+        except DataError as error:
+            raise DataError(str(error), name) from None
+        if not matrix.nnz:
+            value = self._table.found.value
+            said = "" if value is None else f"column {value.text!r}: "
+            raise DataError(f"{said}every value is 0; there is nothing to learn from", name)
+        report = DataReport.of(self._table, self.n_rows, dropped, self.n_rows - dropped - self._builder.n_entries)
+        logger.info(
+            "%s: %d rows, %d left out, %d users × %d items, %d entries, values from %s",
+            name, self.n_rows, dropped, *matrix.shape, matrix.nnz, report.value_col or "1 a row",
+        )  # fmt: skip
+        return Interactions(matrix, user_ids, item_ids, times, self.n_rows, report, self._builder.zeros)
+
+    def _n_dropped_in_the_end(self) -> int:
+        users, items, both = self._n_odd
+        if self._users.drops_odd and self._items.drops_odd:
+            return users + items - both
+        return users * self._users.drops_odd + items * self._items.drops_odd
 
 
-def batches_of(
-    file: DatasetFile, data_format: str, names: ColumnNames, separator: str
-) -> tuple[ColumnNames, Iterator[pa.RecordBatch]]:
-    """The columns that were found, and the rows in batches."""
-    if data_format == "csv":
-        return csv_batches(file, names, separator)
-    return parquet_batches(file, names) if data_format == "parquet" else json_batches(file, names)
+def _both(one: npt.NDArray[np.bool_] | None, other: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
+    return None if one is None or other is None else one & other
 
 
 class _Waiting:
@@ -105,18 +157,22 @@ class _Waiting:
     def __init__(self, users: IdColumn, items: IdColumn, *, with_times: bool) -> None:
         self._users = users
         self._items = items
-        self._values: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
-        self._times: list[np.ndarray[tuple[int], np.dtype[np.int64]]] | None = [] if with_times else None
+        self._values: list[npt.NDArray[np.float32]] = []
+        self._times: list[npt.NDArray[np.int64]] | None = [] if with_times else None
         self._n_rows = 0
 
     def __len__(self) -> int:
         return self._n_rows
 
-    def add(self, values: np.ndarray, times: np.ndarray | None) -> None:
+    def add(self, values: npt.NDArray[np.float32], times: npt.NDArray[np.int64] | None) -> None:
         self._values.append(values)
         if self._times is not None and times is not None:
             self._times.append(times)
         self._n_rows += len(values)
+
+    def scale_times(self, factor: int) -> None:
+        if self._times is not None:
+            self._times = [times * factor for times in self._times]
 
     def take(self) -> Entries:
         values = np.concatenate(self._values) if self._values else np.empty(0, dtype=np.float32)

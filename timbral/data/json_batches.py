@@ -7,58 +7,134 @@ from typing import Any
 
 import pyarrow as pa
 
-from timbral.data.column_names import ColumnNames
-from timbral.data.dataset_file import DatasetFile
+from timbral.data.column_names import FoundColumns, found_columns
+from timbral.data.dataset_parts import Part
 from timbral.data.json_rows import JsonRows, json_rows, shown
+from timbral.data.places import Place
+from timbral.data.presets import preset_of_keys
+from timbral.data.read_options import DEFAULT_VALUE_COL, ReadOptions
+from timbral.data.table import Table
 from timbral.errors import DataError
 
-__all__ = ["JsonColumns", "json_batches"]
+__all__ = ["json_table"]
 
 
-def json_batches(file: DatasetFile, names: ColumnNames) -> tuple[ColumnNames, Iterator[pa.RecordBatch]]:
-    """``json_rows`` as Arrow columns."""
-    found, batches = json_rows(file, names)
-    columns = JsonColumns(file, found)
-    return found, (columns.batch(rows) for rows in batches)
+def json_table(part: Part, options: ReadOptions, *, every_column: bool = False) -> Table:
+    """``json_rows`` as Arrow columns; a field of a field by its dotted path.
+
+    Raises:
+        DataError: at once where the first row is none; while reading for a bad row, which it names.
+    """
+    file = part.file
+    first, rest = json_rows(file, options.user_col or "user_id")
+    # A writer may leave a key out where there is no value; the first rows together say which there are.
+    header = list(dict.fromkeys(name for row in first for name in row))
+    preset = options.named_preset
+    wanted = (options.user_col or "user_id", options.item_col or "item_id")
+    if preset is None and options.may_be_a_preset and not set(wanted) <= set(header):
+        preset = preset_of_keys(set(header))
+    if preset is not None:
+        options = options.like(preset)
+
+    def is_there(path: str) -> bool:
+        return path in part.partitions or any(_has(row, path) for row in first)
+
+    found = found_columns(options, [*header, *part.partitions], file.name, is_there)
+    if found.value is None and options.value_col is not None:
+        rest = _without(DEFAULT_VALUE_COL, file.name, len(first), rest)
+    columns = _JsonColumns(file.name, found, part)
+    kept: list[JsonRows] | None = [] if every_column else None
+    return Table(
+        found=found,
+        options=options,
+        format="json",
+        from_text=False,
+        columns=[*header, *part.partitions],
+        partitions=tuple(part.partitions),
+        batches=columns.batches(first, rest, kept),
+        rows=kept,
+    )
 
 
-class JsonColumns:
-    """Batches of rows as Arrow columns: ids int64 or string, values float64, times int64, float64 or string."""
+def _without(name: str, filepath: str, n_before: int, batches: Iterator[JsonRows]) -> Iterator[JsonRows]:
+    """The batches, none of whose rows may have the column that no row before had."""
+    for rows in batches:
+        at = next((at for at, row in enumerate(rows) if name in row), None)
+        if at is not None:
+            raise DataError(f"column {name!r} is there from data row {n_before + at + 1} on, and not before", filepath)
+        n_before += len(rows)
+        yield rows
 
-    def __init__(self, file: DatasetFile, names: ColumnNames) -> None:
-        self._file = file
-        self._names = names
+
+def _has(row: dict[str, Any], path: str) -> bool:
+    if path in row:
+        return True
+    head, dot, rest = path.partition(".")
+    return bool(dot) and isinstance(row.get(head), dict) and _has(row[head], rest)
+
+
+def _value(row: Any, path: str) -> Any:
+    if not isinstance(row, dict):
+        return None
+    if path in row:
+        return row[path]
+    head, dot, rest = path.partition(".")
+    return _value(row.get(head), rest) if dot else None
+
+
+class _JsonColumns:
+    """Batches of rows as Arrow columns: ids int64 or string, values float64 or string, times int64, float64 or string."""
+
+    def __init__(self, filepath: str, found: FoundColumns, part: Part) -> None:
+        self._filepath = filepath
+        self._found = found
+        self._names = [name for name in found.columns if name not in part.partitions]
         self._first_row = 1
-        self._id_kinds: dict[str, type] = {}
+        self._kinds: dict[str, type] = {}
 
-    def batch(self, rows: JsonRows) -> pa.RecordBatch:
-        """The named columns of the next rows.
+    def batches(
+        self, first: JsonRows, rest: Iterator[JsonRows], kept: list[JsonRows] | None
+    ) -> Iterator[pa.RecordBatch]:
+        """The named columns of the rows; these are ``kept`` beside where there is a list for them.
 
         Raises:
-            DataError: a value is missing or of a kind that it may not be; names the row.
+            DataError: a value is of a kind that it may not be; names the row.
         """
-        columns = {name: self._column(name, [row.get(name) for row in rows]) for name in self._names.listed()}
-        self._first_row += len(rows)
-        return pa.RecordBatch.from_pydict(columns)
+        rows = first
+        while rows:
+            columns = {name: self._column(name, [_value(row, name) for row in rows]) for name in self._names}
+            if kept is not None:
+                kept.append(rows)
+            yield pa.RecordBatch.from_pydict(columns or {"": pa.nulls(len(rows))})
+            self._first_row += len(rows)
+            rows = next(rest, [])
 
     def _column(self, name: str, values: list[Any]) -> pa.Array:
-        allowed: set[type]
-        if name in (self._names.user, self._names.item):
-            kind = self._id_kinds.setdefault(name, type(values[0]))
-            allowed = {kind} if kind in (int, str) else {int, str}
-            expected = "ids must be ints or strings, all of one kind"
-        elif name == self._names.value:
-            allowed, expected = {int, float}, "not a number"
+        found = self._found
+        is_id = name in found.user.columns or name in found.item.columns
+        is_value = found.value is not None and name in found.value.columns
+        there = [value for value in values if value is not None]
+        if is_id:
+            allowed, expected = {int, str}, "ids must be ints or strings, all of one kind"
+            if there and type(there[0]) in allowed:
+                allowed = {self._kinds.setdefault(name, type(there[0]))}
+        elif is_value:
+            allowed, expected = {int, float, str}, "not a number"
         else:
-            allowed = {str} if isinstance(values[0], str) else {int, float}
-            expected = "not a time of the same kind as the first"
-        kinds = set(map(type, values))
+            allowed, expected = {int, float, str}, "not a time of the same kind as the first"
+        kinds = set(map(type, there))
         if not kinds <= allowed:
-            at = next(at for at, value in enumerate(values) if type(value) not in allowed)
+            at = next(at for at, value in enumerate(values) if value is not None and type(value) not in allowed)
             raise self._error(name, at, values[at], expected)
-        data_type = pa.string() if str in kinds else pa.float64() if float in allowed & kinds else pa.int64()
-        if name == self._names.value:
-            data_type = pa.float64()
+        if str in kinds and len(kinds) > 1:
+            if not is_value:
+                at = next(
+                    at for at, value in enumerate(values) if value is not None and type(value) is not type(there[0])
+                )
+                raise self._error(name, at, values[at], expected)
+            values = [value if value is None or isinstance(value, str) else repr(value) for value in values]
+        data_type = pa.float64() if is_value or float in kinds else pa.int64()
+        data_type = pa.string() if str in kinds else data_type
         try:
             return pa.array(values, data_type)
         except _UNSTORABLE:
@@ -67,8 +143,7 @@ class JsonColumns:
             raise self._error(name, at, values[at], problem) from None
 
     def _error(self, name: str, at: int, value: Any, problem: str) -> DataError:
-        said = "the value is missing" if value is None else f"{shown(value)}: {problem}"
-        return DataError(f"column {name!r}, data row {self._first_row + at}: {said}", self._file.name)
+        return Place(self._filepath, self._first_row).error(name, at, f"{shown(value)}: {problem}")
 
 
 _UNSTORABLE = (OverflowError, UnicodeEncodeError, pa.ArrowInvalid)

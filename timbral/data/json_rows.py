@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from timbral.data.column_names import ColumnNames
 from timbral.data.dataset_file import DatasetFile
 from timbral.errors import DataError
 
@@ -26,8 +25,8 @@ _decoder = json.JSONDecoder()
 _SPACE = " \t\r\n"
 
 
-def json_rows(file: DatasetFile, names: ColumnNames) -> tuple[ColumnNames, Iterator[JsonRows]]:
-    """The columns found in the first object, and the rows in batches.
+def json_rows(file: DatasetFile, user_col: str) -> tuple[JsonRows, Iterator[JsonRows]]:
+    """The first rows, and the rest of them in batches.
 
     Raises:
         DataError: at once where the first row is none; while reading for a bad row, which it names.
@@ -36,48 +35,36 @@ def json_rows(file: DatasetFile, names: ColumnNames) -> tuple[ColumnNames, Itera
     first = next(batches, [])
     if not first:
         raise DataError("has no data rows", file.name)
-    if len(first) == 1 and isinstance(first[0].get(names.user), dict | list):
+    if len(first) == 1 and (isinstance(first[0].get(user_col), dict | list) or _is_of_columns(first[0])):
         first = _rows_of_columns(file, first[0])
-    # A writer may leave a key out where there is no value; the first rows together say which there are.
-    header = list(dict.fromkeys(name for row in first for name in row))
-    found = names.found_in(header, file.name)
-    rest = (
-        batches if found.value is not None or names.value is None else _without(names.value, file, len(first), batches)
-    )
-    return found, _again(first, rest)
+    return first, batches
+
+
+def _is_of_columns(columns: dict[str, Any]) -> bool:
+    """Whether one object is as ``DataFrame.to_json`` writes a table: column → row's label → value."""
+    return len(columns) > 1 and all(isinstance(column, dict) and "0" in column for column in columns.values())
 
 
 def _rows_of_columns(file: DatasetFile, columns: dict[str, Any]) -> JsonRows:
-    """Rows from one object of columns, as ``DataFrame.to_json`` writes by default; no larger than a row may be."""
-    lists = {
-        name: list(column.values()) if isinstance(column, dict) else column
-        for name, column in columns.items()
-        if isinstance(column, dict | list)
-    }
-    lengths = {name: len(column) for name, column in lists.items()}
-    if len(set(lengths.values())) != 1 or len(lists) != len(columns):
+    """Rows from one object of columns, lists or objects by the rows' labels; no larger than a row may be."""
+    lengths = {name: len(column) for name, column in columns.items() if isinstance(column, dict | list)}
+    if len(set(lengths.values())) != 1 or len(lengths) != len(columns):
         raise DataError(
             f"is one object of columns, which must all be lists or objects of one length, got {lengths}", file.name
         )
-    rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+    if len({type(column) for column in columns.values()}) > 1:
+        raise DataError("is one object of columns, which must all be lists or all be objects", file.name)
+    labels: Any = next(iter(columns.values()))
+    if isinstance(labels, list):
+        labels = range(len(labels))
+    for name, column in columns.items():
+        strange = next((label for label in column if label not in labels), None) if isinstance(column, dict) else None
+        if strange is not None:
+            raise DataError(f"column {name!r} has a row {strange!r} that the first column has not", file.name)
+    rows = [{name: column[label] for name, column in columns.items()} for label in labels]
     if not rows:
         raise DataError("has no data rows", file.name)
     return rows
-
-
-def _without(name: str, file: DatasetFile, n_before: int, batches: Iterator[JsonRows]) -> Iterator[JsonRows]:
-    """The batches, none of whose rows may have the column that no row before had."""
-    for rows in batches:
-        at = next((at for at, row in enumerate(rows) if name in row), None)
-        if at is not None:
-            raise DataError(f"column {name!r} is there from data row {n_before + at + 1} on, and not before", file.name)
-        n_before += len(rows)
-        yield rows
-
-
-def _again(first: JsonRows, rest: Iterator[JsonRows]) -> Iterator[JsonRows]:
-    yield first
-    yield from rest
 
 
 def _batched(file: DatasetFile, rows: Iterator[Any]) -> Iterator[JsonRows]:

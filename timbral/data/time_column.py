@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from timbral.data.id_types import is_text
+from timbral.data.places import Place, shown
 from timbral.errors import DataError
 
-__all__ = ["TimeColumn"]
+__all__ = ["MICROSECONDS", "TimeColumn"]
 
-MICROSECONDS = 1_000_000
+MICROSECONDS: Final = 1_000_000
+TEXT_KINDS: Final = ("int", "float", "timestamp", "timestamp with a zone")
 
 
 class TimeColumn:
     """Turns batches of times into int64, larger is newer.
 
     Ints stay what they are, in their own unit. Floats (taken for seconds), timestamps, dates and ISO 8601 text become
-    microseconds (since 1970 where they are dates). One data set keeps to one of these kinds.
+    microseconds (since 1970 where they are dates). One data set keeps to one of these kinds, but for ints and floats: the
+    ints are seconds then, and ``in_seconds`` says that those before were.
+
+    Args:
+        column: its name, for error messages.
+        time_format: how texts are written, in strptime's letters; numbers or ISO 8601 where None.
     """
 
-    def __init__(self, column: str, filepath: str) -> None:
+    def __init__(self, column: str, time_format: str | None = None) -> None:
         self.column = column
-        self.filepath = filepath
+        self.in_seconds = False
+        self._time_format = time_format
         self._kind: str | None = None
 
     @property
@@ -33,8 +42,8 @@ class TimeColumn:
         """Whether the times were whole numbers, which stay in a unit that the column does not know."""
         return self._kind == "int"
 
-    def times(self, array: pa.Array, first_row: int) -> npt.NDArray[np.int64]:
-        """int64 (n_rows,) of a batch; ``first_row`` is the data row of its first value.
+    def times(self, array: pa.Array, place: Place) -> npt.NDArray[np.int64]:
+        """int64 (n_rows,) of a batch without nulls.
 
         Raises:
             DataError: a time is missing, is no time, or is of another kind than those before.
@@ -42,54 +51,80 @@ class TimeColumn:
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         if array.null_count:
-            raise self._error(first_row + pc.index(array.is_null(), True).as_py(), "a time is missing")
-        if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-            return self._from_text(array, first_row)
+            at = pc.index(array.is_null(), True).as_py()
+            raise self._error(place, at, 'a time is missing; to leave such rows out: on_missing="drop"')
+        if is_text(array.type):
+            return self._from_text(array, place)
         kind = _kind(array.type)
         if kind is None:
-            raise self._error(first_row, f"{array[0].as_py()!r} ({array.type}) is not a time")
-        return self._converted(array, kind, first_row)
+            raise self._error(place, 0, f"{shown(array[0].as_py())} ({array.type}) is not a time")
+        return self._converted(array, kind, place)
 
-    def _from_text(self, array: pa.Array, first_row: int) -> npt.NDArray[np.int64]:
-        kinds = [self._kind] if self._kind else ["int", "float", "timestamp", "timestamp with a zone"]
+    def _from_text(self, array: pa.Array, place: Place) -> npt.NDArray[np.int64]:
+        array = pc.utf8_trim_whitespace(array.cast(pa.string()))
+        if self._time_format is not None:
+            parsed = pc.strptime(array, self._time_format, "us", error_is_null=True)
+            if parsed.null_count:
+                at = pc.index(parsed.is_null(), True).as_py()
+                raise self._error(place, at, f"{shown(array[at].as_py())} is not written as {self._time_format!r}")
+            return self._converted(parsed, "timestamp", place)
+        texts, array = array, _iso(array)
+        kinds = _text_kinds(self._kind)
         for kind in kinds:
             parsed = _parsed(array, kind)
             if parsed is not None:
-                return self._converted(parsed, kind, first_row)
-        texts = array.to_pylist()
-        starts_as = self._kind or next((kind for kind in kinds if _parsed(pa.array(texts[:1]), kind) is not None), None)
+                return self._converted(parsed, kind, place)
+        starts_as = self._kind or next((kind for kind in kinds if _parsed(array.slice(0, 1), kind) is not None), None)
         if starts_as is None:
-            raise self._error(first_row, f"{texts[0]!r} is no time: neither a number nor ISO 8601")
-        at = next(at for at, text in enumerate(texts) if _parsed(pa.array([text]), starts_as) is None)
-        raise self._error(first_row + at, f"{texts[at]!r} is not a time of the same kind ({starts_as}) as the first")
+            text = f"{shown(texts[0].as_py())} is no time: neither a number nor ISO 8601; say how it is written: time_format"
+            raise self._error(place, 0, text)
+        at = next(at for at in range(len(array)) if _parsed(array.slice(at, 1), starts_as) is None)
+        text = f"{shown(texts[at].as_py())} is not a time of the same kind ({starts_as}) as the first"
+        raise self._error(place, at, text)
 
-    def _converted(self, array: pa.Array, kind: str, first_row: int) -> npt.NDArray[np.int64]:
-        if self._kind not in (None, kind):
-            raise self._error(first_row, f"times are {kind} here and {self._kind} before")
+    def _converted(self, array: pa.Array, kind: str, place: Place) -> npt.NDArray[np.int64]:
+        if self._kind == "float" and kind == "int":
+            kind = "float"
+        elif self._kind == "int" and kind == "float":
+            self.in_seconds = True
+        elif self._kind not in (None, kind):
+            raise self._error(place, 0, f"times are {kind} here and {self._kind} before")
         self._kind = kind
         try:
             if kind == "int":
                 ints: npt.NDArray[np.int64] = array.cast(pa.int64()).to_numpy(zero_copy_only=False)
                 return ints
             if kind == "float":
-                return self._from_seconds(array.cast(pa.float64()).to_numpy(zero_copy_only=False), first_row)
+                return self._from_seconds(array.cast(pa.float64()).to_numpy(zero_copy_only=False), place)
             zone = array.type.tz if pa.types.is_timestamp(array.type) else None
             moments = array.cast(pa.timestamp("us", zone), safe=False)
             micros: npt.NDArray[np.int64] = moments.cast(pa.int64()).to_numpy(zero_copy_only=False)
             return micros
         except pa.ArrowInvalid:
-            raise self._error(first_row, "a time does not fit 64 bits (in this row or one of the next)") from None
+            raise self._error(place, 0, "a time does not fit 64 bits (in this row or one of the next)") from None
 
-    def _from_seconds(self, seconds: npt.NDArray[np.float64], first_row: int) -> npt.NDArray[np.int64]:
+    def _from_seconds(self, seconds: npt.NDArray[np.float64], place: Place) -> npt.NDArray[np.int64]:
         good = np.abs(seconds) < 2**63 / MICROSECONDS
         if not good.all():
             at = int(np.argmin(good))
-            raise self._error(first_row + at, f"{seconds[at]} is not a time")
+            raise self._error(place, at, f"{seconds[at]} is not a time")
         micros: npt.NDArray[np.int64] = np.round(seconds * MICROSECONDS).astype(np.int64)
         return micros
 
-    def _error(self, row: int, problem: str) -> DataError:
-        return DataError(f"column {self.column!r}, data row {row}: {problem}", self.filepath)
+    def _error(self, place: Place, at: int, problem: str) -> DataError:
+        return place.error(self.column, at, problem)
+
+
+def _iso(texts: pa.Array) -> pa.Array:
+    """A zone that is called UTC as Z, and no more of a second's fraction than microseconds."""
+    utc = pc.replace_substring_regex(texts, r"(?i)\s*(UTC|GMT)$", "Z")
+    return pc.replace_substring_regex(utc, r"(:[0-9]{2}\.[0-9]{6})[0-9]+", r"\1")
+
+
+def _text_kinds(kind: str | None) -> tuple[str, ...]:
+    if kind is None:
+        return TEXT_KINDS
+    return ("int", "float") if kind == "int" else (kind,)
 
 
 def _kind(data_type: Any) -> str | None:

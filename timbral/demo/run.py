@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,14 +33,11 @@ PLAIN_WIDTH = 100
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the command line may say; None where the demo decides."""
+    """What the command line may say; None where the demo decides. ``read``: arguments of ``train_model`` about the data."""
 
     data: Path | None = None
     names: Path | None = None
-    user_col: str | None = None
-    item_col: str | None = None
-    value_col: str | None = None
-    separator: str | None = None
+    read: dict[str, Any] = field(default_factory=dict)
     n_users: int = 3
     n_components: int | None = None
     random_state: int = 7
@@ -82,25 +79,17 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
 def _data(options: DemoOptions, directory: Path) -> DemoData:
     if options.data is None:
         return own_history(directory, options.random_state)
-    return recognise(
-        options.data,
-        user_col=options.user_col,
-        item_col=options.item_col,
-        value_col=options.value_col,
-        separator=options.separator,
-        names_path=options.names,
-    )
+    return recognise(options.data, names_path=options.names, **options.read)
 
 
 def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) -> None:
-    columns: dict[str, Any] = dict(data.columns)
     console.print()
     bar = Progress(
         TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}[/]"),
         console=console,
     )  # fmt: skip
     with bar:
-        job = producers.enqueue_train_model(data.path.name, n_components=options.n_components, **columns)
+        job = producers.enqueue_train_model(data.path.name, n_components=options.n_components, **data.read)
         trained = _follow(bar, "train_model", job)
         _follow(bar, "refresh_embeddings", producers.enqueue_refresh_embeddings())
         _follow(bar, "compute_recommendations", producers.enqueue_compute_recommendations())
@@ -135,9 +124,7 @@ def _said(name: str, answer: dict[str, Any]) -> str:
 
 
 def _plays(data: DemoData) -> Interactions:
-    columns = dict(data.columns)
-    file_format = columns.pop("format", None)
-    return DataLoader().load_csr(data.path, file_format, **columns)  # type: ignore[arg-type]
+    return DataLoader().load_csr(data.path, **data.read)
 
 
 @contextlib.contextmanager

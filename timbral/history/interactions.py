@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from timbral.data.column_names import ColumnNames
+from timbral.data.column_names import found_columns
 from timbral.data.interactions import Interactions
 from timbral.data.interactions_reader import collect_interactions
+from timbral.data.read_options import ReadOptions
+from timbral.data.table import Table
 from timbral.errors import DataError
 from timbral.history.table import HistoryTable
 from timbral.plays.weights import LEAST_WEIGHT
@@ -21,7 +23,8 @@ __all__ = ["TrainingRows", "read_history"]
 
 logger = structlog.get_logger(__name__)
 
-COLUMNS: Final = ColumnNames("user_id", "item_id", "plays", "at")
+COLUMNS: Final = ["user_id", "item_id", "plays", "at"]
+AS_RECORDED: Final = ReadOptions("user_id", "item_id", "plays", "at", format="history")
 DAY_US: Final = 86_400_000_000
 
 
@@ -56,7 +59,9 @@ def read_history(
     users, items = _main_kinds(history, stats.version, stats.rows)
     newest_us = round(stats.newest.timestamp() * 1_000_000)
     batches = _rows(history, stats.version, (users, items), half_life_days, newest_us)
-    read = collect_interactions(batches, COLUMNS, history.uri, on_rows=on_rows)
+    found = found_columns(AS_RECORDED, COLUMNS, history.uri)
+    table = Table(found, AS_RECORDED, "history", from_text=False, columns=COLUMNS, batches=batches)
+    read = collect_interactions([(history.uri, table)], history.uri, on_rows=on_rows)
     n_left_out = stats.rows - read.n_rows
     if n_left_out:
         kinds = {"users": "int" if users else "str", "items": "int" if items else "str"}

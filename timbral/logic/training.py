@@ -22,6 +22,9 @@ from scipy import sparse
 
 import timbral
 from timbral.config.settings import Constants, settings
+from timbral.data.data_report import report_line
+from timbral.data.dataset_file import DatasetFile
+from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
@@ -34,7 +37,7 @@ from timbral.logic.gate import Verdict
 from timbral.logic.overlay import Overlay
 from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
-from timbral.messages import MODEL_OPTIONS, TrainModel, utc_now
+from timbral.messages import MODEL_OPTIONS, READ_ARGUMENTS, TrainModel, utc_now
 from timbral.models.nmf_model import NMFModel
 from timbral.versions.model_store import ModelStore
 from timbral.versions.served_model import ServedModel
@@ -48,7 +51,8 @@ MAX_EVALUATED = 50_000
 """Users that the metrics are taken over; of more, so many are drawn."""
 
 COPIED = (
-    "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss", "chosen", "metrics", "errors", "baseline",
+    "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss", "user_id_kind", "item_id_kind",
+    "value_col", "data", "chosen", "metrics", "errors", "baseline",
 )  # fmt: skip
 """Fields of a version's record that stand in the training's answer too."""
 
@@ -94,7 +98,9 @@ class TrainingRun:
             n_forgotten = self.forgotten.count()
             data, history_record = self._read(message)
             data = self._without_forgotten(data)
-        log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz)
+        found = data.report()
+        log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz, **found)
+        self.on_progress(0, fits.total, report_line(found, data.matrix.shape))
 
         split = Split.of(data, message.holdout)
         evaluated: NMFModel | None = None
@@ -130,6 +136,10 @@ class TrainingRun:
             "loss_per_iteration": history["loss_per_iteration"],
             "parameters": history["parameters"],
             "chosen": history["chosen"],
+            "user_id_kind": found["user_id_kind"],
+            "item_id_kind": found["item_id_kind"],
+            "value_col": found["value_col"],
+            "data": found,
             "holdout": message.holdout,
             "split": None if evaluated is None or split is None else split.as_dict(),
             "metrics": metrics,
@@ -176,17 +186,13 @@ class TrainingRun:
         loader = ModelTrainer().data_loader
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         min_plays, max_plays = limits if message.apply_play_thresholds else (None, None)
+        arguments = message.model_dump(include=set(READ_ARGUMENTS))
         read = loader.load_csr(
             resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES),
-            message.format,
-            user_col=message.user_col,
-            item_col=message.item_col,
-            value_col=message.value_col,
-            separator=message.separator,
-            time_col=message.time_col,
             min_plays=min_plays,
             max_plays=max_plays,
             on_rows=lambda n_rows: self.check(),  # noqa: ARG005
+            **arguments,
         )
         return read, None
 
@@ -287,10 +293,16 @@ def digest_of(data: Interactions) -> str:
 
 
 def fingerprint(message: TrainModel) -> str:
-    """What tells one state of the history or of the data set's file from another; equal trainings of equal states do the work once."""
+    """What tells one state of the history or of the data set's files from another; equal trainings of equal states do the work
+    once."""
     if message.dataset is None:
         return f"history:{open_history().version() if message.history_version is None else message.history_version}"
     file = resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES)
+    states = [_state(one) for one in dataset_files(file)]
+    return states[0] if len(states) == 1 else hashlib.sha256("\n".join(states).encode()).hexdigest()
+
+
+def _state(file: DatasetFile) -> str:
     if file.filesystem is not None:
         info = file.filesystem.get_file_info(file.path)
         return f"{info.mtime_ns}:{info.size}"
