@@ -138,7 +138,7 @@ class _Reading:
             "%s: %d rows, %d left out, %d users × %d items, %d entries, values from %s",
             name, self.n_rows, dropped, *matrix.shape, matrix.nnz, report.value_col or "1 a row",
         )  # fmt: skip
-        return Interactions(matrix, user_ids, item_ids, times, self.n_rows, report)
+        return Interactions(matrix, user_ids, item_ids, times, self.n_rows, report, self._builder.zeros)
 
     def _n_dropped_in_the_end(self) -> int:
         users, items, both = self._n_odd

@@ -52,6 +52,8 @@ class MatrixBuilder:
         self._entries: list[Entries] = []
         self.n_entries = 0
         """Places that have an entry."""
+        self.zeros: sparse.csr_matrix | None = None
+        """Once the matrix is built: the places whose values came to 0, bool CSR of its shape; None where there is none."""
 
     def add(self, entries: Entries) -> None:
         """Take a large batch over; the work grows with what is there already."""
@@ -90,6 +92,8 @@ class MatrixBuilder:
             values = (values / merged.counts).astype(np.float32)
         nonzero = values != 0
         if not nonzero.all():
+            parts = np.ones(int((~nonzero).sum()), dtype=bool), columns[~nonzero], _indptr_of(~nonzero, indptr)
+            self.zeros = sparse.csr_matrix(parts, shape=shape)
             indptr = _indptr_of(nonzero, indptr)
             columns, values = columns[nonzero], values[nonzero]
             times = None if times is None else times[nonzero]
