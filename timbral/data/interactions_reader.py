@@ -13,6 +13,7 @@ from timbral.data.complete_rows import CompleteRows, complete_rows
 from timbral.data.data_report import DataReport
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.id_column import IdColumn
+from timbral.data.id_index import IdIndex
 from timbral.data.interactions import Interactions
 from timbral.data.matrix_builder import Entries, MatrixBuilder
 from timbral.data.places import Place
@@ -133,6 +134,11 @@ class _Reading:
             value = self._table.found.value
             said = "" if value is None else f"column {value.text!r}: "
             raise DataError(f"{said}every value is 0; there is nothing to learn from", name)
+        rows_left, columns_left = self._builder.rows_left, self._builder.columns_left
+        if rows_left is not None and columns_left is not None:
+            # Whoever was in rows only that are left out is none of the users.
+            matrix = matrix[rows_left][:, columns_left]
+            user_ids, item_ids = IdIndex(user_ids.ids(rows_left)), IdIndex(item_ids.ids(columns_left))  # type: ignore[arg-type]
         report = DataReport.of(self._table, self.n_rows, dropped, self.n_rows - dropped - self._builder.n_entries)
         logger.info(
             "%s: %d rows, %d left out, %d users × %d items, %d entries, values from %s",
