@@ -73,6 +73,7 @@ PARQUET = parquet_bytes(user_id=[1, 4], item_id=[2, 2], rating=[3, 5])
         ("x.zip", zipped(plays=PARQUET)),
         ("x.csv", zipped(x=TSV)),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_is_read_whatever_it_is_called(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
@@ -90,6 +91,7 @@ def test_a_file_is_read_whatever_it_is_called(name: str, content: bytes, tmp_pat
         ("x.h5", b"\x89HDF\r\n\x1a\n", "is an HDF5 file; what is read: csv, parquet, json"),
         ("x.bin", bytes(100), "is neither text nor parquet"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_data_set_is_called_what_it_is(name: str, content: bytes, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
