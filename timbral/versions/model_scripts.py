@@ -15,9 +15,9 @@ return made
 """
 
 SWITCH = """
-local function switch(version, first)
-  for place = first, #ARGV do
-    local staged = 'similar:staged:' .. version .. ':' .. ARGV[place]
+local function switch(first)
+  for place = first + 1, #ARGV do
+    local staged = ARGV[first] .. ARGV[place]
     if redis.call('EXISTS', staged) == 1 then redis.call('RENAME', staged, ARGV[place]) end
   end
 end
@@ -27,11 +27,11 @@ end
 PROMOTE = (
     SWITCH
     + """
--- KEYS: current, promoted fence, versions, history. ARGV: version, force, then the names of its lists.
+-- KEYS: current, promoted fence, versions, history. ARGV: version, force, what stands before the names of its lists while they are put aside, the names.
 local fence = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if not fence then return 'unknown' end
 if redis.call('GET', KEYS[1]) == ARGV[1] then
-  switch(ARGV[1], 3)
+  switch(3)
   return 'live'
 end
 local highest = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -41,7 +41,7 @@ if fence > highest then redis.call('SET', KEYS[2], string.format('%d', fence)) e
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('LPUSH', KEYS[4], ARGV[1])
 redis.call('LTRIM', KEYS[4], 0, 99)
-switch(ARGV[1], 3)
+switch(3)
 return 'live'
 """
 )
@@ -49,7 +49,7 @@ return 'live'
 ROLL_BACK = (
     SWITCH
     + """
--- KEYS: current, versions, history. ARGV: the version to go to, then the names of its lists; '' only asks which it would be.
+-- KEYS: current, versions, history. ARGV: the version to go to, what stands before its lists' names while they are put aside, the names; '' only asks which it would be.
 local live = redis.call('GET', KEYS[1])
 local history = redis.call('LRANGE', KEYS[3], 0, -1)
 for place, version in ipairs(history) do
@@ -57,7 +57,7 @@ for place, version in ipairs(history) do
     if ARGV[1] == version then
       redis.call('SET', KEYS[1], version)
       redis.call('LTRIM', KEYS[3], place - 1, -1)
-      switch(version, 2)
+      switch(2)
     end
     return version
   end

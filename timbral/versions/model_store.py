@@ -137,7 +137,7 @@ class ModelStore:
             self._check(version)
         lists = self._put_aside(version)
         known = [keys.MODEL_CURRENT, keys.MODEL_PROMOTED_FENCE, keys.MODEL_VERSIONS, keys.MODEL_HISTORY]
-        outcome = text(self._promote(keys=known, args=[version, int(force), *lists]))
+        outcome = text(self._promote(keys=known, args=[version, int(force), keys.similar_staged(version, ""), *lists]))
         if outcome != "live":
             self._lists.drop(version, lists)
         if outcome == "unknown":
@@ -168,7 +168,8 @@ class ModelStore:
         if not target:
             raise ModelNotFoundError("a version to roll back to: none was live before the current one")
         self._check(target)
-        if text(self._roll_back(keys=known, args=[target, *self._put_aside(target)])) != target:
+        switch = [keys.similar_staged(target, ""), *self._put_aside(target)]
+        if text(self._roll_back(keys=known, args=[target, *switch])) != target:
             raise ParameterError("the current model changed while it was rolled back: look again, then repeat")
         logger.warning("rolled back", version=target)
         return target
