@@ -13,8 +13,8 @@ from taste import history, served_model
 
 from timbral import keys
 from timbral.logic.batch_recommendation import BatchRecommendation
-from timbral.logic.fresh_lists import FreshLists
 from timbral.models.search.top_k import TopK
+from timbral.versions.fresh_lists import FreshLists
 from timbral.versions.served_model import ServedModel
 
 USERS = [1000, 1001, 1002, 1003]
