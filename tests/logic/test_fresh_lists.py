@@ -63,6 +63,14 @@ def test_an_item_without_a_group_is_alone_in_its_own(client: redis.Redis, served
     assert lists(client, served, top_k=8, max_per_group=1) == lists(client, served, top_k=8)
 
 
+def test_the_popular_list_has_no_more_of_an_artist_either(grouped: redis.Redis, served: ServedModel) -> None:
+    BatchRecommendation(grouped, served, top_k=7, max_per_group=1).write_popular()
+
+    popular = written(grouped, keys.RECOMMENDATIONS_POPULAR)
+    assert len(popular) == 7
+    assert len({item // 10 for item in popular}) == 7
+
+
 def test_exploration_gives_the_last_places_to_items_from_further_down(client: redis.Redis, served: ServedModel) -> None:
     plain = lists(client, served, top_k=50)
 
