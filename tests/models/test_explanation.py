@@ -64,7 +64,16 @@ def test_contributions_are_in_proportion_to_the_falls() -> None:
     # Only where λ and the weights stay what they were without an entry, and no factor comes or goes, the formula is exact.
     matrix = listening(seed=1)
     model = NMFModel(
-        3, 1, 200, 1e-9, confidence=0.0, target="one", regularization=0.2, regularization_exponent=0.0, n_threads=1
+        3,
+        1,
+        200,
+        1e-9,
+        confidence=0.0,
+        target="one",
+        regularization=0.2,
+        regularization_exponent=0.0,
+        n_neighbors=0,
+        n_threads=1,
     ).fit(matrix)
     exact = 0
     for user in range(60):

@@ -560,8 +560,8 @@ class TestFiles:
             fitted.load(tmp_path / "other.bin")
         assert fitted.n_users == 2
 
-    def test_a_file_whose_arrays_do_not_fit_is_refused(self, model: NMFModel, tmp_path: Path) -> None:
-        arrays, texts = model.tensors()
+    def test_a_file_whose_arrays_do_not_fit_is_refused(self, tmp_path: Path) -> None:
+        arrays, texts = NMFModel(6, 3, 20, regularization=0.3, neighbor_weight=0.5).fit(plays()).tensors()
 
         self._refuses(tmp_path, arrays, {**texts, "kind": "als"}, "its kind is 'als'")
         self._refuses(tmp_path, arrays, {**texts, "model": "{"}, "not one of a model")
@@ -577,6 +577,9 @@ class TestFiles:
         falling = arrays["seen_indptr"].copy()
         falling[1] = 10_000
         self._refuses(tmp_path, {**arrays, "seen_indptr": falling}, texts, "does not rise")
+        strange = arrays["neighbor_items"].copy()
+        strange[0] = N_ITEMS
+        self._refuses(tmp_path, {**arrays, "neighbor_items": strange}, texts, "neighbor_items are not all in")
 
     def test_tensors_make_the_same_model(self, model: NMFModel) -> None:
         other = NMFModel.from_tensors(*model.tensors())

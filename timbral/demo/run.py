@@ -113,8 +113,9 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, 
 
 
 def _import(data: DemoData, directory: Path) -> int:
-    history = HistoryTable(directory / "history")
-    return import_plays(history, DatasetFile.of(data.path), ReadOptions(**data.read).checked()).rows
+    columns = data.read.get("columns")
+    options = ReadOptions(**{**data.read, "columns": None if columns is None else tuple(columns)})
+    return import_plays(HistoryTable(directory / "history"), DatasetFile.of(data.path), options).rows
 
 
 def _train_again(console: Console, bar: Progress, options: DemoOptions, played: list[int | str]) -> None:

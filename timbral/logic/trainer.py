@@ -84,8 +84,10 @@ class ModelTrainer:
 
 
 def chosen_by_data(model: NMFModel) -> dict[str, float]:
-    """What the data decided, as used: of each argument ``x`` of NMFModel that a fit may choose, the model has it as ``x_``."""
+    """Of each argument of NMFModel that a fit may choose, what it used."""
     target = model.objective.resolved().unobserved_target
-    return {"unobserved_target": float(target or 0.0)} | {
-        name: float(getattr(model, f"{name}_")) for name in model.parameters() if hasattr(model, f"{name}_")
+    return {
+        "unobserved_target": float(target or 0.0),
+        "unobserved_weight": model.unobserved_weight_,
+        **model.chosen_,
     }

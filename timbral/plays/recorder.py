@@ -79,6 +79,7 @@ class PlayRecorder:
 
     def __init__(self, redis_client: redis.Redis) -> None:
         self.forgotten = Forgotten(redis_client)
+        self.redis = redis_client
         self._record = redis_client.register_script(RECORD)
 
     def record(self, plays: Sequence[Play], call_id: str, life_s: int, *, refresh: bool = True) -> Recorded:
@@ -108,6 +109,10 @@ class PlayRecorder:
             reply: list[int] = self._record(keys=known, args=arguments)
             counts = [before + now for before, now in zip(counts, reply, strict=True)]
         return Recorded(counts[0], counts[1], counts[2] > 0)
+
+    def forget_call(self, call_id: str, n_plays: int) -> None:
+        """The id is another call's from now on, which may record up to ``n_plays``."""
+        self.redis.delete(*(keys.plays_added(f"{call_id}:{part}") for part in range(-(-n_plays // PLAYS_PER_CALL))))
 
 
 def _digest(event_id: str | None) -> str:

@@ -41,7 +41,7 @@ LADDER: Final = (0.09, 0.13, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
 FIRST_STEP: Final = 4
 NEIGHBOR_WEIGHTS: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2)
 NEIGHBOR_REGULARIZATIONS: Final = (1.0, 3.0)
-RECENCY_WEIGHTS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
+RECENCY_WEIGHTS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 LEAST_GAIN: Final = 0.003
 """Of the score without it: what a part has to gain, to be there at all."""
@@ -195,13 +195,12 @@ class _Trial:
         if self.part.known_times is None or rhos == (0.0,) or len(rhos) == 1:
             return rhos[0] if len(rhos) == 1 else 0.0
         recent = recency(self.part.known, self.part.known_times)
-        best, best_quality = 0.0, None
+        qualities = []
         for rho in (0.0, *rhos):
             users, items = with_recency(found.factors.user[self.places], found.factors.item, rho * recent)
-            quality = float(judge(users, items, self.part, [neighbors], [gamma], self.threads)[0, 0])
-            if best_quality is None or quality > best_quality * (1.0 + LEAST_GAIN):
-                best, best_quality = rho, quality
-        return best
+            qualities.append(float(judge(users, items, self.part, [neighbors], [gamma], self.threads)[0, 0]))
+        best = int(np.argmax(qualities))
+        return (0.0, *rhos)[best] if qualities[best] > qualities[0] * (1.0 + LEAST_GAIN) else 0.0
 
 
 def _sample(part: HiddenPart, rng: np.random.Generator) -> npt.NDArray[np.bool_]:

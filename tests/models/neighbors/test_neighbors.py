@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.optimize import nnls
+
+from timbral.models.engine.sparse_rows import read_rows
+from timbral.models.kernels.threads import Threads
+from timbral.models.neighbors import co_plays
+from timbral.models.neighbors.co_plays import CoPlays
+from timbral.models.neighbors.neighbors import RARITY, Neighbors
+
+
+def played(n_users: int = 150, n_items: int = 40, seed: int = 0) -> sparse.csr_matrix:
+    rng = np.random.default_rng(seed)
+    chance = rng.random(n_items) ** 3
+    return sparse.csr_matrix((rng.random((n_users, n_items)) < 0.1 + 0.4 * chance).astype(np.float32))
+
+
+def fitted(matrix: sparse.csr_matrix, n: int, regularization: float, n_threads: int = 1) -> sparse.csr_matrix:
+    with Threads(n_threads) as threads:
+        made = Neighbors.fit(read_rows(matrix, "matrix"), n, [regularization], 0, threads)[0]
+    return sparse.csr_matrix((made.weights, made.items, made.indptr), shape=(made.n_items, made.n_items))
+
+
+def co_play_matrix(matrix: sparse.csr_matrix) -> np.ndarray:
+    dense = (matrix.toarray() > 0).astype(np.float64)
+    weight = np.maximum(dense.sum(axis=1), 1) ** -0.5
+    return (dense * weight[:, None]).T @ dense
+
+
+def test_weights_are_the_best_that_are_not_negative() -> None:
+    matrix = played()
+    gram = co_play_matrix(matrix)
+    n_items = len(gram)
+    ridge = 2.0 * np.diag(gram).mean()
+    fame = 1 + matrix.getnnz(axis=0)
+
+    found = fitted(matrix, n_items, 2.0).toarray()
+
+    for item in range(n_items):
+        others = np.flatnonzero(np.arange(n_items) != item)
+        # The least squares of the same normal equations.
+        root = np.linalg.cholesky(gram[np.ix_(others, others)] + ridge * np.eye(len(others)))
+        wanted = nnls(root.T, np.linalg.solve(root, gram[others, item]))[0]
+        wanted *= (fame[item] / fame.mean()) ** -RARITY
+        np.testing.assert_allclose(found[others, item], wanted, atol=0.02 * wanted.max())
+        assert found[item, item] == 0
+
+
+def test_no_item_has_more_that_speak_for_it_than_asked_for() -> None:
+    found = fitted(played(), 7, 2.0)
+
+    assert 0 < found.getnnz(axis=0).max() <= 7
+    assert (found.data > 0).all()
+
+
+def test_are_the_same_on_any_number_of_threads() -> None:
+    matrix = played(600, 700)
+
+    one, three = fitted(matrix, 20, 1.0), fitted(matrix, 20, 1.0, n_threads=3)
+
+    np.testing.assert_array_equal(one.indices, three.indices)
+    np.testing.assert_array_equal(one.data, three.data)
+
+
+def test_several_regularizations_at_once_give_what_each_gives_alone() -> None:
+    matrix = played()
+    with Threads(1) as threads:
+        together = Neighbors.fit(read_rows(matrix, "matrix"), 20, [1.0, 3.0], 0, threads)
+
+    for regularization, made in zip((1.0, 3.0), together, strict=True):
+        found = sparse.csr_matrix((made.weights, made.items, made.indptr), shape=(40, 40)).toarray()
+        alone = fitted(matrix, 20, regularization).toarray()
+        np.testing.assert_allclose(found, alone, atol=0.02 * alone.max())
+
+
+def test_a_row_of_co_plays_holds_the_most_alike_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(co_plays, "ROW", 9)
+    matrix = played()
+    gram = co_play_matrix(matrix)
+
+    with Threads(1) as threads:
+        found = CoPlays.of(read_rows(matrix, "matrix"), 5, 0, threads)
+
+    np.testing.assert_allclose(found.diagonal, np.diag(gram), rtol=1e-5)
+    for item, row in enumerate(found.items):
+        likeness = gram[item] / np.sqrt(np.diag(gram))
+        likeness[item] = -1
+        np.testing.assert_allclose(likeness[row], np.sort(likeness)[::-1][:9], rtol=1e-5)
+        np.testing.assert_allclose(found.values[item], gram[item][row], rtol=1e-5)
+
+
+def test_of_a_user_of_very_many_items_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(co_plays, "MOST_OF_A_USER", 10)
+    matrix = sparse.vstack([played(), np.ones((1, 40), np.float32)]).tocsr()
+
+    with Threads(1) as threads:
+        found = CoPlays.of(read_rows(matrix, "matrix"), 5, 0, threads)
+
+    assert found.diagonal.sum() == pytest.approx(
+        sum(min(n, 10) * min(n, 10) ** -0.5 for n in np.diff(matrix.indptr).tolist()), rel=1e-5
+    )
+
+
+def test_an_item_that_nobody_played_speaks_for_none_and_none_for_it() -> None:
+    matrix = played().tolil()
+    matrix[:, 3] = 0
+
+    found = fitted(matrix.tocsr(), 20, 2.0)
+
+    assert found[3].nnz == found[:, 3].nnz == 0
