@@ -1,21 +1,33 @@
 # One image for every service: worker, trainer, scheduler, Flower and the HTTP API differ in their command alone.
-# No BuildKit syntax, so that any builder takes it. A change of code rebuilds the last, small layers only.
+# No BuildKit syntax, so that any builder takes it, and one stage, so that no builder leaves nameless images behind.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 
-# What timbral depends on: this layer changes with constraints.txt and the dependencies in pyproject.toml.
-FROM ${PYTHON_IMAGE} AS dependencies
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin timbral \
+    && mkdir -p /data /history /models /state /run/secrets && chown timbral:timbral /history /models /state /run/secrets && chmod 700 /state /run/secrets
+ENV PATH=/opt/venv/bin:/opt/timbral/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/timbral \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CACHE_DIR=/tmp/kernels \
+    DATA_DIR=/data \
+    HISTORY_URI=/history/plays \
+    MODEL_DIR=/models \
+    LOG_FORMAT=json
+
+# What timbral depends on: this layer changes with constraints.txt and the dependencies in pyproject.toml. What no service reads goes
+# in the same step, or the layer would keep it. EXTRAS="worker dashboard api" leaves the table of all plays out (130 MB).
+ARG EXTRAS="worker history dashboard api"
 WORKDIR /build
-RUN python3 -m venv --without-pip /opt/venv
-COPY pyproject.toml constraints.txt deploy/docker/requirements.py ./
-RUN python3 requirements.py worker dashboard api > requirements.txt \
+COPY pyproject.toml constraints.txt deploy/docker/requirements.py deploy/docker/slim.py ./
+RUN python3 -m venv --without-pip /opt/venv \
+    && python3 requirements.py ${EXTRAS} > requirements.txt \
     && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
-       --root-user-action=ignore -c constraints.txt -r requirements.txt
-COPY deploy/docker/slim.py ./
-RUN python3 slim.py /opt/venv
+       --root-user-action=ignore -c constraints.txt -r requirements.txt \
+    && python3 slim.py /opt/venv
 
 # timbral itself, with its kernels compiled in the folder that they run in, by which numba's cache goes: -P, or Python would take
 # the sources here. Whole seconds: numba and Python compare times, and layers keep no fractions.
-FROM dependencies AS application
 COPY README.md LICENSE celeryconfig.py ./
 COPY timbral ./timbral
 COPY workers ./workers
@@ -23,24 +35,12 @@ COPY producers ./producers
 RUN python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
        --root-user-action=ignore --no-deps --no-compile --target /opt/timbral . \
     && find /opt/timbral -name '*.py' -exec touch --date=2000-01-01 {} + \
-    && PYTHONPATH=/opt/timbral NUMBA_CACHE_DIR=/opt/timbral/kernels /opt/venv/bin/python -P -m timbral.models.kernels.compile \
+    && NUMBA_CACHE_DIR=/opt/timbral/kernels /opt/venv/bin/python -P -m timbral.models.kernels.compile \
     && find /opt/timbral -name __pycache__ -prune -exec rm -r {} + \
-    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/timbral
+    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/timbral \
+    && rm -rf /build/*
+COPY deploy/docker/entrypoint.sh deploy/docker/secrets.sh deploy/docker/ready.sh /opt/docker/
 
-FROM ${PYTHON_IMAGE}
-RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin timbral \
-    && mkdir -p /data /models /state /run/secrets && chown timbral:timbral /models /state /run/secrets && chmod 700 /state /run/secrets
-COPY --from=dependencies /opt/venv /opt/venv
-COPY deploy/docker/entrypoint.sh deploy/docker/secrets.sh /opt/docker/
-COPY --from=application /opt/timbral /opt/timbral
-ENV PATH=/opt/venv/bin:/opt/timbral/bin:/usr/local/bin:/usr/bin:/bin \
-    PYTHONPATH=/opt/timbral \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    NUMBA_CACHE_DIR=/tmp/kernels \
-    DATA_DIR=/data \
-    MODEL_DIR=/models \
-    LOG_FORMAT=json
 USER 10001:10001
 WORKDIR /state
 ENTRYPOINT ["/opt/docker/entrypoint.sh"]

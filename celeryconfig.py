@@ -10,13 +10,9 @@ from timbral.config.settings import settings
 from timbral.queue import layout
 
 # Where the queue and the results are.
-broker_url = settings.celery_url
-result_backend = settings.celery_url
-if settings.broker_url.startswith("rediss://"):
-    # Celery reads this from the URL; Flower's queue page only from here.
-    broker_use_ssl = {"ssl_cert_reqs": "required"}
-    if settings.REDIS_CA_CERTS is not None:
-        broker_use_ssl["ssl_ca_certs"] = str(settings.REDIS_CA_CERTS)
+broker_url = result_backend = settings.queue.celery_url
+if settings.queue.tls:
+    broker_use_ssl = settings.queue.tls  # Celery reads this from the URL; Flower's queue page only from here
 
 # Queues: a foreign send_task without a queue lands in Celery's own default, "celery"; users wait there for an answer,
 # so what takes long has queues of its own. A misspelt queue is an error at the sender, not a queue that nobody reads.
@@ -24,6 +20,10 @@ task_default_queue = layout.DEFAULT_QUEUE
 task_queues = [Queue(name, routing_key=name) for name in layout.QUEUES]  # the default key is one for all
 task_routes = {task: {"queue": layout.own_queue(task)} for task in layout.ROUTED_TASKS}
 task_create_missing_queues = False
+
+# Events and control commands are this fleet's alone: another Celery app in the database hears none of them, and is not heard.
+event_exchange = event_queue_prefix = layout.name("celeryev")
+control_exchange = layout.name("celery")
 
 # Only JSON crosses the queue: a pickle would run its sender's code.
 accept_content = ["json"]
@@ -48,6 +48,7 @@ broker_transport_options = {
     "unacked_restore_interval": settings.RESTORE_INTERVAL_S,
     "unacked_key": layout.UNACKED,
     "unacked_index_key": layout.UNACKED_INDEX,
+    "unacked_mutex_key": layout.UNACKED_MUTEX,
     "priority_steps": list(layout.PRIORITY_STEPS),
     "sep": layout.PRIORITY_SEPARATOR,
     "unacked_restore_throttle": 1,  # every look acts; kombu's default acts at every tenth
@@ -55,7 +56,7 @@ broker_transport_options = {
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 25,
-    "client_name": "timbral",
+    **settings.queue.celery_options,
 }
 
 # Outages: wait for Redis, however long it takes.
@@ -74,11 +75,15 @@ task_time_limit = settings.TASK_TIME_LIMIT_S
 result_expires = settings.RESULT_EXPIRES_S
 result_extended = True  # the task's name, for whoever has only its id
 result_backend_always_retry = True
-result_backend_transport_options = {"retry_policy": {"max_retries": 60}}
+result_backend_transport_options = {
+    "retry_policy": {"max_retries": 60},
+    "global_keyprefix": settings.KEY_PREFIX,
+    **settings.queue.celery_options,
+}
 redis_socket_timeout = 30
 redis_socket_connect_timeout = 5
 redis_socket_keepalive = True
-redis_backend_health_check_interval = 25
+redis_backend_health_check_interval = broker_transport_options["health_check_interval"]
 
 # Seeing it: Flower and the producers' progress need the events and the started state.
 worker_send_task_events = True

@@ -1,4 +1,4 @@
-"""The fleet, measured: ``python -m benchmarks.fleet [--quick] [throughput latency overhead start memory]``.
+"""The fleet, measured: ``python -m benchmarks.fleet [--quick] [name …]``.
 
 Prints the table and writes benchmarks/results/fleet.json. Real worker processes, a real server with an append-only file.
 """
@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import fleet_rows, report
+from benchmarks import fleet_rows, plays_rows, report
 from benchmarks.measure import machine
 from benchmarks.results import RESULTS, Options, Result, Row, as_json
 
@@ -22,6 +22,9 @@ MEASUREMENTS: dict[str, Measurement] = {
     "overhead": fleet_rows.overhead,
     "start": fleet_rows.start,
     "memory": fleet_rows.memory,
+    "recording": plays_rows.recording,
+    "plays": plays_rows.latency,
+    "sustained": plays_rows.sustained,
 }
 
 

@@ -27,6 +27,10 @@ from timbral.versions.served_model import ServedModel
 __all__ = ["Setup", "WorkerProcess", "made_model", "setup"]
 
 
+N_NEIGHBORS = 50
+"""Of each item, in made-up models: what a training leaves of its hundred candidates."""
+
+
 @dataclass
 class WorkerProcess:
     """One ``celery worker`` with its pool, in a process group of its own."""
@@ -154,6 +158,10 @@ def made_model(n_users: int, n_items: int, k: int, plays_each: int, version: str
         "seen_indptr": indptr,
         "seen_indices": indices,
         "seen_values": np.ones(len(indices), np.float32),
+        "neighbor_indptr": np.arange(n_items + 1, dtype=np.int64) * N_NEIGHBORS,
+        "neighbor_items": np.sort(rng.integers(0, n_items, (n_items, N_NEIGHBORS)), axis=1).astype(np.int32).ravel(),
+        "neighbor_weights": rng.gamma(0.4, 0.1, n_items * N_NEIGHBORS).astype(np.float32),
+        "item_recency": np.zeros(n_items, np.float32),
     }
     model = NMFModel.from_tensors(tensors, texts)
     ids = IdIndex(np.arange(n_users) + 10**9), IdIndex(np.arange(n_items) + 10**6)

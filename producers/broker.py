@@ -10,6 +10,7 @@ from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
 from timbral.config.fleet_celery import celery_settings
+from timbral.config.redis_url import RedisUrl
 from timbral.config.settings import public_address
 from timbral.queue import layout
 from timbral.redis_refusals import as_ours
@@ -24,6 +25,11 @@ SHORT_WAITS: Final = {"socket_timeout": 3, "socket_connect_timeout": 2}
 """A web request that enqueues cannot wait as long as a worker does; every other transport option is the fleet's."""
 
 
+class _Sender(Celery):  # type: ignore[misc]
+    # Said here, and not in the configuration: to that Celery would prefer the environment, which another Celery may own.
+    backend_cls = "disabled"
+
+
 class Broker:
     """Publishes tasks by name.
 
@@ -31,20 +37,18 @@ class Broker:
     Celery would hold a subscription for every task that was ever sent.
 
     Args:
-        url: of the queue, as Celery spells it.
+        url: of the queue.
     """
 
-    def __init__(self, url: str) -> None:
-        self._address = public_address(url)
-        self.app = Celery("timbral.producers", set_as_current=False)
+    def __init__(self, url: RedisUrl) -> None:
+        self._address = public_address(str(url))
+        self.app = _Sender("timbral.producers", loader="celery.loaders.app:AppLoader", set_as_current=False)
         self.app.config_from_object(celery_settings())
         self.app.conf.update(
-            broker_url=url,
-            result_backend=None,
             task_send_sent_event=False,  # a producer's ACL need not allow PUBLISH
-            broker_transport_options={**self.app.conf.broker_transport_options, **SHORT_WAITS},
+            broker_transport_options={**self.app.conf.broker_transport_options, **url.celery_options, **SHORT_WAITS},
         )
-        self._connections = self.app.connection_for_write().Pool(limit=POOL_SIZE)
+        self._connections = self.app.connection_for_write(url.celery_url).Pool(limit=POOL_SIZE)
         self._producers = ProducerPool(self._connections, limit=POOL_SIZE, Producer=self.app.amqp.Producer)  # type: ignore[no-untyped-call]
 
     def queue_of(self, task: str) -> str:

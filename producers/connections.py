@@ -3,6 +3,7 @@ forked child."""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -10,17 +11,18 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from producers.broker import Broker
+from timbral import redis_client
+from timbral.config.celery_variables import foreign_variables
 from timbral.config.settings import Settings, public_address, read_settings, settings
 from timbral.redis_refusals import as_ours
 from timbral.utils.redis_connector import RedisConnector
 
 __all__ = ["Connections", "close", "connect", "connections"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ class Connections:
     @property
     def broker(self) -> Broker:
         """The queue."""
-        return self._part("broker", lambda: Broker(self.settings.celery_url))
+        return self._part("broker", self._make_broker)
 
     @property
     def queue_is_apart(self) -> bool:
@@ -62,6 +64,10 @@ class Connections:
     @property
     def _results(self) -> redis.Redis:
         return self._part("results", lambda: _client(self.settings.broker_url)) if self.queue_is_apart else self._jobs
+
+    def _make_broker(self) -> Broker:
+        _say_once(foreign_variables(self.settings))
+        return Broker(self.settings.queue)
 
     def _connector(self) -> RedisConnector:
         return RedisConnector(
@@ -97,15 +103,23 @@ class Connections:
             part.close()
 
 
+_said: set[str] = set()
+
+
+def _say_once(sentences: list[str]) -> None:
+    for sentence in sentences:
+        if sentence not in _said:
+            _said.add(sentence)
+            logger.warning("%s", sentence)
+
+
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
+    return redis_client.connect(
         url,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_keepalive=True,
-        health_check_interval=30,
+        timeout_s=SOCKET_TIMEOUT_S,
+        connect_timeout_s=CONNECT_TIMEOUT_S,
         max_connections=1000,
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        retry=redis_client.retry_once(),
     )
 
 

@@ -119,7 +119,12 @@ def enqueue_train_model(
 
 
 def enqueue_compute_recommendations(
-    *, user_ids: Iterable[Id] | None = None, top_k: int = 10, exclude_seen: bool = True
+    *,
+    user_ids: Iterable[Id] | None = None,
+    top_k: int = 10,
+    exclude_seen: bool = True,
+    max_per_group: int | None = None,
+    exploration_share: float | None = None,
 ) -> Job:
     """Have the recommendations of the users named, or of everybody, written into the cache.
 
@@ -129,6 +134,9 @@ def enqueue_compute_recommendations(
         user_ids: original ids of the users; everybody where None.
         top_k: items in a list.
         exclude_seen: leave out what a user has played.
+        max_per_group: most items of one group in a list, 0 for any number; the app says in ``items:groups`` which item is of which.
+            The workers' MAX_PER_GROUP where None.
+        exploration_share: share of a list's places for items from further down, drawn at random; their EXPLORATION_SHARE where None.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.

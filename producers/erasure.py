@@ -34,6 +34,9 @@ def forget_users(user_ids: Iterable[Id]) -> Job:
     the app's that kept versions were trained on, and that the app has to rewrite itself), ``forgotten_at``. What Redis holds is
     gone within moments; the files follow when no training is before them.
 
+    Args:
+        user_ids: original ids; 1 and "1" are one user.
+
     Raises:
         MessageError: an id is neither an int nor a string, or there are too many; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
@@ -58,7 +61,17 @@ def export_user(user_id: Id, *, timeout_s: float = EXPORT_TIMEOUT_S) -> dict[str
 
 
 def enqueue_export_user(user_id: Id) -> Job:
-    """Have all that is stored of a user gathered; ``take_export`` reads it once the job is done."""
+    """Have all that is stored of a user gathered; ``take_export`` reads it once the job is done.
+
+    The answer: how many ``models`` know the user, how many ``plays`` were recorded, and how much is ``on_their_way``.
+
+    Args:
+        user_id: original id.
+
+    Raises:
+        MessageError: the id is neither an int nor a string; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
     return enqueue(ExportUser, {"user_id": user_id})
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 # Before anything of ours is imported: no test may read the developer's own environment or reach their Redis.
 for _name in list(os.environ):
-    if _name.startswith(("REDIS_", "BROKER_", "NMF_", "API_", "DATA_DIR", "MODEL_DIR", "FLOWER_")):
+    if _name.startswith(
+        ("REDIS_", "BROKER_", "CELERY_", "NMF_", "API_", "DATA_DIR", "MODEL_DIR", "FLOWER_", "KEY_PREFIX")
+    ):
         del os.environ[_name]
 os.environ["REDIS_URL"] = "redis://127.0.0.1:1"
 
@@ -31,7 +33,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("timbral")
 
-pytest_plugins = ["fleet_fixtures", "app_fixtures"]
+pytest_plugins = ["fleet_fixtures", "app_fixtures", "sentinel_fixtures"]
 
 Wait = Callable[..., None]
 

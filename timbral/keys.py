@@ -1,6 +1,7 @@
 """Every Redis key of ours: its name, type, content and life.
 
 Keys that are a cache carry a TTL. What must not be lost, or must not be evicted while a job runs, carries none.
+In front of all of them stands KEY_PREFIX, which is empty unless it is set: several fleets, or other apps, in one database.
 Ids stand in key names as they are; in members and fields they are JSON, so that 1 and "1" stay two ids.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from timbral.config.settings import Constants
+from timbral.config.settings import Constants, settings
 
 __all__ = ["KEYS", "Key"]
 
@@ -24,76 +25,83 @@ class Key:
     ttl: str
 
 
-RECOMMENDATIONS_USER = f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}"
-RECOMMENDATIONS_POPULAR = f"{Constants.RECOMMENDATIONS_KEY}:popular"
-SIMILAR_ITEM = "similar:item:{item_id}"
-SIMILAR_VERSION = "similar:version"
-EMBEDDINGS = "embeddings:{key}"
+def _key(name: str) -> str:
+    return settings.KEY_PREFIX + name
+
+
+RECOMMENDATIONS_USER = _key(f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}")
+RECOMMENDATIONS_POPULAR = _key(f"{Constants.RECOMMENDATIONS_KEY}:popular")
+SIMILAR_ITEM = _key("similar:item:{item_id}")
+SIMILAR_VERSION = _key("similar:version")
+SIMILAR_STAGED = _key("similar:staged:{version}:{name}")
+EMBEDDINGS = _key("embeddings:{key}")
 USER_EMBEDDINGS = Constants.USER_EMBEDDINGS_KEY
 ITEM_EMBEDDINGS = Constants.ITEM_EMBEDDINGS_KEY
 
-MODEL_CURRENT = "model:current"
-MODEL_METADATA = "model:{version}:metadata"
-MODEL_VERSIONS = "model:versions"
-MODEL_FENCE = "model:fence"
-MODEL_PROMOTED_FENCE = "model:promoted_fence"
-MODEL_TRAININGS = "model:trainings"
-MODEL_HISTORY = "model:history"
-MODEL_REVISIONS = "model:revisions"
-TRAININGS_ENDED = "metrics:trainings"
+MODEL_CURRENT = _key("model:current")
+MODEL_METADATA = _key("model:{version}:metadata")
+MODEL_VERSIONS = _key("model:versions")
+MODEL_FENCE = _key("model:fence")
+MODEL_PROMOTED_FENCE = _key("model:promoted_fence")
+MODEL_TRAININGS = _key("model:trainings")
+MODEL_HISTORY = _key("model:history")
+MODEL_REVISIONS = _key("model:revisions")
+TRAININGS_ENDED = _key("metrics:trainings")
 
-PLAYS_USER = "plays:user:{user_id}"
-PLAYS_USERS = "plays:users"
-PLAYS_ADDED = "plays:added:{call_id}"
-PLAYS_STREAM = "plays:stream"
-PLAYS_ARCHIVED = "plays:archived"
-PLAYS_ARCHIVING = "plays:archiving"
-PLAYS_TIDIED = "plays:tidied"
-PLAYS_COUNTS = "plays:counts"
-PLAYS_EVENTS = "plays:events:"
-PLAYS_LISTED = "plays:listed"
-PLAYS_REFRESH = "plays:refresh"
-PLAYS_REFRESHING = "plays:refreshing"
-PLAYS_REFRESH_SENT = "plays:refresh_sent"
-PLAYS_REFRESH_ATTEMPTS = "plays:refresh_attempts"
-BLOCKS_USER = "blocks:user:{user_id}"
-BLOCKS_ITEMS = "blocks:items"
-ITEMS_NAMES = "items:names"
+PLAYS_USER = _key("plays:user:{user_id}")
+PLAYS_USERS = _key("plays:users")
+PLAYS_ADDED = _key("plays:added:{call_id}")
+PLAYS_STREAM = _key("plays:stream")
+PLAYS_ARCHIVED = _key("plays:archived")
+PLAYS_ARCHIVING = _key("plays:archiving")
+PLAYS_TIDIED = _key("plays:tidied")
+PLAYS_COUNTS = _key("plays:counts")
+PLAYS_EVENTS = _key("plays:events:")
+PLAYS_LISTED = _key("plays:listed")
+PLAYS_REFRESH = _key("plays:refresh")
+PLAYS_REFRESHING = _key("plays:refreshing")
+PLAYS_REFRESH_SENT = _key("plays:refresh_sent")
+PLAYS_REFRESH_ATTEMPTS = _key("plays:refresh_attempts")
+BLOCKS_USER = _key("blocks:user:{user_id}")
+BLOCKS_ITEMS = _key("blocks:items")
+ITEMS_NAMES = _key("items:names")
+ITEMS_GROUPS = _key("items:groups")
 
-FORGOTTEN_SALT = "forgotten:salt"
-FORGOTTEN_USERS = "forgotten:users"
-FORGOTTEN_RECEIPT = "forgotten:receipt:{task_id}"
-EXPORT = "export:{task_id}"
+FORGOTTEN_SALT = _key("forgotten:salt")
+FORGOTTEN_USERS = _key("forgotten:users")
+FORGOTTEN_RECEIPT = _key("forgotten:receipt:{task_id}")
+EXPORT = _key("export:{task_id}")
 
-JOB = "job:{job_id}"
-JOB_CHUNKS = "job:{job_id}:chunks"
-JOBS_OPEN = "jobs:open"
-PROGRESS = "progress:{task_id}"
-SUBMITTED = "tasks:submitted"
-ONCE = "once:{digest}"
-ONCE_FOLLOWERS = "once:{digest}:followers"
-ONCE_OPEN = "once:open"
-SWEEP_LOCK = "sweep:lock"
-SWEEP_CURSOR = "sweep:cursor"
-DELIVERIES = "deliveries:{task_id}"
-WORK = "tasks:work:{task_id}"
-TOLD = "tasks:told:{task_id}"
-DEAD_LETTERS = "dead_letters"
-DEAD_LETTERS_GARBAGE = "dead_letters_garbage"
-DEAD_LETTER = "dead_letters:{letter_id}"
-UNACKED_LOOKS = "unacked_looks"
-WORKERS = "worker:alive"
-SCHEDULE = "schedule"
-SCHEDULE_LOCK = "schedule:lock"
+JOB = _key("job:{job_id}")
+JOB_CHUNKS = _key("job:{job_id}:chunks")
+JOBS_OPEN = _key("jobs:open")
+PROGRESS = _key("progress:{task_id}")
+SUBMITTED = _key("tasks:submitted")
+ONCE = _key("once:{digest}")
+ONCE_FOLLOWERS = _key("once:{digest}:followers")
+ONCE_OPEN = _key("once:open")
+SWEEP_LOCK = _key("sweep:lock")
+SWEEP_CURSOR = _key("sweep:cursor")
+DELIVERIES = _key("deliveries:{task_id}")
+WORK = _key("tasks:work:{task_id}")
+TOLD = _key("tasks:told:{task_id}")
+DEAD_LETTERS = _key("dead_letters")
+DEAD_LETTERS_GARBAGE = _key("dead_letters_garbage")
+DEAD_LETTER = _key("dead_letters:{letter_id}")
+UNACKED_LOOKS = _key("unacked_looks")
+WORKERS = _key("worker:alive")
+SCHEDULE = _key("schedule")
+SCHEDULE_LOCK = _key("schedule:lock")
 
 KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_USER, "string", 'JSON list, best first: [{"item_id": …, "score": …}, …]', "RECOMMENDATIONS_TTL_S"),
     Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most users play; for a user nobody knows", "RECOMMENDATIONS_TTL_S"),
     Key(SIMILAR_ITEM, "string", "the same, of the items most like this one", "RECOMMENDATIONS_TTL_S"),
     Key(SIMILAR_VERSION, "string", "the model version that the similar and popular lists are of", "RECOMMENDATIONS_TTL_S"),
-    Key("embeddings:user_embeddings", "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
-    Key("embeddings:item_embeddings", "string", "the same for the items", "EMBEDDINGS_TTL_S"),
-    Key("embeddings:user:{user_id}", "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
+    Key(SIMILAR_STAGED, "string", "a list of a version that is about to go live: it gets its name with it", "RECOMMENDATIONS_TTL_S"),
+    Key(_key("embeddings:user_embeddings"), "string", "pickle of plain data: all users' ids and factors, or the list of its shards", "EMBEDDINGS_TTL_S"),
+    Key(_key("embeddings:item_embeddings"), "string", "the same for the items", "EMBEDDINGS_TTL_S"),
+    Key(_key("embeddings:user:{user_id}"), "string", 'pickle of plain data: {"model_version": …, "vector": float32 (n_components,)}', "EMBEDDINGS_TTL_S"),
     Key(MODEL_CURRENT, "string", "the version that is live", "none"),
     Key(MODEL_METADATA, "string", "JSON object: shape, parameters, metrics, durations, file of a version", "none"),
     Key(MODEL_VERSIONS, "zset", "versions, scored by their fence: the order in which trainings began", "none"),
@@ -119,6 +127,7 @@ KEYS: tuple[Key, ...] = (
     Key(PLAYS_REFRESH_SENT, "string", "that a refresh_played message waits", "10 s"),
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
+    Key(ITEMS_GROUPS, "hash", "which artist, album or series an item is of, written by the app, for at most n of one in a list: item id (JSON) → text", "none"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
     Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
@@ -155,6 +164,11 @@ def recommendations_user(user_id: int | str) -> str:
 def similar_item(item_id: int | str) -> str:
     """Key of the items most like an item."""
     return SIMILAR_ITEM.format(item_id=item_id)
+
+
+def similar_staged(version: str, name: str) -> str:
+    """Key of a list that gets its name when its version goes live."""
+    return SIMILAR_STAGED.format(version=version, name=name)
 
 
 def embeddings(key: str) -> str:

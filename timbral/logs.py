@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from logging.handlers import WatchedFileHandler
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -22,13 +23,20 @@ QUIET = ("kombu", "amqp", "numba", "urllib3", "asyncio", "botocore")
 
 
 def configure(
-    log_format: Literal["console", "json"] | None = None, *, debug: bool | None = None, stream: TextIO | None = None
+    log_format: Literal["console", "json"] | None = None,
+    *,
+    debug: bool | None = None,
+    level: int | None = None,
+    stream: TextIO | None = None,
+    path: str | None = None,
 ) -> None:
-    """Send all of Python's logging, and structlog's, to ``stream`` (stderr) in one form.
+    """Send all of Python's logging, and structlog's, to ``stream`` (stderr) or a file, in one form.
 
     Args:
         log_format: "console" or "json"; ``settings.LOG_FORMAT`` where None.
         debug: log at DEBUG instead of INFO; ``settings.DEBUG`` where None.
+        level: log at this level instead.
+        path: of a file to append to; it may be moved away while it is written.
     """
     log_format = log_format or settings.LOG_FORMAT
     debug = settings.DEBUG if debug is None else debug
@@ -48,17 +56,21 @@ def configure(
         ]
     else:
         last = [
-            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            structlog.dev.ConsoleRenderer(
+                colors=path is None and stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
         ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _without_celery_data, *last],
     )
-    handler = logging.StreamHandler(stream)
+    handler: logging.Handler = logging.StreamHandler(stream)
+    if path is not None:
+        handler = WatchedFileHandler(path, encoding="utf-8")
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    root.setLevel(level or (logging.DEBUG if debug else logging.INFO))
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(

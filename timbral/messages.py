@@ -83,7 +83,7 @@ class Play(BaseModel):
     item_id: Id
     plays: float = Field(1.0, gt=0, le=1e9, allow_inf_nan=False)
     at: AwareDatetime | None = Field(
-        None, strict=False, description="When it was played, with a time zone, or seconds since 1970; now where unset."
+        None, strict=False, description="When it was played, with a time zone (2026-03-01T20:15:00Z); now where unset."
     )
     event_id: str | None = Field(
         None,
@@ -91,6 +91,14 @@ class Play(BaseModel):
         max_length=128,
         description="The app's own id of this play: recorded again within EVENT_ID_WINDOW_S, it counts once.",
     )
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _is_no_number(cls, at: Any) -> Any:
+        # Seconds or milliseconds? Nobody can know, so nobody guesses.
+        if isinstance(at, int | float) or (isinstance(at, str) and at[4:5] != "-"):
+            raise ValueError("must be ISO 8601 with a time zone, such as 2026-03-01T20:15:00Z, or an aware datetime")
+        return at
 
     @field_validator("at")
     @classmethod
@@ -280,6 +288,15 @@ class ComputeRecommendations(Message):
     )
     top_k: int = Field(10, ge=1, le=1000, description="Items in a list.")
     exclude_seen: bool = Field(True, description="Leave out what a user has played.")
+    max_per_group: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Most items of one group (items:groups), 0 for any number; MAX_PER_GROUP where unset.",
+    )
+    exploration_share: float | None = Field(
+        None, ge=0, lt=1, description="Share of places for items from further down; EXPLORATION_SHARE where unset."
+    )
 
 
 class RefreshEmbeddings(Message):

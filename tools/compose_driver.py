@@ -25,6 +25,7 @@ from timbral import keys
 from timbral.config.fleet_celery import celery_settings
 from timbral.config.settings import settings
 from timbral.errors import RedisUnavailableError, TimbralError
+from timbral.plays.pending import PendingPlays
 
 WAIT_S = 240.0
 
@@ -135,9 +136,9 @@ def _plays() -> dict[tuple[int, int], float]:
     redis_client = client()
     users = [keys.decode_id(member) for member in redis_client.smembers(keys.PLAYS_USERS)]
     return {
-        (int(user), int(item)): float(plays)
+        (int(user), int(item)): plays
         for user in users
-        for item, plays in redis_client.hgetall(keys.plays_user(user)).items()
+        for item, plays in PendingPlays.read(redis_client.lrange(keys.plays_user(user), 0, -1)).by_item().items()
     }
 
 

@@ -21,12 +21,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DRIVER = (ROOT / "tools/compose_driver.py").read_text()
 SERVICES = ("redis", "worker", "trainer", "scheduler", "flower", "api")
+MAX_MB = 475
+"""Of the image, on top of its base: with the official one, which has 125 MB, it stays below 600."""
 N_USERS, N_ITEMS, N_PLAYED = 3_000, 600, 20
 
 
@@ -97,6 +100,17 @@ class Stack:
     def inspect(self, container: str, template: str) -> str:
         """One fact of a container."""
         return self.docker("inspect", "--format", template, container)
+
+    def nameless_images(self) -> set[str]:
+        """Ids of the images without a name that lie around."""
+        return set(self.docker("images", "--filter", "dangling=true", "-q").split())
+
+    def healthy_after_s(self, service: str) -> float:
+        """Seconds from a service's start to its first good health check."""
+        state = json.loads(self.inspect(self.containers(service)[0], "{{json .State}}"))
+        good = [check["End"] for check in state["Health"]["Log"] if check["ExitCode"] == 0]
+        began, ended = (datetime.fromisoformat(f"{at[:26]}+00:00") for at in (state["StartedAt"], good[0]))
+        return (ended - began).total_seconds()
 
     def scale(self, service: str, n: int) -> None:
         """As `docker compose up --scale`."""
@@ -202,16 +216,25 @@ def nothing_lost(result: dict[str, Any]) -> str:
 def steps(stack: Stack) -> Iterator[tuple[str, str]]:
     """Everything that is tried; a name and what came of it."""
     began = time.monotonic()
-    stack.run("build", "--no-cache", "worker") if CLEAN else stack.run("build", "worker")
+    nameless = stack.nameless_images()
+    built = stack.run("build", *(["--no-cache"] if CLEAN else []))
+    must(built.stdout.count("Successfully tagged") <= 1, "the image is built more than once")
+    must(stack.nameless_images() <= nameless, f"the build left {stack.nameless_images() - nameless}")
     image = stack.environment["TIMBRAL_IMAGE"]
     size = int(stack.docker("image", "inspect", "--format", "{{.Size}}", image)) / 1e6
     base = int(stack.docker("image", "inspect", "--format", "{{.Size}}", "python:3.11-slim-bookworm")) / 1e6
+    must(size - base <= MAX_MB, f"the image has {size - base:.0f} MB on its base, more than {MAX_MB}")
     yield "build", f"{time.monotonic() - began:.0f} s, image {size:.0f} MB ({size - base:.0f} MB on its base)"
 
     began = time.monotonic()
-    stack.run("up", "-d", "--no-build")
+    started = stack.run("up", "-d", "--no-build")
+    must("pull" not in (started.stdout + started.stderr).lower(), f"something was pulled: {started.stderr[-1000:]}")
     stack.wait_healthy()
     yield "up, without .env", f"all of {', '.join(SERVICES)} healthy after {time.monotonic() - began:.0f} s"
+
+    yield "start to healthy", ", ".join(f"{name} {stack.healthy_after_s(name):.0f} s" for name in SERVICES)
+    told = stack.run("logs", "ready").stdout
+    must(f"http://127.0.0.1:{stack.ports['api']}" in told and "secrets show" in told, f"ready says: {told}")
 
     worker = stack.containers("worker")[0]
     must(stack.run("exec", "-T", "worker", "id", "-u").stdout.strip() == "10001", "the worker runs as root")
@@ -252,6 +275,12 @@ def steps(stack: Stack) -> Iterator[tuple[str, str]]:
     status, text = get(f"{flower}/api/queues/length", secrets["FLOWER_BASIC_AUTH"])
     names = [queue["name"] for queue in json.loads(text)["active_queues"]]
     must(status == 200 and sorted(names) == ["batch", "celery", "training"], f"Flower's queues: {status} {text[:300]}")
+    must(get(f"{api}/docs")[0] == 200, "there are no /docs")
+    status, text = get(f"{api}/items/{result['first'][0]}/similar", timeout_s=30)
+    must(status == 200, f"similar items: {status} {text[:300]}")
+    compiled = [line for line in stack.run("logs").stdout.splitlines() if "numba's cache" in line]
+    must(not compiled, f"kernels were compiled in a running process: {compiled[:2]}")
+    yield "kernels", "no process compiled one"
     yield "HTTP API, Flower", "the list is served; Flower asks for its password and shows the queues"
 
     running = stack.drive("load", "40", str(N_USERS), "0")

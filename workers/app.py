@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery, signals
 
 from timbral import logs
+from timbral.config.celery_variables import CELERY_VARIABLES, foreign_variables
 from timbral.config.fleet_celery import celery_settings
-from workers import cores
+from timbral.config.settings import settings
+from workers import cores, flags
 from workers.delivery import beginning, orphans, transport
 from workers.delivery.heartbeat import Heartbeat
 from workers.delivery.pool_watch import PoolWatch
 from workers.delivery.shutdown import SoftShutdown
 from workers.delivery.sign_of_life import SignOfLife
 from workers.watching import metrics
+from workers.watching.redis_check import RedisCheck
 
 transport.install()
 
 # `celery -A workers.app flower` finds the fleet's settings, and asks for a password, whatever folder it is started in.
 os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("watching") / "flowerconfig.py"))
 
+# Celery would prefer these to celeryconfig.py; the command itself puts BROKER_URL, without its password, into one of them.
+FOREIGN: Final = foreign_variables(settings)
+for _name in CELERY_VARIABLES:
+    os.environ.pop(_name, None)
+for _sentence in FOREIGN:
+    logs.configure()
+    logging.getLogger(__name__).warning("%s", _sentence)
+
 app = Celery("timbral", task_cls="workers.delivery.request:Task", include=["workers.tasks"])
 app.config_from_object(celery_settings())
-app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend")
+app.loader.override_backends = {
+    **dict.fromkeys(("redis", "rediss"), "workers.delivery.results:Backend"),
+    "sentinel": "workers.delivery.results:SentinelBackend",
+}
 app.steps["worker"].update(
-    {Heartbeat, PoolWatch, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
+    {Heartbeat, PoolWatch, RedisCheck, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
 )
 
 
 @signals.setup_logging.connect
-def _set_up_logs(**_: Any) -> None:
-    logs.configure()
+def _set_up_logs(loglevel: int, logfile: str | None, **_: Any) -> None:
+    logs.configure(level=flags.log_level(loglevel), path=logfile)
+
+
+@signals.celeryd_init.connect
+def _check_flags(options: dict[str, Any], **_: Any) -> None:
+    problems = flags.refusals(options)
+    if problems:
+        sys.exit("\n".join(problems))
+
+
+@signals.worker_init.connect
+def _warn_of_the_pool(sender: Any, **_: Any) -> None:
+    flags.warn(sender.pool_cls)
 
 
 @signals.worker_init.connect

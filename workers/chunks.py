@@ -20,6 +20,9 @@ from workers.execution import TRANSIENT, again_later
 
 __all__ = ["compute", "enqueue_missing", "fan_out", "read"]
 
+LIST_OPTIONS = ("top_k", "exclude_seen", "max_per_group", "exploration_share")
+"""Arguments of the message that say what the lists are to be like."""
+
 logger = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS_OF_AN_ERROR = 3
@@ -40,7 +43,7 @@ def fan_out(
     listed = list(dict.fromkeys(message.user_ids or _new_users(served)))
     created = jobs.create(
         job_id,
-        arguments={"top_k": message.top_k, "exclude_seen": message.exclude_seen},
+        arguments={name: getattr(message, name) for name in LIST_OPTIONS},
         model_version=served.version,
         n_rows=len(served.user_ids) if everybody else 0,
         chunk_size=size,
@@ -53,7 +56,11 @@ def fan_out(
         raise ModelNotFoundError(served.version)
     jobs.check_cancelled(job_id)
     if everybody:
-        batch = BatchRecommendation(resources.records(), served, top_k=message.top_k)
+        batch = BatchRecommendation(
+            resources.records(), served, top_k=message.top_k, max_per_group=message.max_per_group
+        )
+        if resources.store().current_version() == served.version:
+            resources.store().promote(served.version)  # renews the lists of similar items
         batch.write_popular()
     if created == "known":
         enqueue_missing(job_id)
@@ -118,8 +125,7 @@ def _recommend(chunk: Chunk) -> tuple[int, int]:
     batch = BatchRecommendation(
         resources.records(),
         served,
-        top_k=chunk.arguments["top_k"],
-        exclude_seen=chunk.arguments["exclude_seen"],
+        **{name: chunk.arguments[name] for name in LIST_OPTIONS if name in chunk.arguments},
     )
     if chunk.user_ids is not None:
         return batch.for_users(chunk.user_ids)

@@ -22,6 +22,7 @@ from timbral.logic.single_flight import SingleFlight
 from timbral.plays.refresh_queue import RefreshQueue
 from timbral.queue.held_messages import HeldMessages
 from timbral.queue.patience import PatientRedis
+from timbral.redis_client import connect
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.model_store import ModelStore
 
@@ -48,12 +49,11 @@ OUTAGE_RETRIES = 8
 
 
 def _client(url: str) -> redis.Redis:
-    return PatientRedis.from_url(
+    return connect(
         url,
-        socket_timeout=30,
-        socket_connect_timeout=5,
-        socket_keepalive=True,
-        health_check_interval=25,
+        timeout_s=30,
+        connect_timeout_s=5,
+        kind=PatientRedis,
         retry=Retry(ExponentialBackoff(cap=3, base=0.2), OUTAGE_RETRIES),
         retry_on_error=[RedisConnectionError, RedisTimeoutError, BusyLoadingError],
     )

@@ -21,6 +21,7 @@ from kombu.exceptions import OperationalError
 from timbral import keys
 from timbral.config.settings import Settings, settings
 from timbral.errors import SettingsError
+from timbral.redis_client import connect
 
 __all__ = ["Entry", "RedisScheduler", "entries_of"]
 
@@ -104,7 +105,7 @@ class RedisScheduler(Scheduler):
         self.token = uuid.uuid4().hex
         self.in_charge = False
         self.entries: list[Entry] = []
-        self.client = redis.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
+        self.client = connect(settings.redis_url, timeout_s=5, connect_timeout_s=5)
         self._hold = self.client.register_script(_HOLD)
         self._claim = self.client.register_script(_CLAIM)
         super().__init__(*args, **options)

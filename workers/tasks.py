@@ -164,7 +164,8 @@ def archive_plays(self: Task) -> None:
 
 
 def _batch(served: ServedModel, message: ComputeRecommendations) -> BatchRecommendation:
-    return BatchRecommendation(resources.records(), served, top_k=message.top_k, exclude_seen=message.exclude_seen)
+    options = {name: getattr(message, name) for name in chunks.LIST_OPTIONS}
+    return BatchRecommendation(resources.records(), served, **options)
 
 
 def _refreshed(served: ServedModel, **counts: int) -> dict[str, Any]:

@@ -1,6 +1,10 @@
-"""Remove from an environment what no running service reads: tests, headers, type stubs, and pyarrow's Flight."""
+"""Remove from an environment what no running service reads: tests, headers, stubs, parts of libraries, and symbols for debuggers.
+
+`make compose-test` runs the whole stack on what is left. What takes the room then is in docs/deploy.md.
+"""
 
 import shutil
+import struct
 import sys
 from pathlib import Path
 
@@ -10,15 +14,46 @@ UNUSED = (
     "pyarrow/include", "pyarrow/src", "pyarrow/includes", "pyarrow/*.pxd", "pyarrow/*.pyx", "pyarrow/*.pxi",
     "pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libgandiva*", "pyarrow/gandiva*",
     "pyarrow/libarrow_python_flight*",
-    "numpy/_core/include", "**/*.pyi", "**/*.a",
+    "numpy/_core/include", "numpy/f2py", "numpy/distutils", "uvloop/*.c", "uvloop/*.pyx", "uvloop/includes",
+    "fastapi_offline/static/redoc*",
+    "**/*.pyi", "**/*.a",
 )  # fmt: skip
+# Of scipy there are sparse matrices in this code, and nothing else: no solvers, and so no BLAS of scipy's own.
+OF_SCIPY = {"_lib", "sparse", "__pycache__"}
 
 
 def main() -> None:
     root = next(Path(sys.argv[1]).glob("lib/python*/site-packages"))
-    for pattern in UNUSED:
-        for path in root.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    found = [path for pattern in UNUSED for path in root.glob(pattern)]
+    found += [path for path in root.glob("scipy/*/") if path.name not in OF_SCIPY]
+    found += [root / "scipy.libs"]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+    for path in root.rglob("*.so*"):
+        if path.is_file() and not path.is_symlink():
+            cut_symbols(path)
+
+
+def cut_symbols(path: Path) -> None:
+    """Cut off what lies behind the last segment of a library: its symbols and its table of sections, which the loader reads neither of."""
+    with path.open("r+b") as file:
+        head = bytearray(file.read(64))
+        if head[:5] != b"\x7fELF\x02" or head[5] != 1:
+            return
+        (table_at,), (entry_size, n_entries) = struct.unpack_from("<Q", head, 32), struct.unpack_from("<HH", head, 54)
+        end = 64
+        for place in range(n_entries):
+            file.seek(table_at + place * entry_size)
+            _, _, offset, _, _, size = struct.unpack("<IIQQQQ", file.read(40))
+            end = max(end, offset + size)
+        struct.pack_into("<Q", head, 40, 0)  # where the sections are
+        struct.pack_into("<HH", head, 60, 0, 0)  # how many, and which of them has their names
+        file.seek(0)
+        file.write(head)
+        file.truncate(max(end, table_at + n_entries * entry_size))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def test_an_api_works_with_the_rights_that_the_docs_give_it(
             client.post("/tasks/refresh_embeddings", json={}).raise_for_status()
             for path in (
                 "/ready",
+                "/health",
                 "/users/1/recommendations?names=true",
                 "/users/nobody/recommendations",
                 "/users/1",

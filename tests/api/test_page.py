@@ -15,7 +15,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(http: htt
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert set(re.findall(r'(?:src|href)="([^"#]+)"', answer.text)) == {
         "/",
-        "/openapi.json",
+        "/docs",
         "/static/icon.svg",
         "/static/page.css",
         "/static/page.js",
@@ -50,3 +50,13 @@ def test_answers_to_apps_are_neither_kept_nor_framed_nor_guessed_at(http: httpx.
         assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert "server" not in headers
         assert "access-control-allow-origin" not in headers
+
+
+def test_the_docs_are_made_of_our_own_files(http: httpx.Client) -> None:
+    page = http.get("/docs")
+
+    assert page.status_code == 200
+    assert "connect-src 'self'" in page.headers["content-security-policy"]
+    for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+        assert http.get(name).status_code == 200, name
+    assert not re.search(r'(?:src|href)="https?:', page.text)

@@ -87,7 +87,7 @@ def test_hostile_ids_and_names_stay_text(browser: Chromium, api: Any, store: red
     ]
     store.set(keys.recommendations_user(HOSTILE), json.dumps(items))
     store.hset(keys.ITEMS_NAMES, keys.encode_id(HOSTILE), HOSTILE + " by name")
-    store.hset(keys.plays_user(HOSTILE), keys.encode_id(HOSTILE), "3")
+    store.rpush(keys.plays_user(HOSTILE), f"1-0 [{keys.encode_id(HOSTILE)},3,0]")
     try:
         _show(browser, api.url, HOSTILE)
         browser.click("#gets .line")

@@ -50,7 +50,7 @@ def test_a_known_listener_without_a_list_gets_popular_items_that_they_have_not_p
     popular = [item["item_id"] for item in json.loads(store.get(keys.RECOMMENDATIONS_POPULAR))]  # type: ignore[arg-type]
     user_id = next(u for u in range(1, 400) if popular[0] in example.played_by(u))
     held = store.getdel(keys.recommendations_user(user_id))
-    store.hset(keys.plays_user(user_id), keys.encode_id(popular[-1]), "1")
+    store.rpush(keys.plays_user(user_id), f"1-0 [{keys.encode_id(popular[-1])},1.0,0]")
     try:
         found = _get(http, str(user_id))
     finally:

@@ -27,7 +27,17 @@ def test_a_history_lists_the_most_played_first_with_names(http: httpx.Client, ex
 
 
 def test_new_plays_are_shown_beside_the_history(http: httpx.Client, store: redis.Redis) -> None:
-    store.hset(keys.plays_user(6), mapping={"17": "2", "18": "5.5", '"17"': "1", "odd": "x", "19": "nan"})
+    plays = [
+        "1-0 [17,1,0]",
+        "2-0 [17,1,0]",
+        "2-0 [18,5.5,0]",
+        '2-1 ["17",1,0]',
+        "odd",
+        "3-0 [19]",
+        "3-0 [19,NaN,0]",
+        "3-0 [[],1,0]",
+    ]
+    store.rpush(keys.plays_user(6), *plays)
     try:
         found = http.get("/users/6").json()
     finally:
@@ -37,7 +47,7 @@ def test_new_plays_are_shown_beside_the_history(http: httpx.Client, store: redis
 
 
 def test_a_listener_with_new_plays_alone_is_known(http: httpx.Client, store: redis.Redis) -> None:
-    store.hset(keys.plays_user("fresh"), "17", "2")
+    store.rpush(keys.plays_user("fresh"), "1-0 [17,2.0,0]")
     try:
         found = http.get("/users/fresh").json()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -104,7 +105,34 @@ def test_waiting_for_a_job_that_failed_or_is_not_done_is_exit_code_1_or_2(cli: C
     assert ran.code == 1
     assert "KeyError: x" in ran.err
     assert "KeyError: x" in cli("job", "status", "bad", "--json").json["error"]
-    assert cli("job", "cancel", "not-yet-sent", "--json").json == {"job_id": "not-yet-sent", "cancelled": True}
+
+
+def test_open_jobs_are_listed_and_go_by_the_beginnings_of_their_ids(
+    cli: Cli, live: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    one, other = "aaaabbbb-0000-4000-8000-000000000001", "aaaabbbb-0000-4000-8000-000000000002"
+    with live.server.client() as client:
+        sent = {"task": "train_model", "kwargs": {"dataset": "plays.csv"}, "queue": "training", "at": time.time() - 90}
+        client.hset(keys.SUBMITTED, mapping={one: json.dumps(sent), other: json.dumps(sent)})
+        client.hset(keys.progress(one), mapping={"done": 1, "total": 9, "text": "sweep 1"})
+
+        listed = cli("job", "list").out
+        ran = cli("job", "list", "--json").json
+        several = cli("job", "status", "aaaabbbb")
+        shown = cli("job", "status", one[:-1] + "1", "--json").json
+        client.hdel(keys.SUBMITTED, other)
+        cancelled = cli("job", "cancel", "aaaabb", "--json").json
+        client.hdel(keys.SUBMITTED, one)
+
+    assert "2 of 2 jobs that are not done" in listed
+    assert max(len(line) for line in listed.splitlines()) <= 80
+    assert len(re.findall(r"^aaaabbbb-\S+ +train_model +pending +\d+ \w+ ", listed, re.MULTILINE)) == 2
+    assert {job["id"] for job in ran} == {one, other}
+    assert several.code == 2
+    assert one in several.err
+    assert (shown["job_id"], shown["text"]) == (one, "sweep 1")
+    assert cancelled == {"job_id": one, "cancelled": True}
 
 
 def test_recommend_then_show_by_id_and_with_names(cli: Cli, live: Fleet) -> None:
@@ -242,7 +270,8 @@ def test_dead_letters_are_listed_shown_sent_again_and_deleted(cli: Cli, live: Fl
     listed = cli("dead-letters", "list", "--json").json
     assert [letter["letter_id"] for letter in listed] == [garbage]
     assert "not JSON" in cli("dead-letters", "list").out
-    assert cli("dead-letters", "show", garbage, "--json").json["reason"] == "not JSON"
+    assert garbage[:8] in cli("dead-letters", "list").out
+    assert cli("dead-letters", "show", garbage[:8], "--json").json["reason"] == "not JSON"
     assert "not JSON" in cli("dead-letters", "show", garbage).out
     ran = cli("dead-letters", "send-again", garbage)
     assert ran.code == 2

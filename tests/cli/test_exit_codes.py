@@ -113,6 +113,19 @@ def test_a_redis_user_that_may_not_is_told_so(cli: Cli, connected: EmbeddedServe
     assert ran.err.count("\n") == 1
 
 
+def test_names_are_loaded_from_a_file_whose_columns_are_guessed(
+    cli: Cli, connected: EmbeddedServer, client: redis.Redis, tmp_path: Path
+) -> None:
+    file = tmp_path / "artists.tsv"
+    file.write_text('artistID\tname\turl\n51\tAda "Lune"\thttp://a\n52\tÉtoile\thttp://b\n', encoding="utf-8")
+
+    assert cli("names", str(file)).out == "2 names loaded\n"
+
+    assert client.hget(keys.ITEMS_NAMES, "51") == b'Ada "Lune"'
+    assert client.hget(keys.ITEMS_NAMES, "52").decode() == "Étoile"  # type: ignore[union-attr]
+    assert cli("names", str(tmp_path / "none.csv")).code == 2
+
+
 WRONG = {
     "an unknown command": (("lissen",), "lissen"),
     "a missing argument": (("train",), "dataset"),

@@ -37,8 +37,9 @@ def examples(name: str) -> list[str]:
 
 def test_every_command_that_was_promised_is_there() -> None:
     assert set(COMMANDS) == {
-        "train", "recommend", "refresh", "show", "block", "unblock", "hide", "unhide", "forget", "export-user", "health", "version", "demo", "up", "serve",
-        "job status", "job wait", "job cancel",
+        "train", "recommend", "refresh", "show", "block", "unblock", "hide", "unhide", "forget", "export-user", "health", "names", "version", "demo", "up", "serve",
+        "plays record", "plays import", "plays export", "plays stats",
+        "job list", "job status", "job wait", "job cancel", "queue drop",
         "models list", "models show", "models compare", "models promote", "models roll-back", "models prune",
         "dead-letters list", "dead-letters show", "dead-letters send-again", "dead-letters delete",
     }  # fmt: skip

@@ -96,7 +96,7 @@ def test_a_mistyped_name_in_the_env_file_is_an_error_that_offers_the_right_one(t
 def test_a_unix_socket_is_spelt_as_celery_wants_it() -> None:
     made = read_settings(REDIS_URL="unix:///run/redis.sock", REDIS_DB=2)
 
-    assert made.celery_url == "redis+socket:///run/redis.sock?virtual_host=2"
+    assert made.queue.celery_url == "redis+socket:///run/redis.sock?virtual_host=2"
 
 
 def test_a_wrong_value_stops_a_process_at_start_and_no_password_is_shown() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ KUBERNETES = sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))
 OF_OTHERS = {
     # Redis's, for deploy/redis; Flower's own; the files' own.
     "REDIS_ADMIN_PASSWORD", "APP_PASSWORD", "PRODUCER_PASSWORD", "READER_PASSWORD", "REDIS_MAXMEMORY",
-    "FLOWER_BASIC_AUTH", "FLOWER_DB",
+    "FLOWER_BASIC_AUTH", "FLOWER_DB", "API_PUBLISH", "FLOWER_PUBLISH",
 }  # fmt: skip
 
 
@@ -40,7 +43,8 @@ def pods() -> dict[str, dict[str, Any]]:
 
 def test_every_variable_of_the_compose_file_is_a_setting() -> None:
     for name, service in COMPOSE["services"].items():
-        unknown = set(service.get("environment", {})) - set(Settings.model_fields) - OF_OTHERS
+        given = {variable for variable in service.get("environment", {}) if not variable.startswith("GF_")}
+        unknown = given - set(Settings.model_fields) - OF_OTHERS
         assert not unknown, (name, unknown)
 
 
@@ -70,6 +74,7 @@ def test_each_service_of_ours_is_locked_down_and_bounded(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["logging"]["options"]["max-size"]
+    assert service["init"] is True  # or a SIGTERM in its first seconds is not heard
     assert isinstance(service.get("command", []), list)
     if name != "secrets":
         assert service["restart"] == "unless-stopped"
@@ -82,9 +87,65 @@ def test_redis_is_published_to_nobody_and_the_apis_to_this_machine_alone() -> No
     assert "ports" not in COMPOSE["services"]["redis"]
     assert COMPOSE["services"]["redis"]["networks"] == ["backend"]
     assert COMPOSE["networks"]["backend"] == {"internal": True}
-    for name in ("api", "flower"):
+    for name in ("api", "flower", "prometheus", "grafana"):
         (published,) = COMPOSE["services"][name]["ports"]
         assert ":-127.0.0.1:" in published
+
+
+def test_one_service_builds_the_image_and_nobody_tries_to_pull_it() -> None:
+    ours = [COMPOSE["services"][name] for name in (*OURS, "ready")]
+    assert {service["image"] for service in ours} == {"${TIMBRAL_IMAGE:-timbral:local}"}
+    assert {service["pull_policy"] for service in ours} == {"never"}
+    assert [name for name in (*OURS, "ready") if "build" in COMPOSE["services"][name]] == ["secrets"]
+    assert (ROOT / "Dockerfile").read_text().count("\nFROM ") == 1, "a stage leaves a nameless image with some builders"
+
+
+def test_the_last_service_says_where_the_others_are() -> None:
+    told = subprocess.run(
+        ["sh", ROOT / "deploy/docker/ready.sh"],
+        env={**os.environ, "API_PUBLISH": "127.0.0.1:8080", "FLOWER_PUBLISH": "5555"},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "http://127.0.0.1:8080 " in told
+    assert "http://localhost:5555 " in told
+    assert "secrets show" in told
+    assert {"worker", "trainer", "scheduler", "flower", "api"} == set(COMPOSE["services"]["ready"]["depends_on"])
+
+
+def test_the_monitoring_profile_brings_the_dashboard_and_the_alerts_where_its_programs_look_for_them() -> None:
+    prometheus, grafana = COMPOSE["services"]["prometheus"], COMPOSE["services"]["grafana"]
+    assert prometheus["profiles"] == grafana["profiles"] == ["monitoring"]
+    mounted = dict(volume.rsplit(":", 2)[:2] for volume in grafana["volumes"])
+    for source in mounted:
+        assert (ROOT / source).exists(), source
+    provisioning = ROOT / "deploy/grafana/provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((provisioning / "dashboards/timbral.yml").read_text())["providers"]
+    assert mounted["./deploy/grafana/timbral.json"].startswith(provider["options"]["path"] + "/")
+
+
+def test_a_secret_without_a_colon_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    script = (ROOT / "deploy/docker/secrets.sh").read_text().replace("/run/secrets", str(tmp_path))
+    for auth, code in (("password", 1), ("admin:", 1), ("admin:password", 0), ("", 0)):
+        done = subprocess.run(
+            ["sh", "-c", script], env={**os.environ, "FLOWER_BASIC_AUTH": auth}, capture_output=True, text=True
+        )
+        assert done.returncode == code, (auth, done.stderr)
+        assert ("must be user:password" in done.stderr) == bool(code)
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="no promtool on the PATH (Debian: apt-get install prometheus)"
+)
+def test_prometheus_reads_the_configuration_and_a_single_failed_training_raises_its_alert() -> None:
+    folder = ROOT / "deploy/prometheus"
+    for command in (
+        ["check", "config", "prometheus.yml"],
+        ["test", "rules", str(ROOT / "tests/deploy/alerts_test.yml")],
+    ):
+        done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_worker_is_given_more_time_to_end_than_its_tasks_are() -> None:
@@ -96,7 +157,7 @@ def test_a_worker_is_given_more_time_to_end_than_its_tasks_are() -> None:
 
 def test_compose_and_kubernetes_start_the_same_programs() -> None:
     for name in ("worker", "trainer", "scheduler", "flower"):
-        command = [re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word) for word in COMPOSE["services"][name]["command"]]
+        command = [re.sub(r"\$\{\w+:-(\w*)\}", r"\1", word) for word in COMPOSE["services"][name]["command"]]
         assert pods()[name]["containers"][0]["args"] == command
     assert pods()["api"]["containers"][0]["args"][:2] == COMPOSE["services"]["api"]["command"]
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 from fleet_fixtures import Fleet
 from taste import history, write_history
 
 import producers
-from timbral.history.play_rows import RecordedPlay, as_rows
+from timbral import keys
 from timbral.history.table import HistoryTable
 from timbral.stack.embedded_server import EmbeddedServer
 
@@ -61,12 +63,24 @@ def _body_in(part: bytes) -> bytes:
 
 
 def record_history(fleet: Fleet, users: list[str]) -> HistoryTable:
-    """Two plays of each user in the history, in two files."""
+    """Two plays of each user in the history, in two files, and one that is still in the stream."""
     table = HistoryTable(fleet.data_dir / "history")
-    for number in (1, 2):
-        plays = [RecordedPlay(user, f"i{number}", 1.0, 10**15 + number, 10**15) for user in users]
-        assert table.append(as_rows(plays), "test", number)
+    with Celery("beat", broker=f"{fleet.server.url}/0", set_as_current=False) as app, fleet.server.client() as client:
+        for number in (1, 2, 3):
+            plays = [{"user_id": user, "item_id": f"i{number}", "event_id": f"{user}/{number}"} for user in users]
+            assert producers.record_plays(plays) == len(users)
+            if number < 3:
+                app.send_task("archive_plays", queue="batch")
+                wait_for(lambda: client.xlen(keys.PLAYS_STREAM) == 0, "the archive")
     return table
+
+
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
+    """Poll until the condition holds, or fail."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s} s"
+        time.sleep(0.02)
 
 
 @pytest.fixture

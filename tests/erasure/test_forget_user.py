@@ -33,8 +33,8 @@ def test_after_forget_user_the_id_is_in_no_key_and_in_no_file(known: Fleet) -> N
 
         assert mentions(client, known.directory, USER) == []
     removed = receipt["removed"]
-    assert (removed["model_files"], removed["model_rows"], removed["history_plays"]) == (2, 2, 2)
-    assert (removed["lists"], removed["vectors"], removed["new_plays"], removed["blocks"]) == (1, 1, 1, 1)
+    assert (removed["model_files"], removed["model_rows"], removed["history_plays"]) == (2, 2, 3)
+    assert (removed["lists"], removed["vectors"], removed["new_plays"], removed["blocks"]) == (1, 1, 4, 1)
     assert removed["table_rows"] == 1
     assert receipt["data_sets"] == ["plays.csv"]
     assert USER not in json.dumps(receipt)
@@ -63,7 +63,7 @@ def test_everybody_else_keeps_what_they_had(known: Fleet) -> None:
     assert done["users_done"] == len(lists)
     assert {user: producers.get_recommendations(user) for user in lists} == lists
     assert producers.get_recommendations(USER) is None
-    assert HistoryTable(known.data_dir / "history").plays_of(OTHER).num_rows == 2
+    assert HistoryTable(known.data_dir / "history").plays_of(OTHER).num_rows == 4
 
 
 def test_what_arrives_late_does_not_bring_them_back(known: Fleet) -> None:
@@ -116,7 +116,7 @@ def test_messages_and_records_that_name_them_name_nobody_afterwards(fleet: Fleet
     # Given messages that wait, are held by a stopped worker, and lie parked
     with fleet.server.client() as client:
         app = Celery("foreign", broker=f"{fleet.server.url}/0", set_as_current=False)
-        app.send_task("unknown_task", kwargs={"who": USER}, queue="celery")
+        app.send_task("unknown_task", kwargs={"who": USER}, queue="batch")
         client.lpush("celery", f"garbage about {USER} and others")
         fleet.start()
         wait_until(lambda: client.zcard(keys.DEAD_LETTERS) == 2, 30, "two dead letters")

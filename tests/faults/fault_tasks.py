@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+import uuid
 from typing import Any
 
 import redis
 
 from timbral.config.settings import settings
+from timbral.redis_client import connect
 from workers.app import app
 
-_client = redis.Redis.from_url(settings.broker_url)
+_client = connect(settings.broker_url, timeout_s=30, connect_timeout_s=5)
 
 
 def _count(what: str, name: str) -> int:
@@ -27,16 +29,47 @@ def _count(what: str, name: str) -> int:
             time.sleep(0.05)
 
 
+def _note_span(name: str, span: int | None, began: float) -> int | None:
+    value = f"{began} {time.time()}"
+    try:
+        if span is None:
+            return int(_client.rpush(f"test:spans:{name}", value)) - 1
+        _client.lset(f"test:spans:{name}", span, value)
+    except redis.RedisError:
+        pass
+    return span
+
+
 @app.task(name="fault.work", bind=True)
 def work(self: Any, name: str, seconds: float = 0.0, again: float | None = None) -> str:
     """Take ``seconds``, as a computation would; ``again`` seconds when it is not the first time."""
     if _count("begun", name) > 1 and again is not None:
         seconds = again
     deadline = time.monotonic() + seconds
+    span, began, noted = None, time.time(), time.monotonic()
     while time.monotonic() < deadline:
         time.sleep(0.01)
+        if seconds >= 1 and time.monotonic() > noted + 0.1:  # from when to when each run of it ran, for those that ask
+            noted = time.monotonic()
+            span = _note_span(name, span, began)
     _count("done", name)
     return name
+
+
+@app.task(name="fault.run")
+def run(name: str) -> str:
+    """Note this execution in a set, under an id of its own: written twice, for want of an answer, it is there once."""
+    token = f"{name}:{uuid.uuid4()}"
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            _client.sadd("test:runs", token)
+        except redis.RedisError:  # away, or it refuses
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return name
 
 
 @app.task(name="fault.kill_child")

@@ -108,7 +108,7 @@ GARBAGE: dict[str, bytes | dict[str, Any]] = {
     "a root id that is an object": envelope(headers__root_id={}),
     "stamps without end": envelope(headers__stamped_headers=[[["a"]]]),
     "a correlation id that is a list": envelope(properties__correlation_id=[]),
-    "an unknown task": envelope("no.such.task"),
+    "an unknown task": envelope("fault.worc"),
 }
 
 
@@ -151,7 +151,7 @@ def test_garbage_on_every_queue_and_priority_is_parked_and_the_rest_flows(
 
         # and: whoever waits for the unknown task learns of it
         unknown = next(letter for letter in letters if letter.kind == "unknown_task")
-        assert unknown.task == "no.such.task"
+        assert unknown.task == "fault.worc"
         assert faults.result(unknown.task_id)["result"]["exc_type"] == "NotRegistered"
         assert unknown.can_be_sent
 

@@ -116,7 +116,7 @@ def test_popular_is_what_most_listeners_have(client: redis.Redis) -> None:
         [(1, "a", 1), (1, "b", 50), (2, "a", 1), (3, "a", 1), (3, "c", 1), (4, "b", 9)], n_components=2
     )
 
-    assert BatchRecommendation(client, served, top_k=2).write_popular() == 2
+    BatchRecommendation(client, served, top_k=2).write_popular()
 
     popular = json.loads(client.get(keys.RECOMMENDATIONS_POPULAR))
     assert popular == [{"item_id": "a", "score": 0.75}, {"item_id": "b", "score": 0.5}]

@@ -49,7 +49,7 @@ def test_trains_and_records_what_the_training_was(matrix: sparse.csr_matrix) -> 
     assert record["n_iterations"] == len(record["loss_per_iteration"]) == model.n_iter_
     assert record["loss_per_iteration"] == model.training_history
     assert record["loss"] == record["loss_per_iteration"][-1]
-    assert 0 < record["duration_s"] < 60
+    assert record["duration_s"] > 0
     assert record["version"] == timbral.__version__
     assert json.loads(json.dumps(record)) == record
 

@@ -31,7 +31,7 @@ def matrix() -> sparse.csr_matrix:
 
 @pytest.fixture(scope="module")
 def model(matrix: sparse.csr_matrix) -> NMFModel:
-    return NMFModel(12, 1, n_threads=1).fit(matrix)
+    return NMFModel(12, 1, n_neighbors=0, n_threads=1).fit(matrix)
 
 
 def falls(model: NMFModel, row: sparse.csr_matrix, item: int) -> npt.NDArray[np.float32]:
@@ -105,6 +105,8 @@ def test_the_genre_of_the_item_explains_it(model: NMFModel, matrix: sparse.csr_m
         {"regularization": 0.0},
         {"l1_regularization": 0.5},
         {"target": "log"},
+        {"neighbor_weight": 0.7},
+        {"neighbor_weight": 0.7, "regularization": 2.0},
     ],
 )
 def test_contributions_add_up_whatever_the_objective(matrix: sparse.csr_matrix, options: dict[str, float]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from timbral.models.engine.regularization import DEFAULT_REGULARIZATION
+from timbral.models.fitting.choice import DEFAULT_REGULARIZATION
 from timbral.models.nmf_model import NMFModel
 
 N_GENRES = 12

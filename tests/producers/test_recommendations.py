@@ -48,8 +48,7 @@ def test_what_is_popular_comes_without_what_the_user_has_just_played(
 ) -> None:
     store(client, "popular", 1, "1", 2, 3)
     store(client, "user:7", 1, 2)
-    client.hset(keys.plays_user(8), mapping={keys.encode_id(1): "2", keys.encode_id(3): "1"})
-    client.hset(keys.plays_user(7), keys.encode_id(1), "1")
+    producers.record_plays([{"user_id": 8, "item_id": 1}, {"user_id": 8, "item_id": 3}, {"user_id": 7, "item_id": 1}])
 
     assert [item["item_id"] for item in producers.get_recommendations(8, popular_if_cold=True) or []] == ["1", 2]
     found = producers.get_recommendations_many([7, 8, 9], popular_if_cold=True)

@@ -30,14 +30,14 @@ def test_a_refresh_under_an_old_id_loses_no_plays(bench: Any, cache: redis.Redis
 
 def test_two_messages_of_one_id_at_a_time_are_done_one_after_the_other(bench: Any, wait_until: Any) -> None:
     with bench.fleet.server.client() as client:
-        before = client.zcard(keys.MODEL_VERSIONS)
+        before = int(client.get(keys.MODEL_FENCE) or 0)
         for seed in (1, 2):
             bench.celery.send_task(
                 "train_model",
                 kwargs={"dataset": "plays.csv", "promote": "never", "random_state": seed},
                 task_id="twice",
             )
-        wait_until(lambda: client.zcard(keys.MODEL_VERSIONS) == before + 2, 60, "both trainings")
+        wait_until(lambda: int(client.get(keys.MODEL_FENCE)) == before + 2, 60, "both trainings")
 
 
 def test_everybodys_lists_under_last_nights_id_are_computed_anew(

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
@@ -21,12 +21,14 @@ from timbral import logs
 from timbral.api.context import ApiContext, make_context
 from timbral.api.description import describe
 from timbral.api.ids import SlashesInIds
+from timbral.api.known_parameters import only_known_parameters
 from timbral.api.metrics import Metrics
 from timbral.api.middleware.auth import Auth
 from timbral.api.middleware.fast_lane import FastLane
+from timbral.api.middleware.head import Head
 from timbral.api.middleware.limits import Limits, SecurityHeaders
 from timbral.api.refusals import Refused, error_response, kind_of, redis_away
-from timbral.api.routes import erasure, events, health, items, jobs, models, page, recommendations, tasks, users
+from timbral.api.routes import erasure, events, health, items, jobs, models, page, plays, recommendations, tasks, users
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings, read_settings
 from timbral.errors import MessageError, ModelFileError, ModelNotFoundError, RedisUnavailableError
@@ -59,11 +61,12 @@ def create_app(settings: Settings) -> FastAPI:
         summary="A recommender for listening data that lives behind a queue.",
         lifespan=lifespan,
         redirect_slashes=False,
-        docs_url=None,  # their scripts come from another host
+        docs_url=None,  # its scripts would come from another host; timbral.api.routes.page has a page of our own files
         redoc_url=None,
+        dependencies=[Depends(only_known_parameters)],
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (tasks, jobs, events, recommendations, users, erasure, items, models, health, page):
+    for part in (plays, tasks, jobs, events, recommendations, users, erasure, items, models, health, page):
         app.include_router(part.router)
     describe(app, settings)
     _answer_errors(app, settings)
@@ -72,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(FastLane)
     app.add_middleware(Auth, settings=settings)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Head)
     app.add_middleware(Metrics)
     app.add_middleware(SlashesInIds)
     return app
@@ -169,4 +173,5 @@ def _as_coroutine(handler: Any) -> Any:
 def _methods_of(app: FastAPI, request: Request, known: str) -> str:
     # Starlette names those of the first route of a path alone; the description has all of them.
     operations = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), {})
-    return ", ".join(sorted(method.upper() for method in operations)) or known
+    methods = {method.upper() for method in operations}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))) or known

@@ -10,14 +10,18 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 
 from timbral.api.cached_lists import CachedLists
+from timbral.api.fleet_reader import FleetReader
 from timbral.api.item_names import ItemNames
 from timbral.api.model_reader import ModelReader
-from timbral.api.redis_client import connect
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings
+from timbral.redis_client import connect_async
 
 __all__ = ["ApiContext", "Context", "make_context"]
 
+MAX_CONNECTIONS = 32
+TIMEOUT_S = 2.0
+"""A dead Redis holds a request no longer."""
 MAX_JOB_THREADS = 16
 """Looking after jobs has threads of its own: a hundred event streams must not take those that enqueue."""
 
@@ -31,6 +35,7 @@ class ApiContext:
     lists: CachedLists
     names: ItemNames
     model: ModelReader
+    fleet: FleetReader
     streams: Streams
     job_threads: CapacityLimiter
 
@@ -44,13 +49,16 @@ class ApiContext:
 
 def make_context(settings: Settings) -> ApiContext:
     """An API to what ``settings`` name; connects when it is first asked."""
-    redis = connect(settings.redis_url)
+    redis = connect_async(
+        settings.redis_url, timeout_s=TIMEOUT_S, connect_timeout_s=1.0, max_connections=MAX_CONNECTIONS
+    )
     return ApiContext(
         settings,
         redis,
         CachedLists(redis.connection_pool),
         ItemNames(redis),
         ModelReader(settings),
+        FleetReader(),
         Streams(),
         CapacityLimiter(MAX_JOB_THREADS),
     )

@@ -8,13 +8,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from timbral.config.settings import Settings
-from timbral.messages import MESSAGES
+from timbral.messages import MESSAGES, Message, RecordPlays
 
 __all__ = ["describe"]
 
 OPEN = ("/health", "/ready")
 WRITERS_ONLY = ("/users/{user_id}/export",)
 TAGS = [
+    {"name": "plays", "description": "Tell what users play."},
     {"name": "tasks", "description": "Put work on the queue."},
     {"name": "jobs", "description": "Follow it, and call it off."},
     {"name": "reading", "description": "What users play, get, and why."},
@@ -39,8 +40,9 @@ def _complete(app: FastAPI, settings: Settings) -> dict[str, Any]:
     schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes, tags=TAGS)
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for message in MESSAGES.values():
-        route = schema["paths"].get(f"/tasks/{message.task}")
+    bodies: list[type[Message]] = [*MESSAGES.values(), RecordPlays]
+    for message in bodies:
+        route = schema["paths"].get("/plays" if message is RecordPlays else f"/tasks/{message.task}")
         if route is None:  # users are forgotten and exported under /users
             continue
         made = message.model_json_schema(ref_template="#/components/schemas/{model}")

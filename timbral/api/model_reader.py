@@ -19,6 +19,7 @@ from timbral.api.ids import meanings
 from timbral.api.refusals import Refused
 from timbral.config.settings import Settings
 from timbral.errors import ModelFileError, ModelNotFoundError
+from timbral.redis_client import connect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,9 +165,7 @@ class ModelReader:
     def _open(self) -> Callable[[], ServedModel]:
         from timbral.versions.model_store import ModelStore
 
-        client = redis.Redis.from_url(
-            self._settings.redis_url, socket_timeout=2.0, socket_connect_timeout=1.0, client_name="timbral-http-model"
-        )
+        client = connect(self._settings.redis_url, timeout_s=2.0, connect_timeout_s=1.0)
         self._current = ModelStore(client, self._settings.MODEL_DIR).current
         return self._current
 

@@ -14,7 +14,20 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import timbral
 from timbral import logs
-from timbral.cli import dead_letters, jobs, models, one_line, operating, privacy, programs, reading, tasks
+from timbral.cli import (
+    dead_letters,
+    jobs,
+    models,
+    names,
+    one_line,
+    operating,
+    plays,
+    privacy,
+    programs,
+    queue,
+    reading,
+    tasks,
+)
 from timbral.cli.output import AsJson, print_json
 from timbral.config.settings import public_address, settings
 from timbral.errors import (
@@ -56,12 +69,15 @@ $ timbral show 1042  [dim]# what user 1042 gets[/dim]
 [bold]Exit codes[/bold]  0 done · 1 the task failed, or something went wrong · 2 bad input · 3 Redis is away · 130 Ctrl-C""",
 )
 tasks.register(application)
+plays.register(application)
 reading.register(application)
 privacy.register(application)
 jobs.register(application)
 models.register(application)
 dead_letters.register(application)
+queue.register(application)
 operating.register(application)
+names.register(application)
 programs.register(application)
 
 

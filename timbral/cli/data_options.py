@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 __all__ = [
+    "PANEL",
     "SEPARATORS",
     "Columns",
     "CountRows",

@@ -43,13 +43,13 @@ def list_letters(
     """
     with connections().asking(results=True) as client:
         found, short = letters.list_letters(client, limit), shortened(_ids(client))
-        now_s = server_now_s(client)
+        now = server_now_s(client)
     if as_json:
         print_json([_record(letter) for letter in found])
         return
     columns = ["id", "kind", "task", "tries", "age", "reason"]
     rows = [
-        [short[one.letter_id], one.kind, one.task, one.deliveries, ago(now_s - one.parked_at), one.reason[:80]]
+        [short[one.letter_id], one.kind, one.task, one.deliveries, ago(max(0.0, now - one.parked_at)), one.reason[:80]]
         for one in found
     ]
     print_table(columns, rows, title=f"{len(found)} of {len(short)} dead letters", whole=columns[:5])

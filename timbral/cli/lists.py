@@ -6,8 +6,9 @@ from typing import Any
 
 from producers.connections import connections
 from timbral import keys
-from timbral.cli.output import hint, needs, print_json, print_table
+from timbral.cli.output import hint, print_json, print_table
 from timbral.config.settings import settings
+from timbral.extras import require
 from timbral.messages import Id
 
 __all__ = ["preview", "print_list"]
@@ -23,19 +24,20 @@ def print_list(listed: list[dict[str, Any]], title: str | None = None) -> None:
     print_table(["#", "item_id", *(["name"] if names else []), "score"], rows, title)
 
 
-def preview(version: str, user_ids: list[Id], *, top_k: int, exclude_seen: bool, as_json: bool) -> None:
+def preview(version: str, user_ids: list[Id], *, top_k: int, exclude_seen: bool, as_json: bool, **options: Any) -> None:
     """Print what ``version`` would recommend; nothing is written, and no worker is asked.
 
     Raises:
         ParameterError: what reads models is not installed.
         ModelNotFoundError: no such version.
     """
-    with needs("worker", "timbral recommend --model"):
-        from timbral.logic.list_preview import ListPreview
-        from timbral.versions.model_store import ModelStore
+    require("timbral recommend --model", "worker")
+    from timbral.logic.list_preview import ListPreview
+    from timbral.versions.model_store import ModelStore
+
     with connections().asking() as client:
         served = ModelStore(client, settings.MODEL_DIR).get(version)
-        lists = ListPreview(client, served, top_k=top_k, exclude_seen=exclude_seen).lists(user_ids)
+        lists = ListPreview(client, served, top_k=top_k, exclude_seen=exclude_seen, **options).lists(user_ids)
     if as_json:
         print_json(
             {"model_version": version, "lists": [{"user_id": user, "items": items} for user, items in lists.items()]}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producers.connections import connections
-from timbral.cli.output import AsJson, hint, needs, print_answer, print_json, print_table
+from timbral.cli.output import AsJson, hint, print_answer, print_json, print_table
 from timbral.config.settings import settings
+from timbral.extras import require
 
 if TYPE_CHECKING:
     from timbral.versions.model_store import ModelStore
@@ -31,8 +32,9 @@ def register(application: typer.Typer) -> None:
 
 @contextmanager
 def _store() -> Iterator[ModelStore]:
-    with needs("worker", "timbral models"):
-        from timbral.versions.model_store import ModelStore  # it loads numpy, which the thin install has not
+    require("timbral models", "worker")
+    from timbral.versions.model_store import ModelStore  # it loads numpy, which the thin install has not
+
     with connections().asking() as client:
         yield ModelStore(client, settings.MODEL_DIR)
 

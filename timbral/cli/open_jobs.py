@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import time
 from typing import Any, NamedTuple
 
 from producers.connections import connections
@@ -13,7 +12,7 @@ from timbral import keys
 from timbral.cli.short_ids import whole_id
 from timbral.errors import RedisPermissionError
 from timbral.queue import layout
-from timbral.replies import text, texts
+from timbral.replies import server_now_s, text, texts
 
 __all__ = ["OpenJob", "open_jobs", "whole_job_id"]
 
@@ -35,8 +34,8 @@ def open_jobs() -> list[OpenJob]:
     Raises:
         RedisUnavailableError: Redis is away, or its user may not see them.
     """
-    now = time.time()
     with connections().asking() as client:
+        now = server_now_s(client)
         sent = texts(client.hgetall(keys.SUBMITTED))
         fanned_out: Any = client.zrange(keys.JOBS_OPEN, 0, -1, withscores=True)
     found = {job_id: _sent(job_id, value, now) for job_id, value in sent.items()}
@@ -50,15 +49,17 @@ def whole_job_id(beginning: str) -> str:
     """The id of the job that ``beginning`` means: of one that is not done, or else of one whose result is kept."""
     if not _PATTERN.fullmatch(beginning) or len(beginning) >= 36:
         return beginning
-    found = whole_id(beginning, [job.id for job in open_jobs()], "job")
-    if found != beginning:
-        return found
-    prefix = layout.result_key("")
-    kept: list[str] = []
-    # Results are looked for last: it takes a walk over all keys, which not every user of Redis may take.
-    with contextlib.suppress(RedisPermissionError), connections().asking(results=True) as client:
-        kept = [text(key)[len(prefix) :] for key in client.scan_iter(f"{prefix}{beginning}*", count=5_000)]
-    return whole_id(beginning, kept, "job")
+    # Not every user of Redis may see them all; those who may not have to say the whole id.
+    with contextlib.suppress(RedisPermissionError):
+        found = whole_id(beginning, [job.id for job in open_jobs()], "job")
+        if found != beginning:
+            return found
+        prefix = layout.result_key("")
+        # Last, because it takes a walk over all keys.
+        with connections().asking(results=True) as client:
+            kept = [text(key)[len(prefix) :] for key in client.scan_iter(f"{prefix}{beginning}*", count=5_000)]
+        return whole_id(beginning, kept, "job")
+    return beginning
 
 
 def _sent(job_id: str, value: str, now: float) -> OpenJob:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 import producers
-from timbral.errors import ParameterError
 
 __all__ = [
     "AsJson",
@@ -23,7 +21,6 @@ __all__ = [
     "ago",
     "follow",
     "hint",
-    "needs",
     "parsed_id",
     "print_answer",
     "print_json",
@@ -133,21 +130,6 @@ def follow(job: producers.Job, *, as_json: bool, timeout_s: float | None = None)
         print_json({"job_id": job.id, **answer})
     else:
         print_answer({"job_id": job.id, **answer})
-
-
-@contextlib.contextmanager
-def needs(extra: str, command: str) -> Iterator[None]:
-    """Around the import of what the thin install does not have.
-
-    Raises:
-        ParameterError: it is not there; says what to install.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise ParameterError(
-            f"{command} needs more than is installed: pip install 'timbral[{extra}]' ({error})"
-        ) from error
 
 
 def _shown(value: object) -> str:

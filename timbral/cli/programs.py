@@ -1,7 +1,7 @@
 """``timbral demo``, ``up`` and ``serve``: programs that run until they are done or told to stop.
 
 Each lives in a module of its own that a thin install need not have, and is imported when its command is called. Another one
-is added the same way: a function here with its options, ``with needs(extra, command): from … import …``, a line in
+is added the same way: a function here with its options, ``require(command, extra)`` and the import, a line in
 ``register``.
 """
 
@@ -31,7 +31,7 @@ from timbral.cli.data_options import (
     column_list,
     separator_meant,
 )
-from timbral.cli.output import needs
+from timbral.extras import require
 
 __all__ = ["register"]
 
@@ -75,8 +75,9 @@ def demo(
 
     $ timbral demo --data lastfm-2k/user_artists.dat
     """
-    with needs("worker,embedded", "timbral demo"):
-        from timbral.demo.run import DemoOptions, run_demo
+    require("timbral demo", "worker", "embedded")
+    from timbral.demo.run import DemoOptions, run_demo
+
     run_demo(
         DemoOptions(
             data=data,
@@ -115,8 +116,9 @@ def up(
 
     $ timbral up --concurrency 2 --api-port 8080
     """
-    with needs("worker,dashboard,api,embedded", "timbral up"):
-        from timbral.stack.up import up as run_up
+    require("timbral up", "worker", "dashboard", "api", "embedded")
+    from timbral.stack.up import up as run_up
+
     raise typer.Exit(run_up(concurrency=concurrency, api_port=api_port, flower_port=flower_port))
 
 
@@ -129,9 +131,7 @@ def serve(
 
     $ timbral serve --host 127.0.0.1 --port 8000
     """
-    with needs("api", "timbral serve"):
-        import fastapi  # noqa: F401 - before the API says that it listens
-        import uvicorn  # noqa: F401
+    require("timbral serve", "api")
+    from timbral.api.serve import serve as run_serve
 
-        from timbral.api.serve import serve as run_serve
     run_serve(host=host, port=port, workers=workers)

@@ -52,11 +52,12 @@ def register(application: typer.Typer) -> None:
 
 def train(
     dataset: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="A file or folder below DATA_DIR (its path there, or the path from here), or a URI like s3://…."
+            help="A file or folder below DATA_DIR (its path there, or the path from here), or a URI like s3://…; "
+            "the history of plays if not given."
         ),
-    ],
+    ] = None,
     format: Format = None,  # noqa: A002
     preset: PresetOption = None,
     separator: Separator = None,
@@ -72,6 +73,12 @@ def train(
     time_format: TimeFormat = None,
     on_missing: OnMissing = None,
     repeats: Repeats = "sum",
+    history_version: Annotated[
+        int | None, typer.Option(help="Version of the history's table, to repeat a training; the newest if not given.")
+    ] = None,
+    half_life_days: Annotated[
+        float | None, typer.Option(help="Age at which a play of the history counts half; all count alike if not given.")
+    ] = None,
     n_components: Annotated[
         int | None, typer.Option(help="Factors; the workers' NMF_N_COMPONENTS if not given.")
     ] = None,
@@ -121,7 +128,9 @@ def train(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    r"""Train a model on a data set; it goes live if it is not worse than the one that is.
+    r"""Train a model on the history of plays, or on a data set; it goes live if it is not worse than the one that is.
+
+    $ timbral train
 
     $ timbral train plays.parquet
 
@@ -146,7 +155,9 @@ def train(
         "target": target,
     }
     job = producers.enqueue_train_model(
-        dataset_below(dataset, settings.DATA_DIR),
+        None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
+        history_version=history_version,
+        half_life_days=half_life_days,
         separator=separator_meant(separator),
         columns=column_list(columns),
         quoted=quoted,
@@ -190,6 +201,13 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also recommend what a user has played.")
     ] = False,
+    max_per_group: Annotated[
+        int | None,
+        typer.Option(help="Most items of one artist (items:groups); the workers' MAX_PER_GROUP if not given."),
+    ] = None,
+    exploration_share: Annotated[
+        float | None, typer.Option(help="Share of places for items from further down; EXPLORATION_SHARE if not given.")
+    ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -206,9 +224,16 @@ def recommend(
     if model is not None:
         if not users:
             raise ParameterError("--model prints lists and writes none: name the users (--user ID)")
-        preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json)
+        options = {"max_per_group": max_per_group, "exploration_share": exploration_share}
+        preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
         return
-    job = producers.enqueue_compute_recommendations(user_ids=users, top_k=top_k, exclude_seen=not include_seen)
+    job = producers.enqueue_compute_recommendations(
+        user_ids=users,
+        top_k=top_k,
+        exclude_seen=not include_seen,
+        max_per_group=max_per_group,
+        exploration_share=exploration_share,
+    )
     sent(job, wait=wait, as_json=as_json)
 
 
@@ -262,13 +287,13 @@ def _lies_below(path: Path, folder: Path) -> bool:
     return path.exists() and path.resolve().is_relative_to(folder)
 
 
-def parsed_play(text: str, *, as_text: bool) -> dict[str, Any]:
+def parsed_play(text: str, *, as_text: bool, what: str = "--play") -> dict[str, Any]:
     """A play from the command line.
 
     Raises:
         ParameterError: it is not USER,ITEM or USER,ITEM,PLAYS or a JSON object.
     """
-    problem = ParameterError(f"--play must be USER,ITEM or USER,ITEM,PLAYS or a JSON object, got {text!r}")
+    problem = ParameterError(f"{what} must be USER,ITEM or USER,ITEM,PLAYS or a JSON object, got {text!r}")
     if text.startswith("{"):
         try:
             read: Any = json.loads(text)

@@ -8,17 +8,18 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
+from timbral.config.redis_url import RedisUrl
 from timbral.errors import SettingsError
 
 __all__ = ["Constants", "Settings", "settings"]
 
 LOCAL_REDIS: Final = "redis://127.0.0.1:6379"
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+QUEUE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$"
 SECRETS_DIR: Final = Path("/run/secrets")
 
 
@@ -38,11 +39,14 @@ class Settings(BaseSettings):
     # Redis
     REDIS_URL: str | None = Field(
         None,
-        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue; "
-        "redis://127.0.0.1:6379 where unset.",
+        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue: redis://, "
+        "rediss://, unix:// or sentinel://host:26379;host:26379/name; redis://127.0.0.1:6379 where unset.",
     )
     REDIS_PASSWORD: SecretStr | None = Field(
         None, description="Password for REDIS_URL and BROKER_URL where the URL has none; never logged."
+    )
+    SENTINEL_PASSWORD: SecretStr | None = Field(
+        None, description="Password of the sentinels of a sentinel:// URL, where they ask for one; never logged."
     )
     REDIS_DB: int = Field(0, ge=0, le=1_000_000, description="Database number, used where the URL names none.")
     BROKER_URL: str | None = Field(
@@ -51,6 +55,18 @@ class Settings(BaseSettings):
     REDIS_CA_CERTS: Path | None = Field(
         None, description="CA file that a rediss:// server's certificate must chain to; the system's CAs where unset."
     )
+
+    KEY_PREFIX: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:-]{0,62}[:_.-])?$",
+        description='Stands in front of every key and queue, as in "music:": for a Redis database that others use too. '
+        "The same in every program, producers included.",
+    )
+    QUEUE: str = Field(
+        "celery", pattern=QUEUE_NAME, description="Queue of what users wait for; Celery's default where unset."
+    )
+    BATCH_QUEUE: str = Field("batch", pattern=QUEUE_NAME, description="Queue of the chunks of large jobs.")
+    TRAINING_QUEUE: str = Field("training", pattern=QUEUE_NAME, description="Queue of the trainings.")
 
     # The model
     NMF_N_COMPONENTS: int = Field(100, ge=1, le=4096, description="Number of factors, k, of a model.")
@@ -94,6 +110,14 @@ class Settings(BaseSettings):
     EMBEDDINGS_TTL_S: int = Field(43_200, ge=1, description="Seconds that embeddings live in Redis.")
     RESULT_EXPIRES_S: int = Field(
         86_400, ge=60, description="Seconds that a task's result and progress live; longer than the cache's."
+    )
+
+    # Fresh lists
+    MAX_PER_GROUP: int = Field(
+        0, ge=0, le=1000, description="Most items of one group (items:groups: an artist) in a list; 0 for any number."
+    )
+    EXPLORATION_SHARE: float = Field(
+        0.0, ge=0, lt=1, description="Share of a list's places that items from further down get, drawn at random."
     )
 
     # The fleet
@@ -145,13 +169,8 @@ class Settings(BaseSettings):
     @field_validator("REDIS_URL", "BROKER_URL")
     @classmethod
     def _is_a_redis_url(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in REDIS_SCHEMES or not (parts.hostname or parts.scheme == "unix"):
-            # The value is not repeated: it may hold a password.
-            raise ValueError("must look like redis://host:6379, rediss://host:6379 or unix:///path")
-        _ = parts.port  # urlsplit reads the port only when asked, and raises ValueError where it is none
+        if url is not None:
+            RedisUrl.parse(url)
         return url
 
     @model_validator(mode="after")
@@ -164,43 +183,54 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _queues_differ(self) -> Settings:
+        if len({self.QUEUE, self.BATCH_QUEUE, self.TRAINING_QUEUE}) < 3:
+            raise ValueError("QUEUE, BATCH_QUEUE and TRAINING_QUEUE must be three different names")
+        return self
+
+    @model_validator(mode="after")
+    def _urls_can_be_read(self) -> Settings:
+        # Once more, with what completes them: a CA file that cannot be read shows here, and not at the first connection.
+        for name in ("REDIS_URL", "BROKER_URL"):
+            try:
+                self._read_url(name)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return self
+
     @property
     def redis_url(self) -> str:
         """URL of the cache, complete with password and database number. Holds the password: do not log it."""
-        return self._complete(self.REDIS_URL or LOCAL_REDIS)
+        return str(self._read_url("REDIS_URL"))
 
     @property
     def broker_url(self) -> str:
         """URL of the queue and the results, complete with password and database number. Do not log it."""
-        return self._complete(self.BROKER_URL or self.REDIS_URL or LOCAL_REDIS)
+        return str(self.queue)
 
     @property
-    def celery_url(self) -> str:
-        """``broker_url`` as Celery spells it: it has a scheme of its own for a Unix socket."""
-        scheme, _, rest = self.broker_url.partition("://")
-        return f"redis+socket://{rest.replace('db=', 'virtual_host=')}" if scheme == "unix" else self.broker_url
+    def queue(self) -> RedisUrl:
+        """``broker_url`` in its parts."""
+        return self._read_url("BROKER_URL")
 
     @property
     def history_uri(self) -> str:
         """Where the table of all plays is."""
         return self.HISTORY_URI or str(self.DATA_DIR / "history")
 
-    def _complete(self, url: str) -> str:
-        parts = urlsplit(url)
-        netloc, path, query = parts.netloc, parts.path, parts.query
-        if self.REDIS_PASSWORD is not None and parts.password is None:
-            host = netloc.rpartition("@")[2]
-            netloc = f"{quote(parts.username or '', safe='')}:{quote(self.REDIS_PASSWORD.get_secret_value(), safe='')}@{host}"
-        if parts.scheme == "unix":
-            query = query if "db=" in query else f"{query}&db={self.REDIS_DB}".lstrip("&")
-            return f"unix://{netloc}{path}?{query}"  # urlunsplit would drop the two slashes
-        if path in ("", "/") and "db=" not in query:
-            path = f"/{self.REDIS_DB}"
-        if parts.scheme == "rediss" and "ssl_cert_reqs=" not in query:
-            query = f"{query}&ssl_cert_reqs=required".lstrip("&")
-            if self.REDIS_CA_CERTS is not None:
-                query += f"&ssl_ca_certs={quote(str(self.REDIS_CA_CERTS), safe='/')}"
-        return urlunsplit((parts.scheme, netloc, path, query, parts.fragment))
+    def _read_url(self, name: str) -> RedisUrl:
+        return RedisUrl.parse(
+            getattr(self, name) or self.REDIS_URL or LOCAL_REDIS,
+            password=_secret(self.REDIS_PASSWORD),
+            db=self.REDIS_DB,
+            ca_certs=self.REDIS_CA_CERTS,
+            sentinel_password=_secret(self.SENTINEL_PASSWORD),
+        )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
 
 
 def public_address(url: str) -> str:

@@ -10,7 +10,7 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.decompression import COMPRESSION_ENDINGS
 from timbral.errors import DataError, ParameterError
 
-__all__ = ["SUPPORTED_FORMATS", "checked_format", "ending_of", "format_of"]
+__all__ = ["SUPPORTED_FORMATS", "checked_format", "ending_of", "format_of", "written_format"]
 
 SUPPORTED_FORMATS: Final = tuple(ending.removeprefix(".") for ending in Constants.SUPPORTED_DATA_FORMATS)
 BY_ENDING: Final = {
@@ -42,6 +42,18 @@ def checked_format(data_format: str | None) -> str | None:
     if data_format is not None and data_format not in SUPPORTED_FORMATS:
         raise ParameterError(f"Unsupported format {data_format!r}; supported: {', '.join(SUPPORTED_FORMATS)}")
     return data_format
+
+
+def written_format(name: str, data_format: str | None) -> str:
+    """The format to write a file in: as it was said, else by its ending.
+
+    Raises:
+        ParameterError: it is none of SUPPORTED_FORMATS, or the ending tells none.
+    """
+    told = checked_format(data_format) or BY_ENDING.get(ending_of(name))
+    if told is None:
+        raise ParameterError(f"The ending of {name!r} tells no format; say one: {', '.join(SUPPORTED_FORMATS)}")
+    return told
 
 
 def ending_of(name: str) -> str:

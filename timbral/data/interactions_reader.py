@@ -138,7 +138,7 @@ class _Reading:
         if rows_left is not None and columns_left is not None:
             # Whoever was in rows only that are left out is none of the users.
             matrix = matrix[rows_left][:, columns_left]
-            user_ids, item_ids = IdIndex(user_ids.ids(rows_left)), IdIndex(item_ids.ids(columns_left))  # type: ignore[arg-type]
+            user_ids, item_ids = IdIndex(user_ids.ids(rows_left)), IdIndex(item_ids.ids(columns_left))
         report = DataReport.of(self._table, self.n_rows, dropped, self.n_rows - dropped - self._builder.n_entries)
         logger.info(
             "%s: %d rows, %d left out, %d users × %d items, %d entries, values from %s",

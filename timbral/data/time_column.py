@@ -37,6 +37,11 @@ class TimeColumn:
         self._time_format = time_format
         self._kind: str | None = None
 
+    @property
+    def is_whole_numbers(self) -> bool:
+        """Whether the times were whole numbers, which stay in a unit that the column does not know."""
+        return self._kind == "int"
+
     def times(self, array: pa.Array, place: Place) -> npt.NDArray[np.int64]:
         """int64 (n_rows,) of a batch without nulls.
 

@@ -15,6 +15,8 @@ import redis
 
 from timbral.config.settings import public_address
 from timbral.errors import ParameterError, RedisUnavailableError, TimbralError
+from timbral.queue import layout
+from timbral.redis_client import connect
 from timbral.stack.embedded_server import EmbeddedServer
 
 __all__ = ["demo_server", "demo_worker"]
@@ -34,7 +36,7 @@ def demo_server(url: str | None, directory: Path) -> Iterator[str]:
         with EmbeddedServer(directory / "redis") as server:
             yield f"{server.url}/0"
         return
-    with redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=3) as client:
+    with connect(url, timeout_s=10, connect_timeout_s=3) as client:
         try:
             size = client.dbsize()
         except redis.RedisError as error:
@@ -67,7 +69,7 @@ def demo_worker(url: str, data_dir: Path, directory: Path, *, concurrency: int) 
         "PYTHONSAFEPATH": "1",  # a package of the app's own in this folder must not take the place of ours
     }
     environment.pop("BROKER_URL", None)
-    command = [sys.executable, "-m", "workers", "worker", "--queues", "celery,batch,training"]
+    command = [sys.executable, "-m", "workers", "worker", "--queues", ",".join(layout.QUEUES)]
     command += ["--concurrency", str(concurrency), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     with log_path.open("wb") as log:
         # A session of its own, so that Ctrl-C reaches the demo alone and the demo ends the whole group.

@@ -20,12 +20,12 @@ from timbral.demo.data_source import DemoData
 __all__ = ["print_keys", "print_quality", "print_users"]
 
 READ_BY_APPS = (
-    (keys.RECOMMENDATIONS_USER, "recommendations:user:*", "a user's list, best first, as JSON"),
+    (keys.RECOMMENDATIONS_USER, keys.recommendations_user("*"), "a user's list, best first, as JSON"),
     (keys.RECOMMENDATIONS_POPULAR, keys.RECOMMENDATIONS_POPULAR, "the list for a user nobody knows"),
-    (keys.embeddings(keys.USER_EMBEDDINGS), "embeddings:user_embeddings*", "all users' vectors"),
-    (keys.embeddings(keys.ITEM_EMBEDDINGS), "embeddings:item_embeddings*", "all items' vectors"),
+    (keys.embeddings(keys.USER_EMBEDDINGS), keys.embeddings(keys.USER_EMBEDDINGS) + "*", "all users' vectors"),
+    (keys.embeddings(keys.ITEM_EMBEDDINGS), keys.embeddings(keys.ITEM_EMBEDDINGS) + "*", "all items' vectors"),
     (keys.MODEL_CURRENT, keys.MODEL_CURRENT, "the version of the model that is live"),
-    (keys.MODEL_METADATA, "model:*:metadata", "its shape, parameters and metrics, as JSON"),
+    (keys.MODEL_METADATA, keys.model_metadata("*"), "its shape, parameters and metrics, as JSON"),
 )
 METRICS = (("recall@20", "of what was held out, found among 20"), ("ndcg@20", "the same, and how high up"))
 

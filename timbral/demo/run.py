@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import redis
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -23,6 +22,7 @@ from timbral.data.interactions import Interactions
 from timbral.demo.data_source import DemoData, own_history, recognise
 from timbral.demo.fleet import demo_server, demo_worker
 from timbral.demo.report import print_keys, print_quality, print_users
+from timbral.redis_client import connect
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -99,7 +99,7 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) 
     )
     print_quality(console, trained)
     plays = _plays(data)
-    with redis.Redis.from_url(url, socket_timeout=10) as client:
+    with connect(url, timeout_s=10, connect_timeout_s=3) as client:
         shown = print_users(console, client, data, plays, options.n_users, options.random_state)
         print_keys(console, client, shown)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,13 @@ from scipy import sparse
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.forgotten import Forgotten
+from timbral.logic.fresh_lists import FreshLists, groups_of
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
+from timbral.models.nmf_model import NMFModel
 from timbral.models.search.top_k import TopK
+from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
 
 __all__ = ["BatchRecommendation", "Done"]
@@ -48,12 +52,23 @@ class BatchRecommendation:
     """
 
     def __init__(
-        self, redis_client: redis.Redis, served: ServedModel, *, top_k: int = 10, exclude_seen: bool = True
+        self,
+        redis_client: redis.Redis,
+        served: ServedModel,
+        *,
+        top_k: int = 10,
+        exclude_seen: bool = True,
+        max_per_group: int | None = None,
+        exploration_share: float | None = None,
     ) -> None:
         self.redis = redis_client
         self.served = served
         self.top_k = top_k
         self.exclude_seen = exclude_seen
+        self.fresh = FreshLists(
+            settings.MAX_PER_GROUP if max_per_group is None else max_per_group,
+            settings.EXPLORATION_SHARE if exploration_share is None else exploration_share,
+        )
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
         self.overlay = Overlay(redis_client)
         self.newest_wins = NewestWins(redis_client)
@@ -81,6 +96,8 @@ class BatchRecommendation:
         codes: npt.NDArray[np.int32],
         vectors: dict[Id, UserVector] | None = None,
     ) -> Done:
+        if not user_ids:
+            return Done(0, 0)
         forgotten = self.forgotten.keep_out(user_ids)
         if forgotten:
             places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
@@ -95,10 +112,10 @@ class BatchRecommendation:
         trained = np.flatnonzero((codes >= 0) & ~is_folded)
         if len(trained):
             names = [user_ids[place] for place in trained.tolist()]
-            top = model.recommend(
-                codes[trained],
-                top_k=self.top_k,
-                exclude_seen=self.exclude_seen,
+            top = self._lists(
+                names,
+                model,
+                user_ids=codes[trained],
                 blocked=blocked,
                 blocked_by_user=self._blocks(trained, overlay),
             )
@@ -111,11 +128,11 @@ class BatchRecommendation:
             names = [user_ids[place] for place in folding]
             rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
             folded = model.fold_in(rows)
-            top = model.recommend(
+            top = self._lists(
+                names,
+                model,
+                plays=rows,
                 user_factors=folded,
-                top_k=self.top_k,
-                exclude_seen=self.exclude_seen,
-                seen=rows,
                 blocked=blocked,
                 blocked_by_user=self._blocks(np.asarray(folding), overlay),
             )
@@ -142,6 +159,18 @@ class BatchRecommendation:
             self.overlay.settle(
                 [user_ids[place] for place in rest], [overlay.newest[place] for place in rest], n_unknown
             )
+
+    def _lists(self, names: list[Id], model: NMFModel, **asked: Any) -> TopK:
+        """The lists of ``names``, by ``model.recommend(**asked)``, as fresh as they are to be."""
+        return self.fresh.lists(
+            lambda top_k: model.recommend(top_k=top_k, exclude_seen=self.exclude_seen, **asked),
+            self.top_k,
+            len(self.served.item_ids),
+            [f"{self.served.version} {keys.encode_id(name)}" for name in names]
+            if self.fresh.exploration_share
+            else [""] * len(names),
+            partial(groups_of, self.redis, self.served.item_ids),
+        )
 
     def _knows_any(self, plays: dict[Id, float]) -> bool:
         return bool((self.served.item_ids.codes(list(plays)) >= 0).any())
@@ -177,18 +206,7 @@ class BatchRecommendation:
         names = [keys.recommendations_user(user_id) for user_id in user_ids]
         self.newest_wins.write(names, lists, newest or [""] * len(names), self.ttl_s)
 
-    def write_popular(self) -> int:
-        """Write what most users play, for a user nobody knows; the score is the share of users. Gives the length."""
-        users = self.served.users_per_item.astype(np.float64)
-        blocked = self.served.codes_of_items(self.overlay.blocked_items())
-        if blocked is not None:
-            users[blocked] = -1
-        best = np.argsort(-users, kind="stable")[: self.top_k]
-        best = best[users[best] >= 0]
-        shares = np.round(users[best] / max(1, len(self.served.user_ids)), SCORE_DIGITS).tolist()
-        listed = [
-            {"item_id": item, "score": share}
-            for item, share in zip(self.served.item_ids.ids(best), shares, strict=True)
-        ]
-        self.redis.set(keys.RECOMMENDATIONS_POPULAR, json.dumps(listed), ex=self.ttl_s)
-        return len(listed)
+    def write_popular(self) -> None:
+        """Write what most users play, for a user nobody knows; the score is the share of users."""
+        hidden = self.served.codes_of_items(self.overlay.blocked_items())
+        self.redis.set(keys.RECOMMENDATIONS_POPULAR, popular_items(self.served, hidden, self.top_k), ex=self.ttl_s)

@@ -134,9 +134,7 @@ def _recommended_by(live: ServedModel, rows: sparse.csr_matrix, item_ids: IdInde
     columns = live_code[rows.indices[known]]
     folded = sparse.csr_matrix((rows.data[known], columns, ends), shape=(rows.shape[0], len(live.item_ids)))
     folded.sort_indices()
-    top = model.recommend(
-        user_factors=model.fold_in(folded), top_k=k, seen=folded, allowed=live_code[live_code >= 0].astype(np.int64)
-    )
+    top = model.recommend(plays=folded, top_k=k, allowed=live_code[live_code >= 0].astype(np.int64))
     new_code = np.full(len(live.item_ids), -1, dtype=np.int32)
     new_code[live_code[live_code >= 0]] = np.flatnonzero(live_code >= 0)
     return TopK(top.indptr, new_code[top.item_indices], top.scores)

@@ -17,15 +17,15 @@ class ListPreview(BatchRecommendation):
 
     def lists(self, user_ids: Sequence[Id]) -> dict[Id, list[dict[str, Any]]]:
         """Best first, by user; a user whom neither the model nor a new play knows has none."""
-        self._lists: dict[Id, list[dict[str, Any]]] = {}
+        self._made: dict[Id, list[dict[str, Any]]] = {}
         self.for_users(list(dict.fromkeys(user_ids)))
-        return {user_id: self._lists[user_id] for user_id in user_ids if user_id in self._lists}
+        return {user_id: self._made[user_id] for user_id in user_ids if user_id in self._made}
 
     def write_lists(self, user_ids: Sequence[Id], top: TopK, newest: Sequence[str] = ()) -> None:  # noqa: ARG002
         items = self.served.item_ids.ids(top.item_indices)
         for place, user_id in enumerate(user_ids):
             row = range(int(top.indptr[place]), int(top.indptr[place + 1]))
-            self._lists[user_id] = [
+            self._made[user_id] = [
                 {"item_id": items[at], "score": round(float(top.scores[at]), SCORE_DIGITS)} for at in row
             ]
 

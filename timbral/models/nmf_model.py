@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,7 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.config.settings import Constants, settings
-from timbral.errors import DataError, ModelFileError, NotFittedError, ParameterError
+from timbral.errors import DataError, NotFittedError, ParameterError
 from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
 from timbral.models.engine.factorization import Callback
 from timbral.models.engine.fixed import Fixed
@@ -21,8 +19,8 @@ from timbral.models.engine.objective import Objective, Target
 from timbral.models.engine.sparse_rows import SparseRows, read_rows, read_times
 from timbral.models.engine.weighting import Side, Weighting
 from timbral.models.explanation import strongest
-from timbral.models.file import model_file
 from timbral.models.file.model_record import ModelRecord
+from timbral.models.file.stored_model import StoredModel
 from timbral.models.fitting.choice import CHOSEN
 from timbral.models.fitting.fitting import fit
 from timbral.models.fitting.options import PartOptions
@@ -31,6 +29,7 @@ from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.scoring import Scoring
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK
+from timbral.models.similar_lists import similar_lists
 from timbral.models.similarity import mean_direction, most_similar
 
 __all__ = ["NMFModel"]
@@ -40,7 +39,7 @@ logger = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float32]
 
 
-class NMFModel:
+class NMFModel(StoredModel):
     """Non-negative matrix factorisation and non-negative neighbours, for listening data, ratings or clicks.
 
     A score is that of the factors, w_u·h_i, and where the data gain by it, what the played items say for this one as its neighbours (see
@@ -200,23 +199,10 @@ class NMFModel:
         return self._fitted_weighting().unobserved_weight
 
     @property
-    def neighbor_weight_(self) -> float:
-        """γ as used: as given, or as chosen; 0 where there is no neighbour part."""
-        return self._fitted_chosen("neighbor_weight")
-
-    @property
-    def neighbor_regularization_(self) -> float:
-        """λ as used."""
-        return self._fitted_chosen("neighbor_regularization")
-
-    @property
-    def recency_weight_(self) -> float:
-        """ρ as used: 0 where there is no recency part."""
-        return self._fitted_chosen("recency_weight")
-
-    def _fitted_chosen(self, name: str) -> float:
+    def chosen_(self) -> dict[str, float]:
+        """As given, or as chosen on a part of the data: ``regularization``, ``neighbor_weight``, ``neighbor_regularization``, ``recency_weight``."""
         self._check_fitted()
-        return self._chosen[name]
+        return dict(self._chosen)
 
     def parameters(self) -> dict[str, Any]:
         """What the model was made with: plain values by the names of the constructor's arguments."""
@@ -273,7 +259,7 @@ class NMFModel:
         items = check_ids(item_ids, self.n_items, "Item IDs", "item_ids")
         if len(users) != len(items):
             raise ParameterError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
-        return self._fitted_scoring().of_pairs(self._users(), self._seen_of(None), users, items)
+        return self.scoring.of_pairs(self._users(), self._seen_of(None), users, items)
 
     def get_user_embeddings(self, user_ids: Any) -> FloatArray:
         """Rows of user_factors (len, n_components), a copy."""
@@ -322,7 +308,7 @@ class NMFModel:
             blocked, allowed: item ids that nobody gets, or the only ones that anybody gets.
             blocked_by_user, allowed_by_user: sparse (n, n_items), the same for each of the asked users.
         """
-        scoring = self._fitted_scoring()
+        scoring = self.scoring
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         known = None if user_ids is None else check_ids(user_ids, self.n_users, "User IDs", "user_ids")
         played = None if plays is None else read_rows(plays, "plays", self.n_items)
@@ -358,6 +344,13 @@ class NMFModel:
             self._popularity = np.bincount(self._seen_of(None).indices, minlength=self.n_items).astype(np.float32)
         return popular_where_unknown(found, unknown, self._popularity, k, **limits)
 
+    @property
+    def scoring(self) -> Scoring:
+        """What scores are made of."""
+        if self._scoring is None:
+            raise NotFittedError
+        return self._scoring
+
     def _seen_of(self, users: npt.NDArray[np.int64] | None) -> sparse.csr_matrix:
         if self._seen is None:
             raise NotFittedError
@@ -370,8 +363,13 @@ class NMFModel:
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         if self._mean_item is None:
             self._mean_item = mean_direction(self._items())
-        together = self._fitted_scoring().neighbors.likeness(item, self.neighbor_weight_)
+        together = self.scoring.neighbors.likeness(item, self._chosen["neighbor_weight"])
         return most_similar(self._items(), self._mean_item, together, item, top_k)
+
+    def similar_lists(self, items: npt.NDArray[np.int32], top_k: int) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """``similar_items`` of each of ``items``, ascending, among them: (item_indices (len(items), top_k), scores), -1 where none is left."""
+        together = self.scoring.neighbors.all_likenesses(self._chosen["neighbor_weight"])
+        return similar_lists(self._items(), together, items, top_k)
 
     def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none negative.
@@ -385,21 +383,20 @@ class NMFModel:
         item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         side = weighting.users_side(read_rows(self._seen_of(np.array([user])), "history", self.n_items))
-        scoring = self._fitted_scoring()
+        scoring = self.scoring
         spoken = scoring.neighbors.weights_for(item, side.rows.indices)
         more = spoken, float(scoring.recency[item])
         return strongest(self._users()[user], self._items()[item], side, self._fixed_side("items"), *more, top_k)
 
     # Files
 
-    def tensors(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-        """All of the fitted model: arrays by name, none of them copied, and texts by name."""
+    def _record(self) -> ModelRecord:
         weighting = self._fitted_weighting()
         seen = self._seen_of(None)
-        record = ModelRecord(
+        return ModelRecord(
             parameters=self.parameters(),
             user=self._users(),
-            scoring=self._fitted_scoring(),
+            scoring=self.scoring,
             chosen=self._chosen,
             fixed_items=self._fixed_side("items"),
             seen=SparseRows(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]
@@ -407,38 +404,6 @@ class NMFModel:
             loss=self.training_history,
             converged=self.converged,
         )
-        return record.tensors()
-
-    def save(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the model to ``filepath``, making missing folders, replacing an old file atomically.
-
-        Raises:
-            NotFittedError: there is no model yet.
-            ModelStoreError: the disk is full, no permission, …; an old file is untouched.
-        """
-        arrays, texts = self.tensors()
-        model_file.write(filepath, arrays, texts)
-
-    def load(self, filepath: str | os.PathLike[str]) -> Self:
-        """Become the model that was saved at ``filepath``. Its arrays are mapped from the file, read-only; no code is run.
-
-        Raises:
-            ModelNotFoundError: no such file; it is a FileNotFoundError.
-            ModelFileError: damaged, or not a model of ours; it is a ValueError. The model stays what it was.
-        """
-        arrays, texts = model_file.read(filepath)
-        try:
-            self._restore(ModelRecord.from_tensors(arrays, texts))
-        except (DataError, ParameterError) as error:
-            raise ModelFileError(os.fspath(filepath), f"not a model that this version can read: {error}") from error
-        return self
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> Self:
-        """The model whose ``tensors()`` these were; DataError or ParameterError where they are none's."""
-        model = cls()
-        model._restore(ModelRecord.from_tensors(tensors, metadata))
-        return model
 
     def _restore(self, record: ModelRecord) -> None:
         made = NMFModel(**record.parameters, n_threads=self.n_threads)
@@ -459,9 +424,4 @@ class NMFModel:
 
     def _items(self) -> FloatArray:
         """item_factors by items: (n_items, n_components), C-contiguous."""
-        return self._fitted_scoring().items
-
-    def _fitted_scoring(self) -> Scoring:
-        if self._scoring is None:
-            raise NotFittedError
-        return self._scoring
+        return self.scoring.items

@@ -33,6 +33,11 @@ class Scoring:
         """The items' index, for who asks often and keeps it."""
         return ItemIndex.of(self._with_recency(self.items[:0])[1].T)
 
+    @property
+    def index_shape(self) -> tuple[int, int]:
+        """Of what the index is of: recency is one component more."""
+        return self.items.shape[1] + int(self.recency.any()), self.items.shape[0]
+
     def of_pairs(
         self, factors: Vector, plays: Any, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
     ) -> Vector:

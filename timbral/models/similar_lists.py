@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from numba import float32, int32, int64
+from scipy import sparse
 
 from timbral.models.kernels.kernel import kernel, matrix
 from timbral.models.similarity import doubt_of, mean_direction
@@ -44,18 +45,29 @@ def _keep_best(scores, first, found, best):  # type: ignore[no-untyped-def]
                     least = best[i, top_k - 1]
 
 
-def similar_lists(vectors: Matrix, items: npt.NDArray[np.int32], top_k: int) -> tuple[npt.NDArray[np.int32], Matrix]:
+def similar_lists(
+    vectors: Matrix, together: sparse.csr_matrix, items: npt.NDArray[np.int32], top_k: int
+) -> tuple[npt.NDArray[np.int32], Matrix]:
     """Of ``items``, rows of ``vectors`` (n, k), those most like each of them: (indices (len(items), top_k), scores), best first.
 
     The scores are those of ``most_similar``, but for the last digits; -1 stands where there are no more. Takes len(items)² · k
     multiplications.
+
+    Args:
+        together: CSR (n, n), how much each two items say for each other as neighbours.
+        items: ascending, so that the lower index is first where scores are equal.
     """
     units = _units(np.ascontiguousarray(vectors[items]), mean_direction(vectors))
+    together = together[items][:, items]
     found = np.full((len(items), top_k), -1, dtype=np.int32)
     best = np.zeros((len(items), top_k), dtype=np.float32)
     for start in range(0, len(items), ITEMS_PER_BLOCK):
         block = slice(start, min(start + ITEMS_PER_BLOCK, len(items)))
-        _keep_best(units[block] @ units.T, start, found[block], best[block])
+        scores = units[block] @ units.T
+        said = together[block].tocoo()
+        of_neighbours = np.maximum(scores[said.row, said.col], 0.0)
+        scores[said.row, said.col] = 1.0 - (1.0 - of_neighbours) * (1.0 - said.data)
+        _keep_best(scores, start, found[block], best[block])
     return np.where(found < 0, -1, items[found]).astype(np.int32), best
 
 

@@ -100,7 +100,8 @@ def most_similar(
         doubt = doubt_of(mean)
         own /= np.sqrt(square + doubt)
         _compare(vectors, mean, own.astype(np.float32), doubt, scores)
-    scores = 1.0 - (1.0 - np.maximum(scores, 0.0)) * (1.0 - together)
+    # A product of what is left by each, so that without neighbours the cosine stays what it is.
+    scores = np.maximum(scores, 0) + together * (1 - np.maximum(scores, 0))
     scores[which] = 0
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > top_k:

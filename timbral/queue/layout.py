@@ -9,7 +9,10 @@ import json
 from bisect import bisect
 from typing import Any, Final
 
+from timbral.config.settings import settings
+
 __all__ = [
+    "BATCH_QUEUE",
     "BINDINGS",
     "DEFAULT_QUEUE",
     "DONE_STATES",
@@ -17,6 +20,8 @@ __all__ = [
     "PRIORITY_STEPS",
     "QUEUES",
     "ROUTED_TASKS",
+    "SHARED_QUEUE",
+    "TRAINING_QUEUE",
     "UNACKED",
     "UNACKED_INDEX",
     "UNACKED_MUTEX",
@@ -45,16 +50,20 @@ the task id is used again. Without it, it is the delivery tag that the sender ma
 
 
 def name(key: str) -> str:
-    """A name of the broker's as it stands in Redis: the one place where a prefix would be put in front."""
-    return key
+    """A name of the broker's as it stands in Redis, behind KEY_PREFIX. A queue's full name is what Celery and ``-Q`` know it by."""
+    return settings.KEY_PREFIX + key
 
 
-DEFAULT_QUEUE: Final = "celery"
-QUEUES: Final = (DEFAULT_QUEUE, "batch", "training")
+DEFAULT_QUEUE: Final = name(settings.QUEUE)
+BATCH_QUEUE: Final = name(settings.BATCH_QUEUE)
+TRAINING_QUEUE: Final = name(settings.TRAINING_QUEUE)
+QUEUES: Final = (DEFAULT_QUEUE, BATCH_QUEUE, TRAINING_QUEUE)
+SHARED_QUEUE: Final = "celery"
+"""The queue of every Celery app that names none: what lies in it may be another app's."""
 _OWN_QUEUES: Final = {
-    "train_model": "training",
-    "compute_chunk": "batch",
-    "archive_plays": "batch",  # not behind a long training: until it is done, plays take room in Redis
+    "train_model": TRAINING_QUEUE,
+    "compute_chunk": BATCH_QUEUE,
+    "archive_plays": BATCH_QUEUE,  # not behind a long training: until it is done, plays take room in Redis
 }
 ROUTED_TASKS: Final = tuple(_OWN_QUEUES)
 
@@ -63,7 +72,8 @@ UNACKED: Final = name("unacked")
 UNACKED_INDEX: Final = name("unacked_index")
 """zset: delivery tag → when its worker last said that it holds it (seconds)."""
 UNACKED_MUTEX: Final = name("unacked_mutex")
-BINDINGS: Final = name("_kombu.binding.%s")
+BINDINGS: Final = "_kombu.binding.%s"
+"""Of an exchange, by its name, which has the prefix."""
 _RESULT: Final = name("celery-task-meta-{task_id}")
 
 
@@ -75,7 +85,7 @@ def own_queue(task: str) -> str:
 def queue_key(queue: str, priority: int = 0) -> str:
     """The list that a message of this priority waits in: pushed on the left, taken from the right."""
     step = PRIORITY_STEPS[bisect(PRIORITY_STEPS, min(max(priority, 0), PRIORITY_STEPS[-1])) - 1]
-    return name(f"{queue}{PRIORITY_SEPARATOR}{step}" if step else queue)
+    return f"{queue}{PRIORITY_SEPARATOR}{step}" if step else queue
 
 
 def queue_keys(queue: str) -> list[str]:

@@ -23,6 +23,7 @@ import redis
 
 from timbral.config.settings import Settings, public_address, read_settings
 from timbral.errors import SettingsError
+from timbral.queue import layout
 from timbral.queue.fleet_state import alive_workers
 from timbral.stack.embedded_server import EmbeddedServer
 from timbral.stack.supervisor import Program, Supervisor
@@ -88,9 +89,12 @@ def programs(settings: Settings, where: Addresses, concurrency: int) -> list[Pro
     grace_s = soft_s + 10
     return [
         Program(
-            "worker", [*worker, "-n", "worker@%h", "-Q", "celery,batch", "-c", str(concurrency)], environment, grace_s
+            "worker",
+            [*worker, "-n", "worker@%h", "-Q", f"{layout.DEFAULT_QUEUE},{layout.BATCH_QUEUE}", "-c", str(concurrency)],
+            environment,
+            grace_s,
         ),
-        Program("trainer", [*worker, "-n", "trainer@%h", "-Q", "training", "-c", "1"], environment, grace_s),
+        Program("trainer", [*worker, "-n", "trainer@%h", "-Q", layout.TRAINING_QUEUE, "-c", "1"], environment, grace_s),
         Program("scheduler", [*celery, "beat"], environment),
         Program("flower", [*celery, "flower"], environment),
         Program("api", [sys.executable, "-m", "timbral.api.serve"], environment),

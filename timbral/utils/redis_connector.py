@@ -11,13 +11,11 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
-from timbral import keys
+from timbral import keys, redis_client
 from timbral.blocks import StoredList, StoredLists, blocked_in, fetch, without_blocked
 from timbral.config.settings import public_address, settings
 from timbral.errors import ParameterError
@@ -87,15 +85,12 @@ class RedisConnector:
 
     def _make_client(self, socket_timeout_s: float, connect_timeout_s: float) -> redis.Redis:
         try:
-            return redis.from_url(
+            return redis_client.connect(
                 self._url,
-                socket_timeout=socket_timeout_s,
-                socket_connect_timeout=connect_timeout_s,
-                socket_keepalive=True,
-                health_check_interval=30,
+                timeout_s=socket_timeout_s,
+                connect_timeout_s=connect_timeout_s,
                 max_connections=MAX_CONNECTIONS,
-                # One more try, for connections that a restart left dead in the pool; a second wait would be no use.
-                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+                retry=redis_client.retry_once(),
             )
         except ValueError as error:
             raise ParameterError(f"{self.address!r} is no Redis URL: {error}") from None

@@ -14,11 +14,26 @@ redis.call('HSET', KEYS[1], ARGV[1], made)
 return made
 """
 
-PROMOTE = """
--- KEYS: current, promoted fence, versions, history. ARGV: version, force.
+SWITCH = """
+local function switch(version, first)
+  for place = first, #ARGV do
+    local staged = 'similar:staged:' .. version .. ':' .. ARGV[place]
+    if redis.call('EXISTS', staged) == 1 then redis.call('RENAME', staged, ARGV[place]) end
+  end
+end
+"""
+"""The version's lists, which were put aside, get their names."""
+
+PROMOTE = (
+    SWITCH
+    + """
+-- KEYS: current, promoted fence, versions, history. ARGV: version, force, then the names of its lists.
 local fence = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if not fence then return 'unknown' end
-if redis.call('GET', KEYS[1]) == ARGV[1] then return 'live' end
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  switch(ARGV[1], 3)
+  return 'live'
+end
 local highest = tonumber(redis.call('GET', KEYS[2]) or '0')
 fence = tonumber(fence)
 if ARGV[2] == '0' and fence <= highest then return 'stale' end
@@ -26,11 +41,15 @@ if fence > highest then redis.call('SET', KEYS[2], string.format('%d', fence)) e
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('LPUSH', KEYS[4], ARGV[1])
 redis.call('LTRIM', KEYS[4], 0, 99)
+switch(ARGV[1], 3)
 return 'live'
 """
+)
 
-ROLL_BACK = """
--- KEYS: current, versions, history. ARGV: the version to go to; '' only asks which it would be.
+ROLL_BACK = (
+    SWITCH
+    + """
+-- KEYS: current, versions, history. ARGV: the version to go to, then the names of its lists; '' only asks which it would be.
 local live = redis.call('GET', KEYS[1])
 local history = redis.call('LRANGE', KEYS[3], 0, -1)
 for place, version in ipairs(history) do
@@ -38,12 +57,14 @@ for place, version in ipairs(history) do
     if ARGV[1] == version then
       redis.call('SET', KEYS[1], version)
       redis.call('LTRIM', KEYS[3], place - 1, -1)
+      switch(version, 2)
     end
     return version
   end
 end
 return ''
 """
+)
 
 RETIRE = """
 -- KEYS: current, versions, history, open jobs. ARGV: version, prefix of the jobs' keys.

@@ -28,6 +28,7 @@ from timbral.forgotten import Forgotten
 from timbral.messages import Id
 from timbral.replies import text, texts
 from timbral.versions import model_scripts as scripts
+from timbral.versions.item_lists import ItemLists
 from timbral.versions.model_archive import ModelArchive
 from timbral.versions.row_removal import without_rows
 from timbral.versions.served_model import ServedModel, revision_of
@@ -74,6 +75,7 @@ class ModelStore:
         self.redis = redis_client
         self._archive_uri = archive_uri or settings.MODEL_ARCHIVE_URI
         self.n_threads = n_threads
+        self._lists = ItemLists(redis_client)
         self.model_dir = Path(model_dir)
         self._served: ServedModel | None = None
         self._other: ServedModel | None = None
@@ -121,7 +123,8 @@ class ModelStore:
     # What is live
 
     def promote(self, version: str, *, force: bool = False) -> Promotion:
-        """Make ``version`` live, in one step; "stale" where a training that began later is, or was, live.
+        """Make ``version`` live, in one step with its lists of similar and popular items; "stale" where a training that began later
+        is, or was, live. Done again for the live one, it renews the lists.
 
         ``force`` is an operator's: it may go back, and keeps the mark that holds older trainings off. The file is then
         checked first, every byte of it.
@@ -132,12 +135,23 @@ class ModelStore:
         """
         if force:
             self._check(version)
+        lists = self._put_aside(version)
         known = [keys.MODEL_CURRENT, keys.MODEL_PROMOTED_FENCE, keys.MODEL_VERSIONS, keys.MODEL_HISTORY]
-        outcome = text(self._promote(keys=known, args=[version, int(force)]))
+        outcome = text(self._promote(keys=known, args=[version, int(force), *lists]))
+        if outcome != "live":
+            self._lists.drop(version, lists)
         if outcome == "unknown":
             raise ModelNotFoundError(version)
         logger.info("promotion", version=version, outcome=outcome, force=force)
         return "stale" if outcome == "stale" else "live"
+
+    def _put_aside(self, version: str) -> Names:
+        """Names of the version's lists, which wait for it to go live; without them it goes live all the same."""
+        try:
+            return self._lists.put_aside(self.get(version))
+        except (ModelFileError, ModelNotFoundError) as error:
+            logger.warning("lists of similar and popular items are not written", version=version, problem=str(error))
+            return []
 
     def roll_back(self) -> str:
         """Make the version live again that was live before; gives its name. The next roll back goes further back.
@@ -151,7 +165,7 @@ class ModelStore:
         if not target:
             raise ModelNotFoundError("a version to roll back to: none was live before the current one")
         self._check(target)
-        if text(self._roll_back(keys=known, args=[target])) != target:
+        if text(self._roll_back(keys=known, args=[target, *self._put_aside(target)])) != target:
             raise ParameterError("the current model changed while it was rolled back: look again, then repeat")
         logger.warning("rolled back", version=target)
         return target

@@ -20,6 +20,7 @@ from timbral.models.file import model_file
 from timbral.models.kernels.vector_sum import LANES
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, GROUP_ITEMS, ItemIndex
+from timbral.versions.similar_items import SimilarItems
 
 __all__ = ["ServedModel", "revision_of"]
 
@@ -28,6 +29,7 @@ INDEX = "item_index."
 INDEX_PARTS = ("packed", "item_of", "block_ceilings", "group_ceilings")
 RECORD = "record"
 FORGOTTEN, REVISION = "forgotten_rows", "revision"
+SIMILAR = "similar."
 
 T = TypeVar("T")
 
@@ -39,7 +41,7 @@ class ServedModel:
     ``users_per_item`` is int64 (n_items,), how many users an item has. ``evaluated`` is the model of the training's
     evaluation, which has not seen the held-out rows: item factors alone, None where the training measured nothing.
     ``forgotten_rows`` are codes of rows that are empty because their users were forgotten; ``revision`` counts how often the
-    version was rewritten for that.
+    version was rewritten for that. ``similar`` is found when the file is written.
     """
 
     version: str
@@ -51,6 +53,7 @@ class ServedModel:
     record: dict[str, Any]
     forgotten_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     revision: int = 0
+    similar: SimilarItems | None = None
 
     @cached_property
     def seen(self) -> sparse.csr_matrix:
@@ -95,9 +98,11 @@ class ServedModel:
         tensors = dict(tensors) | self.user_ids.to_tensors(USERS) | self.item_ids.to_tensors(ITEMS)
         tensors[USERS_PER_ITEM] = self.users_per_item
         # Made once and mapped by all, where every batch of every process would make its own, as large as the item factors.
-        index = ItemIndex.of(tensors["item_vectors"].T)
+        index = self.model.scoring.index()
         tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
         texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}
+        similar = self.similar or SimilarItems.of(self.model, self.users_per_item)
+        tensors |= similar.tensors(SIMILAR)
         if len(self.forgotten_rows):
             tensors[FORGOTTEN], texts[REVISION] = self.forgotten_rows, str(self.revision)
         if self.evaluated is not None:
@@ -127,13 +132,14 @@ class ServedModel:
             record = json.loads(texts.get(RECORD, "{}"))
             forgotten = tensors.get(FORGOTTEN, np.empty(0, np.int32))
             revision = int(texts.get(REVISION, "0"))
+            similar = SimilarItems.from_tensors(tensors, SIMILAR, len(items))
         except (KeyError, TypeError, ValueError, DataError) as error:
             raise ModelFileError(str(path), f"is not a model that this version can read ({error})") from error
         if (len(users), len(items), len(users_per_item)) != (model.n_users, model.n_items, model.n_items):
             raise ModelFileError(str(path), "is damaged: its ids do not fit its factors")
         if len(forgotten) and not 0 <= forgotten.min() <= forgotten.max() < len(users):
             raise ModelFileError(str(path), "is damaged: its forgotten rows are none of it")
-        return cls(version, model, users, items, users_per_item, evaluated, record, forgotten, revision)
+        return cls(version, model, users, items, users_per_item, evaluated, record, forgotten, revision, similar)
 
 
 def revision_of(path: Path) -> int:
@@ -158,13 +164,14 @@ def _item_index(tensors: Mapping[str, npt.NDArray[Any]], model: NMFModel) -> Ite
     """The index in the file; its numbers are checked, since a kernel reads memory where they say."""
     parts = [tensors[f"{INDEX}{name}"] for name in INDEX_PARTS]
     packed, item_of, block_ceilings, group_ceilings = parts
-    n_groups = -(-model.n_items // GROUP_ITEMS)
+    width, n_items = model.scoring.index_shape
+    n_groups = -(-n_items // GROUP_ITEMS)
     shapes = [
-        (n_groups * GROUP_BLOCKS, model.n_components, BLOCK_ITEMS),
+        (n_groups * GROUP_BLOCKS, width, BLOCK_ITEMS),
         (n_groups * GROUP_ITEMS,),
-        (n_groups, model.n_components, GROUP_BLOCKS),
-        (model.n_components, -(-n_groups // LANES) * LANES),
+        (n_groups, width, GROUP_BLOCKS),
+        (width, -(-n_groups // LANES) * LANES),
     ]
-    if [part.shape for part in parts] != shapes or item_of.min() < -1 or item_of.max() >= model.n_items:
+    if [part.shape for part in parts] != shapes or item_of.min() < -1 or item_of.max() >= n_items:
         raise DataError("its index does not fit its item factors")
-    return ItemIndex((model.n_components, model.n_items), packed, item_of, block_ceilings, group_ceilings)
+    return ItemIndex((width, n_items), packed, item_of, block_ceilings, group_ceilings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import time
@@ -29,6 +30,9 @@ __all__ = ["Consumer"]
 logger = logging.getLogger(__name__)
 
 PUT_OFF_S = 1.0
+MISTYPED = 0.75
+"""How alike an unknown task's name is to one of ours, from 0 to 1, to be taken for it with a slip in it."""
+SAY_AGAIN_S = 60.0
 REFUSED_PAUSE_S = 0.5
 
 
@@ -37,8 +41,9 @@ class Consumer(CeleryConsumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # Workers need not know of each other: mingle costs a second at the start, gossip a message per event.
-        self._counts = metrics.TaskCounts()
+        self._said_foreign_at: dict[str, float] = {}
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+        self._counts = metrics.TaskCounts(name for name in self.app.tasks if not name.startswith("celery."))
         outcome.NODE.name = self.hostname
 
     def update_strategies(self) -> None:
@@ -94,8 +99,26 @@ class Consumer(CeleryConsumer):
         self._park(message, "garbage", f"invalid task message: {exc!s:.200}", MessageError)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002
-        name = message.headers["task"]
-        self._park(message, "unknown_task", f"no worker of this version knows the task {name!r}", NotRegistered(name))
+        name, queue = message.headers["task"], message.delivery_info["routing_key"]
+        close = difflib.get_close_matches(name, self.app.tasks, n=1, cutoff=MISTYPED)
+        if queue == layout.SHARED_QUEUE and not close:
+            self._give_back_to_others(message, name)
+        else:
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            reason = f"no worker of this version knows the task {name!r}{hint}"
+            self._park(message, "unknown_task", reason, NotRegistered(name))
+
+    def _give_back_to_others(self, message: Any, name: str) -> None:
+        """Every Celery app that names no queue uses this one: what is none of ours may well be theirs."""
+        now = time.monotonic()
+        if now - self._said_foreign_at.get(name, -SAY_AGAIN_S) >= SAY_AGAIN_S:
+            self._said_foreign_at[name] = now
+            logger.error(
+                "The queue %s holds %s %s, which is no task of timbral: put back. Another Celery app uses this queue, and its workers "
+                "fail what is ours: set KEY_PREFIX here, or give that app a queue of its own",
+                layout.SHARED_QUEUE, name, message.headers["id"],
+            )  # fmt: skip
+        self._put_off(message, f"{name} is none of our tasks")
 
     def _move_to_own_queue(self, message: Any) -> bool:
         """A foreign sender that named no queue reached the default one: the message goes, as it is, to where its task belongs."""

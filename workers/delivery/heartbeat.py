@@ -11,11 +11,11 @@ import threading
 import time
 from typing import Any
 
-import redis
 from celery import bootsteps
 
 from timbral.config.settings import settings
 from timbral.queue import layout
+from timbral.redis_client import connect
 from workers.delivery.held import held_requests
 from workers.delivery.qos import catch_up
 from workers.delivery.unacked import Unacked
@@ -41,7 +41,7 @@ class Heartbeat(bootsteps.StartStopStep):
 
     def _run(self, worker: Any) -> None:
         timeout_s = min(5.0, self._interval_s)
-        client = redis.Redis.from_url(settings.broker_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        client = connect(settings.broker_url, timeout_s=timeout_s, connect_timeout_s=timeout_s)
         unacked = Unacked(client, layout.UNACKED_INDEX, layout.UNACKED)
         wait_s = self._interval_s
         while True:

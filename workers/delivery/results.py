@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from celery.backends.redis import RedisBackend
+from celery.backends.redis import SentinelBackend as CelerySentinelBackend
 
 from timbral.queue.patience import heals
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "SentinelBackend"]
 
 
 class Backend(RedisBackend):
@@ -27,3 +28,7 @@ class Backend(RedisBackend):
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         """A result that Redis refuses for now is stored later: who waits for it would wait for ever."""
         return heals(exc) or bool(super().exception_safe_to_retry(exc))
+
+
+class SentinelBackend(Backend, CelerySentinelBackend):
+    """The same, on the server that the sentinels name."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import kombu.transport
 import redis
+import redis.sentinel
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import ResponseError
 
@@ -47,13 +48,16 @@ class _SSLConnection(_Patient, redis.SSLConnection):
     pass
 
 
-class Channel(kombu_redis.Channel):
+class _SentinelConnection(_Patient, redis.sentinel.SentinelManagedConnection):
+    pass
+
+
+class _Surviving:
     """A channel that survives whatever is in its queues, and whatever Redis answers."""
 
     QoS = QoS
     Message = DeliveredMessage
-    connection_class = _Connection
-    connection_class_ssl = _SSLConnection
+    conn_or_acquire: Any
 
     def _get_client(self) -> Any:
         return partial(Client, park=self.park)
@@ -78,14 +82,33 @@ class Channel(kombu_redis.Channel):
             unreadable(task_id, "", reason)
 
 
+class Channel(_Surviving, kombu_redis.Channel):
+    """One to the server at the URL."""
+
+    connection_class = _Connection
+    connection_class_ssl = _SSLConnection
+
+
+class SentinelChannel(_Surviving, kombu_redis.SentinelChannel):
+    """One to the server that the sentinels name."""
+
+    connection_class = _SentinelConnection
+
+
 class Transport(kombu_redis.Transport):
     """kombu's, with our channels."""
 
     Channel = Channel
 
 
+class SentinelTransport(kombu_redis.SentinelTransport):
+    """The same for ``sentinel://``."""
+
+    Channel = SentinelChannel
+
+
 def install() -> None:
-    """Have this transport used for ``redis://`` and ``rediss://`` from now on."""
-    for scheme in ("redis", "rediss"):
-        kombu.transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+    """Have these transports used for ``redis://``, ``rediss://`` and ``sentinel://`` from now on."""
+    for scheme, name in (("redis", "Transport"), ("rediss", "Transport"), ("sentinel", "SentinelTransport")):
+        kombu.transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:{name}"
         kombu.transport._transport_cache.pop(scheme, None)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import redis
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from timbral.config.settings import settings
+from timbral.plays.state import PlaysState, read_plays_state
 from timbral.queue.fleet_state import FleetState, read_fleet_state
+from timbral.redis_limits import RedisLimits
 
 __all__ = ["FleetMetrics"]
 
@@ -32,8 +36,12 @@ class FleetMetrics(Collector):
             up.add_metric([name], float(answers))
         yield up
         if answered["cache"]:
-            yield from self._read("the server", lambda: _of_the_server(self.records))
+            yield from self._read("the plays", lambda: _of_the_plays(read_plays_state(self.records)))
         if all(answered.values()):
+            clients = {"queue": self.broker, "cache": self.records}
+            yield from self._read(
+                "the servers", lambda: _of_the_servers({name: RedisLimits.read(c) for name, c in clients.items()})
+            )
             yield from self._read("the fleet", lambda: _of_the_fleet(read_fleet_state(self.broker, self.records)))
 
     def _answers(self, name: str, client: redis.Redis) -> bool:
@@ -51,7 +59,7 @@ class FleetMetrics(Collector):
 def _of_the_fleet(state: FleetState) -> Iterator[Metric]:
     depth = GaugeMetricFamily("timbral_queue_messages", "Messages that wait, over all priorities.", labels=["queue"])
     for queue, n_messages in state.waiting.items():
-        depth.add_metric([queue], n_messages)
+        depth.add_metric([queue.removeprefix(settings.KEY_PREFIX)], n_messages)  # alerts and dashboards name it so
     yield depth
     trainings = CounterMetricFamily(
         "timbral_trainings",
@@ -90,21 +98,61 @@ def _of_the_fleet(state: FleetState) -> Iterator[Metric]:
     yield verdict
 
 
-def _of_the_server(client: redis.Redis) -> Iterator[Metric]:
-    with client.pipeline(transaction=False) as pipe:
-        pipe.info("stats")
-        pipe.info("memory")
-        stats, memory = pipe.execute()
+def _of_the_plays(state: PlaysState) -> Iterator[Metric]:
+    yield CounterMetricFamily("timbral_plays", "Plays recorded.", value=state.recorded)
+    yield CounterMetricFamily(
+        "timbral_plays_duplicate", "Plays left out: their event id was known.", value=state.duplicates
+    )
+    yield CounterMetricFamily(
+        "timbral_plays_unknown_item", "Plays of items that the live model does not know.", value=state.unknown_items
+    )
+    for name, text, value in (
+        ("unarchived", "Plays that are not in the history yet.", state.waiting),
+        (
+            "unarchived_age_seconds",
+            "Age of the oldest play that is not in the history yet; 0 without any.",
+            state.waiting_s,
+        ),
+        ("unlisted_users", "Users with plays that their lists do not know of yet.", state.unlisted_users),
+        ("unlisted_age_seconds", "How long the first of them has waited; 0 without any.", state.unlisted_s),
+    ):
+        yield GaugeMetricFamily(f"timbral_plays_{name}", text, value=value)
+    age_s = math.nan if state.archived_s is None else state.archived_s
+    yield GaugeMetricFamily("timbral_plays_archived_age_seconds", "Age of the newest play in the history.", value=age_s)
+
+
+def _of_the_servers(limits: Mapping[str, RedisLimits]) -> Iterator[Metric]:
+    cache = limits["cache"]
     lookups = CounterMetricFamily(
         "timbral_redis_lookups", "Reads of keys, of all of Redis's clients.", labels=["result"]
     )
-    lookups.add_metric(["hit"], stats["keyspace_hits"])
-    lookups.add_metric(["miss"], stats["keyspace_misses"])
+    for result, count in (("hit", cache.hits), ("miss", cache.misses)):
+        if count is not None:  # a server for hire may not answer INFO
+            lookups.add_metric([result], count)
     yield lookups
-    yield CounterMetricFamily(
-        "timbral_redis_evicted_keys", "Keys that Redis dropped for want of memory.", value=stats["evicted_keys"]
+    if cache.evicted is not None:
+        yield CounterMetricFamily(
+            "timbral_redis_evicted_keys", "Keys that Redis dropped for want of memory.", value=cache.evicted
+        )
+    for name, text, value in (
+        ("used_bytes", "Memory that Redis uses.", cache.used_bytes),
+        ("limit_bytes", "Memory that Redis may use; 0 for all there is.", cache.limit_bytes),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(f"timbral_redis_{name}", text, value=value)
+    evicts = GaugeMetricFamily(
+        "timbral_redis_may_evict_the_queue",
+        "Whether Redis deletes messages and models when memory is full (maxmemory-policy allkeys-*).",
+        labels=["redis"],
     )
-    yield GaugeMetricFamily("timbral_redis_used_bytes", "Memory that Redis uses.", value=memory["used_memory"])
-    yield GaugeMetricFamily(
-        "timbral_redis_limit_bytes", "Memory that Redis may use; 0 for all there is.", value=memory["maxmemory"]
+    taken = GaugeMetricFamily("timbral_redis_connections", "Clients that are connected.", labels=["redis"])
+    allowed = GaugeMetricFamily(
+        "timbral_redis_connections_limit", "Clients that may be connected (maxclients).", labels=["redis"]
     )
+    for server, limit in limits.items():
+        if not limit.is_silent:
+            evicts.add_metric([server], float(limit.may_evict_the_queue))
+        if limit.connections is not None and limit.max_connections:
+            taken.add_metric([server], limit.connections)
+            allowed.add_metric([server], limit.max_connections)
+    yield from (evicts, taken, allowed)

@@ -12,6 +12,7 @@ import redis
 
 from timbral.config.settings import public_address, settings
 from timbral.queue.fleet_state import alive_workers
+from timbral.redis_client import connect
 
 __all__ = ["main", "short_client"]
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def short_client(url: str | None = None) -> redis.Redis:
     """A client that gives up soon; of the queue's Redis where no URL is given."""
-    return redis.Redis.from_url(url or settings.broker_url, socket_timeout=3, socket_connect_timeout=3)
+    return connect(url or settings.broker_url, timeout_s=3, connect_timeout_s=3)
 
 
 if __name__ == "__main__":

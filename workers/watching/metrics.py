@@ -6,9 +6,9 @@ They are served by the parent process, which sees every task of its pool begin a
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, get_args
 
-import redis
 from celery import bootsteps
 from prometheus_client import Counter, Histogram, start_http_server
 from prometheus_client.core import REGISTRY
@@ -16,9 +16,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from timbral.config.settings import settings
-from timbral.messages import MESSAGES
-from timbral.queue import layout
 from timbral.queue.dead_letters import Kind
+from timbral.redis_client import connect
 from workers.watching.fleet_metrics import FleetMetrics
 
 __all__ = ["PARKED", "REDELIVERED", "Server", "TaskCounts"]
@@ -42,16 +41,15 @@ STATES = {
     "task-rejected": "rejected",
     "task-revoked": "revoked",
 }
-OUR_TASKS = (*MESSAGES, *layout.ROUTED_TASKS)
 
 
 class TaskCounts:
-    """Reads along what a worker tells Flower, and counts it."""
+    """Reads along what a worker tells Flower, and counts it; ``tasks`` are those that it knows."""
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
         # A counter that is born with its first failure has not risen, for Prometheus: each is there from the start, at 0.
-        for task in OUR_TASKS:
+        for task in tasks:
             for state in STATES.values():
                 TASKS.labels(task, state)
         for kind in get_args(Kind):
@@ -94,7 +92,7 @@ class Server(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:  # noqa: ARG002
         broker, records = (
-            redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+            connect(url, timeout_s=3, connect_timeout_s=2, retry=Retry(NoBackoff(), 0))
             for url in (settings.broker_url, settings.redis_url)
         )
         try:

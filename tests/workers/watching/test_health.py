@@ -73,7 +73,7 @@ def test_a_sign_of_life_needs_a_loop_that_turns_and_a_redis_that_answers(
     # given
     now = time.monotonic()
     pool_class = type("TaskPool", (), {"__module__": f"celery.concurrency.{pool}", "num_processes": 1})
-    channel = SimpleNamespace(answered_at=now - answered_s_ago)
+    channel = SimpleNamespace(client=SimpleNamespace(answered_at=now - answered_s_ago))
     consumer = SimpleNamespace(task_consumer=SimpleNamespace(channel=channel))
     worker = SimpleNamespace(pool=pool_class(), consumer=consumer, hostname="w@h")
     monkeypatch.setattr("workers.delivery.sign_of_life.running_requests", lambda: [object()] * n_busy)

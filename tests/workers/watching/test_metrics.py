@@ -21,11 +21,12 @@ FAULT_TASKS = Path(__file__).parents[2] / "faults"
 
 
 def values(text: str) -> dict[tuple[str, str], float]:
-    """(name, value of the first label) → value."""
-    found = {}
+    """(name, value of the first label) → value, the sum over the other labels."""
+    found: dict[tuple[str, str], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found[sample.name, next(iter(sample.labels.values()), "")] = sample.value
+            key = sample.name, next(iter(sample.labels.values()), "")
+            found[key] = found.get(key, 0.0) + sample.value
     return found
 
 
@@ -58,7 +59,7 @@ def test_a_worker_serves_what_it_did_and_the_fleets_state(fleet: Fleet, client: 
     # then: every count is there before anything is counted, or an increase from nothing would be none
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    for task in ("train_model", "compute_recommendations", "compute_chunk", "refresh_embeddings"):
+    for task in ("fault.work", "train_model", "compute_recommendations", "compute_chunk", "refresh_embeddings"):
         for state in ("succeeded", "failed", "retried", "rejected", "revoked"):
             assert f'timbral_tasks_total{{state="{state}",task="{task}"}} 0.0' in text or (
                 f'timbral_tasks_total{{task="{task}",state="{state}"}} 0.0' in text
@@ -84,7 +85,11 @@ def test_a_worker_serves_what_it_did_and_the_fleets_state(fleet: Fleet, client: 
 def test_the_models_age_and_quality_are_known_and_so_are_the_gates_refusals_and_lookups(client: redis.Redis) -> None:
     created_at = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="seconds")
     client.set(keys.MODEL_CURRENT, "v1")
-    record = {"created_at": created_at, "metrics": {"ndcg@20": 0.25}, "verdict": {"outcome": "not worse", "reason": "not worse: NDCG@20 …"}}
+    record = {
+        "created_at": created_at,
+        "metrics": {"ndcg@20": 0.25},
+        "verdict": {"outcome": "not worse", "reason": "not worse: NDCG@20 …"},
+    }
     client.set(keys.model_metadata("v1"), json.dumps(record))
     client.hincrby(keys.TRAININGS_ENDED, "held_back", 2)
     client.zadd(keys.JOBS_OPEN, {"job": time.time()})
@@ -94,7 +99,10 @@ def test_the_models_age_and_quality_are_known_and_so_are_the_gates_refusals_and_
     assert 7190 < found["timbral_model_age_seconds"].samples[0].value < 7300
     (quality,) = found["timbral_model_quality"].samples
     assert (quality.labels, quality.value) == ({"measure": "ndcg@20"}, 0.25)
-    assert found["timbral_model_verdict"].samples[0].labels == {"version": "v1", "verdict": {"outcome": "not worse", "reason": "not worse: NDCG@20 …"}}
+    assert found["timbral_model_verdict"].samples[0].labels == {
+        "version": "v1",
+        "verdict": "not worse",
+    }
     trainings = {sample.labels["outcome"]: sample.value for sample in found["timbral_trainings"].samples}
     assert trainings == {"promoted": 0, "held_back": 2, "not_asked": 0}
     assert found["timbral_jobs_open"].samples[0].value == 1

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,7 +18,9 @@ from timbral.errors import SettingsError
 __all__ = ["Auth", "check_not_open_to_the_world", "is_loopback"]
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_PATHS = frozenset({"/", "/health", "/ready", "/openapi.json", "/favicon.ico"})
+OPEN_PATHS = frozenset({"/", "/health", "/ready", "/openapi.json", "/docs", "/favicon.ico"})
+COOKIE = "timbral_token"
+"""Where a page keeps the token that cannot send a header with its request: an EventSource, an image. It reads and never writes."""
 CHALLENGE = {"www-authenticate": 'Bearer realm="timbral"'}
 
 
@@ -81,6 +84,8 @@ class Auth:
         scheme, _, token = (_header(scope, b"authorization") or "").partition(" ")
         if scheme.lower() == "bearer" and _is_one_of(token.strip(), allowed):
             return None
+        if scope["method"] in READING and _is_one_of(_cookie(scope), allowed):
+            return None
         return Refused(401, "This needs an Authorization header with the right bearer token", headers=CHALLENGE)
 
 
@@ -96,6 +101,14 @@ def _is_one_of(token: str, allowed: Iterable[bytes]) -> bool:
     # Digests are equally long, so not even a token's length can be timed; no early end over the list.
     given = _digest(token)
     return bool(sum(hmac.compare_digest(given, one) for one in allowed))
+
+
+def _cookie(scope: Scope) -> str:
+    for pair in (_header(scope, b"cookie") or "").split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return unquote(value)
+    return ""
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
@@ -21,11 +21,28 @@ __all__ = ["router"]
 router = APIRouter(tags=["running"])
 
 
+class FleetAnswer(BaseModel):
+    """What Redis says of the fleet: counts alone, for this is open to everybody."""
+
+    status: Literal["healthy", "degraded"] = Field(description="`degraded` where there are problems.")
+    problems: list[str] = Field(description="What a person should look at: no workers, no model, parked messages.")
+    workers: int = Field(description="Workers that take tasks.")
+    waiting: dict[str, int] = Field(description="Messages that wait, by queue.")
+    in_hand: int = Field(description="Messages that workers hold.")
+    dead_letters: int = Field(description="Messages that are parked.")
+    open_jobs: int = Field(description="Fanned-out jobs that run.")
+    model: str | None = Field(description="The version that is live.")
+    model_age_s: int | None = Field(description="Seconds since it was trained.")
+
+
 class Alive(BaseModel):
     """The process answers."""
 
     status: str = Field("alive", description="Always `alive`.")
     version: str = Field(description="timbral's version.")
+    fleet: FleetAnswer | None = Field(
+        description="The fleet's state; null where Redis does not tell it within a second."
+    )
 
 
 class Ready(BaseModel):
@@ -36,9 +53,11 @@ class Ready(BaseModel):
 
 
 @router.get("/health", summary="Is the process alive?", response_model=Alive)
-async def get_health() -> Alive:
-    """200 as long as the process answers, whatever Redis does: restarting the API would not bring Redis back."""
-    return Alive(status="alive", version=timbral.__version__)
+async def get_health(context: Context) -> Alive:
+    """200 as long as the process answers, whatever Redis and the fleet do: restarting the API would not bring them back."""
+    state = await context.fleet.state()
+    fleet = None if state is None else FleetAnswer(**{**state.report(), "workers": len(state.workers)})
+    return Alive(status="alive", version=timbral.__version__, fleet=fleet)
 
 
 @router.get(

@@ -22,6 +22,13 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-cache",
 }
+DOCS_HEADERS = {
+    **HEADERS,
+    # Swagger UI sets styles from its script and draws its icons from data.
+    "content-security-policy": HEADERS["content-security-policy"]
+    .replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+    .replace("img-src 'self'", "img-src 'self' data:"),
+}
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -33,9 +40,9 @@ class PageFile(NamedTuple):
     etag: str
 
 
-def _read_files() -> dict[str, PageFile]:
+def _read_files(package: str) -> dict[str, PageFile]:
     found = {}
-    for entry in files("timbral.api").joinpath("static").iterdir():
+    for entry in files(package).joinpath("static").iterdir():
         media_type = TYPES.get("." + entry.name.rpartition(".")[2])
         if media_type is not None:
             content = entry.read_bytes()
@@ -43,13 +50,21 @@ def _read_files() -> dict[str, PageFile]:
     return found
 
 
-FILES = _read_files()
+FILES = _read_files("timbral.api")
+SWAGGER = {name: file for name, file in _read_files("fastapi_offline").items() if name.startswith("swagger-ui")}
+"""Swagger UI's, from a package that keeps them: FastAPI's own page would load them from another host."""
 
 
 @router.get("/")
 async def get_page(request: Request) -> Response:
     """The page."""
     return _send(request, "page.html")
+
+
+@router.get("/docs")
+async def get_docs(request: Request) -> Response:
+    """All routes, to look at and to try."""
+    return _send(request, "docs.html", DOCS_HEADERS)
 
 
 @router.get("/favicon.ico")
@@ -64,11 +79,11 @@ async def get_file(request: Request, name: str) -> Response:
     return _send(request, name)
 
 
-def _send(request: Request, name: str) -> Response:
-    file = FILES.get(name)
+def _send(request: Request, name: str, headers_of_page: dict[str, str] = HEADERS) -> Response:
+    file = FILES.get(name) or SWAGGER.get(name)
     if file is None:
         raise Refused(404, f"No file {name!r}")
-    headers = {**HEADERS, "etag": file.etag}
+    headers = {**headers_of_page, "etag": file.etag}
     if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=304, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)

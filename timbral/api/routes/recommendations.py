@@ -15,9 +15,9 @@ from timbral.api.cached_lists import parse_list
 from timbral.api.context import ApiContext, Context
 from timbral.api.ids import UserIdInUrl
 from timbral.api.metrics import RECOMMENDATIONS
+from timbral.api.new_plays import new_plays_in
 from timbral.api.refusals import responses
 from timbral.messages import Id
-from timbral.plays.pending import PendingPlays
 from timbral.served_list import Item, served_list
 
 __all__ = ["RecommendationsAnswer", "recommend", "router"]
@@ -115,4 +115,4 @@ async def _popular(context: ApiContext, user_id: str) -> tuple[list[Item] | None
     items = parse_list(raw)
     listed: list[int | str] = [item["item_id"] for item in items or []]
     seen = await context.model.seen_among(user_id, listed)
-    return items, seen | set(PendingPlays.read(played).by_item())
+    return items, seen | set(new_plays_in(played))

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import from_json
 
 import producers
-from timbral.api.refusals import Refused, responses
+from timbral.api.json_body import object_in
+from timbral.api.refusals import responses
 from timbral.messages import ComputeRecommendations, Message, RefreshEmbeddings, TrainModel, read_message
 
 __all__ = ["EnqueuedAnswer", "router"]
@@ -20,6 +20,7 @@ router = APIRouter(tags=["tasks"])
 
 EXAMPLES: dict[type[Message], dict[str, dict[str, Any]]] = {
     TrainModel: {
+        "all recorded plays": {"value": {}},
         "a csv file": {"value": {"dataset": "plays.csv"}},
         "other columns": {
             "value": {
@@ -57,7 +58,7 @@ class EnqueuedAnswer(BaseModel):
 
 def _add_route(message: type[Message], enqueue: Callable[..., producers.Job]) -> None:
     async def post_task(request: Request) -> Response:
-        arguments = await _object_in(request)
+        arguments = await object_in(request)
         checked = read_message(message, arguments, strict=True)
         job = await run_in_threadpool(enqueue, **checked.kwargs())
         return Response(
@@ -84,37 +85,12 @@ def _add_route(message: type[Message], enqueue: Callable[..., producers.Job]) ->
         },
         openapi_extra={
             "requestBody": {
-                "required": True,
+                "required": any(field.is_required() for field in message.model_fields.values()),
                 # description.py puts the schema there: FastAPI would make floats of the 64-bit bounds.
                 "content": {"application/json": {"examples": EXAMPLES[message]}},
             }
         },
     )
-
-
-async def _object_in(request: Request) -> dict[str, Any]:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        raise Refused(415, f"The body must be application/json, not {content_type[:80] or 'without a content type'}")
-    try:
-        arguments = from_json(await request.body(), allow_inf_nan=False)
-    except ValueError as error:
-        raise Refused(400, f"The body is not JSON: {error}") from None
-    if type(arguments) is not dict:
-        raise Refused(422, f"The body must be a JSON object of arguments, not {type(arguments).__name__}")
-    whole: dict[str, Any] = _whole(arguments)
-    return whole
-
-
-def _whole(value: Any) -> Any:
-    """15.0 as 15: JSON has one kind of number, and its schemas call both an integer."""
-    if type(value) is float:
-        return int(value) if value.is_integer() and abs(value) < 2**63 else value
-    if type(value) is list:
-        return [_whole(one) for one in value]
-    if type(value) is dict:
-        return {name: _whole(one) for name, one in value.items()}
-    return value
 
 
 _add_route(TrainModel, producers.enqueue_train_model)

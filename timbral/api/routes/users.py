@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import from_json
 
 from timbral import keys
 from timbral.api.context import ApiContext, Context
 from timbral.api.ids import ItemIdInUrl, UserIdInUrl
+from timbral.api.new_plays import new_plays_in
 from timbral.api.refusals import Refused, responses
 from timbral.errors import ModelFileError, ModelNotFoundError
 from timbral.messages import Id
@@ -142,13 +142,5 @@ async def get_explanation(
 
 
 async def _new_plays(context: ApiContext, user_id: str) -> list[tuple[int | str, float]]:
-    held: dict[Any, Any] = await context.redis.hgetall(keys.plays_user(user_id))
-    plays: list[tuple[int | str, float]] = []
-    for member, count in held.items():
-        try:
-            item_id, number = from_json(member), float(count)
-        except ValueError:  # somebody else's value: not ours to show
-            continue
-        if type(item_id) in (int, str) and 0 < number < float("inf"):
-            plays.append((item_id, number))
-    return sorted(plays, key=lambda play: -play[1])
+    plays = new_plays_in(await context.redis.lrange(keys.plays_user(user_id), 0, -1))
+    return sorted(plays.items(), key=lambda play: -play[1])

@@ -31,6 +31,9 @@ async function ask(path, signal) {
   return answer;
 }
 
+// A browser takes "." and ".." out of a path, however they are encoded; the API knows them by this.
+const inPath = (id) => (/^\.{1,2}$/.test(id) ? "%252E".repeat(id.length) : encodeURIComponent(id));
+
 const named = (item) => item.name || String(item.item_id);
 
 function element(tag, className, text) {
@@ -80,7 +83,7 @@ const cannot = (error) => element("p", "quiet", error.status === 404 ? "The mode
 async function showReasons(user, item, into) {
   const show = part(into, "Because they play");
   try {
-    const answer = await ask(`/users/${encodeURIComponent(user)}/explain/${encodeURIComponent(item.item_id)}?limit=5`);
+    const answer = await ask(`/users/${inPath(user)}/explain/${inPath(String(item.item_id))}?limit=5`);
     const list = element("ul");
     const strongest = answer.because[0]?.share ?? 0;
     for (const reason of answer.because) {
@@ -99,7 +102,7 @@ async function showReasons(user, item, into) {
 async function showSimilar(item, into) {
   const show = part(into, "Similar");
   try {
-    const answer = await ask(`/items/${encodeURIComponent(item.item_id)}/similar?limit=8`);
+    const answer = await ask(`/items/${inPath(String(item.item_id))}/similar?limit=8`);
     const list = element("ul", "chips");
     for (const other of answer.items) {
       const made = element("li", "", named(other));
@@ -122,8 +125,8 @@ function ghosts() {
 
 function showGets(user, recommended, known) {
   const notes = {
-    cache: "Made for this listener. Press one to see why.",
-    popular: "What most listeners play.",
+    cache: "Made for this user. Press one to see why.",
+    popular: "What most users play.",
     none: "There is no list of any kind yet: train a model, then compute recommendations.",
   };
   $("gets-note").textContent = recommended.items.length || recommended.source === "none"
@@ -139,16 +142,16 @@ function showGets(user, recommended, known) {
   );
 }
 
-function showPlays(listener) {
+function showPlays(known) {
   const fill = (item, more) => showSimilar(item, more);
-  if (listener === null) {
+  if (known === null) {
     $("plays-note").textContent = "Nothing yet that the model has seen.";
     $("plays").replaceChildren();
     return;
   }
-  const played = [...listener.new_plays.map((item) => ({ ...item, isNew: true })), ...listener.history];
+  const played = [...known.new_plays.map((item) => ({ ...item, isNew: true })), ...known.history];
   const most = Math.max(...played.map((item) => item.plays), 0);
-  $("plays-note").textContent = listener.new_plays.length
+  $("plays-note").textContent = known.new_plays.length
     ? "New plays first, which no training has seen; then the most played."
     : "The most played first.";
   $("plays").replaceChildren(
@@ -163,9 +166,13 @@ function showTrouble(error) {
   $("results").hidden = true;
   const [title, text] = [$("trouble").querySelector("h2"), $("trouble").querySelector("p")];
   if (error.status === 401) {
+    const wrong = sessionStorage.getItem("token") !== null;
+    sessionStorage.removeItem("token");
+    $("unlock-note").textContent = wrong ? "That token is not the right one." : "It is kept until this tab is closed.";
+    $("unlock-note").classList.toggle("wrong", wrong);
     $("unlock").hidden = false;
     $("token").focus();
-    $("status").textContent = "A token is needed for reading";
+    $("status").textContent = wrong ? "That token is not the right one" : "A token is needed for reading";
     return;
   }
   title.textContent = error.kind === "RedisUnavailableError" ? "Redis is away" : error.status ? "That did not work" : "The server is away";
@@ -183,30 +190,34 @@ async function look(user) {
   $("results").hidden = false;
   $("results").setAttribute("aria-busy", "true");
   $("status").textContent = "Looking…";
-  $("who").textContent = `Listener ${user}`;
-  $("path").textContent = `/users/${encodeURIComponent(user)}/recommendations`;
+  $("who").textContent = `User ${user}`;
+  $("path").textContent = `/users/${inPath(user)}/recommendations`;
   document.title = `${user} · timbral`;
   ghosts();
   try {
-    const path = `/users/${encodeURIComponent(user)}`;
-    const [recommended, listener] = await Promise.all([
+    const path = `/users/${inPath(user)}`;
+    let noModel = false;
+    const [recommended, known] = await Promise.all([
       ask(`${path}/recommendations?names=true`, signal),
       ask(`${path}?limit=10`, signal).catch((error) => {
-        // Unknown to the model, or no model yet: what most listeners play can still be shown.
-        if (error.status === 404 || error.kind?.startsWith("Model")) return null;
+        // Unknown to the model, or no model yet: what most users play can still be shown.
+        noModel = Boolean(error.kind?.startsWith("Model") && error.status === 503);
+        if (error.status === 404 || noModel) return null;
         throw error;
       }),
     ]);
     if (signal.aborted) return;
-    showGets(user, recommended, listener !== null);
-    showPlays(listener);
-    $("summary").textContent = listener?.n_items ? `${counts.format(listener.n_items)} items played` : "";
+    showGets(user, recommended, known !== null);
+    showPlays(known);
+    if (noModel) $("plays-note").textContent = "Nobody knows before the first training.";
+    $("summary").textContent = known?.n_items ? `${counts.format(known.n_items)} items played` : "";
     if (recommended.source !== "cache") {
-      const popular = recommended.source === "popular" ? " Here is what most listeners play." : "";
-      $("note").textContent = (listener === null ? "The model does not know this listener." : "There is no list for this listener right now.") + popular;
+      const popular = recommended.source === "popular" ? " Here is what most users play." : "";
+      const why = noModel ? "No model is live yet." : known === null ? "The model does not know this user." : "There is no list for this user right now.";
+      $("note").textContent = why + popular;
       $("note").hidden = false;
     }
-    $("status").textContent = `Listener ${user}: ${recommended.items.length} items`;
+    $("status").textContent = `User ${user}: ${recommended.items.length} items`;
     $("results").setAttribute("aria-busy", "false");
   } catch (error) {
     if (signal.aborted) return;
@@ -216,17 +227,22 @@ async function look(user) {
 }
 
 function fromAddress() {
-  const user = new URLSearchParams(location.search).get("listener");
-  $("listener").value = user ?? "";
-  if (user) look(user);
-  else $("results").hidden = $("trouble").hidden = true;
+  const user = new URLSearchParams(location.search).get("user");
+  $("user").value = user ?? "";
+  if (user) {
+    look(user);
+    return;
+  }
+  asking?.abort();
+  $("results").hidden = $("trouble").hidden = $("unlock").hidden = true;
+  document.title = "timbral";
 }
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const user = $("listener").value.trim();
+  const user = $("user").value.trim();
   if (!user) return;
-  const address = `/?${new URLSearchParams({ listener: user })}`;
+  const address = `/?${new URLSearchParams({ user })}`;
   if (address !== location.pathname + location.search) history.pushState(null, "", address);
   look(user).then(() => $("results").hidden || $("results").focus({ preventScroll: true }));
 });
@@ -237,20 +253,31 @@ $("unlock").addEventListener("submit", (event) => {
   showModel();
   fromAddress();
 });
-$("again").addEventListener("click", () => look($("listener").value.trim()));
+$("again").addEventListener("click", () => look($("user").value.trim()));
 addEventListener("popstate", fromAddress);
 
 async function showModel() {
   try {
     const { current, models } = await ask("/models");
     const live = models.find((model) => model.version === current);
-    const shape = live?.n_users ? `${counts.format(live.n_users)} listeners × ${counts.format(live.n_items)} items` : "";
+    const shape = live?.n_users ? `${counts.format(live.n_users)} users × ${counts.format(live.n_items)} items` : "";
     $("model").replaceChildren(current ? shape : "No model is live yet", element("span", "version", current ? ` · model ${current}` : ""));
   } catch {
     $("model").textContent = "";
   }
 }
 
+async function showFleet() {
+  try {
+    const { fleet } = await ask("/health");
+    $("fleet").textContent = fleet?.problems.length ? `Look at the fleet: ${fleet.problems.join("; ")}.` : "";
+  } catch {
+    $("fleet").textContent = "";
+  }
+  $("fleet").hidden = !$("fleet").textContent;
+}
+
 showModel();
+showFleet();
 fromAddress();
-if (!$("listener").value) $("listener").focus();
+if (!$("user").value) $("user").focus();

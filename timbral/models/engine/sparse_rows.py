@@ -91,4 +91,4 @@ def read_times(times: npt.ArrayLike, matrix: Any) -> npt.NDArray[np.int64]:
         raise DataError(
             f"times must be {len(matrix.data)} ints, one for each entry, got {given.dtype} of shape {given.shape}"  # type: ignore[attr-defined]
         )
-    return given.astype(np.int64)[matrix.data != 0]  # type: ignore[attr-defined,no-any-return]
+    return given.astype(np.int64)[matrix.data != 0]  # type: ignore[attr-defined]

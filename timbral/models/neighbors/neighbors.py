@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -59,30 +59,11 @@ class Neighbors:
         """One for each of ``regularizations`` (λ, in units of the mean of G's diagonal), all of the same pairs: at most ``n_neighbors`` for each
         item that is spoken for. The same on any number of threads.
         """
-        co_plays = CoPlays.of(users, n_neighbors, seed, threads)
-        played = co_plays.diagonal > 0
-        mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
-        ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)
-        n_items, width = users.n_columns, min(n_neighbors, co_plays.items.shape[1])
-        blocks = [(start, min(start + BLOCK_ITEMS, n_items)) for start in range(0, n_items, BLOCK_ITEMS)]
-        found: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]] = {}
+        n_items = users.n_columns
         fame = 1.0 + np.bincount(users.indices, minlength=n_items)
-        share = ((fame / fame[played].mean() if played.any() else fame) ** -RARITY).astype(np.float32)
-
-        def fit_block(start: int, stop: int) -> None:
-            weights = np.empty((len(ridges), stop - start, width), np.float32)
-            fit_weights(co_plays.items, co_plays.values, co_plays.diagonal, width, ridges, start, stop, weights)
-            weights *= share[None, start:stop, None]
-            kept = (weights > LEAST_SHARE * weights.max(axis=2, keepdims=True, initial=0.0)).any(axis=0)
-            found[start] = kept.sum(axis=1), co_plays.items[start:stop, :width][kept], weights[:, kept]
-
-        threads.run(fit_block, blocks)
-        del co_plays
-        counts, items, weights = (
-            np.concatenate([found[start][which] for start, _ in blocks], axis=-1) for which in range(3)
-        )
-        found.clear()
-        return cls._by_played_item(counts, items, weights, n_items)
+        share = ((fame / fame[fame > 1].mean() if len(users.indices) else fame) ** -RARITY).astype(np.float32)
+        pairs = _fit_pairs(CoPlays.of(users, n_neighbors, seed, threads), n_neighbors, regularizations, share, threads)
+        return cls._by_played_item(*pairs, n_items)
 
     @classmethod
     def _by_played_item(
@@ -95,7 +76,8 @@ class Neighbors:
         """From the items that speak for the first item, for the second, ..."""
         places = np.arange(len(items), dtype=np.int32 if len(items) < 2**31 else np.int64)
         ends = np.concatenate(([0], np.cumsum(counts)))
-        turned = sparse.csr_matrix((places, items, ends), shape=(n_items, n_items)).tocsc()
+        parts: Any = (places, items, ends)
+        turned = sparse.csr_matrix(parts, shape=(n_items, n_items)).tocsc()
         indptr = turned.indptr.astype(np.int64)
         targets = turned.indices.astype(np.int32, copy=False)
         return [cls(indptr, targets, kind[turned.data]) for kind in weights]
@@ -129,3 +111,40 @@ class Neighbors:
             said[np.searchsorted(self.indptr, places, side="right") - 1] += self.weights[places]
             said /= 2.0 * weight
         return np.asarray(said / (1.0 + said), dtype=np.float32)
+
+    def all_likenesses(self, weight: float) -> sparse.csr_matrix:
+        """``likeness`` of every item: CSR of shape (n_items, n_items), without the zeros."""
+        said = sparse.csr_matrix((self.weights, self.items, self.indptr), shape=(self.n_items, self.n_items))
+        both = sparse.csr_matrix(said + said.T, dtype=np.float32)
+        both.data /= np.float32(2.0 * weight) if both.nnz else 1.0
+        both.data /= 1.0 + both.data
+        return both
+
+
+def _fit_pairs(
+    co_plays: CoPlays,
+    n_neighbors: int,
+    regularizations: Sequence[float],
+    share: npt.NDArray[np.float32],
+    threads: Threads,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """How many items speak for each item, which, and how strongly by each of ``regularizations``, times ``share`` of the item."""
+    played = co_plays.diagonal > 0
+    mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
+    ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)
+    n_items, width = len(share), min(n_neighbors, co_plays.items.shape[1])
+    blocks = [(start, min(start + BLOCK_ITEMS, n_items)) for start in range(0, n_items, BLOCK_ITEMS)]
+    found: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]] = {}
+
+    def fit_block(start: int, stop: int) -> None:
+        weights = np.empty((len(ridges), stop - start, width), np.float32)
+        fit_weights(co_plays.items, co_plays.values, co_plays.diagonal, width, ridges, start, stop, weights)
+        weights *= share[None, start:stop, None]
+        kept = (weights > LEAST_SHARE * weights.max(axis=2, keepdims=True, initial=0.0)).any(axis=0)
+        found[start] = kept.sum(axis=1), co_plays.items[start:stop, :width][kept], weights[:, kept]
+
+    threads.run(fit_block, blocks)
+    counts, items, weights = (
+        np.concatenate([found[start][which] for start, _ in blocks], axis=-1) for which in range(3)
+    )
+    return counts, items, weights

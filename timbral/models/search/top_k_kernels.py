@@ -258,10 +258,11 @@ def search_all(  # type: ignore[no-untyped-def]
         user, threshold = user_factors[row], np.float32(-1.0)
         for place in range(n_items):
             item = item_of[place]
-            if _nearly(user, item_rows[place]) + np.float32(sums[item]) >= threshold:
-                if marks[item] != EXCLUDED and marks[item] != row + 1:
-                    size = offer(scores, items, size, _score_of(user, item_rows[place], sums[item]), item)
-                    threshold = _threshold(scores, size, n_components)
+            if _nearly(user, item_rows[place]) + np.float32(sums[item]) < threshold:
+                continue
+            if marks[item] != EXCLUDED and marks[item] != row + 1:
+                size = offer(scores, items, size, _score_of(user, item_rows[place], sums[item]), item)
+                threshold = _threshold(scores, size, n_components)
         _clear(sums, touched, n_touched)
         sort_best_first(scores, items, size)
         out_lengths[row] = size

@@ -1,0 +1,45 @@
+"""A request's body as arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+from pydantic_core import from_json
+
+from timbral.api.refusals import Refused
+
+__all__ = ["object_in"]
+
+
+async def object_in(request: Request) -> dict[str, Any]:
+    """The arguments in a request's body; none where there is no body.
+
+    Raises:
+        Refused: it is no JSON object, or does not say that it is one.
+    """
+    body = await request.body()
+    if not body:
+        return {}  # what is missing, if anything is, the message knows
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise Refused(415, f"The body must be application/json, not {content_type[:80] or 'without a content type'}")
+    try:
+        arguments = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Refused(400, f"The body is not JSON: {error}") from None
+    if type(arguments) is not dict:
+        raise Refused(422, f"The body must be a JSON object of arguments, not {type(arguments).__name__}")
+    whole: dict[str, Any] = _whole(arguments)
+    return whole
+
+
+def _whole(value: Any) -> Any:
+    """15.0 as 15: JSON has one kind of number, and its schemas call both an integer."""
+    if type(value) is float:
+        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    if type(value) is list:
+        return [_whole(one) for one in value]
+    if type(value) is dict:
+        return {name: _whole(one) for name, one in value.items()}
+    return value

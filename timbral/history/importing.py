@@ -1,0 +1,219 @@
+"""A file of plays into the history: read twice, once to check every row, once to write them in one commit."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from timbral.data.complete_rows import CompleteRows, complete_rows
+from timbral.data.dataset_file import DatasetFile
+from timbral.data.dataset_parts import dataset_parts
+from timbral.data.id_column import IdColumn
+from timbral.data.places import Place
+from timbral.data.read_options import ReadOptions
+from timbral.data.table import Table
+from timbral.data.tables import opened_tables
+from timbral.data.time_column import MICROSECONDS, TimeColumn
+from timbral.data.value_column import checked_values
+from timbral.errors import DataError
+from timbral.history.play_rows import MOMENT, SCHEMA, with_month
+from timbral.history.table import HistoryTable
+from timbral.messages import MOST_AHEAD
+
+__all__ = ["Imported", "import_plays"]
+
+DIGEST_BLOCK: Final = 2**20
+UNITS_US: Final = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
+"""Whole numbers below the first are seconds, below the second milliseconds, below the third microseconds: each up to the
+year 5138."""
+
+OnRows = Callable[[str, int], None]
+Mask = npt.NDArray[np.bool_]
+
+
+class Imported(NamedTuple):
+    """``rows`` written now: 0 where the same file was imported before."""
+
+    rows: int
+    digest: str
+    was_there: bool
+
+
+class _Checked(NamedTuple):
+    rows: int
+    users_are_int: bool
+    items_are_int: bool
+    us_per_unit: int
+
+
+def import_plays(
+    history: HistoryTable,
+    file: DatasetFile,
+    options: ReadOptions,
+    *,
+    on_rows: OnRows = lambda what, n_rows: None,  # noqa: ARG005
+) -> Imported:
+    """Write all rows of ``file``, in one commit; the same content, read in the same way, is written once.
+
+    Rows without plays (0) are left out; rows of a file without times are played now.
+
+    Args:
+        options: how the file is read, as for a training.
+        on_rows: called with "checked" or "written" and the number of rows so far.
+
+    Raises:
+        DataError: a row cannot be used; names it. Nothing was written.
+        HistoryError: the table cannot be written.
+    """
+    digest = _digest(file, options)
+    source = f"timbral.import.{digest}"
+    if history.has(source):
+        return Imported(0, digest, True)
+    checked = _check(file, options, on_rows)
+    written = [0]
+    rows = _rows(file, options, checked, written, on_rows)
+    is_new = history.append(pa.RecordBatchReader.from_batches(SCHEMA, rows), source, 1)
+    return Imported(written[0] if is_new else 0, digest, not is_new)
+
+
+def _digest(file: DatasetFile, options: ReadOptions) -> str:
+    digest = hashlib.sha256(repr(options).encode())
+    for part in dataset_parts(file, options.named_preset):
+        digest.update(repr(part.partitions).encode())
+        with part.file.open() as opened:
+            while block := opened.read(DIGEST_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()[:40]
+
+
+class _Reading:
+    """The rows of a file that can be used, in batches, with what has been told of their columns so far."""
+
+    def __init__(self, file: DatasetFile, options: ReadOptions) -> None:
+        self._file = file
+        self._options = options
+        self.table: Table | None = None
+        self.users: IdColumn | None = None
+        self.items: IdColumn | None = None
+        self.times: TimeColumn | None = None
+        self.n_rows = 0
+
+    def batches(self) -> Iterator[tuple[CompleteRows, Mask | None, Mask | None]]:
+        """Rows, and which of their users and items are odd if the others turn out to be ints."""
+        for called, table in opened_tables(self._file, self._options):
+            drop = table.options.on_missing == "drop"
+            if self.table is None or self.users is None or self.items is None:
+                self.table = table
+                user, item, time_source = table.found.user.text, table.found.item.text, table.found.time
+                self.users = IdColumn(user, from_text=table.from_text or user in table.partitions, drop_odd=drop)
+                self.items = IdColumn(item, from_text=table.from_text or item in table.partitions, drop_odd=drop)
+                if time_source is not None:
+                    self.times = TimeColumn(time_source.text, table.options.time_format)
+            first_row = 1
+            for batch in table.batches:
+                rows = complete_rows(batch, table.found, Place(called, first_row), drop=drop)
+                first_row += len(batch)
+                self.n_rows += len(batch)
+                if not len(rows):
+                    continue
+                odd = self.users.add(rows.user, rows.place), self.items.add(rows.item, rows.place)
+                self.users.take_codes()
+                self.items.take_codes()
+                yield rows, *odd
+
+    def plays(self, rows: CompleteRows) -> npt.NDArray[np.float64]:
+        table = self.table
+        if table is None or table.found.value is None:
+            return np.ones(len(rows))
+        return checked_values(rows.value, table.found.value.text, rows.place, table.options.decimal)
+
+
+def _check(file: DatasetFile, options: ReadOptions, on_rows: OnRows) -> _Checked:
+    reading = _Reading(file, options)
+    earliest, latest = 2**62, -(2**62)
+    n_used = 0
+    for rows, _, _ in reading.batches():
+        reading.plays(rows)
+        n_used += len(rows)
+        if reading.times is not None:
+            were_seconds = reading.times.in_seconds
+            moments = reading.times.times(rows.time, rows.place)
+            if reading.times.in_seconds and not were_seconds and latest > -(2**62):
+                earliest, latest = earliest * MICROSECONDS, latest * MICROSECONDS
+            earliest, latest = min(earliest, int(moments.min())), max(latest, int(moments.max()))
+        on_rows("checked", reading.n_rows)
+    if not reading.n_rows:
+        raise DataError("has a header and no data rows", file.name)
+    if not n_used or reading.users is None or reading.items is None:
+        raise DataError(f"has no row with all it needs; all {reading.n_rows} would be left out", file.name)
+    us_per_unit = 1
+    if reading.times is not None:
+        if reading.times.is_whole_numbers:
+            us_per_unit = _us_per_unit(latest)
+        column = reading.times.column
+        _check_moments(earliest * us_per_unit, latest * us_per_unit, column, file.name)
+        if reading.times.in_seconds:
+            us_per_unit = MICROSECONDS
+    users, items = reading.users.index()[0], reading.items.index()[0]
+    if not len(users) or not len(items):
+        raise DataError(f"has no row with all it needs; all {reading.n_rows} would be left out", file.name)
+    return _Checked(reading.n_rows, users.is_int, items.is_int, us_per_unit)
+
+
+def _us_per_unit(latest: int) -> int:
+    return next((unit for bound, unit in UNITS_US if latest < bound), 1)
+
+
+def _check_moments(earliest_us: int, latest_us: int, column: str, name: str) -> None:
+    ahead_us = time.time_ns() // 1_000 + round(MOST_AHEAD.total_seconds() * 1_000_000)
+    for moment, problem in ((earliest_us, "before 1970"), (latest_us, "in the future")):
+        if not 0 <= moment <= ahead_us:
+            raise DataError(
+                f"column {column!r}: a time is {problem}; times must be moments when something was played", name
+            )
+
+
+def _rows(
+    file: DatasetFile, options: ReadOptions, checked: _Checked, written: list[int], on_rows: OnRows
+) -> Iterator[pa.RecordBatch]:
+    reading = _Reading(file, options)
+    now_us = time.time_ns() // 1_000
+    for rows, odd_users, odd_items in reading.batches():
+        n = len(rows)
+        at_us = np.full(n, now_us)
+        if reading.times is not None:
+            at_us = reading.times.times(rows.time, rows.place)
+            if reading.times.is_whole_numbers and not reading.times.in_seconds:
+                at_us = at_us * checked.us_per_unit
+        plays = reading.plays(rows)
+        columns: dict[str, Any] = {
+            "user_id": _as_text(rows.user),
+            "item_id": _as_text(rows.item),
+            "plays": pa.array(plays, pa.float64()),
+            "at": pa.array(at_us, pa.int64()).cast(MOMENT),
+            "recorded_at": pa.array(np.full(n, now_us), pa.int64()).cast(MOMENT),
+            "user_is_int": pa.array(np.full(n, checked.users_are_int)),
+            "item_is_int": pa.array(np.full(n, checked.items_are_int)),
+        }
+        table = with_month(columns)
+        kept = plays > 0
+        for odd, are_int in ((odd_users, checked.users_are_int), (odd_items, checked.items_are_int)):
+            if odd is not None and are_int:
+                kept &= ~odd
+        if not kept.all():
+            table = table.filter(pa.array(kept))
+        written[0] += table.num_rows
+        on_rows("written", reading.n_rows)
+        yield from table.to_batches()
+
+
+def _as_text(ids: pa.Array) -> pa.Array:
+    plain = ids.dictionary_decode() if pa.types.is_dictionary(ids.type) else ids
+    return pc.cast(plain, pa.string())
