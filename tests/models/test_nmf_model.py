@@ -505,6 +505,19 @@ class TestSimilarAndWhy:
         assert set((items // 10).tolist()) == {1}
 
 
+class TestClassicWithManyFactors:
+    def test_folding_in_finds_what_the_training_found_and_the_loss_is_never_negative(self) -> None:
+        rng = np.random.default_rng(0)
+        data = (rng.random((60, 3)) @ rng.random((3, 25))).astype(np.float32)
+        model = NMFModel(20, 0, 500, 1e-7, unobserved_weight=1, confidence=0, regularization=0).fit(data)
+
+        folded = model.fold_in(data) @ model.item_factors
+
+        trained = float(np.square(model.user_factors @ model.item_factors - data).sum())
+        assert float(np.square(folded - data).sum()) < 2 * trained + 1e-3
+        assert min(model.training_history) >= 0
+
+
 class TestFiles:
     def test_a_loaded_model_answers_as_the_saved_one(
         self, model: NMFModel, matrix: sparse.csr_matrix, tmp_path: Path

@@ -112,7 +112,7 @@ def test_a_producer_enqueues_and_can_do_nothing_else(guarded: GuardedServer) -> 
         ["GET", "model:current"], ["SET", "model:current", "v0"], ["GET", "celery-task-meta-1"],
         ["LRANGE", "celery", "0", "-1"], ["LPOP", "celery"], ["RPOP", "celery"], ["BRPOP", "celery", "1"], ["DEL", "celery"],
         ["LPUSH", "dead_letters", "x"], ["ZADD", "dead_letters", "1", "x"], ["HGETALL", "unacked"], ["HGETALL", "tasks:submitted"],
-        ["SMEMBERS", "_kombu.binding.celery"], ["SADD", "blocks:items", "1"], ["HSET", "plays:user:7", "1", "1"],
+        ["SMEMBERS", "_kombu.binding.celery"], ["SADD", "blocks:items", "1"],
         ["PUBLISH", "/0.celery.pidbox", "{}"], ["PUBLISH", "/0.celeryev/worker.heartbeat", "{}"], ["SUBSCRIBE", "/0.celeryev/task.sent"],
         ["EVAL", "return redis.call('get', 'model:current')", "0"], ["SCAN", "0"], ["INFO"],
     ]  # fmt: skip

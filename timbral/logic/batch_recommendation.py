@@ -15,12 +15,12 @@ from scipy import sparse
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.forgotten import Forgotten
-from timbral.logic.fresh_lists import FreshLists, groups_of
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.top_k import TopK
+from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
 
@@ -224,4 +224,5 @@ class BatchRecommendation:
     def write_popular(self) -> None:
         """Write what most users play, for a user nobody knows; the score is the share of users."""
         hidden = self.served.codes_of_items(self.overlay.blocked_items())
-        self.redis.set(keys.RECOMMENDATIONS_POPULAR, popular_items(self.served, hidden, self.top_k), ex=self.ttl_s)
+        listed = popular_items(self.redis, self.served, hidden, self.top_k, self.fresh.max_per_group)
+        self.redis.set(keys.RECOMMENDATIONS_POPULAR, listed, ex=self.ttl_s)

@@ -10,7 +10,7 @@ import redis
 from timbral import keys
 from timbral.replies import text
 
-__all__ = ["Record", "Submitted"]
+__all__ = ["Submission", "Submitted"]
 
 PER_LOOK: Final = 2_000
 """Records that one look goes through, of however many there are; the next one goes on behind them."""
@@ -38,7 +38,7 @@ return {cursor, due, odd, string.format('%.6f', now)}
 """
 
 
-class Record(NamedTuple):
+class Submission(NamedTuple):
     """What was sent, and how often it was sent again."""
 
     task: str
@@ -77,7 +77,7 @@ class Submitted:
             elif value is not None:
                 self.redis.hdel(keys.SUBMITTED, task_id)
 
-    def read(self, task_id: str) -> Record | None:
+    def read(self, task_id: str) -> Submission | None:
         """One record; None where there is none, or none that could be sent, which then goes."""
         value = self.redis.hget(keys.SUBMITTED, task_id)
         sent = _sent(value)
@@ -86,7 +86,7 @@ class Submitted:
                 self.redis.hdel(keys.SUBMITTED, task_id)
             return None
         times = sent.get("times")
-        return Record(sent["task"], sent["kwargs"], times if isinstance(times, int) else 0)
+        return Submission(sent["task"], sent["kwargs"], times if isinstance(times, int) else 0)
 
     def sent_again(self, task_id: str) -> None:
         """Count that it was sent once more."""

@@ -38,9 +38,10 @@ def table() -> set[str]:
 
 
 def overridden(ours: type) -> set[str]:
-    """Private names of foreign base classes that this class of ours has its own of."""
+    """Private names of foreign base classes that this class of ours has its own of, itself or through a base of ours."""
     foreign = {name for base in ours.__mro__[1:] if not base.__module__.startswith("workers") for name in vars(base)}
-    return {name for name in vars(ours) if name.startswith("_") and not name.startswith("__") and name in foreign}
+    own = {name for base in ours.__mro__ if base.__module__.startswith("workers") for name in vars(base)}
+    return {name for name in own if name.startswith("_") and not name.startswith("__") and name in foreign}
 
 
 def used(path: Path) -> set[str]:

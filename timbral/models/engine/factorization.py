@@ -142,6 +142,8 @@ def factorize(
             user_squares = squares(users.l2, new_user)
             loss += beyond + float(user_squares.sum())
             loss += 2 * l1 * float(new_user.sum(dtype=np.float64))
+            if loss < 0.0:  # of a fit that is nearly perfect, rounding is what is left
+                loss = 0.0
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"The loss became {loss} in sweep {iteration}: the values are too large for this training"

@@ -19,6 +19,11 @@ PASSES: Final = 50
 
 TOL: Final = 1e-4
 
+CLASSIC_ROUNDS: Final = 60
+CLASSIC_TOL: Final = 1e-6
+"""Without regularisation, and with more factors than the data need, passes of single steps get on slowly: they are repeated, each time from
+sums made anew."""
+
 ONE_THREAD_ENTRIES: Final = 5_000
 """Up to so many entries, one thread is done before a second has started."""
 
@@ -34,7 +39,10 @@ def fold_in(
     """What a half-sweep over the rows of ``side`` converges to: float32 (n, k), zeros for a row without entries."""
     solved = np.zeros((side.rows.n_rows, fixed.factors.shape[1]), dtype=np.float32)
     with Threads(n_threads if len(side.rows.values) > ONE_THREAD_ENTRIES else 1) as threads:
-        half_sweep(
-            side, fixed, solved, l1=l1, n_passes=PASSES, tol=TOL, classic=classic, threads=threads,
-        )  # fmt: skip
+        for _ in range(CLASSIC_ROUNDS if classic else 1):
+            _, n_passes = half_sweep(
+                side, fixed, solved, l1=l1, n_passes=PASSES, tol=CLASSIC_TOL if classic else TOL, classic=classic, threads=threads,
+            )  # fmt: skip
+            if n_passes <= side.rows.n_rows:
+                break
     return solved
