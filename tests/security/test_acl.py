@@ -170,7 +170,7 @@ print(job.state, job.progress, producers.get_recommendations(7), producers.block
 
 def test_every_key_of_ours_is_within_the_workers_reach() -> None:
     line = next(line for line in users_acl(PASSWORDS).splitlines() if line.startswith("user worker "))
-    patterns = re.findall(r" ~(\S+)", line)
+    patterns = re.findall(r" (?:%R)?~(\S+)", line)
     names = [re.sub(r"\{\w+\}", "x", key.name) for key in KEYS]
     assert [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)] == []
 
