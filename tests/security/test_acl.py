@@ -112,7 +112,7 @@ def test_a_producer_enqueues_and_can_do_nothing_else(guarded: GuardedServer) -> 
         ["GET", "model:current"], ["SET", "model:current", "v0"], ["GET", "celery-task-meta-1"],
         ["LRANGE", "celery", "0", "-1"], ["LPOP", "celery"], ["RPOP", "celery"], ["BRPOP", "celery", "1"], ["DEL", "celery"],
         ["LPUSH", "dead_letters", "x"], ["ZADD", "dead_letters", "1", "x"], ["HGETALL", "unacked"], ["HGETALL", "tasks:submitted"],
-        ["SMEMBERS", "_kombu.binding.celery"], ["SADD", "blocks:items", "1"],
+        ["SMEMBERS", "_kombu.binding.celery"], ["SADD", "blocks:items", "1"], ["HSET", "model:v1:metadata", "1", "1"], ["LRANGE", "plays:user:7", "0", "-1"], ["EVAL", "return 1", "0"],
         ["PUBLISH", "/0.celery.pidbox", "{}"], ["PUBLISH", "/0.celeryev/worker.heartbeat", "{}"], ["SUBSCRIBE", "/0.celeryev/task.sent"],
         ["EVAL", "return redis.call('get', 'model:current')", "0"], ["SCAN", "0"], ["INFO"],
     ]  # fmt: skip
@@ -170,7 +170,7 @@ print(job.state, job.progress, producers.get_recommendations(7), producers.block
 
 def test_every_key_of_ours_is_within_the_workers_reach() -> None:
     line = next(line for line in users_acl(PASSWORDS).splitlines() if line.startswith("user worker "))
-    patterns = re.findall(r" ~(\S+)", line)
+    patterns = re.findall(r" (?:%R)?~(\S+)", line)
     names = [re.sub(r"\{\w+\}", "x", key.name) for key in KEYS]
     assert [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)] == []
 
@@ -251,3 +251,17 @@ def test_the_users_of_a_fleet_behind_a_prefix_reach_nothing_else(tmp_path: Path)
             assert refused(worker, "LPUSH", "celery", "{}")
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("user", ["app", "producer"])
+def test_who_enqueues_may_record_plays_too(guarded: GuardedServer, user: str) -> None:
+    code = """
+import producers
+print(producers.record_plays([{"user_id": 7, "item_id": 12, "event_id": "e1"}, {"user_id": 7, "item_id": 12, "event_id": "e1"}]))
+"""
+    ran = run_as(guarded, user, code)
+
+    assert ran.stdout.strip() == "1", ran.stderr
+    with guarded.client("admin") as admin:
+        assert admin.llen("plays:user:7") == 1
+        assert any(b"refresh_played" in message for message in admin.lrange("celery", 0, -1))
