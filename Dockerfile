@@ -5,15 +5,6 @@ FROM ${PYTHON_IMAGE}
 
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin timbral \
     && mkdir -p /data /history /models /state /run/secrets && chown timbral:timbral /history /models /state /run/secrets && chmod 700 /state /run/secrets
-ENV PATH=/opt/venv/bin:/opt/timbral/bin:/usr/local/bin:/usr/bin:/bin \
-    PYTHONPATH=/opt/timbral \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    NUMBA_CACHE_DIR=/tmp/kernels \
-    DATA_DIR=/data \
-    HISTORY_URI=/history/plays \
-    MODEL_DIR=/models \
-    LOG_FORMAT=json
 
 # What timbral depends on: this layer changes with constraints.txt and the dependencies in pyproject.toml. What no service reads goes
 # in the same step, or the layer would keep it. EXTRAS="worker dashboard api" leaves the table of all plays out (130 MB).
@@ -35,10 +26,20 @@ COPY producers ./producers
 RUN python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
        --root-user-action=ignore --no-deps --no-compile --target /opt/timbral . \
     && find /opt/timbral -name '*.py' -exec touch --date=2000-01-01 {} + \
-    && NUMBA_CACHE_DIR=/opt/timbral/kernels /opt/venv/bin/python -P -m timbral.models.kernels.compile \
+    && PYTHONPATH=/opt/timbral NUMBA_CACHE_DIR=/opt/timbral/kernels /opt/venv/bin/python -P -m timbral.models.kernels.compile \
     && find /opt/timbral -name __pycache__ -prune -exec rm -r {} + \
     && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/timbral \
     && rm -rf /build/*
+# Below the steps that build: the first python3 on this path has no pip.
+ENV PATH=/opt/venv/bin:/opt/timbral/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/timbral \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CACHE_DIR=/tmp/kernels \
+    DATA_DIR=/data \
+    HISTORY_URI=/history/plays \
+    MODEL_DIR=/models \
+    LOG_FORMAT=json
 COPY deploy/docker/entrypoint.sh deploy/docker/secrets.sh deploy/docker/ready.sh /opt/docker/
 
 USER 10001:10001

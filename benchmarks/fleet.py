@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import fleet_rows, plays_rows, report
+from benchmarks import fleet_backlog, fleet_rows, plays_rows, report
 from benchmarks.measure import machine
 from benchmarks.results import RESULTS, Options, Result, Row, as_json
 
@@ -19,6 +19,7 @@ Measurement = Callable[[bool], tuple[list[Row], dict[str, Any]]]
 MEASUREMENTS: dict[str, Measurement] = {
     "throughput": fleet_rows.throughput,
     "latency": fleet_rows.latency,
+    "backlog": fleet_backlog.backlog,
     "overhead": fleet_rows.overhead,
     "start": fleet_rows.start,
     "memory": fleet_rows.memory,

@@ -2,8 +2,8 @@
 
     REDIS_URL=redis://127.0.0.1:6379 uvicorn examples.fastapi_app:app
 
-Handlers that enqueue are plain functions: FastAPI runs them in a thread, so that a slow Redis holds up no other request. In an
-``async`` handler the same call is ``await asyncio.to_thread(producers.enqueue_refresh_embeddings, plays=[…])``.
+Handlers that record or enqueue are plain functions: FastAPI runs them in a thread, so that a slow Redis holds up no other request. In an
+``async`` handler the same call is ``await asyncio.to_thread(producers.record_plays, […])``.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ async def home(user_id: int) -> dict[str, Any]:
     return {"items": items or []}
 
 
-@app.post("/played", status_code=202)
-def played(user_id: int, item_id: int) -> dict[str, str]:
-    """The user has just played something: have it folded in, and go on."""
+@app.post("/played")
+def played(user_id: int, item_id: int) -> dict[str, int]:
+    """The user has just played something: their list follows by itself."""
     try:
-        job = producers.enqueue_refresh_embeddings(plays=[{"user_id": user_id, "item_id": item_id}])
+        recorded = producers.record_plays([{"user_id": user_id, "item_id": item_id}])
     except MessageError as error:
         raise HTTPException(422, str(error)) from error
     except RedisUnavailableError as error:
         raise HTTPException(503, "try again in a moment") from error
-    return {"job": job.id}
+    return {"recorded": recorded}
 
 
 @app.get("/jobs/{job_id}")

@@ -105,8 +105,18 @@ def enqueue_train_model(
         random_state: seed; NMF_RANDOM_STATE where None.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: relative fall of the loss to stop at; ``Constants.NMF_TOL`` where None.
-        regularization, unobserved_weight, unobserved_target, popularity_exponent, confidence, regularization_exponent,
-            n_neighbors, neighbor_weight, neighbor_regularization, recency_weight, l1_regularization, target: NMFModel's own; its defaults where None.
+        regularization: κ, against the noise of the data; chosen on a part of them where None.
+        unobserved_weight: α₀, weight of what was not observed; by the density of the data where None.
+        unobserved_target: μ, what is aimed at where nothing was observed; NMFModel's where None, as those below.
+        popularity_exponent: β, how much more a popular item weighs that was not observed.
+        confidence: how much the weight of an entry grows with its plays.
+        regularization_exponent: ν, how the regularization grows with a row's entries.
+        n_neighbors: most items that speak for an item, 0 for no neighbour part.
+        neighbor_weight: γ, of the neighbour part; chosen on a part of the data where None.
+        neighbor_regularization: λ, how much neighbours share; chosen on a part of the data where None.
+        recency_weight: ρ, of the recency part, which data with times have; chosen where None.
+        l1_regularization: of all factors.
+        target: what is aimed at where something was observed: 1 ("one"), log1p(plays) ("log") or the plays ("value").
         holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
         apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
         promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.

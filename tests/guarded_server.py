@@ -33,9 +33,13 @@ VARIABLES = {
 }
 
 
-def users_acl(passwords: dict[str, str]) -> str:
+def users_acl(passwords: dict[str, str], key_prefix: str = "") -> str:
     """What deploy/redis/users.sh prints for these users' passwords."""
-    environment = {"PATH": os.environ["PATH"], **{VARIABLES[user]: word for user, word in passwords.items()}}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KEY_PREFIX": key_prefix,
+        **{VARIABLES[user]: word for user, word in passwords.items()},
+    }
     command = ["sh", str(ROOT / "deploy/redis/users.sh")]
     return subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout
 
@@ -43,8 +47,11 @@ def users_acl(passwords: dict[str, str]) -> str:
 class GuardedServer:
     """A server process with users; ``url(user)`` is what that user puts into REDIS_URL."""
 
-    def __init__(self, folder: Path, *, binary: Path | None = None, tls: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, binary: Path | None = None, tls: dict[str, str] | None = None, key_prefix: str = ""
+    ) -> None:
         self.folder = folder
+        self.key_prefix = key_prefix
         self.port = free_port()
         self.tls = tls
         self.binary = binary or find_server_binary()
@@ -63,7 +70,7 @@ class GuardedServer:
     def start(self) -> Self:
         """Start it and wait until it answers."""
         acl = self.folder / "users.acl"
-        acl.write_text(users_acl(PASSWORDS))
+        acl.write_text(users_acl(PASSWORDS, self.key_prefix))
         port = {"port": "0", "tls-port": str(self.port), **self.tls} if self.tls else {"port": str(self.port)}
         options = {**port, "bind": "127.0.0.1", "dir": str(self.folder), "aclfile": str(acl)}
         options["logfile"] = str(self.folder / "server.log")

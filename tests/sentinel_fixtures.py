@@ -27,7 +27,7 @@ class SentinelServers:
         self.folder = folder
         self.sentinel = sentinel
         # A primary that is on its own refuses writes: what it took would be gone once the other is in charge.
-        options = {"min-replicas-to-write": "1", "min-replicas-max-lag": "2", "repl-diskless-sync-delay": "0"}
+        options = {"min-replicas-to-write": "1", "min-replicas-max-lag": "5", "repl-diskless-sync-delay": "0"}
         self.servers = [EmbeddedServer(folder / f"redis{n}", options=dict(options)) for n in range(3)]
         self.ports: list[int] = []
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -84,7 +84,7 @@ class SentinelServers:
         self._ask("failover", NAME)
         self.wait_for(lambda: self.primary().port != before, "the new primary")
 
-    def wait_for(self, condition: Any, what: str, timeout_s: float = 40.0) -> None:
+    def wait_for(self, condition: Any, what: str, timeout_s: float = 90.0) -> None:
         """Poll until it holds."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -101,7 +101,8 @@ class MissingColumnsError(DataError):
     def __str__(self) -> str:
         if len(self.args) == 3:
             missing, filepath, found = self.args
-            return f"Missing required columns: {list(missing)} (in {filepath}, which has {list(found)})"
+            said = f"Missing required columns: {list(missing)} (in {filepath}, which has {list(found)})"
+            return f"{said}; name them with user_col, item_col, … or, where there is no header, with columns"
         return f"Missing required columns: {list(self.args[0]) if self.args else []}"
 
 

@@ -10,7 +10,7 @@ from timbral.errors import ParameterError
 
 __all__ = ["require"]
 
-MODULES: Final = {
+MODULES: Final[dict[str, tuple[str, ...]]] = {
     "worker": ("numpy", "numba", "scipy", "pandas", "pyarrow", "prometheus_client"),
     "dashboard": ("flower",),
     "api": ("fastapi", "uvicorn", "httptools", "uvloop"),

@@ -273,7 +273,7 @@ def dead_letter(letter_id: str) -> str:
 
 def encode_id(original_id: int | str) -> str:
     """An id as a member or a field: JSON, so that 1 and "1" differ."""
-    return json.dumps(original_id, ensure_ascii=False)
+    return str(original_id) if type(original_id) is int else json.dumps(original_id, ensure_ascii=False)
 
 
 def decode_id(member: str | bytes) -> int | str:

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from timbral.config.redis_url import RedisUrl
 
-__all__ = ["connect", "connect_async", "retry_once"]
+__all__ = ["close_async", "connect", "connect_async", "retry_once"]
 
 REDIS_PORT: Final = 6379
 HEALTH_CHECK_S: Final = 30
@@ -68,6 +68,15 @@ def connect_async(url: str, *, timeout_s: float, connect_timeout_s: float, max_c
         **options,
     )
     return redis.asyncio.Redis(connection_pool=pool)
+
+
+async def close_async(client: redis.asyncio.Redis) -> None:
+    """Close what ``connect_async`` made, with its connections to the sentinels."""
+    pool = client.connection_pool
+    await client.aclose()
+    await pool.disconnect()
+    if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+        await pool.sentinel_manager.aclose()
 
 
 def retry_once() -> Retry:

@@ -41,7 +41,7 @@ class Watch:
         self._thread.start()
 
     def _run(self) -> None:
-        app = Celery(broker=settings.celery_url, set_as_current=False)
+        app = Celery(broker=settings.queue.celery_url, set_as_current=False)
         app.config_from_object(celery_settings())
         while not self._stop.is_set():
             try:

@@ -190,7 +190,8 @@ def forget_work(task_id: str) -> None:
     """A task id is used again, for other work: what was done under it before is no proof of anything now."""
     records = resources.records()
     resources.jobs().forget(task_id)
-    records.delete(keys.plays_added(task_id), keys.progress(task_id), keys.told(task_id))
+    resources.overlay().forget_task(task_id)
+    records.delete(keys.progress(task_id), keys.told(task_id))
     records.hdel(keys.MODEL_TRAININGS, task_id)
     resources.broker().delete(layout.result_key(task_id))
 

@@ -14,7 +14,7 @@ UNUSED = (
     "pyarrow/include", "pyarrow/src", "pyarrow/includes", "pyarrow/*.pxd", "pyarrow/*.pyx", "pyarrow/*.pxi",
     "pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libgandiva*", "pyarrow/gandiva*",
     "pyarrow/libarrow_python_flight*",
-    "numpy/_core/include", "numpy/f2py", "numpy/distutils", "uvloop/*.c", "uvloop/*.pyx", "uvloop/includes",
+    "pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*", "numpy/_core/include", "numpy/distutils", "uvloop/*.c", "uvloop/*.pyx",
     "fastapi_offline/static/redoc*",
     "**/*.pyi", "**/*.a",
 )  # fmt: skip

@@ -26,7 +26,7 @@ def description(http: httpx.Client) -> dict[str, Any]:
 
 
 def test_schemathesis_finds_no_broken_promise(
-    api: Any, queued: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    api: Any, queued: Any, description: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = [str(SCHEMATHESIS), "--config-file", str(Path(__file__).with_name("schemathesis.toml"))]
     command += [
@@ -42,7 +42,9 @@ def test_schemathesis_finds_no_broken_promise(
     with capfd.disabled():
         print("\n" + ended.stdout[ended.stdout.rfind("= SUMMARY =") :])
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert re.search(r"Tested: 14$", ended.stdout, re.MULTILINE)
+    tested = [path for path in description["paths"] if not path.endswith(("/events", "/export"))]
+    n_operations = sum(len(description["paths"][path]) for path in tested)
+    assert re.search(rf"Tested: {n_operations}$", ended.stdout, re.MULTILINE)
 
 
 def test_every_route_says_what_it_does_and_how_it_fails(description: dict[str, Any]) -> None:
@@ -69,6 +71,7 @@ def test_writing_is_marked_as_needing_a_token(description: dict[str, Any]) -> No
         ("delete", "/jobs/{job_id}"),
         ("delete", "/users/{user_id}"),
         ("get", "/users/{user_id}/export"),
+        ("post", "/plays"),
         *(("post", f"/tasks/{task}") for task in ENQUEUED),
     }
 
@@ -78,7 +81,7 @@ def test_the_examples_of_the_tasks_are_messages(description: dict[str, Any]) -> 
         message = MESSAGES[task]
         body = description["paths"][f"/tasks/{task}"]["post"]["requestBody"]["content"]["application/json"]
         assert body["schema"] == {"$ref": f"#/components/schemas/{message.__name__}"}
-        assert len(body["examples"]) == 2
+        assert len(body["examples"]) >= 2
         for example in body["examples"].values():
             read_message(message, example["value"], strict=True)
 

@@ -132,14 +132,78 @@ def test_back_and_forward_go_from_listener_to_listener(browser: Chromium, api: A
     assert browser.run("return document.getElementById('user').value") == "1"
 
 
+def test_back_to_the_empty_page_has_the_title_of_the_empty_page(browser: Chromium, api: Any) -> None:
+    browser.open(f"{api.url}/")
+    browser.type("#user", "2" + ENTER)
+    browser.wait_for("return document.title.startsWith('2')")
+
+    browser.run("history.back()")
+
+    browser.wait_for("return document.getElementById('results').hidden")
+    assert browser.run("return document.title") == "timbral"
+
+
+@pytest.mark.parametrize("user_id", [".", "..", "a/b", "%2e"])
+def test_any_id_can_be_looked_at(browser: Chromium, api: Any, store: redis.Redis, user_id: str) -> None:
+    store.set(keys.recommendations_user(user_id), json.dumps([{"item_id": "only this one", "score": 1}]))
+    try:
+        _show(browser, api.url, user_id)
+        shown = browser.run("return [...document.querySelectorAll('#gets .name')].map(n => n.textContent)")
+    finally:
+        store.delete(keys.recommendations_user(user_id))
+
+    assert shown == ["only this one"]
+
+
+def test_without_a_model_the_page_says_so_and_what_the_fleet_lacks(
+    browser: Chromium, own_server: EmbeddedServer, start_api: Callable[..., Any]
+) -> None:
+    api = start_api(own_server.url)
+    _show(browser, api.url, "5")
+
+    assert browser.text("#note") == "No model is live yet."
+    browser.wait_for("return !document.getElementById('fleet').hidden")
+    assert "no worker takes tasks; no model is live" in browser.text("#fleet")
+
+
+def test_a_page_follows_a_job_by_an_event_source_with_the_cookie(
+    browser: Chromium, seeded: Any, start_api: Callable[..., Any], store: redis.Redis
+) -> None:
+    api = start_api(seeded.server.url, seeded.directory, API_TOKEN="write", API_READ_TOKEN="read me")
+    store.set("celery-task-meta-followed", json.dumps({"status": "SUCCESS", "result": {"users": 1}, "name": "t"}))
+    browser.open(f"{api.url}/")
+    browser.run(
+        """document.cookie = "timbral_token=" + encodeURIComponent("read me") + "; path=/; samesite=strict";
+        const source = new EventSource("/jobs/followed/events");
+        source.addEventListener("done", (event) => { source.close(); window.followed = event.data; });"""
+    )
+    try:
+        browser.wait_for("return window.followed?.includes('SUCCESS')")
+    finally:
+        browser.run("document.cookie = 'timbral_token=; path=/; max-age=0'")
+        store.delete("celery-task-meta-followed")
+
+
+def test_the_docs_show_every_task_and_load_nothing_from_elsewhere(browser: Chromium, api: Any) -> None:
+    browser.open(f"{api.url}/docs")
+    browser.wait_for("return document.body.innerText.includes('/tasks/train_model')")
+
+    loaded = browser.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert all(name.startswith((api.url, "data:")) for name in loaded)
+    assert _complaints(browser) == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_shows_it_without_sideways_scrolling_and_with_contrast(api: Any, dark: bool) -> None:
-    with Chromium(360, 740, dark=dark) as phone:
+    with Chromium(320, 740, dark=dark) as phone:
         _show(phone, api.url, "4")
         phone.click("#gets .line")
         phone.wait_for("return document.querySelectorAll('#gets .chips li').length")
 
-        assert phone.run("return document.documentElement.scrollWidth") <= 360
+        assert phone.run("return innerWidth") == 320
+        wide = "return [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 320).map(e => e.tagName + '.' + e.className)"
+        assert phone.run(wide) == []
+        assert phone.run("return document.documentElement.scrollWidth") <= 320
         columns = phone.run(
             "return getComputedStyle(document.querySelector('.columns')).gridTemplateColumns.split(' ').length"
         )
@@ -171,6 +235,10 @@ def test_an_api_that_wants_a_token_for_reading_is_given_one(
     api = start_api(seeded.server.url, seeded.directory, API_TOKEN="write", API_READ_TOKEN="read me")
     browser.open(f"{api.url}/?user=5")
     browser.wait_for("return !document.getElementById('unlock').hidden")
+
+    browser.type("#token", "not it" + ENTER)
+    browser.wait_for("return document.getElementById('unlock-note').textContent.includes('not the right one')")
+    assert not browser.run("return document.getElementById('unlock').hidden")
 
     browser.type("#token", "read me" + ENTER)
 

@@ -51,7 +51,10 @@ def test_the_page_keeps_the_parameters_of_its_own(http: httpx.Client) -> None:
     assert http.get("/?user=1&utm_source=mail").status_code == 200
 
 
-@pytest.mark.parametrize(("user_id", "in_path"), [(".", "%252E"), ("..", "%252E%252e")])
+@pytest.mark.parametrize(
+    ("user_id", "in_path"),
+    [(".", "%252E"), ("..", "%252E%252e"), ("%2e", "%25252e"), ("%2E%2E", "%25252E%25252E"), ("..a", "..a")],
+)
 def test_a_dot_is_an_id_as_well(http: httpx.Client, store: redis.Redis, user_id: str, in_path: str) -> None:
     store.set(keys.recommendations_user(user_id), '[{"item_id": 5, "score": 1.0}]')
     try:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from timbral.errors import DataError, MissingColumnsError, ParameterError
 from timbral.utils.data_loader import DataLoader
@@ -216,3 +219,85 @@ def test_a_wrong_separator_gets_a_hint(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("user_id\titem_id\n1\t2\n")
     with pytest.raises(DataError, match=r"one column 'user_id\\titem_id'; is the separator a tab\?"):
         DataLoader().load_user_interactions(tmp_path / "x.csv", separator=",")
+
+
+def test_other_columns_are_what_they_were(tmp_path: Path) -> None:
+    header = "user_id,item_id,rating,zip,phone,big,exp,price,flag,,\n"
+    rows = (
+        "1,2,3,01234,+49123,9007199254740993,1E+05,1.50,true,,\n1,3,3,12345,+49124,,1.2E+05,2.25,false,,\n"
+        "1,4,3,99999,112,7,3,1.5,true,,\n"
+    )
+    (tmp_path / "x.csv").write_text(header + rows)
+
+    read = DataLoader().load_user_interactions(tmp_path / "x.csv")
+
+    assert list(read.columns) == header.strip(",\n").split(",")
+    assert read["zip"].tolist() == ["01234", "12345", "99999"]
+    assert read["phone"].tolist() == ["+49123", "+49124", "112"]
+    assert read["big"].tolist()[0] == 9007199254740993
+    assert read["big"].isna().tolist() == [False, True, False]
+    assert read["exp"].tolist() == ["1E+05", "1.2E+05", "3"]
+    assert read["price"].tolist() == ["1.50", "2.25", "1.5"]
+    assert read["flag"].tolist() == ["true", "false", "true"]
+
+
+def test_repeated_other_columns_are_both_kept(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("user_id,item_id,note,note\n1,2,a,b\n")
+
+    read = DataLoader().load_user_interactions(tmp_path / "x.csv")
+
+    assert read[["note", "note.1"]].to_numpy().tolist() == [["a", "b"]]
+
+
+@pytest.mark.parametrize("data_format", ["json", "parquet"])
+def test_large_ints_beside_gaps_keep_their_digits(data_format: str, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    if data_format == "json":
+        path.write_text('[{"user_id": 1, "item_id": 2, "n": 9007199254740993}, {"user_id": 1, "item_id": 3}]')
+    else:
+        pq.write_table(pa.table({"user_id": [1, 1], "item_id": [2, 3], "n": [9007199254740993, None]}), path)
+
+    read = DataLoader().load_user_interactions(path, data_format)
+
+    assert read["n"].tolist()[0] == 9007199254740993
+    assert read["n"].isna().tolist() == [False, True]
+
+
+def test_json_columns_are_paired_by_their_keys(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"user_id": {"0": 1, "1": 2}, "item_id": {"1": 20, "0": 10}}')
+
+    read = DataLoader().load_user_interactions(path, "json")
+
+    assert read[["user_id", "item_id"]].to_numpy().tolist() == [[1, 10], [2, 20]]
+    path.write_text('{"user_id": {"0": 1, "1": 2}, "item_id": {"1": 20, "2": 10}}')
+    with pytest.raises(DataError, match="column 'item_id' has a row '2' that the first column has not"):
+        DataLoader().load_user_interactions(path, "json")
+
+
+def test_columns_may_be_told_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("userID,artist_name,artist_id,timestamp\n1,a,2,3\n")
+
+    read = DataLoader().load_user_interactions(tmp_path / "x.csv", user_col=None, item_col=None)
+
+    assert read.to_dict("list") == {
+        "userID": [1], "artist_name": ["a"], "artist_id": [2], "timestamp": [3], "rating": [1.0],
+    }  # fmt: skip
+
+
+CELLS = st.one_of(
+    st.integers(-(2**63), 2**63 - 1).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.sampled_from(["", "007", "+1", "1e5", "True", "true", "x", " 1", "1.50", "-0", "9007199254740993", "0x1"]),
+)
+
+
+@given(cells=st.lists(CELLS, min_size=1, max_size=6))
+def test_what_is_written_back_is_what_was_there(cells: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("data") / "x.csv"
+    path.write_text("user_id,item_id,other\n" + "".join(f"1,{at},{cell}\n" for at, cell in enumerate(cells)))
+
+    read = DataLoader().load_user_interactions(path)
+
+    back = ["" if pd.isna(value) else str(value) for value in read["other"].tolist()]
+    assert back == cells

@@ -54,7 +54,7 @@ def test_the_compose_file_gives_the_defaults_of_the_settings() -> None:
     for name, text in given.items():
         match = re.fullmatch(r"\$\{(\w+):-(.*)\}", str(text))
         default = Settings.model_fields[name].default
-        if match and match[1] == name and name != "LOG_FORMAT" and match[2]:
+        if match and match[1] == name and name != "LOG_FORMAT" and match[2] and default is not None:
             made = json.loads(match[2]) if match[2].startswith("[") else type(default)(json.loads(match[2]))
             if made != (list(default) if isinstance(default, tuple) else default):
                 differs[name] = (match[2], default)

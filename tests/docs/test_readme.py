@@ -11,6 +11,10 @@ from typer.testing import CliRunner
 
 from timbral.cli.application import application
 from timbral.config.settings import Settings
+from timbral.data.dataset_file import DatasetFile
+from timbral.data.read_options import ReadOptions
+from timbral.history.importing import import_plays
+from timbral.history.table import HistoryTable
 from timbral.messages import MESSAGES
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +27,10 @@ PAGES += [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.m
 def test_the_example_in_the_readme_runs_as_it_stands(live: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     code = re.search(r"<!-- example -->\n```python\n(.*?)```", README, re.DOTALL)
     assert code
+
+    # What users have played before, as a fleet that has been recording for a while has it.
+    file = DatasetFile.of(live.data_dir / "plays.csv")
+    import_plays(HistoryTable(live.data_dir / "history"), file, ReadOptions())
 
     names: dict[str, object] = {}
     exec(compile(code[1], "README.md", "exec"), names)

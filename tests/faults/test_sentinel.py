@@ -18,7 +18,7 @@ from sentinel_fixtures import SentinelServers
 from producers.broker import Broker
 from timbral.config.redis_url import RedisUrl
 from timbral.errors import RedisUnavailableError
-from timbral.redis_client import connect_async
+from timbral.redis_client import close_async, connect_async
 from timbral.utils.redis_connector import RedisConnector
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
@@ -113,7 +113,7 @@ async def _read(url: str) -> Any:
     try:
         return await client.get("recommendations:user:7")
     finally:
-        await client.aclose()
+        await close_async(client)
 
 
 def test_health_and_flower_find_the_primary(sentinels: SentinelServers) -> None:

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from timbral.data.id_index import IdIndex
 from timbral.errors import ParameterError
-from timbral.judging.hold_out import hold_out, hold_out_last
+from timbral.judging.hold_out import hold_out, hold_out_last, with_ties_broken
 
 
 def matrix_of(row_lengths: list[int], seed: int = 0) -> sparse.csr_matrix:
@@ -102,3 +103,29 @@ def test_blocks_of_rows_do_not_change_the_split(monkeypatch: pytest.MonkeyPatch)
     for (_, first), (_, second) in zip(whole, blocks, strict=True):
         assert first.indices.tolist() == second.indices.tolist()
         assert first.indptr.tolist() == second.indptr.tolist()
+
+
+def test_of_entries_of_one_moment_the_same_are_held_out_when_others_come() -> None:
+    matrix = matrix_of([40] * 30)
+    ids = IdIndex(list(range(30))), IdIndex(list(range(60)))
+    times = np.zeros(matrix.nnz, np.int64)
+    more = sparse.vstack([matrix_of([50] * 5, seed=1), matrix]).tocsr()
+    more_ids = IdIndex([*range(100, 105), *range(30)])
+    more_times = np.concatenate([np.arange(250), times])
+
+    held = hold_out(matrix, 0.2, 0, with_ties_broken(times, matrix, *ids))[1]
+    later = hold_out(more, 0.2, 0, with_ties_broken(more_times, more, more_ids, ids[1]))[1][5:]
+
+    assert held.nnz == later.nnz == 240
+    assert held.multiply(later > 0).nnz >= 0.97 * held.nnz
+
+
+def test_breaking_ties_keeps_the_order_of_times() -> None:
+    matrix = matrix_of([50] * 20)
+    times = np.random.default_rng(0).integers(0, 50, matrix.nnz) + 1_764_000_000_000_000
+
+    broken = with_ties_broken(times, matrix, IdIndex(list(range(20))), IdIndex(list(range(60))))
+
+    earlier, later = np.triu_indices(200, 1)
+    assert ((times[earlier] < times[later]) <= (broken[earlier] < broken[later])).all()
+    assert len(np.unique(broken)) > 0.9 * matrix.nnz

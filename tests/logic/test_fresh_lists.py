@@ -13,8 +13,8 @@ from taste import history, served_model
 
 from timbral import keys
 from timbral.logic.batch_recommendation import BatchRecommendation
-from timbral.logic.fresh_lists import FreshLists
 from timbral.models.search.top_k import TopK
+from timbral.versions.fresh_lists import FreshLists
 from timbral.versions.served_model import ServedModel
 
 USERS = [1000, 1001, 1002, 1003]
@@ -61,6 +61,14 @@ def test_at_most_n_items_of_an_artist_are_in_a_list_best_first(grouped: redis.Re
 
 def test_an_item_without_a_group_is_alone_in_its_own(client: redis.Redis, served: ServedModel) -> None:
     assert lists(client, served, top_k=8, max_per_group=1) == lists(client, served, top_k=8)
+
+
+def test_the_popular_list_has_no_more_of_an_artist_either(grouped: redis.Redis, served: ServedModel) -> None:
+    BatchRecommendation(grouped, served, top_k=7, max_per_group=1).write_popular()
+
+    popular = written(grouped, keys.RECOMMENDATIONS_POPULAR)
+    assert len(popular) == 7
+    assert len({item // 10 for item in popular}) == 7
 
 
 def test_exploration_gives_the_last_places_to_items_from_further_down(client: redis.Redis, served: ServedModel) -> None:

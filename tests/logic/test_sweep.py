@@ -85,7 +85,7 @@ def test_what_is_queued_held_followed_or_new_is_left_alone(
 ) -> None:
     for task_id in ("queued", "urgent", "held", "leader", "follower", "job"):
         submit(client, task_id)
-    submit(client, "new", age_s=0.0)
+    submit(client, "new", age_s=-0.5)
     queued(client, "training", "queued")
     queued(client, "celery\x06\x163", "urgent")
     for number, task_id in enumerate(("held", "leader")):

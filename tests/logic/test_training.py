@@ -320,3 +320,47 @@ def test_a_changed_data_set_is_another_request(train: Train, tmp_path: Path) -> 
     write_history(tmp_path / "plays.csv", history(201))
 
     assert training.fingerprint(message) != before
+
+
+def test_the_answer_and_the_record_say_what_was_read(train: Train, store: ModelStore, tmp_path: Path) -> None:
+    rows = (tmp_path / "plays.csv").read_text().splitlines()[1:]
+    (tmp_path / "log.dat").write_text(
+        "userID\tartist_id\tplayCount\n" + "".join(row.replace(",", "\t") + "\n" for row in rows)
+    )
+    told: list[str] = []
+
+    answer = train("task", dataset="log.dat", progress=lambda done, total, text: told.append(text))
+
+    assert (answer["user_id_kind"], answer["item_id_kind"], answer["value_col"]) == ("int", "int", "playCount")
+    found = answer["data"]
+    assert (found["rows"], found["rows_dropped"], found["separator"]) == (len(rows), 0, "\t")
+    assert (found["user_col"], found["item_col"]) == ("userID", "artist_id")
+    assert store.get(answer["model_version"]).record["data"] == found
+    assert any(text.startswith(f"data: {len(rows):,} rows") and "playCount" in text for text in told)
+
+
+def test_rows_that_lack_an_id_are_left_out_where_the_message_asks(train: Train, tmp_path: Path) -> None:
+    with (tmp_path / "plays.csv").open("a") as file:
+        file.write("NULL,301,2\n")
+
+    with pytest.raises(DataError, match=r"'NULL' stands for a missing id.*on_missing"):
+        train("refused")
+    answer = train("dropped", on_missing="drop")
+
+    assert answer["data"]["rows_dropped"] == 1
+    assert answer["user_id_kind"] == "int"
+
+
+def test_a_folder_is_a_data_set_and_a_change_in_it_another_request(train: Train, tmp_path: Path) -> None:
+    rows = (tmp_path / "plays.csv").read_text().splitlines()
+    (tmp_path / "plays").mkdir()
+    for at in (0, 1):
+        (tmp_path / "plays" / f"part-{at}.csv").write_text("\n".join([rows[0], *rows[1 + at :: 2]]) + "\n")
+    before = training.fingerprint(TrainModel(dataset="plays"))
+
+    answer = train("task", dataset="plays")
+    with (tmp_path / "plays" / "part-1.csv").open("a") as file:
+        file.write("1,301,2\n")
+
+    assert answer["data"]["rows"] == len(rows) - 1
+    assert training.fingerprint(TrainModel(dataset="plays")) != before

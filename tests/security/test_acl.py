@@ -112,7 +112,7 @@ def test_a_producer_enqueues_and_can_do_nothing_else(guarded: GuardedServer) -> 
         ["GET", "model:current"], ["SET", "model:current", "v0"], ["GET", "celery-task-meta-1"],
         ["LRANGE", "celery", "0", "-1"], ["LPOP", "celery"], ["RPOP", "celery"], ["BRPOP", "celery", "1"], ["DEL", "celery"],
         ["LPUSH", "dead_letters", "x"], ["ZADD", "dead_letters", "1", "x"], ["HGETALL", "unacked"], ["HGETALL", "tasks:submitted"],
-        ["SMEMBERS", "_kombu.binding.celery"], ["SADD", "blocks:items", "1"], ["HSET", "plays:user:7", "1", "1"],
+        ["SMEMBERS", "_kombu.binding.celery"], ["SADD", "blocks:items", "1"],
         ["PUBLISH", "/0.celery.pidbox", "{}"], ["PUBLISH", "/0.celeryev/worker.heartbeat", "{}"], ["SUBSCRIBE", "/0.celeryev/task.sent"],
         ["EVAL", "return redis.call('get', 'model:current')", "0"], ["SCAN", "0"], ["INFO"],
     ]  # fmt: skip
@@ -231,3 +231,23 @@ except TimbralError as error:
         refusals = [entry for entry in admin.acl_log() if entry["username"] == "worker"]
     assert refusals == [], refusals
     assert PASSWORDS["worker"] not in worker.log
+
+
+def test_the_users_of_a_fleet_behind_a_prefix_reach_nothing_else(tmp_path: Path) -> None:
+    server = GuardedServer(tmp_path, key_prefix="music:").start()
+    try:
+        with server.client("worker") as worker, server.client("app") as app, server.client("reader") as reader:
+            for key in KEYS:
+                name = re.sub(r"\{\w+\}", "7", key.name)
+                worker.exists(f"music:{name}")
+                with pytest.raises(NoPermissionError):
+                    worker.exists(name)
+            app.lpush("music:training", "{}")
+            app.sadd("_kombu.binding.music:celery", "x")
+            assert reader.get("music:recommendations:user:7") is None
+            assert refused(app, "LPUSH", "training", "{}")
+            assert refused(app, "SADD", "_kombu.binding.celery", "x")
+            assert refused(reader, "GET", "recommendations:user:7")
+            assert refused(worker, "LPUSH", "celery", "{}")
+    finally:
+        server.stop()

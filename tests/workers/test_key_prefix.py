@@ -35,7 +35,7 @@ from timbral.utils.redis_connector import RedisConnector
 jobs = [producers.enqueue_train_model("plays.csv", n_components=2, random_state=n) for n in range(3)]
 versions = {job.wait(100)["model_version"] for job in jobs}
 done = producers.enqueue_compute_recommendations(top_k=2).wait(100)
-print(json.dumps([len(versions), done["users"], bool(producers.get_recommendations(1)), RedisConnector().get_embeddings("none")]))
+print(json.dumps([len(versions), done["users_done"], bool(producers.get_recommendations(1)), RedisConnector().get_embeddings("none")]))
 """
 
 
@@ -84,7 +84,7 @@ def test_two_apps_in_one_database_do_each_others_tasks_no_harm(
     others = {key for key in keys_of(client) if not key.startswith((PREFIX, "celery-task-meta-"))}
     assert {key for key in others if PREFIX not in key} <= {
         "_kombu.binding.celery", "_kombu.binding.celeryev", "_kombu.binding.celery.pidbox",
-        "_kombu.binding.reply.celery.pidbox", "_kombu.binding_permanent.celery", "_kombu.binding_expiry",
+        "_kombu.binding.reply.celery.pidbox", "_kombu.binding_permanent.celery", "_kombu.binding_deadlines",
     }  # fmt: skip
     assert f"{PREFIX}model:current" in keys_of(client)
     assert not client.exists("dead_letters", f"{PREFIX}dead_letters")

@@ -47,6 +47,25 @@ def test_everybody_is_done_in_chunks_and_the_answer_counts_them(
     wait_until(lambda: cache.zcard("jobs:open") == 0, 5, "the end of the job")
 
 
+def test_lists_of_everybody_and_of_some_have_no_more_of_an_artist_than_was_asked_for(
+    bench: Any, cache: redis.Redis
+) -> None:
+    items = [100 * genre + item for genre in range(4) for item in range(20)]
+    cache.hset("items:groups", mapping={str(item): f"artist {item // 5}" for item in items})
+    asked = {"top_k": 4, "max_per_group": 1, "exploration_share": 0.25}
+    try:
+        bench.call("compute_recommendations", **asked)
+        everybody = [recommended(cache, user) for user in range(1000, 1120)]
+        bench.call("compute_recommendations", user_ids=[1000, 1001], **asked)
+    finally:
+        cache.delete("items:groups")
+
+    assert all(len(one) == len({item // 5 for item in one}) == 4 for one in everybody)
+    assert [recommended(cache, user) for user in (1000, 1001)] == everybody[:2]
+    popular = [entry["item_id"] for entry in json.loads(cache.get("recommendations:popular"))]
+    assert len({item // 5 for item in popular}) == len(popular) == 4
+
+
 def test_named_listeners_are_done_in_place_and_strangers_are_counted(bench: Any, cache: redis.Redis) -> None:
 
     answer = bench.call("compute_recommendations", user_ids=[1000, 1001, 999_999], top_k=3)

@@ -15,7 +15,7 @@ from timbral.api.item_names import ItemNames
 from timbral.api.model_reader import ModelReader
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings
-from timbral.redis_client import connect_async
+from timbral.redis_client import close_async, connect_async
 
 __all__ = ["ApiContext", "Context", "make_context"]
 
@@ -43,8 +43,7 @@ class ApiContext:
         """End the streams and let go of Redis."""
         self.streams.closing.set()
         await self.lists.close()
-        await self.redis.aclose()
-        await self.redis.connection_pool.disconnect()
+        await close_async(self.redis)
 
 
 def make_context(settings: Settings) -> ApiContext:

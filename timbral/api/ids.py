@@ -14,18 +14,21 @@ __all__ = ["ItemIdInUrl", "SlashesInIds", "UserIdInUrl", "decoded", "meanings"]
 
 MAX_CHARACTERS = 512
 _AN_INT = re.compile(r"^(0|-?[1-9][0-9]{0,18})$")
-_DOTS = {"%2E": ".", "%2E%2E": ".."}
+_DOT = re.compile(r"%(?:25)*2E", re.IGNORECASE)
+_DOTS = re.compile(rf"(?:{_DOT.pattern}){{1,2}}", re.IGNORECASE)
 _ENCODED = re.compile(rb"%(2f|25)", re.IGNORECASE)
 
 
 def decoded(id_in_path: str) -> str:
     """The id as the client meant it: what ``SlashesInIds`` kept encoded is decoded.
 
-    Browsers and proxies take ``.`` and ``..`` out of a path, ``%2E`` and ``%2E%2E`` too; ``%252E`` and ``%252E%252E`` are these ids.
+    Browsers and proxies take ``.`` and ``..`` out of a path, ``%2E`` and ``%2E%2E`` too; ``%252E`` and ``%252E%252E`` are these ids
+    (and ``%25252E`` is the id ``%2E``).
     """
     if "%" in id_in_path:
         id_in_path = id_in_path.replace("%2F", "/").replace("%2f", "/").replace("%25", "%")
-        id_in_path = _DOTS.get(id_in_path.upper(), id_in_path)
+        if _DOTS.fullmatch(id_in_path):
+            id_in_path = _DOT.sub(lambda dot: "." if len(dot[0]) == 3 else f"%{dot[0][3:]}", id_in_path)
     if not 1 <= len(id_in_path) <= MAX_CHARACTERS:
         raise ValueError(f"must have 1 to {MAX_CHARACTERS} characters, has {len(id_in_path)}")
     return id_in_path

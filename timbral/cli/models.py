@@ -50,8 +50,10 @@ def list_versions(as_json: AsJson = False) -> None:
     if as_json:
         print_json(records)
         return
-    columns = ["version", "live", "trained", "data set", "users", "k", "recall@20", "ndcg@20", "verdict"]
-    print_table(columns, [[_field(record, name) for name in columns] for record in records])
+    columns = ["version", "live", "trained", "data set", "users", "recall", "ndcg", "verdict"]
+    print_table(
+        columns, [[_field(record, name) for name in columns] for record in records], whole=["version", "verdict"]
+    )
 
 
 @models.command()
@@ -149,13 +151,13 @@ def _say(report: dict[str, Any], text: str, as_json: bool) -> None:
     print_json(report) if as_json else typer.echo(text)
 
 
-COLUMNS = {"users": "n_users", "k": "n_components", "data set": "dataset"}
+COLUMNS = {"users": "n_users", "data set": "dataset", "recall": "recall@20", "ndcg": "ndcg@20"}
 
 
 def _field(record: dict[str, Any], name: str) -> Any:
     if name == "trained":
-        return str(record.get("created_at", "-"))[:16].replace("T", " ")
+        return str(record.get("created_at", "-"))[:10]
     if name == "verdict":
         return (record.get("verdict") or {}).get("outcome")
-    metrics = record.get("metrics") or {}
-    return record.get(COLUMNS.get(name, name), metrics.get(name))
+    metrics, key = record.get("metrics") or {}, COLUMNS.get(name, name)
+    return record.get(key, metrics.get(key))

@@ -22,7 +22,6 @@ from timbral.cli.data_options import (
     OnMissing,
     PresetOption,
     Quoted,
-    Repeats,
     Separator,
     TimeCol,
     TimeFormat,
@@ -64,7 +63,6 @@ def demo(
     time_col: TimeCol = None,
     time_format: TimeFormat = None,
     on_missing: OnMissing = None,
-    repeats: Repeats = "sum",
     n_users: Annotated[int, typer.Option("--users", min=1, help="How many users to show.")] = 3,
     n_components: Annotated[int | None, typer.Option(help="Factors of the model.")] = None,
     random_state: Annotated[int, typer.Option(help="Seed.")] = 7,
@@ -75,7 +73,7 @@ def demo(
 
     $ timbral demo --data lastfm-2k/user_artists.dat
     """
-    require("timbral demo", "worker", "embedded")
+    require("timbral demo", "worker", "history", "embedded")
     from timbral.demo.run import DemoOptions, run_demo
 
     run_demo(
@@ -96,7 +94,6 @@ def demo(
                 "time_col": time_col,
                 "time_format": time_format,
                 "on_missing": on_missing,
-                "repeats": repeats,
             },
             n_users=n_users,
             n_components=n_components,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -220,13 +221,19 @@ class Settings(BaseSettings):
         return self.HISTORY_URI or str(self.DATA_DIR / "history")
 
     def _read_url(self, name: str) -> RedisUrl:
-        return RedisUrl.parse(
+        return _parsed(
             getattr(self, name) or self.REDIS_URL or LOCAL_REDIS,
-            password=_secret(self.REDIS_PASSWORD),
-            db=self.REDIS_DB,
-            ca_certs=self.REDIS_CA_CERTS,
-            sentinel_password=_secret(self.SENTINEL_PASSWORD),
+            _secret(self.REDIS_PASSWORD),
+            self.REDIS_DB,
+            self.REDIS_CA_CERTS,
+            _secret(self.SENTINEL_PASSWORD),
         )
+
+
+@lru_cache(maxsize=16)
+def _parsed(url: str, password: str | None, db: int, ca_certs: Path | None, sentinel_password: str | None) -> RedisUrl:
+    # Kept, because every call of a producer asks, and a CA file is read to see whether it can be.
+    return RedisUrl.parse(url, password=password, db=db, ca_certs=ca_certs, sentinel_password=sentinel_password)
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -15,7 +15,7 @@ from timbral.errors import DataError, MissingColumnsError
 __all__ = ["FoundColumns", "found_columns", "looks_like_data"]
 
 OTHER_SEPARATORS: Final = {"\t": "a tab", ";": "';'", ",": "','", "|": "'|'", " ": "a space"}
-DATA: Final = r"[+-]?\d+([.,]\d+)?|[0-9a-f]{40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d.*|user_\d+"
+DATA: Final = r"[+-]?\d+([.,]\d+)?|[0-9a-f]{40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d.*|.*\d:[0-5]\d(:[0-5]\d)?.*|user_\d+"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from timbral.errors import DataError
 
-__all__ = ["item_column", "name_columns", "user_column", "value_column", "words_of"]
+__all__ = ["is_value", "item_column", "name_columns", "user_column", "value_column", "words_of"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -74,7 +74,7 @@ def value_column(header: Sequence[str], taken: Sequence[str] = ()) -> str | None
     Raises:
         DataError: two could be it; names them and the option.
     """
-    found = [column for column in header if column not in taken and _is_value(column)]
+    found = [column for column in header if column not in taken and is_value(column)]
     if len(found) > 1:
         plain = [column for column in found if len(words_of(column)) == 1]
         found = plain if len(plain) == 1 else found
@@ -100,7 +100,7 @@ def name_columns(header: Sequence[str]) -> tuple[str | None, str | None]:
 def _entity(header: Sequence[str], entities: frozenset[str], called: str, taken: Sequence[str]) -> str | None:
     best: dict[int, list[str]] = {}
     for column in header:
-        rank = None if column in taken or _is_value(column) else _rank(words_of(column), entities, called)
+        rank = None if column in taken or is_value(column) else _rank(words_of(column), entities, called)
         if rank is not None:
             best.setdefault(rank, []).append(column)
     if not best:
@@ -129,7 +129,8 @@ def _rank(words: list[str], entities: frozenset[str], called: str) -> int | None
     return 2 if len(words) == 1 else 4
 
 
-def _is_value(column: str) -> bool:
+def is_value(column: str) -> bool:
+    """Whether a column is by its name unmistakably one of plays or ratings."""
     words = words_of(column)
     if not words or words[-1] not in VALUES or not set(words) <= VALUES | COUNTED:
         return False

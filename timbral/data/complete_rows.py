@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from timbral.data.column_names import FoundColumns
-from timbral.data.id_types import is_text
+from timbral.data.id_types import is_text, plain_ids
 from timbral.data.places import Place, shown
 from timbral.data.value_column import missing_values
 
@@ -64,6 +64,7 @@ def complete_rows(batch: pa.RecordBatch, found: FoundColumns, place: Place, *, d
         columns = [None if array is None else array.filter(kept) for array in columns]
         place = place.without(dropped)
     user, item, value, time = columns
+    user, item = plain_ids(user, found.user.text, place), plain_ids(item, found.item.text, place)
     return CompleteRows(user, item, value, time, place, int(dropped.sum()))
 
 

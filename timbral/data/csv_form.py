@@ -17,6 +17,7 @@ from timbral.errors import DataError
 __all__ = ["CsvForm", "csv_form"]
 
 MOST_HEADER_BYTES: Final = 2**20
+LOOKED_AT_BYTES: Final = 2**16
 LOOKED_AT_LINES: Final = 50
 SEPARATORS: Final = ("::", ", ", "\t", ",", ";", "|", "\x01", " ")
 """What a separator may be that is not said; of two that fit as well the first."""
@@ -102,9 +103,9 @@ def _head_text(file: DatasetFile, options: ReadOptions) -> tuple[str, bool]:
     """The first characters of the file without a byte-order mark, and whether there are more."""
     with file.open_text() as stream:
         head = _head(stream)
+        is_cut = bool(stream.read(1))
     if head.startswith(b"PAR1"):
-        raise DataError("is a parquet file, not csv", file.name)
-    is_cut = len(head) == MOST_HEADER_BYTES
+        raise DataError('is a parquet file, not csv: say format="parquet"', file.name)
     if not options.is_utf8:
         try:
             text = codecs.getincrementaldecoder(options.encoding)().decode(head)
@@ -128,13 +129,13 @@ def _head_text(file: DatasetFile, options: ReadOptions) -> tuple[str, bool]:
 
 
 def _head(stream: Any) -> bytes:
-    """The first MOST_HEADER_BYTES, or all where there are fewer."""
-    parts: list[bytes] = []
-    n_missing = MOST_HEADER_BYTES
-    while n_missing and (part := stream.read(n_missing)):
-        parts.append(part)
-        n_missing -= len(part)
-    return b"".join(parts)
+    """As much of the beginning as tells the form: all that is looked at, or MOST_HEADER_BYTES where lines are that long."""
+    head = b""
+    while len(head) < MOST_HEADER_BYTES and (part := stream.read(min(LOOKED_AT_BYTES, MOST_HEADER_BYTES - len(head)))):
+        head += part
+        if len(head) >= LOOKED_AT_BYTES and max(head.count(b"\n"), head.count(b"\r")) > 2 * LOOKED_AT_LINES:
+            break
+    return head
 
 
 def _is_quoted(options: ReadOptions, separator: str) -> bool:

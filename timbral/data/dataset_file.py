@@ -56,7 +56,8 @@ class DatasetFile:
             DataError: it is a folder, a pipe or a device, it may not be read, or it does not lie below ``root``.
         """
         if self.member is not None:
-            data = self.open_text().read(MOST_UNPACKED_PARQUET + 1)
+            with self.open_text() as unpacked:
+                data = unpacked.read(MOST_UNPACKED_PARQUET + 1)
             if len(data) > MOST_UNPACKED_PARQUET:
                 raise DataError("is too large to be read within a zip: unpack it", self.name)
             return io.BytesIO(data)

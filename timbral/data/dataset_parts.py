@@ -101,7 +101,7 @@ def _is_zip(file: DatasetFile) -> bool:
     if file.member is not None:
         return False
     with file.open() as opened:
-        return bool(opened.read(4) == b"PK\x03\x04")
+        return opened.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def _names_in_zip(file: DatasetFile) -> list[str]:

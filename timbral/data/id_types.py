@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from timbral.data.places import Place, shown
 
-__all__ = ["encoded_ids", "is_bytes", "is_text"]
+__all__ = ["encoded_ids", "is_bytes", "is_text", "plain_ids"]
 
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint8).reshape(256, 2)
 _UUID_DIGITS = [*range(8), *range(9, 13), *range(14, 18), *range(19, 23), *range(24, 36)]
@@ -21,24 +21,32 @@ def encoded_ids(array: pa.Array, column: str, place: Place) -> pa.DictionaryArra
     Raises:
         DataError: ids of this type are none; a decimal is no whole number, or does not fit 64 bits.
     """
+    array = plain_ids(array, column, place)
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return array
+    if pa.types.is_floating(kind):
+        text = f"ids must be ints or strings, got the float {array[0].as_py()}"
+        raise place.error(column, 0, f"{text} (a table of ints with gaps, once in pandas?)")
+    if not (pa.types.is_integer(kind) or is_text(kind) or is_bytes(kind)):
+        raise place.error(column, 0, f"ids must be ints or strings, got {shown(array[0].as_py())} ({kind})")
+    return array.dictionary_encode()
+
+
+def plain_ids(array: pa.Array, column: str, place: Place) -> pa.Array:
+    """``array`` without nulls: UUIDs as text, decimals as ints, all else as it is.
+
+    Raises:
+        DataError: a decimal is no whole number, or does not fit 64 bits.
+    """
     if isinstance(array, pa.ExtensionArray):
         is_uuid = getattr(array.type, "extension_name", "") == "arrow.uuid"
         array = _uuid_texts(array.storage) if is_uuid else array.storage
-    if pa.types.is_dictionary(array.type):
-        if not array.dictionary.null_count:
-            return array
+    if pa.types.is_dictionary(array.type) and array.dictionary.null_count:
         array = array.dictionary_decode()
-    kind = array.type
-    if pa.types.is_decimal(kind):
-        array = _whole(array, column, place)
-    elif pa.types.is_fixed_size_binary(kind):
-        array = array.cast(pa.binary())
-    elif pa.types.is_floating(kind):
-        text = f"ids must be ints or strings, got the float {array[0].as_py()} (a table of ints with gaps, once in pandas?)"
-        raise place.error(column, 0, text)
-    elif not (pa.types.is_integer(kind) or is_text(kind) or is_bytes(kind)):
-        raise place.error(column, 0, f"ids must be ints or strings, got {shown(array[0].as_py())} ({kind})")
-    return array.dictionary_encode()
+    if pa.types.is_decimal(array.type):
+        return _whole(array, column, place)
+    return array.cast(pa.binary()) if pa.types.is_fixed_size_binary(array.type) else array
 
 
 def is_text(kind: Any) -> bool:

@@ -27,6 +27,7 @@ class Interactions:
         times: int64 (nnz,), when each entry of ``matrix.data`` was last added to (unit: see TimeColumn); None without times.
         n_rows: how many rows the file has.
         read: which columns were read and how, how many rows were left out or repeated; None where it came from no file.
+        zeros: bool CSR of the matrix's shape, what was rated (or played) 0: no entries, but nothing to recommend; None where there is none.
     """
 
     matrix: sparse.csr_matrix
@@ -35,6 +36,7 @@ class Interactions:
     times: npt.NDArray[np.int64] | None
     n_rows: int
     read: DataReport | None = None
+    zeros: sparse.csr_matrix | None = None
 
     def report(self) -> dict[str, Any]:
         """What was found in the data set, JSON-ready: rows, columns, kinds of ids, density, long tail; empty without a file."""
@@ -101,4 +103,5 @@ class Interactions:
         user_ids, item_ids = (
             IdIndex(index.ids(codes)) for index, codes in ((self.user_ids, users), (self.item_ids, items))
         )
-        return replace(self, matrix=matrix, user_ids=user_ids, item_ids=item_ids, times=times)
+        zeros = None if self.zeros is None else self.zeros[users][:, items]
+        return replace(self, matrix=matrix, user_ids=user_ids, item_ids=item_ids, times=times, zeros=zeros)

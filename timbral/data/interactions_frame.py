@@ -110,6 +110,8 @@ class _Reading:
             ids, final = column.index()
             columns[label] = pd.Index(ids.ids(range(len(ids)))).take(np.maximum(final[codes], 0))
             kept &= final[codes] >= 0
+        if not kept.any():
+            raise DataError(f"has no row with all it needs; all {self._n_rows} would be left out", name)
         value, asked = self._table.found.value, self._asked.value_col
         if value is not None:
             numbers = numbers_of(self._values, self._table.options.decimal)

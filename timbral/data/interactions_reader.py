@@ -13,6 +13,7 @@ from timbral.data.complete_rows import CompleteRows, complete_rows
 from timbral.data.data_report import DataReport
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.id_column import IdColumn
+from timbral.data.id_index import IdIndex
 from timbral.data.interactions import Interactions
 from timbral.data.matrix_builder import Entries, MatrixBuilder
 from timbral.data.places import Place
@@ -133,12 +134,19 @@ class _Reading:
             value = self._table.found.value
             said = "" if value is None else f"column {value.text!r}: "
             raise DataError(f"{said}every value is 0; there is nothing to learn from", name)
+        zeros = self._builder.zeros
+        rows_left, columns_left = self._builder.rows_left, self._builder.columns_left
+        if rows_left is not None and columns_left is not None:
+            # Whoever was in rows only that are left out is none of the users.
+            matrix = matrix[rows_left][:, columns_left]
+            zeros = None if zeros is None else zeros[rows_left][:, columns_left]
+            user_ids, item_ids = IdIndex(user_ids.ids(rows_left)), IdIndex(item_ids.ids(columns_left))
         report = DataReport.of(self._table, self.n_rows, dropped, self.n_rows - dropped - self._builder.n_entries)
         logger.info(
             "%s: %d rows, %d left out, %d users × %d items, %d entries, values from %s",
             name, self.n_rows, dropped, *matrix.shape, matrix.nnz, report.value_col or "1 a row",
         )  # fmt: skip
-        return Interactions(matrix, user_ids, item_ids, times, self.n_rows, report)
+        return Interactions(matrix, user_ids, item_ids, times, self.n_rows, report, zeros)
 
     def _n_dropped_in_the_end(self) -> int:
         users, items, both = self._n_odd

@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from timbral.data.column_names import FoundColumns, found_columns
+from timbral.data.column_words import is_value
 from timbral.data.dataset_parts import Part
 from timbral.data.json_rows import JsonRows, json_rows, shown
 from timbral.data.places import Place
 from timbral.data.presets import preset_of_keys
-from timbral.data.read_options import DEFAULT_VALUE_COL, ReadOptions
+from timbral.data.read_options import ReadOptions
 from timbral.data.table import Table
 from timbral.errors import DataError
 
@@ -41,7 +42,7 @@ def json_table(part: Part, options: ReadOptions, *, every_column: bool = False) 
 
     found = found_columns(options, [*header, *part.partitions], file.name, is_there)
     if found.value is None and options.value_col is not None:
-        rest = _without(DEFAULT_VALUE_COL, file.name, len(first), rest)
+        rest = _without_values(header, file.name, len(first), rest)
     columns = _JsonColumns(file.name, found, part)
     kept: list[JsonRows] | None = [] if every_column else None
     return Table(
@@ -56,12 +57,18 @@ def json_table(part: Part, options: ReadOptions, *, every_column: bool = False) 
     )
 
 
-def _without(name: str, filepath: str, n_before: int, batches: Iterator[JsonRows]) -> Iterator[JsonRows]:
-    """The batches, none of whose rows may have the column that no row before had."""
+def _without_values(header: list[str], filepath: str, n_before: int, batches: Iterator[JsonRows]) -> Iterator[JsonRows]:
+    """The batches, none of whose rows may have a column of plays or ratings, which no row before had."""
+    known = set(header)
     for rows in batches:
-        at = next((at for at, row in enumerate(rows) if name in row), None)
-        if at is not None:
-            raise DataError(f"column {name!r} is there from data row {n_before + at + 1} on, and not before", filepath)
+        for at, row in enumerate(rows):
+            if row.keys() <= known:
+                continue
+            for name in row.keys() - known:
+                if is_value(name):
+                    text = f"column {name!r} is there from data row {n_before + at + 1} on, and not before"
+                    raise DataError(text, filepath)
+            known |= row.keys()
         n_before += len(rows)
         yield rows
 

@@ -52,6 +52,10 @@ class MatrixBuilder:
         self._entries: list[Entries] = []
         self.n_entries = 0
         """Places that have an entry."""
+        self.zeros: sparse.csr_matrix | None = None
+        """Once the matrix is built: the places whose values came to 0, bool CSR of its shape; None where there is none."""
+        self.rows_left: npt.NDArray[np.int32] | None = None
+        self.columns_left: npt.NDArray[np.int32] | None = None
 
     def add(self, entries: Entries) -> None:
         """Take a large batch over; the work grows with what is there already."""
@@ -73,7 +77,8 @@ class MatrixBuilder:
     ) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64] | None]:
         """The matrix of all that was added and ``rest``, with user ``u`` in row ``row_of[u]``; and its entries' times.
 
-        A user or an item whose row or column is -1 is left out. Zeros are no entries. The builder is empty afterwards.
+        A user or an item whose row or column is -1 is left out, and ``rows_left`` and ``columns_left`` then say which rows and
+        columns have a place still. Zeros are no entries. The builder is empty afterwards.
         """
         joined = _joined([*self._entries, self._counted(rest)])
         self._entries = []
@@ -82,6 +87,7 @@ class MatrixBuilder:
         dropped = (joined.users < 0) | (joined.items < 0)
         if dropped.any():
             joined = joined.without(dropped)
+            self.rows_left, self.columns_left = np.unique(joined.users), np.unique(joined.items)
         del dropped
         indptr, merged = _merged(joined, shape, self._repeats)
         self.n_entries = len(merged.values)
@@ -90,6 +96,8 @@ class MatrixBuilder:
             values = (values / merged.counts).astype(np.float32)
         nonzero = values != 0
         if not nonzero.all():
+            parts = np.ones(int((~nonzero).sum()), dtype=bool), columns[~nonzero], _indptr_of(~nonzero, indptr)
+            self.zeros = sparse.csr_matrix(parts, shape=shape)
             indptr = _indptr_of(nonzero, indptr)
             columns, values = columns[nonzero], values[nonzero]
             times = None if times is None else times[nonzero]

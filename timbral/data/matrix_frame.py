@@ -43,13 +43,13 @@ def matrix_frame(frame: pd.DataFrame, options: ReadOptions) -> tuple[pd.DataFram
     rows = complete_rows(pa.RecordBatch.from_pydict(arrays), found, Place(FRAME), drop=drop)
     if not len(rows):
         raise DataError("has no row with all it needs", FRAME)
-    indexes, codes = [], []
+    labels, codes = [], []
     for source, array in ((found.user, rows.user), (found.item, rows.item)):
         column = IdColumn(source.text, drop_odd=drop)
         column.add(array, rows.place)
         column_codes = column.take_codes()
         ids, final = column.index()
-        indexes.append(pd.Index(ids.ids(range(len(ids)))))
+        labels.append(ids)
         codes.append(final[column_codes])
     values = np.ones(len(rows))
     if found.value is not None:
@@ -57,7 +57,12 @@ def matrix_frame(frame: pd.DataFrame, options: ReadOptions) -> tuple[pd.DataFram
         if not values.any():
             raise DataError(f"column {found.value.text!r}: every value is 0; there is nothing to learn from", FRAME)
     kept = (codes[0] >= 0) & (codes[1] >= 0)
-    entries = pd.DataFrame({"user": codes[0][kept], "item": codes[1][kept], "value": values[kept]})
+    if not kept.any():
+        raise DataError("has no row with all it needs", FRAME)
+    # Whoever is in rows only that are left out is none of the users.
+    left = [np.unique(one[kept], return_inverse=True) for one in codes]
+    indexes = [pd.Index(ids.ids(used)) for ids, (used, _) in zip(labels, left, strict=True)]
+    entries = pd.DataFrame({"user": left[0][1], "item": left[1][1], "value": values[kept]})
     if options.repeats != "sum":
         entries = getattr(entries.groupby(["user", "item"], sort=False)["value"], options.repeats)().reset_index()
     shape = (len(indexes[0]), len(indexes[1]))

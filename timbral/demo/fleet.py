@@ -65,6 +65,7 @@ def demo_worker(url: str, data_dir: Path, directory: Path, *, concurrency: int) 
         "REDIS_URL": url,
         "DATA_DIR": str(data_dir),
         "MODEL_DIR": str(directory / "models"),
+        "HISTORY_URI": str(directory / "history"),
         "SOFT_SHUTDOWN_S": "1",
         "PYTHONSAFEPATH": "1",  # a package of the app's own in this folder must not take the place of ours
     }

@@ -18,10 +18,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 import producers
 from timbral.config.settings import public_address
+from timbral.data.dataset_file import DatasetFile
 from timbral.data.interactions import Interactions
+from timbral.data.read_options import ReadOptions
 from timbral.demo.data_source import DemoData, own_history, recognise
 from timbral.demo.fleet import demo_server, demo_worker
+from timbral.demo.new_plays import play_something_new
 from timbral.demo.report import print_keys, print_quality, print_users
+from timbral.history.importing import import_plays
+from timbral.history.table import HistoryTable
 from timbral.redis_client import connect
 from timbral.utils.data_loader import DataLoader
 
@@ -68,7 +73,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
                 console.print(f"[bold]worker[/]  celery -A workers.app worker, {concurrency} processes")
                 producers.connect(redis_url=url)
                 try:
-                    _main_job(console, url, data, options)
+                    _main_job(console, url, data, options, directory)
                 finally:
                     producers.close()
     console.print(
@@ -82,14 +87,15 @@ def _data(options: DemoOptions, directory: Path) -> DemoData:
     return recognise(options.data, names_path=options.names, **options.read)
 
 
-def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) -> None:
-    console.print()
+def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, directory: Path) -> None:
+    n_rows = _import(data, directory)
+    console.print(f"[bold]history[/] {n_rows:,} rows imported; what users play from now on is added to them\n")
     bar = Progress(
         TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}[/]"),
         console=console,
     )  # fmt: skip
     with bar:
-        job = producers.enqueue_train_model(data.path.name, n_components=options.n_components, **data.read)
+        job = producers.enqueue_train_model(n_components=options.n_components)
         trained = _follow(bar, "train_model", job)
         _follow(bar, "refresh_embeddings", producers.enqueue_refresh_embeddings())
         _follow(bar, "compute_recommendations", producers.enqueue_compute_recommendations())
@@ -101,7 +107,26 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions) 
     plays = _plays(data)
     with connect(url, timeout_s=10, connect_timeout_s=3) as client:
         shown = print_users(console, client, data, plays, options.n_users, options.random_state)
+        played = play_something_new(console, data, shown, plays.user_ids.ids(range(min(1_000, len(plays.user_ids)))))
+        _train_again(console, bar, options, played)
         print_keys(console, client, shown)
+
+
+def _import(data: DemoData, directory: Path) -> int:
+    columns = data.read.get("columns")
+    options = ReadOptions(**{**data.read, "columns": None if columns is None else tuple(columns)})
+    return import_plays(HistoryTable(directory / "history"), DatasetFile.of(data.path), options).rows
+
+
+def _train_again(console: Console, bar: Progress, options: DemoOptions, played: list[int | str]) -> None:
+    console.print()
+    with bar:
+        job = producers.enqueue_train_model(n_components=options.n_components, promote="always")
+        trained = _follow(bar, "train_model, again", job)
+    console.print(
+        f"\nModel [bold]{trained['model_version']}[/] has learnt from the {len(played)} plays too: it was trained on the history, "
+        f"which has {trained['n_interactions']:,} entries now\n"
+    )
 
 
 def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
@@ -116,7 +141,7 @@ def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
 
 
 def _said(name: str, answer: dict[str, Any]) -> str:
-    if name == "train_model":
+    if name.startswith("train_model"):
         return str(answer["reason"])
     if name == "refresh_embeddings":
         return f"{answer['users']:,} users, {answer['items']:,} items"

@@ -15,12 +15,12 @@ from scipy import sparse
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.forgotten import Forgotten
-from timbral.logic.fresh_lists import FreshLists, groups_of
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.top_k import TopK
+from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
 
@@ -46,7 +46,7 @@ class Done(NamedTuple):
 class BatchRecommendation:
     """Computes and writes lists of ``top_k`` items.
 
-    A user with new plays is folded in first; so is one whom the model does not know but who has played items that it
+    A user without plays gets what is popular, and nobody what they rated 0. A user with new plays is folded in first; so is one whom the model does not know but who has played items that it
     does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty. A user who was
     forgotten is unknown, even to a model that this process mapped before.
     """
@@ -117,7 +117,7 @@ class BatchRecommendation:
                 model,
                 user_ids=codes[trained],
                 blocked=blocked,
-                blocked_by_user=self._blocks(trained, overlay),
+                blocked_by_user=self._blocks(trained, codes, overlay),
             )
             newest = [overlay.newest.get(place, "") for place in trained.tolist()]
             self.write_lists(names, top, newest)
@@ -134,7 +134,7 @@ class BatchRecommendation:
                 plays=rows,
                 user_factors=folded,
                 blocked=blocked,
-                blocked_by_user=self._blocks(np.asarray(folding), overlay),
+                blocked_by_user=self._blocks(np.asarray(folding), codes, overlay),
             )
             newest = [overlay.newest.get(place, "") for place in folding]
             self.write_lists(names, top, newest)
@@ -175,9 +175,13 @@ class BatchRecommendation:
     def _knows_any(self, plays: dict[Id, float]) -> bool:
         return bool((self.served.item_ids.codes(list(plays)) >= 0).any())
 
-    def _blocks(self, places: npt.NDArray[np.int64], overlay: UserOverlay) -> sparse.csr_matrix | None:
+    def _blocks(
+        self, places: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], overlay: UserOverlay
+    ) -> sparse.csr_matrix | None:
+        """What each user must not get: their blocks, and what they rated 0 where what they know is left out."""
+        zeros = self._rated_zero(codes[places]) if self.exclude_seen else None
         if not overlay.blocks:
-            return None
+            return zeros
         nothing = np.empty(0, dtype=np.int32)
         parts: list[npt.NDArray[np.int32]] = []
         for place in places.tolist():
@@ -185,9 +189,20 @@ class BatchRecommendation:
             parts.append(nothing if known is None else known)
         indptr = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
         indices = np.concatenate(parts)
-        return sparse.csr_matrix(
+        blocks = sparse.csr_matrix(
             (np.ones(len(indices), np.float32), indices, indptr), shape=(len(places), len(self.served.item_ids))
         )
+        return blocks if zeros is None else (blocks + zeros).tocsr()
+
+    def _rated_zero(self, codes: npt.NDArray[np.int32]) -> sparse.csr_matrix | None:
+        rated = self.served.rated_zero
+        if rated is None:
+            return None
+        rows = rated[np.maximum(codes, 0)].astype(np.float32)
+        if (codes < 0).any():  # not in the model: no row is theirs
+            rows = (sparse.diags((codes >= 0).astype(np.float32)) @ rows).tocsr()
+            rows.eliminate_zeros()
+        return rows
 
     # Writing
 
@@ -209,4 +224,5 @@ class BatchRecommendation:
     def write_popular(self) -> None:
         """Write what most users play, for a user nobody knows; the score is the share of users."""
         hidden = self.served.codes_of_items(self.overlay.blocked_items())
-        self.redis.set(keys.RECOMMENDATIONS_POPULAR, popular_items(self.served, hidden, self.top_k), ex=self.ttl_s)
+        listed = popular_items(self.redis, self.served, hidden, self.top_k, self.fresh.max_per_group)
+        self.redis.set(keys.RECOMMENDATIONS_POPULAR, listed, ex=self.ttl_s)

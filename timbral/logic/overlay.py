@@ -11,7 +11,7 @@ import structlog
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.keys import decode_id, encode_id
-from timbral.messages import Id, Play
+from timbral.messages import MAX_IDS, Id, Play
 from timbral.plays.pending import PendingPlays, is_after
 from timbral.plays.recorder import PlayRecorder, Recorded
 from timbral.plays.weights import PlayWeights
@@ -71,6 +71,10 @@ class Overlay:
     def add_plays(self, task_id: str, plays: Sequence[Play], *, refresh: bool = False) -> Recorded:
         """Record ``plays`` for a task, which refreshes the users itself; once, however often the task is delivered."""
         return self._recorder.record(plays, task_id, settings.RESULT_EXPIRES_S, refresh=refresh)
+
+    def forget_task(self, task_id: str) -> None:
+        """The task id is another task's from now on."""
+        self._recorder.forget_call(task_id, MAX_IDS)
 
     def load(self, user_ids: Sequence[Id], served: ServedModel | None = None) -> UserOverlay:
         """Plays and blocks of ``user_ids``, in as few round trips as can be.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.data.interactions import Interactions
-from timbral.judging.hold_out import hold_out, hold_out_by_id
+from timbral.judging.hold_out import hold_out, hold_out_by_id, with_ties_broken
 
 __all__ = ["Parts", "Split"]
 
@@ -60,7 +60,8 @@ class Split:
         assert data.times is not None  # noqa: S101 - for the type checker; see ``fits``
         # Split by their places, so that the times can follow.
         places = sparse.csr_matrix((np.arange(1, matrix.nnz + 1), matrix.indices, matrix.indptr), shape=matrix.shape)
-        train, held_out = hold_out(places, self.share, 0, data.times)
+        order = with_ties_broken(data.times, matrix, data.user_ids, data.item_ids)
+        train, held_out = hold_out(places, self.share, 0, order)
         times = data.times[train.data - 1]
         for part in (train, held_out):
             part.data = matrix.data[part.data - 1]

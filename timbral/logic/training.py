@@ -153,7 +153,9 @@ class TrainingRun:
         with _timed(durations_s, "write"):
             record["durations_s"] = dict(durations_s)
             users = users_per_item(data.matrix)
-            served = ServedModel(ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record)
+            served = ServedModel(
+                ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record, rated_zero=data.zeros
+            )
             self.store.write(served)
             if self.forgotten.count() != n_forgotten:
                 # Somebody was forgotten while this trained, and the erasure may have looked before the file was there.

@@ -54,11 +54,15 @@ local send = 0
 if #kept > 0 then
   local total = redis.call('HINCRBY', KEYS[6], 'recorded', #kept)
   local id = redis.call('XADD', KEYS[2], '*', 'plays', '[' .. table.concat(entries, ',') .. ']', 'total', total)
-  for _, place in ipairs(kept) do
+  local users, since = {}, {}
+  for n, place in ipairs(kept) do
     redis.call('RPUSH', ARGV[place], id .. ' [' .. ARGV[place + 3] .. ']')
-    redis.call('SADD', KEYS[3], ARGV[place + 1])
-    if ARGV[4] == '1' then redis.call('ZADD', KEYS[4], 'NX', now, ARGV[place + 1]) end
+    users[n] = ARGV[place + 1]
+    since[2 * n - 1] = now
+    since[2 * n] = ARGV[place + 1]
   end
+  redis.call('SADD', KEYS[3], unpack(users))
+  if ARGV[4] == '1' then redis.call('ZADD', KEYS[4], 'NX', unpack(since)) end
   if ARGV[4] == '1' and redis.call('SET', KEYS[5], 1, 'NX', 'PX', ARGV[5]) then send = 1 end
 end
 redis.call('SET', KEYS[1], #kept .. ' ' .. twice, 'EX', ARGV[1])
@@ -79,6 +83,7 @@ class PlayRecorder:
 
     def __init__(self, redis_client: redis.Redis) -> None:
         self.forgotten = Forgotten(redis_client)
+        self.redis = redis_client
         self._record = redis_client.register_script(RECORD)
 
     def record(self, plays: Sequence[Play], call_id: str, life_s: int, *, refresh: bool = True) -> Recorded:
@@ -108,6 +113,10 @@ class PlayRecorder:
             reply: list[int] = self._record(keys=known, args=arguments)
             counts = [before + now for before, now in zip(counts, reply, strict=True)]
         return Recorded(counts[0], counts[1], counts[2] > 0)
+
+    def forget_call(self, call_id: str, n_plays: int) -> None:
+        """The id is another call's from now on, which may record up to ``n_plays``."""
+        self.redis.delete(*(keys.plays_added(f"{call_id}:{part}") for part in range(-(-n_plays // PLAYS_PER_CALL))))
 
 
 def _digest(event_id: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ import redis
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.judging.popularity import by_popularity
+from timbral.models.search.top_k import TopK
+from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.served_model import ServedModel
 
 __all__ = ["POPULAR_TOP_K", "ItemLists", "popular_items"]
@@ -58,17 +62,29 @@ class ItemLists:
                 found = similar.items[row][similar.items[row] >= 0]
                 yield keys.similar_item(item_id), _as_json(ids.ids(found), similar.scores[row][: len(found)])
         hidden = served.codes_of_items([keys.decode_id(item) for item in self.redis.smembers(keys.BLOCKS_ITEMS)])
-        yield keys.RECOMMENDATIONS_POPULAR, popular_items(served, hidden, POPULAR_TOP_K)
+        yield (
+            keys.RECOMMENDATIONS_POPULAR,
+            popular_items(self.redis, served, hidden, POPULAR_TOP_K, settings.MAX_PER_GROUP),
+        )
         yield keys.SIMILAR_VERSION, served.version
 
 
-def popular_items(served: ServedModel, hidden: npt.NDArray[np.int32] | None, top_k: int) -> str:
+def popular_items(
+    client: redis.Redis, served: ServedModel, hidden: npt.NDArray[np.int32] | None, top_k: int, max_per_group: int
+) -> str:
     """What most users play, without the items ``hidden``, as a stored list; the score is the share of users."""
-    users = served.users_per_item.astype(np.float64)
+    users = served.users_per_item.copy()
     if hidden is not None:
         users[hidden] = -1
-    best = np.argsort(-users, kind="stable")[:top_k]
-    best = best[users[best] >= 0]
+    ranked = by_popularity(users).astype(np.int32)
+    ranked = ranked[users[ranked] >= 0]
+
+    def ask(length: int) -> TopK:
+        found = ranked[:length]
+        return TopK(np.array([0, len(found)]), found, np.zeros(len(found), np.float32))
+
+    groups = partial(groups_of, client, served.item_ids)
+    best = FreshLists(max_per_group).lists(ask, top_k, len(ranked), [""], groups).item_indices
     return _as_json(served.item_ids.ids(best), users[best] / max(1, len(served.user_ids)))
 
 

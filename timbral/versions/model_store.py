@@ -148,7 +148,10 @@ class ModelStore:
     def _put_aside(self, version: str) -> Names:
         """Names of the version's lists, which wait for it to go live; without them it goes live all the same."""
         try:
-            return self._lists.put_aside(self.get(version))
+            held = next(
+                (one for one in (self._served, self._other) if one is not None and one.version == version), None
+            )
+            return self._lists.put_aside(held or self._read(version))
         except (ModelFileError, ModelNotFoundError) as error:
             logger.warning("lists of similar and popular items are not written", version=version, problem=str(error))
             return []

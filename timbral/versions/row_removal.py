@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from timbral.data.id_index import INT64_MIN, IdIndex
 from timbral.errors import DataError
@@ -38,6 +39,10 @@ def without_rows(served: ServedModel, codes: npt.NDArray[np.int32], revision: in
     for name in ("user_factors", "user_levels"):
         emptied[name] = np.array(arrays[name])
         emptied[name][gone] = 0
+    rated_zero = served.rated_zero
+    if rated_zero is not None:
+        rated_zero = (sparse.diags(kept.astype(np.float32)) @ rated_zero).tocsr().astype(bool)
+        rated_zero.eliminate_zeros()
     model = NMFModel.from_tensors({**arrays, **emptied}, texts)
     model.n_threads = served.model.n_threads
     return replace(
@@ -47,6 +52,7 @@ def without_rows(served: ServedModel, codes: npt.NDArray[np.int32], revision: in
         users_per_item=users_per_item.astype(np.int64),
         forgotten_rows=np.union1d(served.forgotten_rows, gone).astype(np.int32),
         revision=revision,
+        rated_zero=rated_zero,
     )
 
 

@@ -28,6 +28,7 @@ USERS, ITEMS, USERS_PER_ITEM, EVALUATED = "user_ids", "item_ids", "users_per_ite
 INDEX = "item_index."
 INDEX_PARTS = ("packed", "item_of", "block_ceilings", "group_ceilings")
 RECORD = "record"
+ZERO_INDPTR, ZERO_INDICES = "rated_zero_indptr", "rated_zero_indices"
 FORGOTTEN, REVISION = "forgotten_rows", "revision"
 SIMILAR = "similar."
 
@@ -40,6 +41,7 @@ class ServedModel:
 
     ``users_per_item`` is int64 (n_items,), how many users an item has. ``evaluated`` is the model of the training's
     evaluation, which has not seen the held-out rows: item factors alone, None where the training measured nothing.
+    ``rated_zero`` is CSR of shape (n_users, n_items), what users rated 0: it is in no list of theirs; None where nobody did.
     ``forgotten_rows`` are codes of rows that are empty because their users were forgotten; ``revision`` counts how often the
     version was rewritten for that. ``similar`` is found when the file is written.
     """
@@ -54,6 +56,7 @@ class ServedModel:
     forgotten_rows: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     revision: int = 0
     similar: SimilarItems | None = None
+    rated_zero: sparse.csr_matrix | None = None
 
     @cached_property
     def seen(self) -> sparse.csr_matrix:
@@ -101,6 +104,9 @@ class ServedModel:
         index = self.model.scoring.index()
         tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
         texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}
+        if self.rated_zero is not None:
+            tensors[ZERO_INDPTR] = self.rated_zero.indptr.astype(np.int64)
+            tensors[ZERO_INDICES] = self.rated_zero.indices.astype(np.int32)
         similar = self.similar or SimilarItems.of(self.model, self.users_per_item)
         tensors |= similar.tensors(SIMILAR)
         if len(self.forgotten_rows):
@@ -132,6 +138,7 @@ class ServedModel:
             record = json.loads(texts.get(RECORD, "{}"))
             forgotten = tensors.get(FORGOTTEN, np.empty(0, np.int32))
             revision = int(texts.get(REVISION, "0"))
+            rated_zero = _rated_zero(tensors, (len(users), len(items)))
             similar = SimilarItems.from_tensors(tensors, SIMILAR, len(items))
         except (KeyError, TypeError, ValueError, DataError) as error:
             raise ModelFileError(str(path), f"is not a model that this version can read ({error})") from error
@@ -139,7 +146,9 @@ class ServedModel:
             raise ModelFileError(str(path), "is damaged: its ids do not fit its factors")
         if len(forgotten) and not 0 <= forgotten.min() <= forgotten.max() < len(users):
             raise ModelFileError(str(path), "is damaged: its forgotten rows are none of it")
-        return cls(version, model, users, items, users_per_item, evaluated, record, forgotten, revision, similar)
+        return cls(
+            version, model, users, items, users_per_item, evaluated, record, forgotten, revision, similar, rated_zero
+        )
 
 
 def revision_of(path: Path) -> int:
@@ -158,6 +167,16 @@ def _without_users(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDA
 
 def _evaluated_part(parts: Mapping[str, T]) -> dict[str, T]:
     return {name.removeprefix(EVALUATED): part for name, part in parts.items() if name.startswith(EVALUATED)}
+
+
+def _rated_zero(tensors: Mapping[str, npt.NDArray[Any]], shape: tuple[int, int]) -> sparse.csr_matrix | None:
+    """What users rated 0, mapped; its numbers are checked, since a kernel reads memory where they say."""
+    if ZERO_INDPTR not in tensors:
+        return None
+    indices = tensors[ZERO_INDICES]
+    made = sparse.csr_matrix((np.ones(len(indices), bool), indices, tensors[ZERO_INDPTR]), shape=shape, copy=False)
+    made.check_format(full_check=True)
+    return made
 
 
 def _item_index(tensors: Mapping[str, npt.NDArray[Any]], model: NMFModel) -> ItemIndex:

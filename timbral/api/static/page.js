@@ -32,7 +32,10 @@ async function ask(path, signal) {
 }
 
 // A browser takes "." and ".." out of a path, however they are encoded; the API knows them by this.
-const inPath = (id) => (/^\.{1,2}$/.test(id) ? "%252E".repeat(id.length) : encodeURIComponent(id));
+function inPath(id) {
+  if (/^\.{1,2}$/.test(id)) return "%252E".repeat(id.length);
+  return encodeURIComponent(/^(%(25)*2e){1,2}$/i.test(id) ? id.replaceAll("%", "%25") : id);
+}
 
 const named = (item) => item.name || String(item.item_id);
 
