@@ -81,7 +81,7 @@ def test_a_target_above_0_for_what_was_not_observed_lets_few_factors_tell_more()
 
     above, zero = (
         max(
-            recall(of_model(NMFModel(3, unobserved_target=mu, regularization=kappa).fit(train)), held)
+            recall(of_model(NMFModel(3, unobserved_target=mu, regularization=kappa, n_neighbors=0).fit(train)), held)
             for kappa in (0.1, 0.3)
         )
         for mu in (None, 0.0)
@@ -110,9 +110,12 @@ def test_fold_in_recommends_as_well_as_the_training(parts: tuple[sparse.csr_matr
 
 def test_the_regularization_chosen_is_about_the_best(parts: tuple[sparse.csr_matrix, list[np.ndarray]]) -> None:
     train, held = parts
-    fitted = NMFModel(40).fit(train)
+    fitted = NMFModel(40, n_neighbors=0).fit(train)
 
-    fixed = {kappa: recall(of_model(NMFModel(40, regularization=kappa).fit(train)), held) for kappa in (0.1, 0.5, 2.0)}
+    fixed = {
+        kappa: recall(of_model(NMFModel(40, n_neighbors=0, regularization=kappa).fit(train)), held)
+        for kappa in (0.1, 0.5, 2.0)
+    }
 
     assert recall(of_model(fitted), held) > 0.97 * max(fixed.values())
     assert 0.2 < fitted.regularization_ < 1.2
