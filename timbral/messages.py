@@ -96,8 +96,14 @@ class Play(BaseModel):
     @classmethod
     def _is_no_number(cls, at: Any) -> Any:
         # Seconds or milliseconds? Nobody can know, so nobody guesses.
-        if isinstance(at, int | float) or (isinstance(at, str) and at[4:5] != "-"):
-            raise ValueError("must be ISO 8601 with a time zone, such as 2026-03-01T20:15:00Z, or an aware datetime")
+        problem = "must be ISO 8601 with a time zone, such as 2026-03-01T20:15:00Z, or an aware datetime"
+        if isinstance(at, int | float):
+            raise ValueError(problem)
+        if isinstance(at, str):  # read here, since a strict check takes no text for a moment
+            try:
+                return datetime.fromisoformat(at)
+            except ValueError:
+                raise ValueError(problem) from None
         return at
 
     @field_validator("at")
