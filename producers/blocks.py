@@ -8,7 +8,7 @@ from typing import Any
 from producers.connections import connections
 from timbral import keys
 from timbral.errors import ParameterError
-from timbral.forgotten import Forgotten
+from timbral.lists.forgotten import Forgotten
 from timbral.messages import Id
 
 __all__ = ["block_items", "blocked_items", "hidden_items", "hide_items", "unblock_items", "unhide_items"]

@@ -13,7 +13,7 @@ from timbral.config.fleet_celery import celery_settings
 from timbral.config.redis_url import RedisUrl
 from timbral.config.settings import public_address
 from timbral.queue import layout
-from timbral.redis_refusals import as_ours
+from timbral.redis_server.refusals import as_ours
 
 __all__ = ["Broker"]
 

@@ -14,10 +14,10 @@ import redis
 from redis.exceptions import RedisError
 
 from producers.broker import Broker
-from timbral import redis_client
 from timbral.config.celery_variables import foreign_variables
 from timbral.config.settings import Settings, public_address, read_settings, settings
-from timbral.redis_refusals import as_ours
+from timbral.redis_server import client as redis_client
+from timbral.redis_server.refusals import as_ours
 from timbral.utils.redis_connector import RedisConnector
 
 __all__ = ["Connections", "close", "connect", "connections"]

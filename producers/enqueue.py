@@ -26,7 +26,7 @@ from timbral.messages import (
     TrainModel,
     read_message,
 )
-from timbral.replies import server_now_s
+from timbral.redis_server.replies import server_now_s
 
 __all__ = ["enqueue", "enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
 

@@ -10,10 +10,10 @@ import redis
 
 from producers.connections import connections
 from timbral import keys
-from timbral.blocks import StoredList
+from timbral.lists.blocks import StoredList
+from timbral.lists.served_list import served_list
 from timbral.messages import Id
 from timbral.plays.pending import PendingPlays
-from timbral.served_list import served_list
 
 __all__ = ["get_popular", "get_recommendations", "get_recommendations_many", "get_similar"]
 

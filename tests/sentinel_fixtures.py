@@ -13,7 +13,7 @@ from typing import Any, Self
 import pytest
 import redis
 
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 from timbral.stack.embedded_server import EmbeddedServer
 
 NAME = "mymaster"

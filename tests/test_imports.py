@@ -78,6 +78,8 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
     "timbral.utils": (*FLEET, *TOP, *MIDDLE, "timbral.models"),
     "timbral.utils.data_loader": ("redis", "timbral.keys"),
     "timbral.utils.evaluation": ("redis", "timbral.keys"),
+    "timbral.redis_server": (*FLEET, *TOP, *MIDDLE, *MODEL),
+    "timbral.lists": (*FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral.queue": (*FLEET, *TOP, *MODEL, "timbral.logic", "timbral.versions"),
     "timbral.versions": (*FLEET, *TOP, "timbral.logic", "timbral.queue"),
     "timbral.logic": (*FLEET, *TOP),
@@ -102,7 +104,7 @@ def test_only_what_an_app_or_a_person_runs_imports_producers() -> None:
     assert {name for name in users if not name.startswith(allowed)} == set()
 
 
-THIN = ("timbral", "timbral.served_list", "timbral.utils.redis_connector", "producers", "timbral.cli.application")
+THIN = ("timbral", "timbral.lists.served_list", "timbral.utils.redis_connector", "producers", "timbral.cli.application")
 
 
 @pytest.mark.parametrize("name", THIN)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("timbral", "workers", "producers")
-INSTEAD = {"listener": "user", "door": "HTTP API", "house rules": "habits"}
+INSTEAD = {"listener": "user", "door": "HTTP API", "sign of life": "liveness", "house rules": "habits"}
 """A word that the code does not use, and the one that it uses."""
 OTHERS_WORDS = ROOT / "timbral" / "data" / "column_words.py"
 """What people call the columns of their files."""

@@ -17,9 +17,9 @@ from timbral.config.settings import settings
 from workers import cores, flags
 from workers.delivery import beginning, orphans, transport
 from workers.delivery.heartbeat import Heartbeat
+from workers.delivery.liveness import Liveness
 from workers.delivery.pool_watch import PoolWatch
 from workers.delivery.shutdown import SoftShutdown
-from workers.delivery.sign_of_life import SignOfLife
 from workers.watching import metrics
 from workers.watching.redis_check import RedisCheck
 
@@ -43,7 +43,7 @@ app.loader.override_backends = {
     "sentinel": "workers.delivery.results:SentinelBackend",
 }
 app.steps["worker"].update(
-    {Heartbeat, PoolWatch, RedisCheck, SignOfLife, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
+    {Heartbeat, PoolWatch, RedisCheck, Liveness, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
 )
 
 

@@ -21,7 +21,7 @@ from timbral.logic.progress import ProgressWriter
 from timbral.logic.single_flight import digest_of
 from timbral.messages import ANSWERS, Message, read_message
 from timbral.queue import layout
-from timbral.replies import text
+from timbral.redis_server.replies import text
 from workers import outcome, resources, successors
 
 __all__ = ["TRANSIENT", "again_later", "delivery", "progress_of", "read", "run_once"]

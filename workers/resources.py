@@ -22,7 +22,7 @@ from timbral.logic.single_flight import SingleFlight
 from timbral.plays.refresh_queue import RefreshQueue
 from timbral.queue.held_messages import HeldMessages
 from timbral.queue.patience import PatientRedis
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.model_store import ModelStore
 

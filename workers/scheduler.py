@@ -21,7 +21,7 @@ from kombu.exceptions import OperationalError
 from timbral import keys
 from timbral.config.settings import Settings, settings
 from timbral.errors import SettingsError
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 
 __all__ = ["Entry", "RedisScheduler", "entries_of"]
 

@@ -14,7 +14,7 @@ import trustme
 from timbral.config.redis_url import RedisUrl
 from timbral.config.settings import read_settings
 from timbral.errors import SettingsError
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 from timbral.stack.embedded_server import EmbeddedServer
 
 

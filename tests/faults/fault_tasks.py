@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from timbral.config.settings import settings
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 from workers.app import app
 
 _client = connect(settings.broker_url, timeout_s=30, connect_timeout_s=5)

@@ -18,7 +18,7 @@ from sentinel_fixtures import SentinelServers
 from producers.broker import Broker
 from timbral.config.redis_url import RedisUrl
 from timbral.errors import RedisUnavailableError
-from timbral.redis_client import close_async, connect_async
+from timbral.redis_server.client import close_async, connect_async
 from timbral.utils.redis_connector import RedisConnector
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]

@@ -14,7 +14,7 @@ from timbral import keys
 from timbral.logic.jobs import Jobs
 from timbral.logic.single_flight import SingleFlight
 from timbral.logic.submitted import Submitted
-from timbral.replies import server_now_s
+from timbral.redis_server.replies import server_now_s
 from timbral.stack.embedded_server import EmbeddedServer
 from workers.watching.health import alive_workers
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 from taste import history, served_model
 
-from timbral.forgotten import Forgotten
+from timbral.lists.forgotten import Forgotten
 from timbral.versions.model_store import ModelStore
 from timbral.versions.served_model import ServedModel
 

@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from timbral import keys
-from timbral.served_list import Item
+from timbral.lists.served_list import Item
 
 __all__ = ["CachedLists", "parse_list"]
 

@@ -15,7 +15,7 @@ from timbral.api.item_names import ItemNames
 from timbral.api.model_reader import ModelReader
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings
-from timbral.redis_client import close_async, connect_async
+from timbral.redis_server.client import close_async, connect_async
 
 __all__ = ["ApiContext", "Context", "make_context"]
 

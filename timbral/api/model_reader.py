@@ -19,7 +19,7 @@ from timbral.api.ids import meanings
 from timbral.api.refusals import Refused
 from timbral.config.settings import Settings
 from timbral.errors import ModelFileError, ModelNotFoundError
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from timbral.cli.output import AsJson, ago, print_answer, print_json, print_tabl
 from timbral.cli.short_ids import shortened, whole_id
 from timbral.errors import ParameterError
 from timbral.queue import dead_letters as letters
-from timbral.replies import server_now_s, text
+from timbral.redis_server.replies import server_now_s, text
 
 __all__ = ["register"]
 

@@ -12,7 +12,7 @@ from timbral import keys
 from timbral.cli.short_ids import whole_id
 from timbral.errors import RedisPermissionError
 from timbral.queue import layout
-from timbral.replies import server_now_s, text, texts
+from timbral.redis_server.replies import server_now_s, text, texts
 
 __all__ = ["OpenJob", "open_jobs", "whole_job_id"]
 

@@ -10,7 +10,7 @@ from producers.connections import connections
 from timbral.cli.output import AsJson, hint, print_answer, print_json
 from timbral.config.settings import public_address
 from timbral.queue.fleet_state import read_fleet_state
-from timbral.redis_limits import RedisLimits
+from timbral.redis_server.limits import RedisLimits
 from timbral.utils.redis_connector import RedisConnector
 
 __all__ = ["register"]

@@ -16,7 +16,7 @@ import redis
 from timbral.config.settings import public_address
 from timbral.errors import ParameterError, RedisUnavailableError, TimbralError
 from timbral.queue import layout
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 from timbral.stack.embedded_server import EmbeddedServer
 
 __all__ = ["demo_server", "demo_worker"]

@@ -27,7 +27,7 @@ from timbral.demo.new_plays import play_something_new
 from timbral.demo.report import print_keys, print_quality, print_users
 from timbral.history.importing import import_plays
 from timbral.history.table import HistoryTable
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]

@@ -13,7 +13,7 @@ from timbral.erasure.messages_held import REPLACE_IN_HASH
 from timbral.erasure.receipt import Receipt
 from timbral.erasure.subject import Subject
 from timbral.queue import layout
-from timbral.replies import text, texts
+from timbral.redis_server.replies import text, texts
 
 __all__ = ["Bookkeeping"]
 

@@ -13,10 +13,10 @@ import redis
 from timbral import keys
 from timbral.erasure.receipt import Receipt
 from timbral.erasure.subject import Subject
-from timbral.forgotten import remove_keys
+from timbral.lists.forgotten import remove_keys
 from timbral.messages import Id
 from timbral.plays.pending import PendingPlays
-from timbral.replies import text
+from timbral.redis_server.replies import text
 from timbral.utils import plain_pickle
 
 __all__ = ["CachedData", "moment"]

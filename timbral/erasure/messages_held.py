@@ -16,7 +16,7 @@ from timbral.erasure.subject import Subject
 from timbral.errors import ParameterError
 from timbral.messages import MESSAGES, REFRESH_PLAYED
 from timbral.queue import dead_letters, layout
-from timbral.replies import text
+from timbral.redis_server.replies import text
 
 __all__ = ["MessagesHeld"]
 

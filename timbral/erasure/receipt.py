@@ -6,7 +6,7 @@ import redis
 
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.replies import texts
+from timbral.redis_server.replies import texts
 
 __all__ = ["Receipt"]
 

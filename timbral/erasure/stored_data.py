@@ -18,7 +18,7 @@ from timbral.erasure.receipt import Receipt
 from timbral.erasure.recorded_plays import RecordedPlays
 from timbral.erasure.subject import Subject
 from timbral.errors import ModelFileError, ModelNotFoundError, ModelStoreError
-from timbral.forgotten import Forgotten, pseudonym
+from timbral.lists.forgotten import Forgotten, pseudonym
 from timbral.messages import Id, utc_now
 from timbral.versions.model_store import ModelStore
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
-from timbral.forgotten import pseudonym
+from timbral.lists.forgotten import pseudonym
 from timbral.messages import Id
 
 __all__ = ["Subject"]

@@ -16,11 +16,11 @@ import redis
 import structlog
 
 from timbral import keys
-from timbral.forgotten import Forgotten
 from timbral.history.play_rows import RecordedPlay, as_rows
 from timbral.history.table import STREAM, HistoryTable
 from timbral.history.watermark import entry_after, number_of
-from timbral.replies import text
+from timbral.lists.forgotten import Forgotten
+from timbral.redis_server.replies import text
 
 __all__ = ["Archived", "PlayArchive"]
 

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.forgotten import Forgotten
+from timbral.lists.forgotten import Forgotten
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id

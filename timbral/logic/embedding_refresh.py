@@ -13,7 +13,7 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.data.id_index import IdIndex
 from timbral.errors import RedisUnavailableError
-from timbral.forgotten import Forgotten
+from timbral.lists.forgotten import Forgotten
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.messages import Id
 from timbral.utils import plain_pickle

@@ -17,7 +17,7 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import JobCancelledError, JobError, TimbralError, error_from
 from timbral.logic import job_scripts as scripts
-from timbral.replies import text, texts
+from timbral.redis_server.replies import text, texts
 
 __all__ = ["Chunk", "Jobs", "Outcome", "State", "chunk_task_id"]
 

@@ -15,7 +15,7 @@ from timbral.messages import MAX_IDS, Id, Play
 from timbral.plays.pending import PendingPlays, is_after
 from timbral.plays.recorder import PlayRecorder, Recorded
 from timbral.plays.weights import PlayWeights
-from timbral.replies import text
+from timbral.redis_server.replies import text
 from timbral.versions.served_model import ServedModel
 
 __all__ = ["Overlay", "UserOverlay"]

@@ -16,7 +16,7 @@ import redis
 import structlog
 
 from timbral import keys
-from timbral.replies import text, texts
+from timbral.redis_server.replies import text, texts
 
 __all__ = ["Flight", "Joined", "SingleFlight", "digest_of"]
 

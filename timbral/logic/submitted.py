@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from timbral import keys
-from timbral.replies import text
+from timbral.redis_server.replies import text
 
 __all__ = ["Submission", "Submitted"]
 

@@ -28,10 +28,10 @@ from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
-from timbral.forgotten import Forgotten
 from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.popularity import popularity_ranking, users_per_item
+from timbral.lists.forgotten import Forgotten
 from timbral.logic import gate
 from timbral.logic.gate import Verdict
 from timbral.logic.overlay import Overlay

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from timbral.messages import Id
-from timbral.replies import text
+from timbral.redis_server.replies import text
 
 __all__ = ["PendingPlays", "is_after"]
 

@@ -11,8 +11,8 @@ import redis
 
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.forgotten import Forgotten
 from timbral.keys import encode_id
+from timbral.lists.forgotten import Forgotten
 from timbral.messages import Play
 from timbral.plays.refresh_queue import SENT_LIFE_MS
 

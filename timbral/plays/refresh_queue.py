@@ -13,7 +13,7 @@ import redis
 from timbral import keys
 from timbral.keys import decode_id, encode_id
 from timbral.messages import Id
-from timbral.replies import server_now_s, text
+from timbral.redis_server.replies import server_now_s, text
 
 __all__ = ["SENT_LIFE_MS", "Claim", "RefreshQueue"]
 

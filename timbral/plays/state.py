@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import redis
 
 from timbral import keys
-from timbral.replies import server_now_s, text, texts
+from timbral.redis_server.replies import server_now_s, text, texts
 
 __all__ = ["PlaysState", "read_plays_state"]
 

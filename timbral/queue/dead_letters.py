@@ -17,7 +17,7 @@ import redis
 from timbral import keys
 from timbral.errors import ParameterError
 from timbral.queue import layout
-from timbral.replies import server_now_s
+from timbral.redis_server.replies import server_now_s
 
 __all__ = [
     "BODY_KEPT_BYTES",

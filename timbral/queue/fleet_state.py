@@ -16,12 +16,12 @@ import redis
 
 from timbral import keys
 from timbral.queue import layout
-from timbral.replies import server_now_s, text, texts
+from timbral.redis_server.replies import server_now_s, text, texts
 
 __all__ = ["ALIVE_S", "TRAININGS", "FleetState", "Live", "alive_workers", "read_fleet_state"]
 
 ALIVE_S: Final = 30.0
-"""A worker whose last sign of life is older, in seconds, takes no tasks."""
+"""A worker whose last liveness note is older, in seconds, takes no tasks."""
 TRAININGS: Final = ("promoted", "held_back", "not_asked")
 """How a training ends that does not fail: live, refused by the gate or overtaken, or not meant to go live."""
 
@@ -51,7 +51,7 @@ class FleetState:
         waiting: messages that wait, by queue, over all priorities.
         in_hand: messages that workers hold and have not acknowledged.
         dead_letters: messages that are parked.
-        workers: node names of the workers that take tasks, each with the seconds since its last sign of life.
+        workers: node names of the workers that take tasks, each with the seconds since its last liveness note.
         open_jobs: fanned-out jobs that run.
         submitted: tasks sent by producers whose effect is not there yet.
         users_with_new_plays: users with plays that no training has seen.
@@ -133,7 +133,7 @@ def _of_the_queue(queue: redis.Redis) -> dict[str, Any]:
 
 
 def alive_workers(queue: redis.Redis) -> dict[str, float]:
-    """Node names of the workers that take tasks, each with the seconds since its last sign of life."""
+    """Node names of the workers that take tasks, each with the seconds since its last liveness note."""
     now = server_now_s(queue)
     found: Any = queue.zrangebyscore(keys.WORKERS, now - ALIVE_S, "+inf", withscores=True)
     return {text(name): max(0.0, now - at) for name, at in found}

@@ -12,7 +12,7 @@ from typing import Any, Final
 import redis
 
 from timbral.queue import layout
-from timbral.replies import text
+from timbral.redis_server.replies import text
 
 __all__ = ["HeldMessages"]
 

@@ -15,10 +15,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from timbral import keys, redis_client
-from timbral.blocks import StoredList, StoredLists, blocked_in, fetch, without_blocked
+from timbral import keys
 from timbral.config.settings import public_address, settings
 from timbral.errors import ParameterError
+from timbral.lists.blocks import StoredList, StoredLists, blocked_in, fetch, without_blocked
+from timbral.redis_server import client as redis_client
 from timbral.utils import plain_pickle
 
 __all__ = ["RedisConnector"]

@@ -24,9 +24,9 @@ import structlog
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import ModelFileError, ModelNotFoundError, ParameterError, TimbralError
-from timbral.forgotten import Forgotten
+from timbral.lists.forgotten import Forgotten
 from timbral.messages import Id
-from timbral.replies import text, texts
+from timbral.redis_server.replies import text, texts
 from timbral.versions import model_scripts as scripts
 from timbral.versions.item_lists import ItemLists
 from timbral.versions.model_archive import ModelArchive

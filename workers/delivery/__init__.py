@@ -11,7 +11,7 @@ request      tells a crash from a hand-over
 results      the result backend
 heartbeat    renews what a living worker holds
 pool_watch   notices a killed process
-sign_of_life notes that the worker takes tasks
+liveness notes that the worker takes tasks
 sweeper      calls the sweep for lost work
 shutdown     SIGTERM: finish, or hand over
 """

@@ -15,7 +15,7 @@ from celery import bootsteps
 
 from timbral.config.settings import settings
 from timbral.queue import layout
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 from workers.delivery.held import held_requests
 from workers.delivery.qos import catch_up
 from workers.delivery.unacked import Unacked

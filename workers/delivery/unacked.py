@@ -14,7 +14,7 @@ import redis
 
 from timbral import keys
 from timbral.queue import layout
-from timbral.replies import text
+from timbral.redis_server.replies import text
 
 __all__ = ["Taken", "Unacked"]
 

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from timbral.config.settings import settings
 from timbral.plays.state import PlaysState, read_plays_state
 from timbral.queue.fleet_state import FleetState, read_fleet_state
-from timbral.redis_limits import RedisLimits
+from timbral.redis_server.limits import RedisLimits
 
 __all__ = ["FleetMetrics"]
 

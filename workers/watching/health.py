@@ -12,7 +12,7 @@ import redis
 
 from timbral.config.settings import public_address, settings
 from timbral.queue.fleet_state import alive_workers
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 
 __all__ = ["main", "short_client"]
 

@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from timbral.config.settings import settings
 from timbral.queue.dead_letters import Kind
-from timbral.redis_client import connect
+from timbral.redis_server.client import connect
 from workers.watching.fleet_metrics import FleetMetrics
 
 __all__ = ["PARKED", "REDELIVERED", "Server", "TaskCounts"]

@@ -10,7 +10,7 @@ import redis
 from celery import bootsteps
 
 from timbral.config.settings import public_address, settings
-from timbral.redis_limits import RedisLimits
+from timbral.redis_server.limits import RedisLimits
 from workers.watching.health import short_client
 
 __all__ = ["RedisCheck"]

@@ -14,7 +14,7 @@ from fleet_fixtures import Fleet
 
 from timbral import keys
 from timbral.queue.fleet_state import ALIVE_S, alive_workers
-from workers.delivery.sign_of_life import SignOfLife
+from workers.delivery.liveness import Liveness
 
 
 def health(server_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,7 @@ def test_a_worker_that_takes_tasks_is_healthy_until_it_is_gone(
 ) -> None:
     # given
     (worker,) = fleet.start()
-    wait_until(lambda: list(alive_workers(client)) == ["worker0@test"], 20, "the sign of life")
+    wait_until(lambda: list(alive_workers(client)) == ["worker0@test"], 20, "its liveness")
 
     # then
     assert health(fleet.server.url, "worker0@test").returncode == 0
@@ -62,7 +62,7 @@ def test_a_worker_that_takes_tasks_is_healthy_until_it_is_gone(
         (60, 60, "solo", 0, False),
     ],
 )
-def test_a_sign_of_life_needs_a_loop_that_turns_and_a_redis_that_answers(
+def test_liveness_needs_a_loop_that_turns_and_a_redis_that_answers(
     monkeypatch: pytest.MonkeyPatch,
     turned_s_ago: float,
     answered_s_ago: float,
@@ -76,8 +76,8 @@ def test_a_sign_of_life_needs_a_loop_that_turns_and_a_redis_that_answers(
     channel = SimpleNamespace(client=SimpleNamespace(answered_at=now - answered_s_ago))
     consumer = SimpleNamespace(task_consumer=SimpleNamespace(channel=channel))
     worker = SimpleNamespace(pool=pool_class(), consumer=consumer, hostname="w@h")
-    monkeypatch.setattr("workers.delivery.sign_of_life.running_requests", lambda: [object()] * n_busy)
-    step = SignOfLife(worker)
+    monkeypatch.setattr("workers.delivery.liveness.running_requests", lambda: [object()] * n_busy)
+    step = Liveness(worker)
     step._turned_at = now - turned_s_ago
 
     assert step._takes_tasks(worker) is takes_tasks

@@ -71,7 +71,7 @@ def test_a_worker_serves_what_it_did_and_the_fleets_state(fleet: Fleet, client: 
         return ended == 3 and done.get(("timbral_parked_total", "garbage")) == 1
 
     wait_until(counted, 30, "three tasks and one parked message")
-    wait_until(lambda: scrape()["timbral_workers", ""] == 1, 15, "the worker's sign of life")
+    wait_until(lambda: scrape()["timbral_workers", ""] == 1, 15, "the worker's liveness")
     found = scrape()
     assert found["timbral_task_seconds_count", "fault.work"] == 2
     assert found["timbral_queue_messages", "batch"] == 3

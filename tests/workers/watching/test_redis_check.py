@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fleet_fixtures import WorkerProcess
 
-from timbral.redis_limits import RedisLimits
+from timbral.redis_server.limits import RedisLimits
 from timbral.stack.embedded_server import EmbeddedServer
 from workers.watching.fleet_metrics import FleetMetrics
 

@@ -17,8 +17,8 @@ from timbral.api.ids import UserIdInUrl
 from timbral.api.metrics import RECOMMENDATIONS
 from timbral.api.new_plays import new_plays_in
 from timbral.api.refusals import responses
+from timbral.lists.served_list import Item, served_list
 from timbral.messages import Id
-from timbral.served_list import Item, served_list
 
 __all__ = ["RecommendationsAnswer", "recommend", "router"]
 

@@ -12,11 +12,11 @@ from celery import bootsteps
 
 from timbral import keys
 from timbral.queue.fleet_state import ALIVE_S
-from timbral.replies import server_now_s
+from timbral.redis_server.replies import server_now_s
 from workers.delivery.held import running_requests
 from workers.watching.health import short_client
 
-__all__ = ["SignOfLife"]
+__all__ = ["Liveness"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ INTERVAL_S = 5.0
 FORGOTTEN_AFTER_S = 3_600.0
 
 
-class SignOfLife(bootsteps.StartStopStep):
+class Liveness(bootsteps.StartStopStep):
     """Worker step: a timer in the event loop, and a thread that writes down when it last fired."""
 
     requires = ("celery.worker.components:Pool",)
@@ -58,7 +58,7 @@ class SignOfLife(bootsteps.StartStopStep):
                     client.zadd(keys.WORKERS, {worker.hostname: now})
                 client.zremrangebyscore(keys.WORKERS, 0, now - FORGOTTEN_AFTER_S)
             except redis.RedisError as error:
-                logger.debug("No sign of life: %s", error)
+                logger.debug("No liveness: %s", error)
         try:
             client.zrem(keys.WORKERS, worker.hostname)
         except redis.RedisError:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timbral.served_list import served_list
+from timbral.lists.served_list import served_list
 
 IDS = st.one_of(st.integers(0, 9), st.integers(0, 9).map(str))
 LISTS = st.none() | st.lists(IDS, unique_by=repr, max_size=8).map(
