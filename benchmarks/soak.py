@@ -212,7 +212,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the counts there, too")
-    parser.add_argument("--keep", type=Path, help="folder for server, models and logs; a temporary one where unset")
+    parser.add_argument("--keep", type=Path, help="folder for server, models and logs; a temporary one if unset")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="timbral-soak-") as temporary:
         directory = options.keep or Path(temporary)

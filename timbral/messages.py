@@ -83,7 +83,7 @@ class Play(BaseModel):
     item_id: Id
     plays: float = Field(1.0, gt=0, le=1e9, allow_inf_nan=False)
     at: AwareDatetime | None = Field(
-        None, strict=False, description="When it was played, with a time zone (2026-03-01T20:15:00Z); now where unset."
+        None, strict=False, description="When it was played, with a time zone (2026-03-01T20:15:00Z); now if unset."
     )
     event_id: str | None = Field(
         None,
@@ -129,19 +129,19 @@ class TrainModel(Message):
         None,
         min_length=1,
         max_length=4096,
-        description="Path below DATA_DIR, or a URI under one of DATASET_URI_PREFIXES; the history of plays where unset.",
+        description="Path below DATA_DIR, or a URI under one of DATASET_URI_PREFIXES; the history of plays if unset.",
     )
     history_version: int | None = Field(
-        None, ge=0, description="Version of the history's table, to repeat a training; the newest where unset."
+        None, ge=0, description="Version of the history's table, to repeat a training; the newest if unset."
     )
     half_life_days: float | None = Field(
         None,
         gt=0,
         le=36_500,
-        description="Age at which a play of the history counts half; all count alike where unset.",
+        description="Age at which a play of the history counts half; all count alike if unset.",
     )
     format: Literal["csv", "parquet", "json"] | None = Field(
-        None, description="The data set's format; by its ending or its content where unset."
+        None, description="The data set's format; by its ending or its content if unset."
     )
     preset: PresetName | None = Field(
         None, description="A known data set's form; found by itself where the file tells. See data.md."
@@ -150,22 +150,22 @@ class TrainModel(Message):
         None,
         min_length=1,
         max_length=8,
-        description="Column separator of a csv file, one character or several; told from its first lines where unset.",
+        description="Column separator of a csv file, one character or several; told from its first lines if unset.",
     )
     columns: list[str] | None = Field(
         None, min_length=1, max_length=10_000, description="Names of a csv file's columns, where it has no header."
     )
     quoted: bool | None = Field(
         None,
-        description="Whether quotes in a csv file are around fields; where unset yes, but not if a tab separates them.",
+        description="Whether quotes in a csv file are around fields; if unset yes, but not if a tab separates them.",
     )
     encoding: str = Field("utf-8", min_length=1, max_length=40, description="Of a csv file: utf-8, latin-1, utf-16, ….")
     decimal: Literal[".", ","] = Field(".", description="Decimal mark of values that are text.")
     user_col: str | None = Field(
-        None, min_length=1, description="Column of the users' ids; user_id, or told by its name, where unset."
+        None, min_length=1, description="Column of the users' ids; user_id, or told by its name, if unset."
     )
     item_col: str | None = Field(
-        None, min_length=1, description="Column of the items' ids; item_id, or told by its name, where unset."
+        None, min_length=1, description="Column of the items' ids; item_id, or told by its name, if unset."
     )
     value_col: str | None = Field(
         "rating",
@@ -176,65 +176,65 @@ class TrainModel(Message):
     time_col: str | None = Field(
         None,
         min_length=1,
-        description="Column of the time of a row; the newest rows are held out, by random where unset.",
+        description="Column of the time of a row; the newest rows are held out, by random if unset.",
     )
     time_format: str | None = Field(
         None, min_length=1, max_length=80, description="How times are written as text, in strptime's letters."
     )
     on_missing: Literal["refuse", "drop"] | None = Field(
         None,
-        description="Whether rows without an id, a value or a time are refused or left out and counted; refused where unset, "
+        description="Whether rows without an id, a value or a time are refused or left out and counted; refused if unset, "
         "but for presets with rows that are no music.",
     )
     repeats: Literal["sum", "last", "max", "mean"] = Field(
         "sum", description="What becomes of rows of the same user and item; the last is the one with the latest time."
     )
-    n_components: int | None = Field(None, ge=1, le=4096, description="Factors; NMF_N_COMPONENTS where unset.")
-    random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE where unset.")
-    max_iter: int | None = Field(None, ge=1, le=100_000, description="Most sweeps; Constants.NMF_MAX_ITER where unset.")
+    n_components: int | None = Field(None, ge=1, le=4096, description="Factors; NMF_N_COMPONENTS if unset.")
+    random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE if unset.")
+    max_iter: int | None = Field(None, ge=1, le=100_000, description="Maximum number of sweeps; Constants.NMF_MAX_ITER if unset.")
     tol: float | None = Field(
-        None, ge=0, lt=1, description="Relative fall of the root of the loss to stop at; Constants.NMF_TOL where unset."
+        None, ge=0, lt=1, description="Relative fall of the root of the loss to stop at; Constants.NMF_TOL if unset."
     )
     regularization: float | None = Field(
-        None, ge=0, le=1e6, description="κ, against the noise of the data; chosen on a part of the data where unset."
+        None, ge=0, le=1e6, description="κ, against the noise of the data; chosen on a part of the data if unset."
     )
     unobserved_weight: float | None = Field(
-        None, ge=0, le=1, description="α₀, weight of what was not observed; by the density of the data where unset."
+        None, ge=0, le=1, description="α₀, weight of what was not observed; by the density of the data if unset."
     )
     unobserved_target: float | None = Field(
-        None, ge=0, le=1e6, description="μ, what is aimed at where nothing was observed; NMFModel's where unset."
+        None, ge=0, le=1e6, description="μ, what is aimed at where nothing was observed; NMFModel's if unset."
     )
     popularity_exponent: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="β, how much more a popular item weighs that was not observed; NMFModel's where unset.",
+        description="β, how much more a popular item weighs that was not observed; NMFModel's if unset.",
     )
     confidence: float | None = Field(
-        None, ge=0, le=1e6, description="How much the weight of an entry grows with its plays; NMFModel's where unset."
+        None, ge=0, le=1e6, description="How much the weight of an entry grows with its plays; NMFModel's if unset."
     )
     regularization_exponent: float | None = Field(
-        None, ge=0, le=2, description="ν, how the regularization grows with a row's entries; NMFModel's where unset."
+        None, ge=0, le=2, description="ν, how the regularization grows with a row's entries; NMFModel's if unset."
     )
     n_neighbors: int | None = Field(
         None,
         ge=0,
         le=10_000,
-        description="Most items that speak for an item, 0 for no neighbour part; NMFModel's where unset.",
+        description="Most items that speak for an item, 0 for no neighbour part; NMFModel's if unset.",
     )
     neighbor_weight: float | None = Field(
-        None, ge=0, le=1e6, description="γ, of the neighbour part; chosen on a part of the data where unset."
+        None, ge=0, le=1e6, description="γ, of the neighbour part; chosen on a part of the data if unset."
     )
     neighbor_regularization: float | None = Field(
-        None, ge=0, le=1e6, description="λ, how much neighbours share; chosen on a part of the data where unset."
+        None, ge=0, le=1e6, description="λ, how much neighbours share; chosen on a part of the data if unset."
     )
     recency_weight: float | None = Field(
-        None, ge=0, le=1e6, description="ρ, of the recency part, which data with times have; chosen where unset."
+        None, ge=0, le=1e6, description="ρ, of the recency part, which data with times have; chosen if unset."
     )
-    l1_regularization: float | None = Field(None, ge=0, le=1e6, description="Of all factors; NMFModel's where unset.")
+    l1_regularization: float | None = Field(None, ge=0, le=1e6, description="Of all factors; NMFModel's if unset.")
     target: Literal["one", "log", "value"] | None = Field(
         None,
-        description="What is aimed at where something was observed: 1, log1p(plays) or the plays; NMFModel's where unset.",
+        description="What is aimed at where something was observed: 1, log1p(plays) or the plays; NMFModel's if unset.",
     )
     holdout: float = Field(
         0.2,
@@ -290,7 +290,7 @@ class ComputeRecommendations(Message):
 
     task = "compute_recommendations"
     user_ids: list[Id] | None = Field(
-        None, min_length=1, max_length=MAX_IDS, description="The users; everybody where unset."
+        None, min_length=1, max_length=MAX_IDS, description="The users; everybody if unset."
     )
     top_k: int = Field(10, ge=1, le=1000, description="Items in a list.")
     exclude_seen: bool = Field(True, description="Leave out what a user has played.")
@@ -298,10 +298,10 @@ class ComputeRecommendations(Message):
         None,
         ge=0,
         le=1000,
-        description="Most items of one group (items:groups), 0 for any number; MAX_PER_GROUP where unset.",
+        description="Most items of one group (items:groups), 0 for any number; MAX_PER_GROUP if unset.",
     )
     exploration_share: float | None = Field(
-        None, ge=0, lt=1, description="Share of places for items from further down; EXPLORATION_SHARE where unset."
+        None, ge=0, lt=1, description="Share of places for items from further down; EXPLORATION_SHARE if unset."
     )
 
 
@@ -310,7 +310,7 @@ class RefreshEmbeddings(Message):
 
     task = "refresh_embeddings"
     user_ids: list[Id] | None = Field(
-        None, min_length=1, max_length=MAX_IDS, description="The users; all users and items where unset."
+        None, min_length=1, max_length=MAX_IDS, description="The users; all users and items if unset."
     )
     plays: list[Play] | None = Field(
         None, min_length=1, max_length=MAX_IDS, description="New plays, kept until a training has seen them."

@@ -75,7 +75,7 @@ def _new_users(served: ServedModel) -> list[int | str]:
 
 
 def enqueue_missing(job_id: str) -> int:
-    """Put those chunks of a job on their queue that are not done and that nobody holds; gives how many.
+    """Put those chunks of a job on their queue that are not done and that nobody holds; returns how many.
 
     Where all are done, but nobody has said so, one is sent to say it. It looks through the queues, which a new job need not.
     """

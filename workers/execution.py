@@ -76,7 +76,7 @@ def delivery(task: Task) -> Iterator[None]:
     except TRANSIENT as error:
         if _may_retry(task):
             again_later(task, error)
-        logger.error("given up", retries=task.request.retries, problem=str(error))
+        logger.error("retries exhausted", retries=task.request.retries, problem=str(error))
         raise _as_ours(error) from error
     except Exception:
         outcome.forget_submitted([task_id])
@@ -87,7 +87,7 @@ def delivery(task: Task) -> Iterator[None]:
 def again_later(task: Task, error: BaseException) -> NoReturn:
     """Put the task back with a delay that doubles each time. It stays the same task, with the same id."""
     delay_s = min(MAX_BACK_OFF_S, 2.0**task.request.retries) * random.uniform(0.5, 1.0)  # noqa: S311
-    logger.warning("again later", delay_s=round(delay_s, 1), retries=task.request.retries, problem=str(error))
+    logger.warning("retrying", delay_s=round(delay_s, 1), retries=task.request.retries, problem=str(error))
     try:
         retry = task.retry(exc=error, countdown=delay_s, max_retries=None, throw=False)
     except Reject as reject:
@@ -117,7 +117,7 @@ def run_once(
     """``work(digest)``, once for all equal requests of the moment: their results are stored with this one.
 
     Args:
-        work: gives the answer; raises Ignore where somebody else will give it.
+        work: returns the answer; raises Ignore where somebody else will give it.
         arguments: what is asked; a follower is sent again with them if this task is lost.
         context: what else has to be equal.
         own: fields of the answer that are this request's alone.
@@ -139,7 +139,7 @@ def run_once(
         logger.info("follows", leader=joined.leader)
         raise Ignore
     if joined.role == "done":
-        logger.info("was done meanwhile", leader=joined.leader)
+        logger.info("already done", leader=joined.leader)
         return dict(joined.result)
     try:
         waiting = flights.followers(digest)

@@ -132,7 +132,7 @@ class RedisScheduler(Scheduler):
                 self.in_charge = in_charge
             waits = [self._send_if_due(entry) for entry in self.entries] if in_charge else []
         except (redis.RedisError, OperationalError) as error:
-            logger.warning("Redis is not available, trying again: %s", error)
+            logger.warning("Redis is not available, retrying: %s", error)
             return 1.0
         return min([TICK_S, *waits])
 

@@ -67,7 +67,7 @@ def test_the_first_page_says_the_exit_codes_and_where_to_begin(cli: Cli) -> None
     for arguments in (("--help",), ("-h",)):
         ran = cli(*arguments)
         assert ran.code == 0
-        for said in ("timbral train plays.csv", "Exit codes", "3 Redis is away", "REDIS_URL"):
+        for said in ("timbral train plays.csv", "Exit codes", "3 Redis is unreachable", "REDIS_URL"):
             assert said in ran.out
 
 

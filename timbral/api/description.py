@@ -17,7 +17,7 @@ WRITERS_ONLY = ("/users/{user_id}/export",)
 TAGS = [
     {"name": "plays", "description": "Tell what users play."},
     {"name": "tasks", "description": "Put work on the queue."},
-    {"name": "jobs", "description": "Follow it, and call it off."},
+    {"name": "jobs", "description": "Follow it, and cancel it."},
     {"name": "reading", "description": "What users play, get, and why."},
     {"name": "privacy", "description": "What is stored of a user, and its removal."},
     {"name": "models", "description": "The versions of the model."},

@@ -1,7 +1,7 @@
 """``timbral``: train, recommend, refresh, read and operate from the command line.
 
 Exit codes: 0 done; 1 the task failed, or something went wrong; 2 bad input (arguments, settings, a data set);
-3 Redis is away; 130 Ctrl-C. What went wrong is one line on stderr; ``--debug`` shows the traceback.
+3 Redis is unreachable; 130 Ctrl-C. What went wrong is one line on stderr; ``--debug`` shows the traceback.
 """
 
 from __future__ import annotations

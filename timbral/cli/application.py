@@ -66,7 +66,7 @@ $ timbral recommend  [dim]# write everybody's list[/dim]
 
 $ timbral show 1042  [dim]# what user 1042 gets[/dim]
 
-[bold]Exit codes[/bold]  0 done · 1 the task failed, or something went wrong · 2 bad input · 3 Redis is away · 130 Ctrl-C""",
+[bold]Exit codes[/bold]  0 done · 1 the task failed, or something went wrong · 2 bad input · 3 Redis is unreachable · 130 Ctrl-C""",
 )
 tasks.register(application)
 plays.register(application)
@@ -83,7 +83,7 @@ programs.register(application)
 
 @application.command(rich_help_panel="Operate")
 def version(as_json: AsJson = False) -> None:
-    """Say which version this is."""
+    """Show the version."""
     if as_json:
         print_json({"version": timbral.__version__})
     else:
@@ -100,7 +100,7 @@ def _say_version(wanted: bool) -> None:
 def _root(
     _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and logs; may stand anywhere.")] = False,
     _version: Annotated[
-        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version.", callback=_say_version, is_eager=True)
     ] = False,
 ) -> None: ...
 

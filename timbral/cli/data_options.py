@@ -33,7 +33,7 @@ SEPARATORS: Final = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "
 
 Format = Annotated[
     str | None,
-    typer.Option(help="csv, parquet or json; by its ending or content where not given.", rich_help_panel=PANEL),
+    typer.Option(help="csv, parquet or json; by its ending or content if not given.", rich_help_panel=PANEL),
 ]
 PresetOption = Annotated[
     str | None,
@@ -70,11 +70,11 @@ Encoding = Annotated[str, typer.Option(help="Of a csv file: utf-8, latin-1, utf-
 Decimal = Annotated[str, typer.Option(help="Decimal mark of values that are text, '.' or ','.", rich_help_panel=PANEL)]
 UserCol = Annotated[
     str | None,
-    typer.Option(help="Column of the users' ids; told by its name where not given.", rich_help_panel=PANEL),
+    typer.Option(help="Column of the users' ids; told by its name if not given.", rich_help_panel=PANEL),
 ]
 ItemCol = Annotated[
     str | None,
-    typer.Option(help="Column of the items' ids; told by its name where not given.", rich_help_panel=PANEL),
+    typer.Option(help="Column of the items' ids; told by its name if not given.", rich_help_panel=PANEL),
 ]
 ValueCol = Annotated[
     str,

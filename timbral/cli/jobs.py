@@ -53,7 +53,7 @@ def _said(job: OpenJob) -> str:
 
 @jobs.command()
 def status(job_id: JobId, as_json: AsJson = False) -> None:
-    """Say how a job is. An id that nobody knows is PENDING.
+    """Show the state of a job. An id that nobody knows is PENDING.
 
     $ timbral job status 0e6a7d3c-…
     """
@@ -95,7 +95,7 @@ def wait(
 
 @jobs.command()
 def cancel(job_id: JobId, as_json: AsJson = False) -> None:
-    """Have the fleet drop a job: it is not begun if it waits, and ends at its next step if it runs.
+    """Cancel a job: it is not begun if it waits, and ends at its next step if it runs.
 
     $ timbral job cancel 0e6a7d3c-…
     """

@@ -134,7 +134,7 @@ def roll_back(as_json: AsJson = False) -> None:
 @models.command()
 def prune(
     keep: Annotated[
-        int | None, typer.Option(help="How many of the newest versions stay; KEEP_MODELS where not given.")
+        int | None, typer.Option(help="How many of the newest versions stay; KEEP_MODELS if not given.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

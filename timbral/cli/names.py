@@ -24,7 +24,7 @@ def register(application: typer.Typer) -> None:
 
 def names(
     file: Annotated[Path, typer.Argument(help="A csv or tsv file with an id column and a name or title column.")],
-    separator: Annotated[str | None, typer.Option(help="Column separator; guessed where not given.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Column separator; guessed if not given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load the items' names, which the HTTP API and its page show. Names of ids that have one already are replaced.

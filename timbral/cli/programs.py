@@ -46,7 +46,7 @@ def register(application: typer.Typer) -> None:
 
 def demo(
     data: Annotated[
-        Path | None, typer.Option(help="A listening history, a file or a folder; made up where not given.")
+        Path | None, typer.Option(help="A listening history, a file or a folder; made up if not given.")
     ] = None,
     names: Annotated[Path | None, typer.Option(help="A file with the items' names.")] = None,
     format: Format = None,  # noqa: A002
@@ -67,7 +67,7 @@ def demo(
     n_components: Annotated[int | None, typer.Option(help="Factors of the model.")] = None,
     random_state: Annotated[int, typer.Option(help="Seed.")] = 7,
 ) -> None:
-    """Show the main job, for real, on a private server: train, refresh, recommend, and whom it serves what.
+    """Run the main job on a private server, for real: train, refresh, recommend, and show what came of it.
 
     $ timbral demo
 
@@ -104,7 +104,7 @@ def demo(
 
 def up(
     concurrency: Annotated[int | None, typer.Option(min=1, help="Processes of the worker's pool.")] = None,
-    api_port: Annotated[int | None, typer.Option(help="Port of the HTTP API; API_PORT where not given.")] = None,
+    api_port: Annotated[int | None, typer.Option(help="Port of the HTTP API; API_PORT if not given.")] = None,
     flower_port: Annotated[int | None, typer.Option(help="Port of Flower.")] = None,
 ) -> None:
     """Run the whole stack in this terminal: server, workers, scheduler, Flower, HTTP API. Ctrl-C stops it.
@@ -120,9 +120,9 @@ def up(
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; API_HOST where not given.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; API_PORT where not given.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; API_WORKERS where not given.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; API_HOST if not given.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; API_PORT if not given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; API_WORKERS if not given.")] = None,
 ) -> None:
     """Run the HTTP API, for apps in any language.
 

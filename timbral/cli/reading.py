@@ -16,7 +16,7 @@ __all__ = ["register"]
 
 PANEL = "Read"
 
-ForUser = Annotated[str | None, typer.Option("--user", "-u", help="The user; for everybody where not given.")]
+ForUser = Annotated[str | None, typer.Option("--user", "-u", help="The user; for everybody if not given.")]
 Items = Annotated[list[str], typer.Argument(help="Original ids of the items.")]
 
 
@@ -75,7 +75,7 @@ def block(items: Items, user: ForUser = None, text_ids: TextIds = False, as_json
 
 
 def unblock(items: Items, user: ForUser = None, text_ids: TextIds = False, as_json: AsJson = False) -> None:
-    """Take a block back.
+    """Remove a block.
 
     $ timbral unblock 77 --user 1042
     """

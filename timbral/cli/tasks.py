@@ -83,7 +83,7 @@ def train(
         int | None, typer.Option(help="Factors; the workers' NMF_N_COMPONENTS if not given.")
     ] = None,
     random_state: Annotated[int | None, typer.Option(help="Seed; the workers' NMF_RANDOM_STATE if not given.")] = None,
-    max_iter: Annotated[int | None, typer.Option(help="Most sweeps.")] = None,
+    max_iter: Annotated[int | None, typer.Option(help="Maximum number of sweeps.")] = None,
     tol: Annotated[float | None, typer.Option(help="Relative fall of the root of the loss to stop at.")] = None,
     holdout: Annotated[float, typer.Option(help="Share of each user's rows held out for the metrics.")] = 0.2,
     apply_play_thresholds: Annotated[
@@ -128,7 +128,7 @@ def train(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    r"""Train a model on the history of plays, or on a data set; it goes live if it is not worse than the one that is.
+    r"""Train a model on the history of plays, or on a data set; promote it unless it is worse than the live one.
 
     $ timbral train
 

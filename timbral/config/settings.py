@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     REDIS_URL: str | None = Field(
         None,
         description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue: redis://, "
-        "rediss://, unix:// or sentinel://host:26379;host:26379/name; redis://127.0.0.1:6379 where unset.",
+        "rediss://, unix:// or sentinel://host:26379;host:26379/name; redis://127.0.0.1:6379 if unset.",
     )
     REDIS_PASSWORD: SecretStr | None = Field(
         None, description="Password for REDIS_URL and BROKER_URL where the URL has none; never logged."
@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         None, description="The Redis of the queue and the task results, where it is another than REDIS_URL."
     )
     REDIS_CA_CERTS: Path | None = Field(
-        None, description="CA file that a rediss:// server's certificate must chain to; the system's CAs where unset."
+        None, description="CA file that a rediss:// server's certificate must chain to; the system's CAs if unset."
     )
 
     KEY_PREFIX: str = Field(
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
         "The same in every program, producers included.",
     )
     QUEUE: str = Field(
-        "celery", pattern=QUEUE_NAME, description="Queue of what users wait for; Celery's default where unset."
+        "celery", pattern=QUEUE_NAME, description="Queue of what users wait for; Celery's default if unset."
     )
     BATCH_QUEUE: str = Field("batch", pattern=QUEUE_NAME, description="Queue of the chunks of large jobs.")
     TRAINING_QUEUE: str = Field("training", pattern=QUEUE_NAME, description="Queue of the trainings.")
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     # The plays
     HISTORY_URI: str | None = Field(
         None,
-        description="The table of all plays: a folder, or s3://bucket/plays; the folder history below DATA_DIR where unset.",
+        description="The table of all plays: a folder, or s3://bucket/plays; the folder history below DATA_DIR if unset.",
     )
     ARCHIVE_EVERY_S: int = Field(
         60, ge=0, description="Seconds between two moves of recorded plays into the history; 0 for with trainings only."
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
         0, ge=0, description="Plays recorded since the scheduler's last training after which it trains; 0 for never."
     )
     RETRAIN_DATASET: str | None = Field(
-        None, description="The data set of the scheduler's trainings; the history of plays where unset."
+        None, description="The data set of the scheduler's trainings; the history of plays if unset."
     )
 
     # The HTTP API
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
         description="Bearer token that writing through the HTTP API needs; required unless it listens on loopback.",
     )
     API_READ_TOKEN: SecretStr | None = Field(
-        None, description="Bearer token that reading needs (API_TOKEN reads too); reading is open where unset."
+        None, description="Bearer token that reading needs (API_TOKEN reads too); reading is open if unset."
     )
 
     # Seeing it

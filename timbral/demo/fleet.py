@@ -54,7 +54,7 @@ def demo_server(url: str | None, directory: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def demo_worker(url: str, data_dir: Path, directory: Path, *, concurrency: int) -> Iterator[Path]:
-    """A Celery worker with its pool that takes every queue; gives the path of its log.
+    """A Celery worker with its pool that takes every queue; returns the path of its log.
 
     Raises:
         TimbralError: it ended before it was ready; with the end of its log.

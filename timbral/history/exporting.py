@@ -37,7 +37,7 @@ def export_plays(
     data_format: str,
     on_rows: Callable[[int], None] = lambda n_rows: None,  # noqa: ARG005
 ) -> int:
-    """Write user_id, item_id, plays and at of every row to ``path``, whole or not at all; gives the number of rows.
+    """Write user_id, item_id, plays and at of every row to ``path``, whole or not at all; returns the number of rows.
 
     Ids are ints where all of them are, else text; in json each is what it is.
 

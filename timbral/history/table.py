@@ -174,7 +174,7 @@ class HistoryTable:
     def delete_user(self, user_id: Id) -> int:
         """Delete all plays of a user, and every old file that held them: afterwards their id is in no file.
 
-        No older version can be read any more. Gives the number of rows deleted.
+        No older version can be read any more. Returns the number of rows deleted.
         """
         # A merge, since a delete writes its condition, with the id in it, into the log.
         wanted = pa.table({"user_id": [str(user_id)], "user_is_int": [isinstance(user_id, int)]})
@@ -201,7 +201,7 @@ class HistoryTable:
         return int(done["num_target_rows_deleted"])
 
     def compact(self) -> int:
-        """Make one file of many small ones, month by month; gives how many files went."""
+        """Make one file of many small ones, month by month; returns how many files went."""
         table = self._table()
         if table is None:
             return 0
@@ -218,7 +218,7 @@ class HistoryTable:
         return n_gone
 
     def vacuum(self, keep_versions: Iterable[int] = ()) -> int:
-        """Delete files that no version needs which is younger than a week or in ``keep_versions``; gives how many."""
+        """Delete files that no version needs which is younger than a week or in ``keep_versions``; returns how many."""
         table = self._table()
         if table is None:
             return 0

@@ -33,7 +33,7 @@ def popularity_ranking(train: Any, k: int, user_ids: npt.NDArray[Any] | None = N
     Args:
         train: shape (n_users, n_items), as for ``NMFModel.fit``. Its entries count, not their values: popular is what many play.
         k: length of the lists, 1 or more; shorter for a user who has nearly everything.
-        user_ids: matrix rows, one list each; all of them where not given.
+        user_ids: matrix rows, one list each; all of them if not given.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise ParameterError(f"k must be a whole number, 1 or more, got {k!r}")

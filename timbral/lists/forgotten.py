@@ -52,7 +52,7 @@ class Forgotten:
         self.redis = redis_client
 
     def add(self, user_ids: Iterable[Id]) -> dict[str, str]:
-        """From now on these users are kept out; gives the hash by the id as text."""
+        """From now on these users are kept out; returns the hash by the id as text."""
         self.redis.set(keys.FORGOTTEN_SALT, secrets.token_hex(SALT_BYTES), nx=True)
         salt = self._salt()
         digests = {str(user_id): _digest(salt, user_id) for user_id in user_ids}

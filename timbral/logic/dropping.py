@@ -25,7 +25,7 @@ _SET_ASIDE = f"{layout.PRIORITY_SEPARATOR}dropped"
 
 
 def drop_queue(records: redis.Redis, broker: redis.Redis, queue: str, task: str | None = None) -> int:
-    """Remove the messages that wait in a queue; gives how many. What a worker has in hand runs on.
+    """Remove the messages that wait in a queue; returns how many. What a worker has in hand runs on.
 
     A task's result becomes that it was cancelled, and a job of which a chunk waited is cancelled.
 

@@ -39,7 +39,7 @@ class EmbeddingRefresh:
         self.forgotten = Forgotten(redis_client)
 
     def everybody(self, on_shard: Callable[[int, int], None] | None = None) -> tuple[int, int]:
-        """Write all users' and all items' factors; gives how many of each.
+        """Write all users' and all items' factors; returns how many of each.
 
         A table is ``{"model_version", "ids", "factors"}``, ``factors`` float32 (len(ids), n_components). A large one is
         ``{"model_version", "shards", "rows", "shard_keys"}``: the shards come first and are keyed by version, so whoever

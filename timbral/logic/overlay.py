@@ -131,7 +131,7 @@ class Overlay:
             pipeline.execute()
 
     def drop_trained(self, watermark: str) -> int:
-        """Drop the plays up to ``watermark``, an id in the stream: a model that has been trained on them is live. Gives how many."""
+        """Drop the plays up to ``watermark``, an id in the stream: a model that has been trained on them is live. Returns how many."""
         dropped = 0
         milliseconds, _, sequence = watermark.partition("-")
         users = self.users()
@@ -143,7 +143,7 @@ class Overlay:
                     self._drop(keys=known, args=[encode_id(user_id), milliseconds, sequence, listed], client=pipeline)
                 dropped += sum(int(reply) for reply in pipeline.execute())
         if dropped:
-            logger.info("plays are in the model now", watermark=watermark, plays=dropped)
+            logger.info("new plays learned", watermark=watermark, plays=dropped)
         return dropped
 
 

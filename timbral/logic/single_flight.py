@@ -188,7 +188,7 @@ class SingleFlight:
                 if self.is_alive(leader):
                     self._later(keys=[keys.ONCE_OPEN], args=[self.look_after_s, digest])
                 else:
-                    logger.warning("leader is gone", leader=leader, task=task)
+                    logger.warning("leader lost", leader=leader, task=task)
                     gone = leader
                 continue
             if role == "lead":

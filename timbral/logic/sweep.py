@@ -91,7 +91,7 @@ class Sweep:
         if took_s / SHARE_OF_TIME > self.every_s:
             self.records.set(keys.SWEEP_LOCK, 1, px=int(took_s / SHARE_OF_TIME * 1000))
         if any(swept):
-            logger.warning("sent again what nobody worked on", **swept._asdict())
+            logger.warning("resent lost work", **swept._asdict())
         return swept
 
     def _look_after_plays(self) -> int:
@@ -142,7 +142,7 @@ class Sweep:
                 continue
             heir = self.flights.hand_over(flight)
             if heir is not None:
-                logger.warning("leader is gone", leader=flight.leader, heir=heir, task=flight.task)
+                logger.warning("leader lost", leader=flight.leader, heir=heir, task=flight.task)
                 self.publish(flight.task, flight.arguments, heir, self.flights.asked_of(flight.digest, heir))
                 n_sent += 1
         return n_sent
@@ -168,11 +168,11 @@ class Sweep:
         times = sent.times + 1
         if times > settings.MAX_DELIVERIES:
             # Whatever swallows it (a message that is parked each time), sending it once more does not help.
-            logger.error("lost too often, given up", job=task_id, task=sent.task, times=times)
+            logger.error("lost too often, retries exhausted", job=task_id, task=sent.task, times=times)
             self.give_up(sent.task, task_id, sent.kwargs)
             self.submitted.forget(task_id)
             return False
-        logger.warning("submitted, and lost", job=task_id, task=sent.task, times=times)
+        logger.warning("lost after submission", job=task_id, task=sent.task, times=times)
         self.publish(sent.task, sent.kwargs, task_id, {})
         self.submitted.sent_again(task_id)
         return True

@@ -79,7 +79,7 @@ class TrainingRun:
         self.forgotten = Forgotten(self.store.redis)
 
     def run(self, message: TrainModel, task_id: str) -> dict[str, Any]:
-        """Train as ``message`` says; gives the task's answer. A training that was done before gives its answer again.
+        """Train as ``message`` says; returns the task's answer. A training that was done before gives its answer again.
 
         Raises:
             DatasetNotFoundError, DataError, ParameterError: the data set or an argument; nothing changed.

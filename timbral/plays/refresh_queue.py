@@ -93,7 +93,7 @@ class RefreshQueue:
         return Claim(text(ends), [decode_id(user) for user in taken], [decode_id(user) for user in given_up])
 
     def finish(self, claim: Claim) -> int:
-        """The claim's users are refreshed; gives how many wait now."""
+        """The claim's users are refreshed; returns how many wait now."""
         known = [keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_ATTEMPTS]
         arguments = [claim.ends, *(encode_id(user_id) for user_id in claim.user_ids)]
         return int(self._finish(keys=known, args=arguments))

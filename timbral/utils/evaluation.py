@@ -180,7 +180,7 @@ class EvaluationMetrics:
             held_out_csr: as for ``evaluate``.
             k: only the first ``k`` of each list count.
             train_csr: as for ``evaluate``.
-            user_ids: matrix row of each list; where not given, there is a list for every row.
+            user_ids: matrix row of each list; if not given, there is a list for every row.
         """
         _check_k(k)
         metrics = self.judged(ranking, held_out_csr, k, train_csr=train_csr, user_ids=user_ids)

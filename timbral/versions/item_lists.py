@@ -37,7 +37,7 @@ class ItemLists:
         self.redis = redis_client
 
     def put_aside(self, served: ServedModel) -> list[str]:
-        """Write the version's lists under names of their own; gives the names that they are to get."""
+        """Write the version's lists under names of their own; returns the names that they are to get."""
         lists = self._lists(served)
         names: list[str] = []
         while part := list(islice(lists, WRITES_PER_TRIP)):

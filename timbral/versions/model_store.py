@@ -203,7 +203,7 @@ class ModelStore:
             return self._served
         try:
             self._served, self._instead_of = self._read(version), None
-            logger.info("model taken up", version=version)
+            logger.info("model loaded", version=version)
         except (ModelFileError, ModelNotFoundError) as error:
             self._served = self._served or self._newest_readable(version, error)
             self._instead_of, self._look_again_at = version, time.monotonic() + LOOK_AGAIN_S
@@ -224,7 +224,7 @@ class ModelStore:
     # Forgetting users
 
     def remove_forgotten(self, version: str, user_ids: Sequence[Id]) -> int:
-        """Rewrite a version's file, and its copy in the archive, without the forgotten ``user_ids``; gives how many it knew.
+        """Rewrite a version's file, and its copy in the archive, without the forgotten ``user_ids``; returns how many it knew.
 
         Who has mapped the file takes up the new one at its next question.
 
@@ -362,7 +362,7 @@ class ModelStore:
         return record | {"version": version, "live": version == self.current_version()}
 
     def prune(self, keep: int) -> Names:
-        """Remove all but the ``keep`` newest of the versions that were live, and as many of those that were not; gives the names
+        """Remove all but the ``keep`` newest of the versions that were live, and as many of those that were not; returns the names
         of those that went.
 
         The current version stays, the one that a roll back would go to, and those that an open job works with.

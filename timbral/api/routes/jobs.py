@@ -1,4 +1,4 @@
-"""GET, DELETE /jobs/{id}: follow a task, and call it off. The stream of it is in ``timbral.api.routes.events``."""
+"""GET, DELETE /jobs/{id}: follow a task, and cancel it. The stream of it is in ``timbral.api.routes.events``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class JobAnswer(BaseModel):
     )
     id: str
     task: str | None = Field(description="The task's name; null until a worker has stored it.")
-    state: str = Field(description="PENDING, STARTED, PROGRESS, RETRY, then SUCCESS, FAILURE or REVOKED (called off).")
+    state: str = Field(description="PENDING, STARTED, PROGRESS, RETRY, then SUCCESS, FAILURE or REVOKED (cancelled).")
     progress: JobProgress
     result: dict[str, Any] | None = Field(None, description="The task's answer, once its state is SUCCESS.")
     error: JobFailure | None = Field(None, description="Why, once its state is FAILURE or REVOKED.")

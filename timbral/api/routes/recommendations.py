@@ -70,7 +70,7 @@ class RecommendationsAnswer(BaseModel):
 async def get_recommendations(
     context: Context,
     user_id: UserIdInUrl,
-    limit: Annotated[int | None, Query(ge=1, le=1000, description="Most items; the whole list where unset.")] = None,
+    limit: Annotated[int | None, Query(ge=1, le=1000, description="Most items; the whole list if unset.")] = None,
     names: Annotated[bool, Query(description="Add each item's name.")] = False,
 ) -> Response:
     """The list in the cache, without the items that are blocked now; popular items for a user who has none.

@@ -76,7 +76,7 @@ def half_sweep(
     classic: bool,
     threads: Threads,
 ) -> tuple[float, int]:
-    """Improve ``solved`` (rows of ``side``) in place, ``fixed`` being fixed; gives the loss without ``fixed``'s regularisation."""
+    """Improve ``solved`` (rows of ``side``) in place, ``fixed`` being fixed; returns the loss without ``fixed``'s regularisation."""
     rows = side.rows
     k = fixed.factors.shape[1]
     loss = np.empty(rows.n_rows)

@@ -186,9 +186,19 @@ class _Trial:
                 threads=Threads(self.threads.n_threads),
             )
             users = np.ascontiguousarray(factors.user[self.places])
-            quality = judge(users, factors.item, self.part, self.neighbors, self.gammas, self.threads)
+            wanted = self._gammas_near(None if near is None else self.tried[near])
+            quality = np.full((len(self.neighbors), len(self.gammas)), -np.inf)
+            gammas = [self.gammas[which] for which in wanted]
+            quality[:, wanted] = judge(users, factors.item, self.part, self.neighbors, gammas, self.threads)
             self.tried[step] = _Tried(factors, quality)
         return self.tried[step]
+
+    def _gammas_near(self, tried: _Tried | None) -> list[int]:
+        """Places of the weights to try: all of them once, then 0 and those around the best for the regularization beside."""
+        if tried is None:
+            return list(range(len(self.gammas)))
+        best = int(np.argmax(tried.quality.max(axis=0)))
+        return sorted({0} | {which for which in range(best - 1, best + 2) if 0 <= which < len(self.gammas)})
 
     def _best_recency(self, found: _Tried, neighbors: Neighbors, gamma: float, rhos: tuple[float, ...]) -> float:
         """0 where none of ``rhos`` gains."""

@@ -55,7 +55,7 @@ def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: igno
 
 @_jit
 def _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched):  # type: ignore[no-untyped-def]
-    """Σ v of each item, in ``sums``; gives how many of ``touched`` have one."""
+    """Σ v of each item, in ``sums``; returns how many of ``touched`` have one."""
     n_touched = 0
     for place in range(play_indptr[row], play_indptr[row + 1]):
         played = plays[place]
