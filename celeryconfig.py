@@ -21,7 +21,8 @@ task_queues = [Queue(name, routing_key=name) for name in layout.QUEUES]  # the d
 task_routes = {task: {"queue": layout.own_queue(task)} for task in layout.ROUTED_TASKS}
 task_create_missing_queues = False
 
-# Events and control commands are this fleet's alone: another Celery app in the database hears none of them, and is not heard.
+# Events and control commands are this fleet's alone: another Celery app in the database hears none of them, and is not
+# heard.
 event_exchange = event_queue_prefix = layout.name("celeryev")
 control_exchange = layout.name("celery")
 

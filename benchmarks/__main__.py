@@ -14,7 +14,8 @@ from benchmarks.measure import machine
 from benchmarks.results import Result
 
 NAMES = [
-    "lastfm_quality", "time_quality", "fit_speed", "classic_speed", "time_to_quality", "top_k_speed", "scaling", "peak_memory",
+    "lastfm_quality", "time_quality", "fit_speed", "classic_speed", "time_to_quality", "top_k_speed", "scaling",
+    "peak_memory",
     "fold_in_speed",
 ]  # fmt: skip
 

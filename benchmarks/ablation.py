@@ -1,4 +1,5 @@
-"""What each choice of the objective is worth: the defaults with one of them taken back, ``python -m benchmarks.ablation``.
+"""What each choice of the objective is worth: the defaults with one of them taken back, ``python -m
+benchmarks.ablation``.
 
 Not part of the whole run: it compares us with ourselves.
 """

@@ -20,7 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Plays:
-    """Interactions, one an entry, each (user, item) once, in no order: ``value`` is plays or a rating, ``time`` in [0, 1)."""
+    """Interactions, one an entry, each (user, item) once, in no order: ``value`` is plays or a rating, ``time`` in [0,
+    1)."""
 
     users: Ints
     items: Ints
@@ -77,7 +78,8 @@ def ratings(n_users: int, n_items: int, n_interactions: int, *, n_genres: int = 
 
 
 def lastfm(folder: str | os.PathLike[str] | None = None) -> Plays | None:
-    """Last.fm 2K (HetRec 2011) from ``folder`` or ``$LASTFM``, or its file; None where neither names one. Its rows carry no time."""
+    """Last.fm 2K (HetRec 2011) from ``folder`` or ``$LASTFM``, or its file; None where neither names one. Its rows
+    carry no time."""
     given = folder or os.environ.get("LASTFM")
     if not given:
         return None

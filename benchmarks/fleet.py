@@ -1,6 +1,7 @@
 """The fleet, measured: ``python -m benchmarks.fleet [--quick] [name …]``.
 
-Prints the table and writes benchmarks/results/fleet.json. Real worker processes, a real server with an append-only file.
+Prints the table and writes benchmarks/results/fleet.json. Real worker processes, a real server with an append-only
+file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What a backlog costs: how many tasks a second a worker does with nothing else waiting, and with 40,000 messages that wait."""
+"""What a backlog costs: how many tasks a second a worker does with nothing else waiting, and with 40,000 messages that
+wait."""
 
 from __future__ import annotations
 

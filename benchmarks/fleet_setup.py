@@ -133,7 +133,8 @@ def setup() -> Iterator[Setup]:
 
 
 def made_model(n_users: int, n_items: int, k: int, plays_each: int, version: str = "20260101T000000-1") -> ServedModel:
-    """A model with factors as a training leaves them, half of them zero, and random plays; no training is needed for it."""
+    """A model with factors as a training leaves them, half of them zero, and random plays; no training is needed for
+    it."""
     rng = np.random.default_rng(0)
 
     def factors(n_rows: int) -> np.ndarray[Any, Any]:

@@ -1,4 +1,5 @@
-"""The work of a fan-out in one process, without Celery: ``python -m benchmarks.fleet_single CHUNK_SIZE``; prints its seconds."""
+"""The work of a fan-out in one process, without Celery: ``python -m benchmarks.fleet_single CHUNK_SIZE``; prints its
+seconds."""
 
 from __future__ import annotations
 

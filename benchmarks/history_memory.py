@@ -1,4 +1,5 @@
-"""The history read for a training, against the same plays in a parquet file: the most memory that the process had while it read."""
+"""The history read for a training, against the same plays in a parquet file: the most memory that the process had while
+it read."""
 
 from __future__ import annotations
 

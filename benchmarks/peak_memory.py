@@ -18,7 +18,8 @@ def run(options: Options) -> Result:
     size = (1_000_000, 20_000, 10_000) if options.quick else (10_000_000, 200_000, 100_000)
     found = in_a_new_process("benchmarks.peak_memory", big_data.parquet_path(*size))
     note = (
-        f"of it {found['imported_gb']:.2f} GB for the imports, {found['loaded_gb']:.2f} GB at the peak of loading ({found['load_s']:.1f} s); "
+        f"of it {found['imported_gb']:.2f} GB for the imports, {found['loaded_gb']:.2f} GB at the peak of loading "
+        f"({found['load_s']:.1f} s); "
         f"{SWEEPS} sweeps in {found['fit_s']:.1f} s, whose number changes nothing in memory"
     )
     what = f"{size[0] / 1e6:g}M interactions ({size[1]:,} × {size[2]:,}), parquet to trained k=64, peak memory"

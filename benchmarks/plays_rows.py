@@ -1,4 +1,5 @@
-"""The measurements of plays on their way, one function a row or two: recorded, in a list, in the history, under faults."""
+"""The measurements of plays on their way, one function a row or two: recorded, in a list, in the history, under
+faults."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def recording(quick: bool) -> tuple[list[Row], dict[str, Any]]:
 
 
 def latency(quick: bool) -> tuple[list[Row], dict[str, Any]]:
-    """50 events a second: from the call of record_plays until the user's new list can be read; each event of another user."""
+    """50 events a second: from the call of record_plays until the user's new list can be read; each event of another
+    user."""
     seconds = 4 if quick else 20
     with fleet(quick) as made:
         milliseconds = _timed_events(made, rate=50, seconds=seconds)

@@ -58,7 +58,8 @@ def save(results: list[Result], machine: dict[str, Any], options: Options, *, wh
 def _markdown(results: list[Result], machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, Python {machine['python']}, {versions}. "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, Python {machine['python']}, "
+        f"{versions}. "
         f"Load before the run: {machine['load_before']}.",
         "",
         "| what | figure | must | aim | reached | ours | peer |",

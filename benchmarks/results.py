@@ -19,7 +19,8 @@ class Options:
 
 @dataclass
 class Row:
-    """One line of the table. ``figure`` is what ``must`` and ``aim`` speak of; for a ratio, above 1 is in our favour."""
+    """One line of the table. ``figure`` is what ``must`` and ``aim`` speak of; for a ratio, above 1 is in our
+    favour."""
 
     what: str
     figure: float

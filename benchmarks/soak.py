@@ -1,7 +1,9 @@
 """Work under random faults: ``python -m benchmarks.soak [--minutes 10] [--jobs 500] [--seed 1]``, or ``make soak``.
 
-A server with an append-only file, two workers for everything and one for trainings; jobs at an even pace; a fault every few seconds: a process
-of a pool killed, a worker killed, a worker told to stop (another one comes for each), Redis killed and started again, Redis frozen,
+A server with an append-only file, two workers for everything and one for trainings; jobs at an even pace; a fault every
+few seconds: a process
+of a pool killed, a worker killed, a worker told to stop (another one comes for each), Redis killed and started again,
+Redis frozen,
 all connections cut. In the end every job's effect is looked for in Redis. Exit status 1 where one is missing.
 """
 

@@ -1,4 +1,5 @@
-"""The newest held out, on made-up data that nothing was tuned to: ratings like MovieLens, plays with drift, very sparse plays."""
+"""The newest held out, on made-up data that nothing was tuned to: ratings like MovieLens, plays with drift, very sparse
+plays."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
     python examples/bare_send_task.py redis://127.0.0.1:6379/0 1042
 
-The visibility timeout has to be the fleet's (VISIBILITY_TIMEOUT_S, 300 s where not set): the shortest one of all who open the
+The visibility timeout has to be the fleet's (VISIBILITY_TIMEOUT_S, 300 s where not set): the shortest one of all who
+open the
 queue wins, and would have long tasks run twice. No queue is named: the fleet finds the right one by itself.
 """
 

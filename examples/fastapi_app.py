@@ -2,7 +2,8 @@
 
     REDIS_URL=redis://127.0.0.1:6379 uvicorn examples.fastapi_app:app
 
-Handlers that record or enqueue are plain functions: FastAPI runs them in a thread, so that a slow Redis holds up no other request. In an
+Handlers that record or enqueue are plain functions: FastAPI runs them in a thread, so that a slow Redis holds up no
+other request. In an
 ``async`` handler the same call is ``await asyncio.to_thread(producers.record_plays, […])``.
 """
 

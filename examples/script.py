@@ -2,7 +2,8 @@
 
     REDIS_URL=redis://127.0.0.1:6379 python examples/script.py plays.csv 1042
 
-``plays.csv`` lies in the workers' data folder (DATA_DIR) and has the columns user_id, item_id and, where there are plays, rating.
+``plays.csv`` lies in the workers' data folder (DATA_DIR) and has the columns user_id, item_id and, where there are
+plays, rating.
 """
 
 from __future__ import annotations

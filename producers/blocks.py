@@ -1,4 +1,5 @@
-"""Items that must not be recommended: blocked for one user, or hidden from everybody. They count from the next read on."""
+"""Items that must not be recommended: blocked for one user, or hidden from everybody. They count from the next read
+on."""
 
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ def blocked_items(user_id: Id | None = None) -> set[Id]:
 def hide_items(item_ids: Iterable[Id]) -> int:
     """Show these items to nobody any more: what was taken down, is unlicensed, is broken.
 
-    From the next read on they are in no list that is read through timbral, however many lists hold them: recommendations,
+    From the next read on they are in no list that is read through timbral, however many lists hold them:
+    recommendations,
     popular and similar items. An app that GETs the keys itself sees them until the lists are written again.
 
     Returns:

@@ -26,14 +26,16 @@ SHORT_WAITS: Final = {"socket_timeout": 3, "socket_connect_timeout": 2}
 
 
 class _Sender(Celery):  # type: ignore[misc]
-    # Said here, and not in the configuration: to that Celery would prefer the environment, which another Celery may own.
+    # Said here, and not in the configuration: to that Celery would prefer the environment, which another Celery may
+    # own.
     backend_cls = "disabled"
 
 
 class Broker:
     """Publishes tasks by name.
 
-    It has a pool of its own, so that it touches no connection of an app that uses Celery itself. It has no result backend:
+    It has a pool of its own, so that it touches no connection of an app that uses Celery itself. It has no result
+    backend:
     Celery would hold a subscription for every task that was ever sent.
 
     Args:

@@ -1,4 +1,5 @@
-"""Sending the three tasks. Arguments are checked before anything is sent, by the model that the worker checks them with."""
+"""Sending the three tasks. Arguments are checked before anything is sent, by the model that the worker checks them
+with."""
 
 from __future__ import annotations
 
@@ -73,20 +74,26 @@ def enqueue_train_model(
     apply_play_thresholds: bool = False,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
 ) -> Job:
-    """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is live, put live.
+    """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is
+    live, put live.
 
     The answer: ``model_version``, ``promoted`` and its ``reason``, ``n_users``, ``n_items``, ``n_interactions``,
-    ``n_components``, ``iterations``, ``loss``, ``user_id_kind`` and ``item_id_kind`` ("int" or "str"), ``value_col`` (None: each
-    row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided), ``metrics`` and their standard
-    ``errors``, ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared), ``durations_s``.
+    ``n_components``, ``iterations``, ``loss``, ``user_id_kind`` and ``item_id_kind`` ("int" or "str"), ``value_col``
+    (None: each
+    row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided), ``metrics`` and their
+    standard
+    ``errors``, ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared),
+    ``durations_s``.
 
     Args:
-        dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or a folder;
+        dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or
+            a folder;
             where None, all plays that were recorded or imported until now.
         history_version: version of the history's table, to repeat a training; the newest where None.
         half_life_days: age at which a play of the history counts half, from the newest on; all count alike where None.
         format: by the ending or the content where None.
-        preset: the form of a data set that many have ("lastfm-360k", "spotify-extended", …; docs/data.md); found by itself
+        preset: the form of a data set that many have ("lastfm-360k", "spotify-extended", …; docs/data.md); found by
+            itself
             where the file tells.
         separator: column separator of a csv file, one character or several; told from its first lines where None.
         columns: the names of a csv file's columns, where it has no header.
@@ -95,7 +102,8 @@ def enqueue_train_model(
         decimal: decimal mark of values that are text.
         user_col: column of the users' ids; told by its name where None.
         item_col: column of the items' ids; told by its name where None.
-        value_col: column of the plays or ratings; where there is no "rating", one that is unmistakably it ("plays", …). 1 a
+        value_col: column of the plays or ratings; where there is no "rating", one that is unmistakably it ("plays", …).
+            1 a
             row where there is none, or for None.
         time_col: column of the time of a row; the newest rows are held out, random ones where None.
         time_format: how times are written as text, in strptime's letters.
@@ -144,9 +152,11 @@ def enqueue_compute_recommendations(
         user_ids: original ids of the users; everybody where None.
         top_k: items in a list.
         exclude_seen: leave out what a user has played.
-        max_per_group: most items of one group in a list, 0 for any number; the app says in ``items:groups`` which item is of which.
+        max_per_group: most items of one group in a list, 0 for any number; the app says in ``items:groups`` which item
+            is of which.
             The workers' MAX_PER_GROUP where None.
-        exploration_share: share of a list's places for items from further down, drawn at random; their EXPLORATION_SHARE where None.
+        exploration_share: share of a list's places for items from further down, drawn at random; their
+            EXPLORATION_SHARE where None.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.
@@ -167,7 +177,8 @@ def enqueue_refresh_embeddings(
 
     Args:
         user_ids: original ids of the users; all users and items where neither these nor ``plays`` are given.
-        plays: new plays, ``{"user_id": 7, "item_id": 12, "plays": 1}``; they are folded in at once, and kept until a training
+        plays: new plays, ``{"user_id": 7, "item_id": 12, "plays": 1}``; they are folded in at once, and kept until a
+            training
             has seen them.
         top_k: items in a renewed list of recommendations.
 
@@ -191,7 +202,8 @@ def enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
     task, task_id = message_class.task, str(uuid.uuid4())
     reached = connections()
     queue = reached.broker.queue_of(task)
-    # Celery takes a message off the queue before it notes who has it; this record closes that gap. It comes first, so that
+    # Celery takes a message off the queue before it notes who has it; this record closes that gap. It comes first, so
+    # that
     # a task is never on the queue without one, and finds out quickly whether Redis is there.
     recorded = _record(reached, task_id, {"task": task, "kwargs": kwargs, "queue": queue})
     try:
@@ -211,7 +223,8 @@ def _record(reached: Connections, task_id: str, sent: dict[str, Any]) -> bool:
             with reached.asking(results=True) as client:
                 client.ping()
         with reached.asking() as client:
-            # By the server's clock: this host's may be any. Who may not ask for it leaves the time out, and the first sweep puts it in.
+            # By the server's clock: this host's may be any. Who may not ask for it leaves the time out, and the first
+            # sweep puts it in.
             with contextlib.suppress(NoPermissionError):
                 sent |= {"at": server_now_s(client)}
             client.hset(keys.SUBMITTED, task_id, json.dumps(sent, ensure_ascii=False))

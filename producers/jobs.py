@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 0.005
 LONGEST_PAUSE_S: Final = 0.5
 OUTAGE_PATIENCE_S: Final = 60.0
-"""``wait`` sits out an outage of Redis this long: the fleet loses nothing in one, so neither should who waits for it."""
+"""``wait`` sits out an outage of Redis this long: the fleet loses nothing in one, so neither should who waits for
+it."""
 
 
 class Progress(NamedTuple):

@@ -24,10 +24,12 @@ TRY_AGAIN_S: Final = 120
 def record_plays(plays: Iterable[Play | Mapping[str, Any]]) -> int:
     """Record what users have played: ``{"user_id": 7, "item_id": 12}``, or with ``plays``, ``at`` and ``event_id``.
 
-    When it returns, the plays are in Redis, each of them once. The users' vectors and lists follow within milliseconds, those of new
+    When it returns, the plays are in Redis, each of them once. The users' vectors and lists follow within milliseconds,
+    those of new
     users too; the next training learns from all of them, those of items that the model does not know yet too.
 
-    Give an ``event_id`` where the same play may be recorded twice, because your app tries again or reads from a queue of its own: within
+    Give an ``event_id`` where the same play may be recorded twice, because your app tries again or reads from a queue
+    of its own: within
     the workers' EVENT_ID_WINDOW_S the same id counts once.
 
     Returns:
@@ -35,7 +37,8 @@ def record_plays(plays: Iterable[Play | Mapping[str, Any]]) -> int:
 
     Raises:
         MessageError: lists each play that is wrong; none was recorded.
-        RedisUnavailableError: a ConnectionError, within seconds. The plays may have been recorded or not, of more than a thousand some:
+        RedisUnavailableError: a ConnectionError, within seconds. The plays may have been recorded or not, of more than
+            a thousand some:
             record them again, with the same event ids.
     """
     listed = read_message(RecordPlays, {"plays": plain(plays)}).plays
@@ -51,5 +54,6 @@ def _send_refresh(reached: Connections) -> None:
     try:
         reached.broker.publish(REFRESH_PLAYED, {}, f"{REFRESH_PLAYED}-{uuid.uuid4()}")
     except RedisUnavailableError as error:
-        # The plays are recorded, and who waits for a refresh is written down: the workers' sweep sends what this could not.
+        # The plays are recorded, and who waits for a refresh is written down: the workers' sweep sends what this could
+        # not.
         logger.warning("The refresh waits for the workers' sweep: %s", error)

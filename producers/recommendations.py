@@ -23,13 +23,15 @@ Recommendations = list[dict[str, Any]]
 
 
 def get_recommendations(user_id: Id, *, popular_if_cold: bool = False) -> Recommendations | None:
-    """A user's recommendations, best first: ``[{"item_id": 12, "score": 0.83}, …]``, in one round trip, or two where there are blocks.
+    """A user's recommendations, best first: ``[{"item_id": 12, "score": 0.83}, …]``, in one round trip, or two where
+    there are blocks.
 
     What is blocked for the user, or hidden from everybody, is left out at the moment of reading.
 
     Args:
         user_id: original id.
-        popular_if_cold: give what most users play to a user who has no list, without what this user has played since the
+        popular_if_cold: give what most users play to a user who has no list, without what this user has played since
+            the
             live model was trained. (The HTTP API, which reads the model, leaves out what was played before, too.)
 
     Returns:
@@ -60,7 +62,8 @@ def get_popular() -> Recommendations | None:
 
 
 def get_similar(item_id: Id) -> Recommendations | None:
-    """What is like an item, the closest first: ``[{"item_id": 12, "score": 0.73}, …]``, without what is hidden from everybody.
+    """What is like an item, the closest first: ``[{"item_id": 12, "score": 0.73}, …]``, without what is hidden from
+    everybody.
 
     The lists are written with each model that goes live, and renewed with everybody's recommendations.
 

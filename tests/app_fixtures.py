@@ -29,7 +29,8 @@ def cancel(connected: EmbeddedServer) -> Callable[[str], bool]:
 
 @pytest.fixture(scope="session")
 def live_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A worker with a model trained on ``plays.csv``, recommendations and embeddings in the cache, on a server of its own."""
+    """A worker with a model trained on ``plays.csv``, recommendations and embeddings in the cache, on a server of its
+    own."""
     with EmbeddedServer(append_only=False) as server:
         fleet = Fleet(server, tmp_path_factory.mktemp("live"))
         write_history(fleet.data_dir / "plays.csv", history())

@@ -84,7 +84,8 @@ def client(redis_server: EmbeddedServer) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def wait_until() -> Wait:
-    """``wait_until(condition, timeout_s, what)``: poll until the condition holds, or fail saying what did not happen."""
+    """``wait_until(condition, timeout_s, what)``: poll until the condition holds, or fail saying what did not
+    happen."""
 
     def wait(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:
         deadline = time.monotonic() + timeout_s

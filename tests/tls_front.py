@@ -1,4 +1,5 @@
-"""TLS in front of a server that speaks none: decrypts, passes on, encrypts. For machines whose server was built without TLS."""
+"""TLS in front of a server that speaks none: decrypts, passes on, encrypts. For machines whose server was built without
+TLS."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@
 
 They cross Celery's result backend, which stores the class's name and ``args`` and rebuilds the error from them. So each
 class takes positional arguments that JSON can carry, passes them on unchanged, and makes its text in ``__str__``.
-The OSError family (FileNotFoundError, ConnectionError, TimeoutError) keeps two arguments at most: Python cuts off the rest.
+The OSError family (FileNotFoundError, ConnectionError, TimeoutError) keeps two arguments at most: Python cuts off the
+rest.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def require(command: str, *extras: str) -> None:
         listed = ", ".join(missing)
         raise ParameterError(
             f"{command} needs what is not installed: the extra{'s' * (len(missing) > 1)} {listed}. "
-            f"pip install 'timbral[{listed.replace(' ', '')}]' (from a clone: pip install '.[{listed.replace(' ', '')}]')"
+            f"pip install 'timbral[{listed.replace(' ', '')}]' (from a clone: pip install "
+            f"'.[{listed.replace(' ', '')}]')"
         )
 
 

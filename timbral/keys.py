@@ -1,7 +1,8 @@
 """Every Redis key of ours: its name, type, content and life.
 
 Keys that are a cache carry a TTL. What must not be lost, or must not be evicted while a job runs, carries none.
-In front of all of them stands KEY_PREFIX, which is empty unless it is set: several fleets, or other apps, in one database.
+In front of all of them stands KEY_PREFIX, which is empty unless it is set: several fleets, or other apps, in one
+database.
 Ids stand in key names as they are; in members and fields they are JSON, so that 1 and "1" stay two ids.
 """
 

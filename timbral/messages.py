@@ -115,7 +115,8 @@ class Play(BaseModel):
 
 
 READ_ARGUMENTS: tuple[str, ...] = (
-    "format", "preset", "separator", "columns", "quoted", "encoding", "decimal", "user_col", "item_col", "value_col", "time_col",
+    "format", "preset", "separator", "columns", "quoted", "encoding", "decimal", "user_col", "item_col", "value_col",
+    "time_col",
     "time_format", "on_missing", "repeats",
 )  # fmt: skip
 """Arguments of ``TrainModel`` that say how a data set is read, as ``DataLoader.load_csr`` takes them."""
@@ -183,7 +184,8 @@ class TrainModel(Message):
     )
     on_missing: Literal["refuse", "drop"] | None = Field(
         None,
-        description="Whether rows without an id, a value or a time are refused or left out and counted; refused if unset, "
+        description="Whether rows without an id, a value or a time are refused or left out and counted; refused if "
+        "unset, "
         "but for presets with rows that are no music.",
     )
     repeats: Literal["sum", "last", "max", "mean"] = Field(
@@ -191,7 +193,9 @@ class TrainModel(Message):
     )
     n_components: int | None = Field(None, ge=1, le=4096, description="Factors; NMF_N_COMPONENTS if unset.")
     random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE if unset.")
-    max_iter: int | None = Field(None, ge=1, le=100_000, description="Maximum number of sweeps; Constants.NMF_MAX_ITER if unset.")
+    max_iter: int | None = Field(
+        None, ge=1, le=100_000, description="Maximum number of sweeps; Constants.NMF_MAX_ITER if unset."
+    )
     tol: float | None = Field(
         None, ge=0, lt=1, description="Relative fall of the root of the loss to stop at; Constants.NMF_TOL if unset."
     )
@@ -333,7 +337,8 @@ class ExportUser(Message):
 
 
 MODEL_OPTIONS: tuple[str, ...] = (
-    "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence", "regularization_exponent",
+    "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence",
+    "regularization_exponent",
     "n_neighbors", "neighbor_weight", "neighbor_regularization", "recency_weight", "l1_regularization", "target",
 )  # fmt: skip
 """Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
@@ -355,7 +360,8 @@ MESSAGES: dict[str, type[Message]] = {
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "train_model": (
-        "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss",
+        "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components",
+        "iterations", "loss",
         "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "durations_s",
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),

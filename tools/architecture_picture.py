@@ -1,4 +1,5 @@
-"""The picture in docs/architecture.md: the way of the data, from a play to a list. ``python -m tools.architecture_picture``."""
+"""The picture in docs/architecture.md: the way of the data, from a play to a list. ``python -m
+tools.architecture_picture``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A headless Chromium for tests and pictures, driven through chromedriver's own protocol (W3C WebDriver): no library needed."""
+"""A headless Chromium for tests and pictures, driven through chromedriver's own protocol (W3C WebDriver): no library
+needed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""``make compose-test``: bring the compose stack up on a Docker Engine, use it, scale it, redeploy it, break it, take it down.
+"""``make compose-test``: bring the compose stack up on a Docker Engine, use it, scale it, redeploy it, break it, take
+it down.
 
-Needs ``docker compose`` (v2) or ``docker-compose`` (1.29) and an engine that they reach on this machine. It has a project
+Needs ``docker compose`` (v2) or ``docker-compose`` (1.29) and an engine that they reach on this machine. It has a
+project
 name, ports, volumes and data of its own, and touches no other stack. Exit code 0 where everything held.
 """
 

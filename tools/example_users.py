@@ -39,7 +39,8 @@ class Example:
 
 
 def seed(client: redis.Redis, model_dir: Path, *, n_users: int = 400, n_items: int = 300, top_k: int = 10) -> Example:
-    """Train on a made-up history, put the model live, write everybody's lists, the popular one and the artists' names."""
+    """Train on a made-up history, put the model live, write everybody's lists, the popular one and the artists'
+    names."""
     history = make_listening_history(n_users, n_items, 8, artists_per_user=20)
     users, items = IdIndex(np.arange(1, n_users + 1)), IdIndex(np.arange(1, n_items + 1))
     matrix = sparse.csr_matrix(

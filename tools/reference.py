@@ -1,4 +1,5 @@
-"""Writes docs/reference.md from the code: ``python -m tools.reference``. A test fails when the file is not what this gives."""
+"""Writes docs/reference.md from the code: ``python -m tools.reference``. A test fails when the file is not what this
+gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pictures of the page at ``/`` for the docs: ``python -m tools.screenshot_page [folder]``; needs a chromium on the PATH."""
+"""Pictures of the page at ``/`` for the docs: ``python -m tools.screenshot_page [folder]``; needs a chromium on the
+PATH."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``python -P -m workers worker …``: as ``celery -A workers.app worker …``, which would look for ``workers`` in the working folder first."""
+"""``python -P -m workers worker …``: as ``celery -A workers.app worker …``, which would look for ``workers`` in the
+working folder first."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ transport.install()
 # `celery -A workers.app flower` finds the fleet's settings, and asks for a password, whatever folder it is started in.
 os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("watching") / "flowerconfig.py"))
 
-# Celery would prefer these to celeryconfig.py; the command itself puts BROKER_URL, without its password, into one of them.
+# Celery would prefer these to celeryconfig.py; the command itself puts BROKER_URL, without its password, into one of
+# them.
 FOREIGN: Final = foreign_variables(settings)
 for _name in CELERY_VARIABLES:
     os.environ.pop(_name, None)

@@ -77,7 +77,8 @@ def _new_users(served: ServedModel) -> list[int | str]:
 def enqueue_missing(job_id: str) -> int:
     """Put those chunks of a job on their queue that are not done and that nobody holds; returns how many.
 
-    Where all are done, but nobody has said so, one is sent to say it. It looks through the queues, which a new job need not.
+    Where all are done, but nobody has said so, one is sent to say it. It looks through the queues, which a new job need
+    not.
     """
     jobs = resources.jobs()
     remaining = jobs.remaining(job_id)
@@ -103,7 +104,8 @@ def read(args: tuple[Any, ...], arguments: dict[str, Any]) -> tuple[str, int]:
 
 
 def compute(task: Task, job_id: str, number: int) -> None:
-    """Do one chunk; after the last one, announce the job. A chunk that is done, or whose job has ended, is nothing to do."""
+    """Do one chunk; after the last one, announce the job. A chunk that is done, or whose job has ended, is nothing to
+    do."""
     jobs = resources.jobs()
     chunk: Chunk | None = None
     try:

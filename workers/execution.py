@@ -1,4 +1,5 @@
-"""What every task does around its work: look whether it was cancelled, try again after an outage, do equal requests once."""
+"""What every task does around its work: look whether it was cancelled, try again after an outage, do equal requests
+once."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ TRANSIENT: Final = (
     ConnectionError,
     TimeoutError,
 )
-"""Errors that time heals, replies that heal among them (timbral.queue.patience). All others would come again, so they are the task's answer at once."""
+"""Errors that time heals, replies that heal among them (timbral.queue.patience). All others would come again, so they
+are the task's answer at once."""
 MAX_RETRIES: Final = 5
 MAX_BACK_OFF_S: Final = 60.0
 

@@ -21,7 +21,8 @@ POOLS: Final = {
     "celery.concurrency.solo": "solo",
 }
 GREEN_POOL: Final = (
-    "the pool {pool} is not supported: its greenlets share one thread, which factorisation holds for minutes, so that nothing renews "
+    "the pool {pool} is not supported: its greenlets share one thread, which factorisation holds for minutes, so "
+    "that nothing renews "
     "what the worker has and nothing hears that it shall stop; use -P prefork, threads or solo"
 )
 REFUSED: Final = {
@@ -49,14 +50,16 @@ def refusals(options: dict[str, Any]) -> list[str]:
 
 
 def _given(name: str) -> bool:
-    """Whether this option of the command was given: on the command line, or by an environment variable for the command."""
+    """Whether this option of the command was given: on the command line, or by an environment variable for the
+    command."""
     context = click.get_current_context(silent=True)
     source = None if context is None else context.get_parameter_source(name)
     return source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
 def log_level(level: int | None) -> int | None:
-    """The level that somebody asked for with ``-l``; None where nobody did: Celery's default would hide what a worker does."""
+    """The level that somebody asked for with ``-l``; None where nobody did: Celery's default would hide what a worker
+    does."""
     return level if _given("loglevel") else None
 
 
@@ -65,7 +68,8 @@ def warn(pool: Any) -> None:
     name = POOLS.get(getattr(pool, "__module__", ""), "")
     if name in ("threads", "solo"):
         logger.warning(
-            "The pool %s ends no hung task: TASK_TIME_LIMIT_S and TRAIN_TIME_LIMIT_S do not apply, and a task that crashes "
+            "The pool %s ends no hung task: TASK_TIME_LIMIT_S and TRAIN_TIME_LIMIT_S do not apply, and a task that "
+            "crashes "
             "takes the whole worker with it",
             name,
         )

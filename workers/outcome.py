@@ -1,4 +1,5 @@
-"""Outcomes that are stored for other tasks than the one that runs: those that follow it, and the job whose last chunk it was.
+"""Outcomes that are stored for other tasks than the one that runs: those that follow it, and the job whose last chunk
+it was.
 
 A stored result is what the caller waits for; an event of its own lets Flower show the task as done.
 """
@@ -104,7 +105,8 @@ def hand_over(flight: Flight) -> None:
 
 
 def announce(job_id: str) -> None:
-    """Store a job's outcome for its caller and for those who asked the same; nothing where it still runs, or that was done.
+    """Store a job's outcome for its caller and for those who asked the same; nothing where it still runs, or that was
+    done.
 
     Doing it twice does no harm, so it is done before it is noted as done: a crash in between loses no result.
     """

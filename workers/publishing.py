@@ -16,7 +16,8 @@ __all__ = ["publish", "publish_chunks"]
 def publish(
     task: str, kwargs: dict[str, Any], task_id: str, asked: dict[str, Any] | None = None, queue: str | None = None
 ) -> None:
-    """Put a task on its queue under an id that it already has: the same work, with what its caller asked for (``successors.asked``).
+    """Put a task on its queue under an id that it already has: the same work, with what its caller asked for
+    (``successors.asked``).
 
     Args:
         queue: where it goes on, if that is not where it belongs.

@@ -1,7 +1,10 @@
-"""The scheduler, ``celery -A workers.app beat``: renews everybody's recommendations before they expire, and trains where asked to.
+"""The scheduler, ``celery -A workers.app beat``: renews everybody's recommendations before they expire, and trains
+where asked to.
 
-Its lock and what it did last are in Redis. Of several schedulers one is in charge; another takes over when it is gone, and a restart neither
-repeats nor skips a renewal. Sending is one step with noting it: a script that refuses whoever is no longer in charge, and writes down
+Its lock and what it did last are in Redis. Of several schedulers one is in charge; another takes over when it is gone,
+and a restart neither
+repeats nor skips a renewal. Sending is one step with noting it: a script that refuses whoever is no longer in charge,
+and writes down
 what is owed, as producers do; should the message then be lost, the workers' sweep sends it again.
 """
 
@@ -39,8 +42,10 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# KEYS: lock, schedule, submitted, counts of plays. ARGV: token, entry, period in s, task id, task, kwargs as JSON, queue, plays after which it is
-# due (0: the period counts), seconds to the next look at these. Seconds until it is due, or until the next look; 0 for sent.
+# KEYS: lock, schedule, submitted, counts of plays. ARGV: token, entry, period in s, task id, task, kwargs as JSON,
+# queue, plays after which it is
+# due (0: the period counts), seconds to the next look at these. Seconds until it is due, or until the next look; 0 for
+# sent.
 _CLAIM = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return ARGV[3] end
 local time = redis.call('TIME')
@@ -145,7 +150,8 @@ class RedisScheduler(Scheduler):
         task_id = f"{entry.name}-{uuid.uuid4()}"
         queue = self.app.conf.task_routes.get(entry.task, {}).get("queue", self.app.conf.task_default_queue)
         arguments = [
-            self.token, entry.name, entry.every_s, task_id, entry.task, json.dumps(entry.kwargs), queue, entry.every_plays, TICK_S,
+            self.token, entry.name, entry.every_s, task_id, entry.task, json.dumps(entry.kwargs), queue,
+            entry.every_plays, TICK_S,
         ]  # fmt: skip
         known = [keys.SCHEDULE_LOCK, keys.SCHEDULE, keys.SUBMITTED, keys.PLAYS_COUNTS]
         wait_s = float(self._claim(keys=known, args=arguments))

@@ -1,6 +1,7 @@
 """What a message carries beyond its own work: the chain it is part of, links, a chord, a priority, who waits.
 
-Celery applies them when a task returns. A task that ends without a result, because another does its work, leaves them with that one: ``asked`` is
+Celery applies them when a task returns. A task that ends without a result, because another does its work, leaves them
+with that one: ``asked`` is
 what has to be kept, as JSON, and ``succeed`` and ``fail`` do with it what Celery would have done.
 """
 

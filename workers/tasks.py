@@ -151,7 +151,8 @@ def export_user(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
 
 @app.task(bind=True, name=REFRESH_PLAYED, ignore_result=True)
 def refresh_played(self: Task) -> None:
-    """Refresh the vectors and lists of users who have played something; sent with the plays that ``record_plays`` records."""
+    """Refresh the vectors and lists of users who have played something; sent with the plays that ``record_plays``
+    records."""
     with delivery(self):
         played.refresh_waiting()
 

@@ -1,4 +1,5 @@
-"""Print what pyproject.toml requires for the extras named: the image installs that in a layer of its own, before the code."""
+"""Print what pyproject.toml requires for the extras named: the image installs that in a layer of its own, before the
+code."""
 
 import re
 import sys

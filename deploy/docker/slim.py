@@ -1,4 +1,5 @@
-"""Remove from an environment what no running service reads: tests, headers, stubs, parts of libraries, and symbols for debuggers.
+"""Remove from an environment what no running service reads: tests, headers, stubs, parts of libraries, and symbols for
+debuggers.
 
 `make compose-test` runs the whole stack on what is left. What takes the room then is in docs/deploy.md.
 """
@@ -14,7 +15,8 @@ UNUSED = (
     "pyarrow/include", "pyarrow/src", "pyarrow/includes", "pyarrow/*.pxd", "pyarrow/*.pyx", "pyarrow/*.pxi",
     "pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libgandiva*", "pyarrow/gandiva*",
     "pyarrow/libarrow_python_flight*",
-    "pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*", "numpy/_core/include", "numpy/distutils", "uvloop/*.c", "uvloop/*.pyx",
+    "pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*", "numpy/_core/include", "numpy/distutils",
+    "uvloop/*.c", "uvloop/*.pyx",
     "fastapi_offline/static/redoc*",
     "**/*.pyi", "**/*.a",
 )  # fmt: skip
@@ -38,7 +40,8 @@ def main() -> None:
 
 
 def cut_symbols(path: Path) -> None:
-    """Cut off what lies behind the last segment of a library: its symbols and its table of sections, which the loader reads neither of."""
+    """Cut off what lies behind the last segment of a library: its symbols and its table of sections, which the loader
+    reads neither of."""
     with path.open("r+b") as file:
         head = bytearray(file.read(64))
         if head[:5] != b"\x7fELF\x02" or head[5] != 1:

@@ -63,7 +63,8 @@ def test_a_person_types_an_id_and_sees_plays_recommendations_reasons_and_similar
     browser.click("#gets .line")
 
     browser.wait_for(
-        "return document.querySelectorAll('#gets .reason').length && document.querySelectorAll('#gets .chips li').length"
+        "return document.querySelectorAll('#gets .reason').length && document.querySelectorAll('#gets .chips "
+        "li').length"
     )
     reason = browser.run("return document.querySelector('#gets .reason span').textContent")
     assert reason in {example.name(item) for item in played}

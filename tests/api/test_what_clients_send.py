@@ -1,4 +1,5 @@
-"""What clients send without thinking: HEAD, no body, a misspelt parameter, a dot for an id, a cookie in place of a header."""
+"""What clients send without thinking: HEAD, no body, a misspelt parameter, a dot for an id, a cookie in place of a
+header."""
 
 from __future__ import annotations
 

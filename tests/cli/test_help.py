@@ -1,4 +1,5 @@
-"""Help that is worth reading: every command has examples that parse, every option a sentence, every result a JSON form."""
+"""Help that is worth reading: every command has examples that parse, every option a sentence, every result a JSON
+form."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def examples(name: str) -> list[str]:
 
 def test_every_command_that_was_promised_is_there() -> None:
     assert set(COMMANDS) == {
-        "train", "recommend", "refresh", "show", "block", "unblock", "hide", "unhide", "forget", "export-user", "health", "names", "version", "demo", "up", "serve",
+        "train", "recommend", "refresh", "show", "block", "unblock", "hide", "unhide", "forget", "export-user",
+        "health", "names", "version", "demo", "up", "serve",
         "plays record", "plays import", "plays export", "plays stats",
         "job list", "job status", "job wait", "job cancel", "queue drop",
         "models list", "models show", "models compare", "models promote", "models roll-back", "models prune",

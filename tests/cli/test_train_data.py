@@ -40,8 +40,10 @@ def test_every_option_reaches_the_reader(cli: Cli, live: Fleet) -> None:
     text = rows(live, "::").replace("\n", "::01 Jan 2026\n") + "-::1::1::01 Jan 2026\n"
     (live.data_dir / "headless.txt").write_bytes(text.encode("latin-1"))
     options = (
-        "--format", "csv", "--separator", "::", "--columns", "who, what,often,day", "--encoding", "latin-1", "--no-quoted",
-        "--user-col", "who", "--item-col", "what", "--value-col", "often", "--time-col", "day", "--time-format", "%d %b %Y",
+        "--format", "csv", "--separator", "::", "--columns", "who, what,often,day", "--encoding", "latin-1",
+        "--no-quoted",
+        "--user-col", "who", "--item-col", "what", "--value-col", "often", "--time-col", "day", "--time-format",
+        "%d %b %Y",
         "--on-missing", "drop", "--repeats", "max", "--decimal", ",",
     )  # fmt: skip
 

@@ -16,7 +16,8 @@ from timbral.errors import DataError
 from timbral.utils.data_loader import DataLoader
 
 UNMISTAKABLE = [
-    "plays", "play_count", "playcount", "playCount", "count", "weight", "listens", "listen_count", "Rating", "RATING", "ratings",
+    "plays", "play_count", "playcount", "playCount", "count", "weight", "listens", "listen_count", "Rating", "RATING",
+    "ratings",
     "score", "stars", "n_plays", "track_plays", "scrobbles", "total_plays", "Play Count",
 ]  # fmt: skip
 OTHERS = [

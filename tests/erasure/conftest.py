@@ -25,7 +25,8 @@ OTHER = "u1008"
 
 
 def mentions(client: redis.Redis, directory: Path, user_id: str) -> list[str]:
-    """Every key and every file below ``directory`` that has the id in its name or in its content, base64 looked into."""
+    """Every key and every file below ``directory`` that has the id in its name or in its content, base64 looked
+    into."""
     needle = user_id.encode()
     found = [key.decode(errors="replace") for key in client.scan_iter("*") if _holds(needle, key, *_parts(client, key))]
     files = (path for path in sorted(directory.rglob("*")) if path.is_file())

@@ -54,7 +54,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 class FaultFleet:
-    """A fleet whose workers know the fault tasks, with the means to send these and to see how often they were executed."""
+    """A fleet whose workers know the fault tasks, with the means to send these and to see how often they were
+    executed."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet

@@ -1,4 +1,5 @@
-"""Tasks for the fault tests: each counts its beginnings and ends in Redis, so that a test can tell how often it was executed."""
+"""Tasks for the fault tests: each counts its beginnings and ends in Redis, so that a test can tell how often it was
+executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Redis answers, and its answer is an error that somebody or time makes go away: nothing is lost, nothing ends, nothing hangs."""
+"""Redis answers, and its answer is an error that somebody or time makes go away: nothing is lost, nothing ends, nothing
+hangs."""
 
 from __future__ import annotations
 

@@ -139,7 +139,8 @@ def test_all_good_messages_are_done_and_all_bad_ones_parked_or_refused(
         refused = len(failures) - len(parked)
         observed(
             "1,000 mangled messages among 1,000 good ones",
-            f"1,000 good done once; {letters} parked, {refused} refused by their task, {1000 - letters - refused} harmless; no worker lost",
+            f"1,000 good done once; {letters} parked, {refused} refused by their task, {1000 - letters - refused} "
+            f"harmless; no worker lost",
         )
         assert letters > 600
         assert letters + refused <= 1000

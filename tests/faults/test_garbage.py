@@ -18,7 +18,8 @@ pytestmark = pytest.mark.faults
 
 
 def envelope(task: str = "fault.work", **changes: Any) -> dict[str, Any]:
-    """A proper message of protocol 2, but for ``changes``: a dotted path (with __ for the dots) → a value, or ... for away."""
+    """A proper message of protocol 2, but for ``changes``: a dotted path (with __ for the dots) → a value, or ... for
+    away."""
     task_id = str(uuid.uuid4())
     message: dict[str, Any] = {
         "body": base64.b64encode(json.dumps([[], {"name": "garbage"}, {}]).encode()).decode(),

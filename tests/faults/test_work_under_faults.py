@@ -101,7 +101,8 @@ def test_chunks_whose_processes_are_killed_are_done_again_and_every_listener_has
     job_id = plays.send_task("compute_recommendations", top_k=5)
 
     with plays.client() as client:
-        # when: processes are killed in the middle of a chunk; they are stopped first, or the chunk would be done by then
+        # when: processes are killed in the middle of a chunk; they are stopped first, or the chunk would be done by
+        # then
         wait_until(lambda: client.scard(keys.job_chunks(job_id)) in range(1, n_chunks), 30, "some chunks done")
         children = [worker.children()[0] for worker in workers]
 
@@ -139,7 +140,8 @@ def test_chunks_whose_processes_are_killed_are_done_again_and_every_listener_has
 def test_a_message_lost_on_its_way_to_a_worker_is_found_missing_and_done(
     plays: Any, wait_until: Any, observed: Any
 ) -> None:
-    # given: a task sent as producers do, whose message leaves the queue and reaches nobody: a worker died between BRPOP and ZADD
+    # given: a task sent as producers do, whose message leaves the queue and reaches nobody: a worker died between BRPOP
+    # and ZADD
     plays.start()
     call(plays, wait_until, "train_model", **SMALL)
     for worker in plays.fleet.workers:

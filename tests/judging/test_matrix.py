@@ -1,4 +1,5 @@
-"""What a model is judged by goes through the checks of what it is fitted to: no form of a matrix gives plausible wrong numbers."""
+"""What a model is judged by goes through the checks of what it is fitted to: no form of a matrix gives plausible wrong
+numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The sweep: what is owed and has no message is sent again; what somebody holds, has done, or has just sent is left alone."""
+"""The sweep: what is owed and has no message is sent again; what somebody holds, has done, or has just sent is left
+alone."""
 
 from __future__ import annotations
 

@@ -61,7 +61,8 @@ def test_contributions_rank_as_the_score_falls_without_each_item(model: NMFModel
 
 
 def test_contributions_are_in_proportion_to_the_falls() -> None:
-    # Only where λ and the weights stay what they were without an entry, and no factor comes or goes, the formula is exact.
+    # Only where λ and the weights stay what they were without an entry, and no factor comes or goes, the formula is
+    # exact.
     matrix = listening(seed=1)
     model = NMFModel(
         3,

@@ -73,7 +73,8 @@ def test_defaults_beat_the_classic_objective_by_far(parts: tuple[sparse.csr_matr
 
 
 def test_a_target_above_0_for_what_was_not_observed_lets_few_factors_tell_more() -> None:
-    """Tastes on a ring: three signed factors hold it (1, cos, sin), but as many that can only add hold three of its arcs."""
+    """Tastes on a ring: three signed factors hold it (1, cos, sin), but as many that can only add hold three of its
+    arcs."""
     rng = np.random.default_rng(0)
     taste, kind = rng.uniform(0, 2 * np.pi, 400), rng.uniform(0, 2 * np.pi, 300)
     plays = rng.random((400, 300)) < 0.4 * np.exp(8 * (np.cos(taste[:, None] - kind) - 1))

@@ -217,7 +217,8 @@ def test_close_lets_the_connections_go_and_the_next_call_opens_new_ones(
 
 
 def test_the_queue_is_opened_with_the_fleets_own_options(connected: EmbeddedServer) -> None:
-    # The shortest visibility timeout of all who open the queue wins: a producer with another one would have tasks run twice.
+    # The shortest visibility timeout of all who open the queue wins: a producer with another one would have tasks run
+    # twice.
     conf = connections().broker.app.conf
     fleet = celeryconfig.broker_transport_options
     waits = {"socket_timeout", "socket_connect_timeout"}

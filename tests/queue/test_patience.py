@@ -36,7 +36,9 @@ def test_what_somebody_or_time_puts_right_is_worth_waiting_for(reply: str) -> No
     assert heals(redis.ResponseError(f"Command # 2 (HSET OOM x) of pipeline caused error: {reply}"))
 
 
-@pytest.mark.parametrize("reply", ["NOSCRIPT No matching script.", "ERR unknown command 'NO'", "ERR syntax error", "NOPROTO no"])  # fmt: skip
+@pytest.mark.parametrize(
+    "reply", ["NOSCRIPT No matching script.", "ERR unknown command 'NO'", "ERR syntax error", "NOPROTO no"]
+)
 def test_what_would_come_again_is_not(reply: str) -> None:
     assert not heals(BaseParser.parse_error(reply))
 

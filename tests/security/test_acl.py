@@ -1,4 +1,5 @@
-"""The users of deploy/redis/users.acl, each tried against a real server: what they need works, and nothing else does."""
+"""The users of deploy/redis/users.acl, each tried against a real server: what they need works, and nothing else
+does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``rediss://``: the connector, the producers, a worker and Flower's queue page reach Redis by TLS, and trust no other server.
+"""``rediss://``: the connector, the producers, a worker and Flower's queue page reach Redis by TLS, and trust no other
+server.
 
 The server is one that was built with TLS where the machine has one, and else the private one with TLS in front of it.
 """

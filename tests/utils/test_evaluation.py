@@ -30,7 +30,8 @@ def csr(rows: list[list[int]], n_items: int = 10) -> sparse.csr_matrix:
     return sparse.csr_matrix(dense)
 
 
-# One list: hits at ranks 2 and 5 of five, four relevant ----------------------------------------------------------------
+# One list: hits at ranks 2 and 5 of five, four relevant
+# ----------------------------------------------------------------
 
 RELEVANT = {"b", "e", "x", "y"}
 
@@ -128,7 +129,8 @@ def test_nothing_held_out_is_refused() -> None:
         metrics.evaluate_ranking(np.zeros((1, 2), int), csr([[]]), 1)
 
 
-# Many lists at once ----------------------------------------------------------------------------------------------------
+# Many lists at once
+# ----------------------------------------------------------------------------------------------------
 
 ITEMS = st.lists(st.integers(0, 9), max_size=8)
 

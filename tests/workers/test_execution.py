@@ -1,4 +1,5 @@
-"""What surrounds a task's work: once for equal requests, later after an outage, and at once where time heals nothing."""
+"""What surrounds a task's work: once for equal requests, later after an outage, and at once where time heals
+nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pools and flags of ``celery worker``: those that are supported work, the others are refused at the start with the reason."""
+"""Pools and flags of ``celery worker``: those that are supported work, the others are refused at the start with the
+reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Variables that an app beside us sets for its own Celery move neither our producers nor our workers, and are said once."""
+"""Variables that an app beside us sets for its own Celery move neither our producers nor our workers, and are said
+once."""
 
 from __future__ import annotations
 

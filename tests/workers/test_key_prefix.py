@@ -1,4 +1,5 @@
-"""Several Celery apps in one database: with KEY_PREFIX none meets the other, without it a foreign message is not destroyed."""
+"""Several Celery apps in one database: with KEY_PREFIX none meets the other, without it a foreign message is not
+destroyed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a caller's Celery asks for beyond one task arrives: chains, chords, links, expiry and priority, whoever does the work."""
+"""What a caller's Celery asks for beyond one task arrives: chains, chords, links, expiry and priority, whoever does the
+work."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from timbral import keys
 
 @pytest.fixture
 def told(bench: Any) -> Iterator[Any]:
-    """``told()``: what arrived on a queue of the caller's own, which nobody in the fleet reads: each message's task and arguments."""
+    """``told()``: what arrived on a queue of the caller's own, which nobody in the fleet reads: each message's task and
+    arguments."""
     with bench.fleet.server.client() as client:
         client.delete("callers-own")
 
@@ -86,7 +88,8 @@ def test_the_error_link_of_a_moved_task_runs_with_its_id(bench: Any, told: Any, 
 def test_a_message_is_moved_to_its_queue_with_all_that_it_carries(
     bench: Any, cache: redis.Redis, wait_until: Any
 ) -> None:
-    # given: a training that has expired, one with a priority, a time limit and a header; all sent to no queue in particular
+    # given: a training that has expired, one with a priority, a time limit and a header; all sent to no queue in
+    # particular
     expired = bench.celery.send_task("train_model", kwargs={"dataset": "plays.csv"}, expires=-5)
     carried = bench.celery.send_task(
         "train_model", kwargs={"dataset": "plays.csv", "promote": "never"}, priority=6, time_limit=99, headers={"trace": "t-1"}

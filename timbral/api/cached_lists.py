@@ -1,6 +1,7 @@
 """Reading users' lists out of the cache, many users in one round trip.
 
-Requests that arrive while Redis is being asked wait for the next question and share it: one MGET for all of them. A lone
+Requests that arrive while Redis is being asked wait for the next question and share it: one MGET for all of them. A
+lone
 request asks at once.
 """
 

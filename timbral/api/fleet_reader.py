@@ -1,4 +1,5 @@
-"""The fleet's state for whoever asks after the API's health: read at most every other second, however many ask, and never waited for long."""
+"""The fleet's state for whoever asks after the API's health: read at most every other second, however many ask, and
+never waited for long."""
 
 from __future__ import annotations
 

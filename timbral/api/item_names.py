@@ -15,7 +15,8 @@ MAX_NAME_CHARACTERS = 500
 
 
 class ItemNames:
-    """Names from the hash ``items:names``: item id (JSON) → text. Without the hash no item has a name, and nothing else changes."""
+    """Names from the hash ``items:names``: item id (JSON) → text. Without the hash no item has a name, and nothing else
+    changes."""
 
     def __init__(self, client: Redis) -> None:
         self._redis = client

@@ -1,4 +1,5 @@
-"""Query parameters that a route does not know are refused: a misspelt ``limit`` would be no limit, and nobody would notice."""
+"""Query parameters that a route does not know are refused: a misspelt ``limit`` would be no limit, and nobody would
+notice."""
 
 from __future__ import annotations
 

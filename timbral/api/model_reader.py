@@ -81,7 +81,8 @@ class ModelReader:
             await self._ask(lambda served: served.seen.nnz)
 
     async def seen_among(self, user_id: str, item_ids: Sequence[int | str]) -> set[int | str]:
-        """Those of ``item_ids`` that the user had played at the training; none where there is no model or no such user."""
+        """Those of ``item_ids`` that the user had played at the training; none where there is no model or no such
+        user."""
 
         def ask(served: ServedModel) -> set[int | str]:
             user = _code(served.user_ids, user_id)[0]

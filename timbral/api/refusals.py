@@ -41,7 +41,8 @@ class ErrorAnswer(BaseModel):
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault
-    """``Refused(status, message)``: end the request with this status; ``error`` names the kind, the status' phrase if unset."""
+    """``Refused(status, message)``: end the request with this status; ``error`` names the kind, the status' phrase if
+    unset."""
 
     def __init__(
         self, status: int, message: str, *, error: str | None = None, headers: dict[str, str] | None = None

@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        # Here, because the settings are read at import, and one that is wrong is the user's to know and not a traceback.
+        # Here, because the settings are read at import, and one that is wrong is the user's to know and not a
+        # traceback.
         from timbral.cli.application import run
     except ValueError as error:
         if "--debug" in given:

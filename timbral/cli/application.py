@@ -56,7 +56,8 @@ application = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""A recommender for listening data that lives behind a queue.
 
-Tasks are sent to the fleet's workers through Redis (REDIS_URL, BROKER_URL, REDIS_PASSWORD; also from .env); reading needs no worker.
+Tasks are sent to the fleet's workers through Redis (REDIS_URL, BROKER_URL, REDIS_PASSWORD; also from .env);
+reading needs no worker.
 
 [bold]From nothing to a user's list[/bold]
 
@@ -66,7 +67,8 @@ $ timbral recommend  [dim]# write everybody's list[/dim]
 
 $ timbral show 1042  [dim]# what user 1042 gets[/dim]
 
-[bold]Exit codes[/bold]  0 done · 1 the task failed, or something went wrong · 2 bad input · 3 Redis is unreachable · 130 Ctrl-C""",
+[bold]Exit codes[/bold]  0 done · 1 the task failed, or something went wrong · 2 bad input ·
+3 Redis is unreachable · 130 Ctrl-C""",
 )
 tasks.register(application)
 plays.register(application)

@@ -47,7 +47,8 @@ PresetOption = Annotated[
 Separator = Annotated[
     str | None,
     typer.Option(
-        help=r"Column separator of a csv file, such as ';' or '::'; '\t' or tab for a tab. Told from its first lines where "
+        help=r"Column separator of a csv file, such as ';' or '::'; '\t' or tab for a tab. Told from its first lines "
+        r"where "
         "not given.",
         rich_help_panel=PANEL,
     ),

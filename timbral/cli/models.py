@@ -74,7 +74,8 @@ def compare(
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Length of the lists that are compared.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two versions: metrics with their standard errors, parameters that differ, how much their lists have in common.
+    """Compare two versions: metrics with their standard errors, parameters that differ, how much their lists have in
+    common.
 
     $ timbral models compare 20260101T120000-7 20260102T120000-8
     """
@@ -98,7 +99,8 @@ def compare(
         typer.echo("no user is known to both")
     else:
         typer.echo(
-            f"lists of {top_k}: {found['overlap']:.0%} of the items are in both, {found['same_first']:.0%} have the same in front"
+            f"lists of {top_k}: {found['overlap']:.0%} of the items are in both, {found['same_first']:.0%} have the "
+            f"same in front"
             f" ({found['n_users']} users)"
         )
 

@@ -1,6 +1,7 @@
 """``timbral demo``, ``up`` and ``serve``: programs that run until they are done or told to stop.
 
-Each lives in a module of its own that a thin install need not have, and is imported when its command is called. Another one
+Each lives in a module of its own that a thin install need not have, and is imported when its command is called. Another
+one
 is added the same way: a function here with its options, ``require(command, extra)`` and the import, a line in
 ``register``.
 """

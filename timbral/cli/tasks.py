@@ -278,7 +278,8 @@ def dataset_below(dataset: str, data_dir: Path) -> str:
     if path.exists() or path.is_absolute():
         raise ParameterError(
             f"{path} is not below the workers' data folder {below} (DATA_DIR): "
-            f"copy it there and run timbral train {path.name}, or start the workers with DATA_DIR={path.resolve().parent}"
+            f"copy it there and run timbral train {path.name}, or start the workers with "
+            f"DATA_DIR={path.resolve().parent}"
         )
     return dataset  # no file of this machine; the workers may have one
 

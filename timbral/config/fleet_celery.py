@@ -1,4 +1,5 @@
-"""celeryconfig.py, loaded by its place and not by its name: an app that uses Celery itself often has a module of that name."""
+"""celeryconfig.py, loaded by its place and not by its name: an app that uses Celery itself often has a module of that
+name."""
 
 from __future__ import annotations
 

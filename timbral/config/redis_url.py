@@ -1,6 +1,7 @@
 """A Redis URL, read once: checked whole at the start, so that it means the same to every client.
 
-Knows the forms ``redis://``, ``rediss://``, ``unix://`` and ``sentinel://host:26379;host:26379/name``, and opens nothing.
+Knows the forms ``redis://``, ``rediss://``, ``unix://`` and ``sentinel://host:26379;host:26379/name``, and opens
+nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class RedisUrl:
         path: of the Unix socket.
         primary: the name by which the sentinels know the server.
         db: database number.
-        health_check_interval_s: seconds of rest after which a connection is tried before it is used; each client's own where None.
+        health_check_interval_s: seconds of rest after which a connection is tried before it is used; each client's own
+            where None.
         ca_certs, certfile, keyfile: of TLS; the system's CAs, and no certificate of the client's, where empty.
         sentinel_password: of the sentinels, where they ask for one.
     """
@@ -146,7 +148,8 @@ class RedisUrl:
 
     @property
     def sentinel_options(self) -> dict[str, Any]:
-        """redis-py's options of a connection to a sentinel: one that is gone must not hold up the question to the next."""
+        """redis-py's options of a connection to a sentinel: one that is gone must not hold up the question to the
+        next."""
         return {
             "password": self.sentinel_password,
             "socket_timeout": SENTINEL_TIMEOUT_S,

@@ -1,6 +1,7 @@
 """Settings, read once from the environment and ``.env``, and the constants that no deployment changes.
 
-``settings`` is made at import; a value that cannot be right stops the process there, with a SettingsError that names it.
+``settings`` is made at import; a value that cannot be right stops the process there, with a SettingsError that names
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ SECRETS_DIR: Final = Path("/run/secrets")
 
 
 class Settings(BaseSettings):
-    """What a deployment may set. Every field can be set by an environment variable of its name, in ``.env``, or by a file of its
+    """What a deployment may set. Every field can be set by an environment variable of its name, in ``.env``, or by a
+    file of its
     name in ``/run/secrets``, where containers find secrets."""
 
     model_config = SettingsConfigDict(
@@ -40,7 +42,8 @@ class Settings(BaseSettings):
     # Redis
     REDIS_URL: str | None = Field(
         None,
-        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue: redis://, "
+        description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue: "
+        "redis://, "
         "rediss://, unix:// or sentinel://host:26379;host:26379/name; redis://127.0.0.1:6379 if unset.",
     )
     REDIS_PASSWORD: SecretStr | None = Field(
@@ -91,13 +94,15 @@ class Settings(BaseSettings):
         5,
         ge=1,
         le=1000,
-        description="How many of the model versions that were live are kept, and as many of the others; the current one always is.",
+        description="How many of the model versions that were live are kept, and as many of the others; the current "
+        "one always is.",
     )
 
     # The plays
     HISTORY_URI: str | None = Field(
         None,
-        description="The table of all plays: a folder, or s3://bucket/plays; the folder history below DATA_DIR if unset.",
+        description="The table of all plays: a folder, or s3://bucket/plays; the folder history below DATA_DIR if "
+        "unset.",
     )
     ARCHIVE_EVERY_S: int = Field(
         60, ge=0, description="Seconds between two moves of recorded plays into the history; 0 for with trainings only."
@@ -192,7 +197,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _urls_can_be_read(self) -> Settings:
-        # Once more, with what completes them: a CA file that cannot be read shows here, and not at the first connection.
+        # Once more, with what completes them: a CA file that cannot be read shows here, and not at the first
+        # connection.
         for name in ("REDIS_URL", "BROKER_URL"):
             try:
                 self._read_url(name)
@@ -250,7 +256,8 @@ def read_settings(**overrides: Any) -> Settings:
     """Read the settings now; ``overrides`` win over the environment.
 
     Raises:
-        SettingsError: one line for each setting that cannot be right, and for each name in ``.env`` that looks mistyped.
+        SettingsError: one line for each setting that cannot be right, and for each name in ``.env`` that looks
+            mistyped.
     """
     problems = _mistyped_names()
     try:

@@ -20,7 +20,8 @@ DATA: Final = r"[+-]?\d+([.,]\d+)?|[0-9a-f]{40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-
 
 @dataclass(frozen=True)
 class FoundColumns:
-    """Where users, items, values and times are read from. ``value`` None: each row counts 1; ``time`` None: no times."""
+    """Where users, items, values and times are read from. ``value`` None: each row counts 1; ``time`` None: no
+    times."""
 
     user: ColumnSource
     item: ColumnSource

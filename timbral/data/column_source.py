@@ -1,4 +1,5 @@
-"""Where a user, an item, a value or a time is read from: one column, several joined, or the first of several that is there."""
+"""Where a user, an item, a value or a time is read from: one column, several joined, or the first of several that is
+there."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class ColumnSource:
 
     @classmethod
     def of(cls, text: str, is_there: Callable[[str], bool]) -> ColumnSource | None:
-        """The source that ``text`` means in a file where the columns that ``is_there`` says are; None where it has none."""
+        """The source that ``text`` means in a file where the columns that ``is_there`` says are; None where it has
+        none."""
         if is_there(text):
             return cls(text, ((text,),))
         wanted = [tuple(part.strip() for part in choice.split(" + ")) for choice in text.split(" | ")]

@@ -20,14 +20,16 @@ USERS: Final = _words(
     "reviewer rater reader visitor uid session"
 )
 ITEMS: Final = _words(
-    "item items itemid artist artists artistid track tracks trackid song songs songid recording movie movies movieid film "
+    "item items itemid artist artists artistid track tracks trackid song songs songid recording movie movies movieid "
+    "film "
     "album albums book books product products game games article show podcast video videos isbn asin iid sid mid"
 )
 IDS: Final = _words("id ids uuid guid key mbid gid uri urn sha1 mboxsha1 hash code no nr isbn asin")
 WHOLE_IDS: Final = _words("userid itemid artistid trackid songid movieid uid iid sid mid isbn asin")
 NAMES: Final = _words("name names username title label nick nickname")
 DESCRIBES: Final = _words(
-    "age sex gender country city zip language lang occupation type kind group agent time date timestamp at url link image "
+    "age sex gender country city zip language lang occupation type kind group agent time date timestamp at url link "
+    "image "
     "genre genres year lat lon latitude longitude email count counts rank position index score rating ratings weight "
     "plays playcount tag tags duration length"
 )
@@ -35,7 +37,8 @@ DESCRIBES: Final = _words(
 
 COUNTED: Final = _words("n num number nb no of total sum user item song track artist album movie book star my")
 VALUES: Final = _words(
-    "rating ratings play plays playcount playcounts count counts listen listens listencount scrobble scrobbles weight weights "
+    "rating ratings play plays playcount playcounts count counts listen listens listencount scrobble scrobbles "
+    "weight weights "
     "score scores stars star quantity qty frequency freq views clicks purchases streams spins preference strength "
     "affinity"
 )

@@ -129,7 +129,8 @@ def _head_text(file: DatasetFile, options: ReadOptions) -> tuple[str, bool]:
 
 
 def _head(stream: Any) -> bytes:
-    """As much of the beginning as tells the form: all that is looked at, or MOST_HEADER_BYTES where lines are that long."""
+    """As much of the beginning as tells the form: all that is looked at, or MOST_HEADER_BYTES where lines are that
+    long."""
     head = b""
     while len(head) < MOST_HEADER_BYTES and (part := stream.read(min(LOOKED_AT_BYTES, MOST_HEADER_BYTES - len(head)))):
         head += part
@@ -150,7 +151,8 @@ def _has_wanted(sample: Sequence[str], options: ReadOptions) -> bool:
 
 
 def _likely_separator(sample: Sequence[str], options: ReadOptions, name: str) -> str:
-    """The separator that the wanted columns appear with, or else the one that makes most columns, as many in each row."""
+    """The separator that the wanted columns appear with, or else the one that makes most columns, as many in each
+    row."""
     wanted = {col for col in (options.user_col, options.item_col, options.value_col, options.time_col) if col}
     best, best_score = ",", (0, False, 1)
     for separator in SEPARATORS:

@@ -1,4 +1,5 @@
-"""The rows of a csv file by its own rules, for what Arrow reads without a word: quotes that are not where quotes belong."""
+"""The rows of a csv file by its own rules, for what Arrow reads without a word: quotes that are not where quotes
+belong."""
 
 from __future__ import annotations
 

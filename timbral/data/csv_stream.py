@@ -1,4 +1,5 @@
-"""A csv file's bytes as Arrow is to see them: UTF-8, from the first row on, one byte between fields, no quote misplaced."""
+"""A csv file's bytes as Arrow is to see them: UTF-8, from the first row on, one byte between fields, no quote
+misplaced."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ def one_byte_separator(form: CsvForm) -> bytes:
 def cleaned_chunks(
     file: DatasetFile, stream: Any, form: CsvForm, options: ReadOptions, *, check_quotes: bool = True
 ) -> Iterator[bytes]:
-    """The rows of ``stream`` as bytes; the text stays as it is where it is not in the encoding (csv_problem says where).
+    """The rows of ``stream`` as bytes; the text stays as it is where it is not in the encoding (csv_problem says
+    where).
 
     Raises:
         MisplacedQuoteError: with ``check_quotes``.

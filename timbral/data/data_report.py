@@ -45,7 +45,8 @@ class DataReport:
         options = table.options
         separator = options.separator if table.format == "csv" else None
         return cls(
-            rows, dropped, repeated, str(user), str(item), value, time, table.format, separator, options.preset, options.repeats
+            rows, dropped, repeated, str(user), str(item), value, time, table.format, separator,
+            options.preset, options.repeats,
         )  # fmt: skip
 
     def with_shape(self, matrix: sparse.csr_matrix, user_ids: IdIndex, item_ids: IdIndex) -> dict[str, Any]:

@@ -78,7 +78,8 @@ def format_of(file: DatasetFile) -> str:
     other = next((called for magic, called in OTHERS if head.startswith(magic)), None)
     is_binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if other or is_binary:
-        text = f"is {other or 'neither text nor parquet'}; what is read: {', '.join(SUPPORTED_FORMATS)} (or say its format)"
+        what = other or "neither text nor parquet"
+        text = f"is {what}; what is read: {', '.join(SUPPORTED_FORMATS)} (or say its format)"
         raise DataError(text, file.name)
     text_head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return "json" if text_head.startswith((b"{", b"[")) else "csv"

@@ -15,11 +15,13 @@ __all__ = ["COMPRESSION_ENDINGS", "Expanded", "compression_of", "first_line"]
 COMPRESSION_ENDINGS: Final = (".gz", ".bz2", ".zst", ".lz4", ".zip")
 
 COMPRESSIONS: Final = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\x04\x22\x4d\x18", "lz4"))
-"""First bytes of a compressed file: they are believed, the ending is not. bz2 has a level digit in its own, see below."""
+"""First bytes of a compressed file: they are believed, the ending is not. bz2 has a level digit in its own, see
+below."""
 
 FREE_EXPANSION: Final = 256 * 2**20
 MOST_EXPANSION: Final = 100
-"""A compressed file may grow to 256 MB whatever its size, and beyond that to 100 times its size. Plays grow 3 to 15 times."""
+"""A compressed file may grow to 256 MB whatever its size, and beyond that to 100 times its size. Plays grow 3 to 15
+times."""
 
 
 def compression_of(head: bytes, name: str) -> str | None:

@@ -26,13 +26,15 @@ SEARCH_ONE_BY_ONE = 2_000
 class IdIndex:
     """Ids, all int (64-bit) or all str, in the order of their codes: the id of code ``c`` is the ``c``-th.
 
-    ``IdIndex(ids)`` takes a sequence of distinct ids, a numpy int array or a pyarrow string array. Code order need not be
+    ``IdIndex(ids)`` takes a sequence of distinct ids, a numpy int array or a pyarrow string array. Code order need not
+    be
     sorted order; where it is (as ``load_csr`` makes it), the index needs no permutation beside the ids.
 
     1 and "1" are two ids: looking "1" up in an index of ints finds nothing.
 
     Raises:
-        DataError: an id is neither int nor str, ints and strings are mixed, an int needs more than 64 bits, an id is there
+        DataError: an id is neither int nor str, ints and strings are mixed, an int needs more than 64 bits, an id is
+            there
             twice.
     """
 
@@ -272,7 +274,8 @@ def _storable(one: object) -> str | None:
 
 
 def _storable_int(one: object) -> int | None:
-    """``one`` where it may be an id in an index of ints, else None. A bool or a float is no id, though it may equal one."""
+    """``one`` where it may be an id in an index of ints, else None. A bool or a float is no id, though it may equal
+    one."""
     if isinstance(one, bool | np.bool_) or not isinstance(one, int | np.integer):
         return None
     return int(one) if INT64_MIN <= one <= INT64_MAX else None

@@ -24,10 +24,12 @@ class Interactions:
         matrix: float32 CSR of shape (n_users, n_items), sorted indices, no entry twice, no stored zeros.
         user_ids: original ids of the rows, ascending.
         item_ids: original ids of the columns, ascending.
-        times: int64 (nnz,), when each entry of ``matrix.data`` was last added to (unit: see TimeColumn); None without times.
+        times: int64 (nnz,), when each entry of ``matrix.data`` was last added to (unit: see TimeColumn); None without
+            times.
         n_rows: how many rows the file has.
         read: which columns were read and how, how many rows were left out or repeated; None where it came from no file.
-        zeros: bool CSR of the matrix's shape, what was rated (or played) 0: no entries, but nothing to recommend; None where there is none.
+        zeros: bool CSR of the matrix's shape, what was rated (or played) 0: no entries, but nothing to recommend; None
+            where there is none.
     """
 
     matrix: sparse.csr_matrix
@@ -39,7 +41,8 @@ class Interactions:
     zeros: sparse.csr_matrix | None = None
 
     def report(self) -> dict[str, Any]:
-        """What was found in the data set, JSON-ready: rows, columns, kinds of ids, density, long tail; empty without a file."""
+        """What was found in the data set, JSON-ready: rows, columns, kinds of ids, density, long tail; empty without a
+        file."""
         return {} if self.read is None else self.read.with_shape(self.matrix, self.user_ids, self.item_ids)
 
     def with_play_thresholds(self, min_plays: float | None, max_plays: float | None) -> Interactions:

@@ -29,7 +29,8 @@ __all__ = ["collect_interactions", "read_interactions"]
 logger = logging.getLogger(__name__)
 
 MOST_PENDING_ROWS: Final = 4_000_000
-"""Rows are added up when so many are waiting, and as many as there are entries: memory follows the entries, not the rows."""
+"""Rows are added up when so many are waiting, and as many as there are entries: memory follows the entries, not the
+rows."""
 
 
 def read_interactions(
@@ -42,7 +43,8 @@ def read_interactions(
 def collect_interactions(
     tables: Iterable[tuple[str, Table]], name: str, *, on_rows: Callable[[int], None] | None = None
 ) -> Interactions:
-    """Make one matrix of the rows of tables, each beside what error messages call it; ``name`` is all of them together."""
+    """Make one matrix of the rows of tables, each beside what error messages call it; ``name`` is all of them
+    together."""
     reading: _Reading | None = None
     for called, table in tables:
         if reading is None:

@@ -90,7 +90,8 @@ def _value(row: Any, path: str) -> Any:
 
 
 class _JsonColumns:
-    """Batches of rows as Arrow columns: ids int64 or string, values float64 or string, times int64, float64 or string."""
+    """Batches of rows as Arrow columns: ids int64 or string, values float64 or string, times int64, float64 or
+    string."""
 
     def __init__(self, filepath: str, found: FoundColumns, part: Part) -> None:
         self._filepath = filepath

@@ -53,7 +53,8 @@ class MatrixBuilder:
         self.n_entries = 0
         """Places that have an entry."""
         self.zeros: sparse.csr_matrix | None = None
-        """Once the matrix is built: the places whose values came to 0, bool CSR of its shape; None where there is none."""
+        """Once the matrix is built: the places whose values came to 0, bool CSR of its shape; None where there is
+        none."""
         self.rows_left: npt.NDArray[np.int32] | None = None
         self.columns_left: npt.NDArray[np.int32] | None = None
 
@@ -77,7 +78,8 @@ class MatrixBuilder:
     ) -> tuple[sparse.csr_matrix, npt.NDArray[np.int64] | None]:
         """The matrix of all that was added and ``rest``, with user ``u`` in row ``row_of[u]``; and its entries' times.
 
-        A user or an item whose row or column is -1 is left out, and ``rows_left`` and ``columns_left`` then say which rows and
+        A user or an item whose row or column is -1 is left out, and ``rows_left`` and ``columns_left`` then say which
+        rows and
         columns have a place still. Zeros are no entries. The builder is empty afterwards.
         """
         joined = _joined([*self._entries, self._counted(rest)])

@@ -27,7 +27,8 @@ def is_missing(texts: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def is_odd(texts: pa.Array, column: str) -> npt.NDArray[np.bool_]:
-    """Which texts cannot be ids where the others are ints: missing, an int within spaces or quotes, the header again."""
+    """Which texts cannot be ids where the others are ints: missing, an int within spaces or quotes, the header
+    again."""
     padded = _mask(pc.match_substring_regex(texts, PADDED_INT))
     return is_missing(texts) | padded | _mask(pc.equal(texts, pa.scalar(column, texts.type)))
 

@@ -23,7 +23,8 @@ class TimeColumn:
     """Turns batches of times into int64, larger is newer.
 
     Ints stay what they are, in their own unit. Floats (taken for seconds), timestamps, dates and ISO 8601 text become
-    microseconds (since 1970 where they are dates). One data set keeps to one of these kinds, but for ints and floats: the
+    microseconds (since 1970 where they are dates). One data set keeps to one of these kinds, but for ints and floats:
+    the
     ints are seconds then, and ``in_seconds`` says that those before were.
 
     Args:
@@ -76,7 +77,8 @@ class TimeColumn:
                 return self._converted(parsed, kind, place)
         starts_as = self._kind or next((kind for kind in kinds if _parsed(array.slice(0, 1), kind) is not None), None)
         if starts_as is None:
-            text = f"{shown(texts[0].as_py())} is no time: neither a number nor ISO 8601; say how it is written: time_format"
+            shown_text = shown(texts[0].as_py())
+            text = f"{shown_text} is no time: neither a number nor ISO 8601; say how it is written: time_format"
             raise self._error(place, 0, text)
         at = next(at for at in range(len(array)) if _parsed(array.slice(at, 1), starts_as) is None)
         text = f"{shown(texts[at].as_py())} is not a time of the same kind ({starts_as}) as the first"

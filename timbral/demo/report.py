@@ -46,7 +46,8 @@ def print_quality(console: Console, trained: dict[str, Any]) -> None:
 def print_users(
     console: Console, client: redis.Redis, data: DemoData, plays: Interactions, n_users: int, random_state: int
 ) -> int | str:
-    """For a few users, side by side: what they play most, and what stands in Redis for them; gives the last one's id."""
+    """For a few users, side by side: what they play most, and what stands in Redis for them; gives the last one's
+    id."""
     rows = np.diff(plays.matrix.indptr)
     typical = np.flatnonzero((rows >= np.quantile(rows, 0.5)) & (rows <= max(np.quantile(rows, 0.9), rows.min())))
     chosen = np.random.default_rng(random_state).choice(typical, size=min(n_users, len(typical)), replace=False)

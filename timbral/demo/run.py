@@ -38,7 +38,8 @@ PLAIN_WIDTH = 100
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the command line may say; None where the demo decides. ``read``: arguments of ``train_model`` about the data."""
+    """What the command line may say; None where the demo decides. ``read``: arguments of ``train_model`` about the
+    data."""
 
     data: Path | None = None
     names: Path | None = None
@@ -65,7 +66,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
         url = os.environ.get("REDIS_URL") or None
         with demo_server(url, directory) as url:
             console.print(
-                f"[bold]server[/]  {public_address(url)}{'' if os.environ.get('REDIS_URL') else ', private, just started'}"
+                f"[bold]server[/]  "
+                f"{public_address(url)}{'' if os.environ.get('REDIS_URL') else ', private, just started'}"
             )
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             concurrency = max(1, min(4, cores))
@@ -77,7 +79,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
                 finally:
                     producers.close()
     console.print(
-        f"\n[dim]Done in {time.monotonic() - started:.0f} s; the server and the worker are gone, nothing was left behind.[/]"
+        f"\n[dim]Done in {time.monotonic() - started:.0f} s; the server and the worker are gone, nothing was left "
+        f"behind.[/]"
     )
 
 
@@ -91,7 +94,8 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, 
     n_rows = _import(data, directory)
     console.print(f"[bold]history[/] {n_rows:,} rows imported; what users play from now on is added to them\n")
     bar = Progress(
-        TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}[/]"),
+        TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[text]}[/]"),
         console=console,
     )  # fmt: skip
     with bar:
@@ -124,7 +128,8 @@ def _train_again(console: Console, bar: Progress, options: DemoOptions, played: 
         job = producers.enqueue_train_model(n_components=options.n_components, promote="always")
         trained = _follow(bar, "train_model, again", job)
     console.print(
-        f"\nModel [bold]{trained['model_version']}[/] has learnt from the {len(played)} plays too: it was trained on the history, "
+        f"\nModel [bold]{trained['model_version']}[/] has learnt from the {len(played)} plays too: it was trained on "
+        f"the history, "
         f"which has {trained['n_interactions']:,} entries now\n"
     )
 

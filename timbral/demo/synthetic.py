@@ -19,25 +19,35 @@ from timbral.errors import ParameterError
 __all__ = ["ListeningHistory", "make_listening_history"]
 
 GENRES: Final = (
-    "ambient", "blues", "country", "dream pop", "dub", "folk", "funk", "hip hop", "house", "indie rock", "jazz", "latin",
+    "ambient", "blues", "country", "dream pop", "dub", "folk", "funk", "hip hop", "house", "indie rock", "jazz",
+    "latin",
     "metal", "post-punk", "soul", "synth-pop", "techno", "trip hop",
 )  # fmt: skip
 
 FIRST_WORDS: Final = (
-    "Amber", "Autumn", "Backyard", "Blue", "Borrowed", "Broken", "Cardinal", "Copper", "Crooked", "Distant", "Double", "Dusty",
-    "Electric", "Evening", "Faded", "Fallen", "Feral", "Foreign", "Gentle", "Glass", "Golden", "Hidden", "Hollow", "Idle",
-    "Indigo", "Inland", "Iron", "Late", "Little", "Lost", "Lunar", "Marble", "Midnight", "Minor", "Modern", "Northern", "Open",
-    "Pale", "Paper", "Patient", "Polar", "Private", "Quiet", "Red", "Restless", "Running", "Rural", "Salt", "Second", "Secret",
+    "Amber", "Autumn", "Backyard", "Blue", "Borrowed", "Broken", "Cardinal", "Copper", "Crooked", "Distant", "Double",
+    "Dusty",
+    "Electric", "Evening", "Faded", "Fallen", "Feral", "Foreign", "Gentle", "Glass", "Golden", "Hidden", "Hollow",
+    "Idle",
+    "Indigo", "Inland", "Iron", "Late", "Little", "Lost", "Lunar", "Marble", "Midnight", "Minor", "Modern",
+    "Northern", "Open",
+    "Pale", "Paper", "Patient", "Polar", "Private", "Quiet", "Red", "Restless", "Running", "Rural", "Salt", "Second",
+    "Secret",
     "Silver", "Sleeping", "Slow", "Southern", "Spare", "Static", "Summer", "Tender", "Thin", "Third", "Tidal", "Velvet",
     "Wandering", "Western", "Wild", "Winter", "Wooden", "Yellow",
 )  # fmt: skip
 
 SECOND_WORDS: Final = (
-    "Almanac", "Animals", "Antenna", "Archive", "Atlas", "Avenue", "Balloons", "Bridges", "Cabinet", "Canyon", "Carousel",
-    "Cathedral", "Chairs", "Circuit", "Coast", "Committee", "Compass", "Corridor", "Daylight", "Departures", "Dialect", "Engine",
-    "Estate", "Ferry", "Foxes", "Frequencies", "Garden", "Harbour", "Hotel", "Hours", "Islands", "Kitchen", "Ladder", "Lanterns",
-    "Letters", "Library", "Lions", "Machines", "Meadow", "Mirrors", "Monument", "Motel", "Museum", "Neighbours", "Observatory",
-    "Orchard", "Orchestra", "Palace", "Parade", "Passengers", "Pilots", "Planets", "Postcards", "Radio", "Rivers", "Satellite",
+    "Almanac", "Animals", "Antenna", "Archive", "Atlas", "Avenue", "Balloons", "Bridges", "Cabinet", "Canyon",
+    "Carousel",
+    "Cathedral", "Chairs", "Circuit", "Coast", "Committee", "Compass", "Corridor", "Daylight", "Departures",
+    "Dialect", "Engine",
+    "Estate", "Ferry", "Foxes", "Frequencies", "Garden", "Harbour", "Hotel", "Hours", "Islands", "Kitchen", "Ladder",
+    "Lanterns",
+    "Letters", "Library", "Lions", "Machines", "Meadow", "Mirrors", "Monument", "Motel", "Museum", "Neighbours",
+    "Observatory",
+    "Orchard", "Orchestra", "Palace", "Parade", "Passengers", "Pilots", "Planets", "Postcards", "Radio", "Rivers",
+    "Satellite",
     "Shadows", "Signals", "Sisters", "Stations", "Strangers", "Tigers", "Tourists", "Weather", "Windows", "Wolves",
 )  # fmt: skip
 

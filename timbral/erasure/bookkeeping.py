@@ -1,4 +1,5 @@
-"""Records of the fleet that name users: what producers submitted, requests that are being done, jobs, and results of failure."""
+"""Records of the fleet that name users: what producers submitted, requests that are being done, jobs, and results of
+failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the cache holds of users: lists, vectors, new plays, blocks, and their rows in the tables of all users' embeddings."""
+"""What the cache holds of users: lists, vectors, new plays, blocks, and their rows in the tables of all users'
+embeddings."""
 
 from __future__ import annotations
 

@@ -68,7 +68,8 @@ class MessagesHeld:
         return [part for part in found if part]
 
     def redact(self, subject: Subject, receipt: Receipt) -> None:
-        """Put pseudonyms where messages name them, and drop their plays. What is no message of ours, and names them, goes whole."""
+        """Put pseudonyms where messages name them, and drop their plays. What is no message of ours, and names them,
+        goes whole."""
         for queue, raw in self._waiting():
             changed = self._redacted(_readable(raw), subject)
             if changed is not None:

@@ -12,7 +12,8 @@ __all__ = ["Receipt"]
 
 
 class Receipt:
-    """The counts of one task. What was removed by a worker that was lost is counted once: the next one finds it gone."""
+    """The counts of one task. What was removed by a worker that was lost is counted once: the next one finds it
+    gone."""
 
     def __init__(self, redis_client: redis.Redis, task_id: str) -> None:
         self.redis = redis_client

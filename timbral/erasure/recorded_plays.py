@@ -31,7 +31,8 @@ class RecordedPlays:
         self.redis = redis_client
 
     def delete(self, user_ids: Sequence[Id]) -> int:
-        """Delete all plays of forgotten users, with every old file that held them; returns how many plays the table had.
+        """Delete all plays of forgotten users, with every old file that held them; returns how many plays the table
+        had.
 
         Raises:
             HistoryError: the table cannot be rewritten, or there is one, and this worker has no deltalake.

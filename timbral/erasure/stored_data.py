@@ -1,6 +1,7 @@
 """StoredData: all that is stored of a user, wherever it is, to be removed or to be told.
 
-Its parts, from the fastest to forget to the slowest: the cache, the messages, the records, the history, the versions of the model.
+Its parts, from the fastest to forget to the slowest: the cache, the messages, the records, the history, the versions of
+the model.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class StoredData:
         self.receipt = Receipt(records, task_id)
 
     def forget_in_redis(self, user_ids: Sequence[Id]) -> Subject:
-        """Keep these users out from now on, and remove what Redis holds of them. May be done again, which removes what came late."""
+        """Keep these users out from now on, and remove what Redis holds of them. May be done again, which removes what
+        came late."""
         subject = Subject(self.forgotten.add(user_ids))
         self.cached.remove(subject, self.receipt)
         self.cached.exports(subject, self.receipt)
@@ -62,7 +64,8 @@ class StoredData:
         """Remove all of theirs; gives the receipt. Done again after a worker was lost, it finishes what is left.
 
         Raises:
-            HistoryError, ModelStoreError, ModelFileError: a file cannot be rewritten; it is the task's to fail or to be tried again.
+            HistoryError, ModelStoreError, ModelFileError: a file cannot be rewritten; it is the task's to fail or to be
+                tried again.
         """
         versions = self.store.versions()
         n_steps = len(versions) + 3

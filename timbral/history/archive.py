@@ -1,6 +1,7 @@
 """PlayArchive: from the stream in Redis into the history's table, each play once, whoever dies in between.
 
-The table is written first, in a commit that names the last entry it holds; then the stream is cut up to where the table says that it is. What
+The table is written first, in a commit that names the last entry it holds; then the stream is cut up to where the table
+says that it is. What
 a worker leaves undone, the next one finds in the table.
 """
 
@@ -32,7 +33,8 @@ LOCK_S: Final = 120
 TIDY_EVERY_S: Final = 3600
 
 CUT = """
--- KEYS: stream, how far the history is. ARGV: the first id to keep, then fields and values. An older state does not replace a newer one.
+-- KEYS: stream, how far the history is. ARGV: the first id to keep, then fields and values. An older state does not
+-- replace a newer one.
 redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1])
 local known = tonumber(redis.call('HGET', KEYS[2], 'total') or '0')
 if tonumber(ARGV[3]) >= known then redis.call('HSET', KEYS[2], unpack(ARGV, 2)) end
@@ -107,7 +109,8 @@ class PlayArchive:
         return list(_plays_of(self._entries(self.history.watermark(), self._last_entry())))
 
     def tidy(self) -> None:
-        """Compact small files, and delete those that nothing needs; what a kept model version was trained on stays readable."""
+        """Compact small files, and delete those that nothing needs; what a kept model version was trained on stays
+        readable."""
         n_compacted = self.history.compact()
         n_deleted = self.history.vacuum(self._versions_in_use())
         logger.info("history tidied", compacted=n_compacted, deleted=n_deleted)

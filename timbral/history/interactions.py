@@ -43,7 +43,8 @@ def read_history(
 ) -> TrainingRows:
     """All plays of a version of the table (the newest where None), added up; always the same for the same version.
 
-    Ids are all ints or all strings in a model. Where a table has both, the rows of the rarer kind are left out, and counted.
+    Ids are all ints or all strings in a model. Where a table has both, the rows of the rarer kind are left out, and
+    counted.
 
     Raises:
         DataError: there are no plays yet, or no such version.

@@ -1,6 +1,7 @@
 """The columns of the history, and plays as rows of them.
 
-An id stands as text beside a flag that says whether it is an int: one table holds 1 and "1" apart, whatever a catalogue's ids are.
+An id stands as text beside a flag that says whether it is an int: one table holds 1 and "1" apart, whatever a
+catalogue's ids are.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ SCHEMA: Final = pa.schema(
         ("month", pa.string()),
     ]
 )
-"""``at``: when it was played. ``recorded_at``: when the fleet got to know of it. ``month``: of ``at``, as 2026-11; the partition."""
+"""``at``: when it was played. ``recorded_at``: when the fleet got to know of it. ``month``: of ``at``, as 2026-11; the
+partition."""
 
 PARTITIONS: Final = ["month"]
 

@@ -1,7 +1,9 @@
 """HistoryTable: the Delta Lake table of all plays. Spark, DuckDB, pandas and Polars read the same table.
 
-Every write is one commit, whole or not there. A write names its source and how far it has got in it, in the commit itself: written once
-more, it is refused, whoever died in between. Ids are in no file name, no log and no statistics, so that a deleted user is in no file.
+Every write is one commit, whole or not there. A write names its source and how far it has got in it, in the commit
+itself: written once
+more, it is refused, whoever died in between. Ids are in no file name, no log and no statistics, so that a deleted user
+is in no file.
 """
 
 from __future__ import annotations
@@ -146,7 +148,8 @@ class HistoryTable:
     def append(
         self, rows: pa.Table | pa.RecordBatchReader, source: str, number: int, *, after: int | None = None
     ) -> bool:
-        """Write rows of SCHEMA in one commit, if ``after`` is the number that the table has of this ``source`` (None or 0: none).
+        """Write rows of SCHEMA in one commit, if ``after`` is the number that the table has of this ``source`` (None or
+        0: none).
 
         Returns:
             whether they were written; False where the table has another number, be it that of a writer who was first.
@@ -165,7 +168,8 @@ class HistoryTable:
                     )
                 return True
             except CommitFailedError as error:
-                # Another writer was first: of the same source, then the table has another number; or of something else, then it is tried again.
+                # Another writer was first: of the same source, then the table has another number; or of something else,
+                # then it is tried again.
                 logger.info("history: another writer was first", uri=self.uri, problem=str(error))
                 if not isinstance(rows, pa.Table):
                     raise HistoryError(self.uri, f"another writer was first: {error}") from error

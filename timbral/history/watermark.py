@@ -1,4 +1,5 @@
-"""Watermark: how far a stream of plays is in the history, as a place in the stream and as the number that Delta keeps."""
+"""Watermark: how far a stream of plays is in the history, as a place in the stream and as the number that Delta
+keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ SEQUENCE_BITS: Final = 20
 
 
 def number_of(entry_id: str) -> int:
-    """A stream's entry id, ``milliseconds-sequence``, as a number in the same order: what an application transaction holds."""
+    """A stream's entry id, ``milliseconds-sequence``, as a number in the same order: what an application transaction
+    holds."""
     milliseconds, _, sequence = entry_id.partition("-")
     return (int(milliseconds) << SEQUENCE_BITS) | int(sequence or 0)
 

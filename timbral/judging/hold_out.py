@@ -1,6 +1,7 @@
 """Holding entries out of a matrix, to measure on them what was trained on the rest.
 
-``hold_out`` takes a share of each user's entries, at random or the newest; ``hold_out_last`` the newest few (leave-last-out);
+``hold_out`` takes a share of each user's entries, at random or the newest; ``hold_out_last`` the newest few
+(leave-last-out);
 ``hold_out_by_id`` those that a hash of their two ids picks, which stay the same as a data set grows.
 """
 
@@ -34,10 +35,12 @@ def hold_out(
     n − 1: every user keeps something to be known by, one with a single entry keeps that.
 
     Args:
-        matrix: shape (n_users, n_items), whatever ``NMFModel.fit`` takes: scipy sparse, DataFrame, ndarray, ``load_csr``'s result.
+        matrix: shape (n_users, n_items), whatever ``NMFModel.fit`` takes: scipy sparse, DataFrame, ndarray,
+            ``load_csr``'s result.
         share: in [0, 1).
         random_state: seed; the same seed and matrix give the same split. With ``times`` it decides between equal times.
-        times: one per stored entry, in the order of ``matrix.data``, which then must be CSR with nothing twice; larger is newer.
+        times: one per stored entry, in the order of ``matrix.data``, which then must be CSR with nothing twice; larger
+            is newer.
 
     Returns:
         (train, held_out), both CSR of the same shape and dtype; their sum is ``matrix``.
@@ -70,7 +73,8 @@ def hold_out_by_id(
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Split off about ``share`` of each user's entries, by their ids alone; every user keeps one at least.
 
-    What was held out from last week's data is held out from today's too, so that two models can be compared on entries that neither
+    What was held out from last week's data is held out from today's too, so that two models can be compared on entries
+    that neither
     has seen. Of two shares, the smaller one's entries are among the larger one's.
 
     Args:
@@ -100,9 +104,11 @@ def hold_out_by_id(
 def with_ties_broken(
     times: npt.NDArray[np.int64], matrix: sparse.csr_matrix, user_ids: IdIndex, item_ids: IdIndex
 ) -> npt.NDArray[np.int64]:
-    """Times in the same order, of which hardly two are equal: which of a user's equally old entries is taken for newer depends on the ids alone.
+    """Times in the same order, of which hardly two are equal: which of a user's equally old entries is taken for newer
+    depends on the ids alone.
 
-    Plays that were imported without times are all of one moment. Drawn at random, other ones would be held out tomorrow than today, and a
+    Plays that were imported without times are all of one moment. Drawn at random, other ones would be held out tomorrow
+    than today, and a
     model would be compared with the live one on rows that this one was trained on.
 
     Args:
@@ -159,7 +165,8 @@ def _split(
     held = np.empty(nnz, dtype=bool)
     start = 0
     while start < matrix.shape[0]:
-        # Whole rows, some millions of entries at a time: sorting all of them at once would take more memory than the matrix.
+        # Whole rows, some millions of entries at a time: sorting all of them at once would take more memory than the
+        # matrix.
         stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + ENTRIES_PER_BLOCK, side="right")) - 1)
         first, end = indptr[start], indptr[stop]
         block_times = None if times is None else np.asarray(times[first:end])

@@ -31,7 +31,8 @@ class ListMetrics(NamedTuple):
 
 
 def judge_lists(lists: Ranking, relevant: sparse.csr_matrix, k: int) -> ListMetrics:
-    """Judge the first ``k`` of each list by the stored entries of its row of ``relevant`` (n_lists, n_items); no row is empty."""
+    """Judge the first ``k`` of each list by the stored entries of its row of ``relevant`` (n_lists, n_items); no row is
+    empty."""
     cut = lists.cut(k)
     return judge_hits(hits_of(cut, relevant), cut.indptr, np.diff(relevant.indptr), k)
 
@@ -39,7 +40,8 @@ def judge_lists(lists: Ranking, relevant: sparse.csr_matrix, k: int) -> ListMetr
 def judge_hits(
     hits: npt.NDArray[np.bool_], indptr: npt.NDArray[np.integer[Any]], n_relevant: npt.NDArray[Any], k: int
 ) -> ListMetrics:
-    """Judge lists of at most ``k`` places: ``hits[indptr[i]:indptr[i + 1]]`` says of list ``i``, best first, which are relevant of its
+    """Judge lists of at most ``k`` places: ``hits[indptr[i]:indptr[i + 1]]`` says of list ``i``, best first, which are
+    relevant of its
     ``n_relevant[i]`` ≥ 1 relevant items.
     """
     n_lists, lengths = len(indptr) - 1, np.diff(indptr)

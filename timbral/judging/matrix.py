@@ -1,6 +1,7 @@
 """A users × items matrix, checked and in one form, whatever it came as.
 
-What a model is fitted to and what it is judged by go through the same checks: a CSC matrix, one with the same entry twice or a table of
+What a model is fitted to and what it is judged by go through the same checks: a CSC matrix, one with the same entry
+twice or a table of
 interactions must not give plausible wrong numbers.
 """
 
@@ -33,16 +34,19 @@ _AN_ITEM: Final = re.compile(
 def read_matrix(
     data: Any, name: str, *, shape: tuple[int | None, int | None] = (None, None), dtype: type[Any] | None = None
 ) -> sparse.csr_matrix:
-    """``data`` as CSR with sorted indices, nothing twice, no stored zeros and native byte order. It may share arrays with ``data``.
+    """``data`` as CSR with sorted indices, nothing twice, no stored zeros and native byte order. It may share arrays
+    with ``data``.
 
     Args:
-        data: ndarray, DataFrame (its sparse columns stay sparse), scipy sparse of any format, or what ``DataLoader.load_csr`` gives.
+        data: ndarray, DataFrame (its sparse columns stay sparse), scipy sparse of any format, or what
+            ``DataLoader.load_csr`` gives.
         name: what the caller calls it, for the errors.
         shape: (rows, columns) that it must have; None for any number.
         dtype: of the values; as they are where None.
 
     Raises:
-        DataError: a table of interactions, not 2-D, no rows or columns, not numbers, another shape, or a value that is negative, NaN or
+        DataError: a table of interactions, not 2-D, no rows or columns, not numbers, another shape, or a value that is
+            negative, NaN or
             infinite; the text says which and where.
     """
     if hasattr(data, "matrix") and hasattr(data, "item_ids"):  # Interactions

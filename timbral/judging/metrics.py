@@ -21,7 +21,8 @@ MAX_DIVERSITY_LISTS: Final = 1_000
 
 
 class RankingMetrics:
-    """Adds lists up and divides at the end; what it keeps is two numbers a metric, one bit an item and some of the lists.
+    """Adds lists up and divides at the end; what it keeps is two numbers a metric, one bit an item and some of the
+    lists.
 
     Args:
         held_out: CSR of shape (n_users, n_items); its stored entries are the relevant items.

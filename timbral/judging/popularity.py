@@ -18,7 +18,8 @@ POSITIONS_PER_BLOCK = 4_000_000
 
 
 def users_per_item(matrix: sparse.csr_matrix) -> npt.NDArray[np.int64]:
-    """How many users have each item, int64 (n_items,), of a CSR of shape (n_users, n_items) without zeros and duplicates."""
+    """How many users have each item, int64 (n_items,), of a CSR of shape (n_users, n_items) without zeros and
+    duplicates."""
     return np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.int64)
 
 
@@ -31,7 +32,8 @@ def popularity_ranking(train: Any, k: int, user_ids: npt.NDArray[Any] | None = N
     """The ``k`` items with most users that each user does not have: what a recommender has to beat.
 
     Args:
-        train: shape (n_users, n_items), as for ``NMFModel.fit``. Its entries count, not their values: popular is what many play.
+        train: shape (n_users, n_items), as for ``NMFModel.fit``. Its entries count, not their values: popular is what
+            many play.
         k: length of the lists, 1 or more; shorter for a user who has nearly everything.
         user_ids: matrix rows, one list each; all of them if not given.
     """

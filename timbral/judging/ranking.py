@@ -25,7 +25,8 @@ class Ranking:
 
     @classmethod
     def of(cls, lists: Any) -> Ranking:
-        """From anything with ``indptr`` and ``item_indices``, or from an int array (n_lists, ≥ 1), -1 where a list ends."""
+        """From anything with ``indptr`` and ``item_indices``, or from an int array (n_lists, ≥ 1), -1 where a list
+        ends."""
         if hasattr(lists, "indptr") and hasattr(lists, "item_indices"):
             return cls(np.asarray(lists.indptr), np.asarray(lists.item_indices))
         table = np.asarray(lists)

@@ -1,6 +1,7 @@
 """Forgotten: who was forgotten, as salted hashes, so that nothing that arrives late brings them back.
 
-Whoever writes something of a user asks ``keep_out`` before and after: a user who is forgotten in between is found by one of the two,
+Whoever writes something of a user asks ``keep_out`` before and after: a user who is forgotten in between is found by
+one of the two,
 or by the erasure, which notes the hash first and removes everything after that.
 """
 
@@ -38,7 +39,8 @@ def remove_keys(pipeline: Pipeline, user_id: Id) -> None:
 
 
 def pseudonym(digest: str) -> str:
-    """What stands in a message or a record where the id of a forgotten user stood; it counts as a forgotten user's id."""
+    """What stands in a message or a record where the id of a forgotten user stood; it counts as a forgotten user's
+    id."""
     return f"forgotten:{digest}"
 
 

@@ -34,8 +34,10 @@ def served_list(
 
     Args:
         listed: the user's own list; None where there is none, which an empty list is not.
-        popular: what most users play, for a user without a list of their own; None where it is not known, or not wanted.
-        seen: ids of what the user has played. A list of their own was made without it, unless somebody asked for it: there it stays.
+        popular: what most users play, for a user without a list of their own; None where it is not known, or not
+            wanted.
+        seen: ids of what the user has played. A list of their own was made without it, unless somebody asked for it:
+            there it stays.
         blocked: ids of what the user, or everybody, must not get.
     """
     if listed is not None:

@@ -30,7 +30,8 @@ SCORE_DIGITS = 6
 
 
 class UserVector(NamedTuple):
-    """The vector that a user's list was made from, and the id in the stream of the newest play that both know of, or ""."""
+    """The vector that a user's list was made from, and the id in the stream of the newest play that both know of, or
+    ""."""
 
     newest: str
     vector: npt.NDArray[np.float32]
@@ -46,7 +47,8 @@ class Done(NamedTuple):
 class BatchRecommendation:
     """Computes and writes lists of ``top_k`` items.
 
-    A user without plays gets what is popular, and nobody what they rated 0. A user with new plays is folded in first; so is one whom the model does not know but who has played items that it
+    A user without plays gets what is popular, and nobody what they rated 0. A user with new plays is folded in first;
+    so is one whom the model does not know but who has played items that it
     does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty. A user who was
     forgotten is unknown, even to a model that this process mapped before.
     """
@@ -148,7 +150,8 @@ class BatchRecommendation:
     def _settle(
         self, user_ids: list[Id], overlay: UserOverlay, trained: npt.NDArray[np.int64], folding: list[int]
     ) -> None:
-        """Count the new plays of items that the model does not know, and note which of them have been looked at without a list to write."""
+        """Count the new plays of items that the model does not know, and note which of them have been looked at without
+        a list to write."""
         if not overlay.newest:
             return
         played = [item for items in overlay.unlisted.values() for item in items]
@@ -209,7 +212,8 @@ class BatchRecommendation:
     def write_lists(self, user_ids: Sequence[Id], top: TopK, newest: Sequence[str] = ()) -> None:
         """Write list ``i`` of ``top`` as that of ``user_ids[i]``, each in one command with its life.
 
-        ``newest[i]`` is the id in the stream of the newest play that list ``i`` knows of, "" for none. Whatever the order in which two
+        ``newest[i]`` is the id in the stream of the newest play that list ``i`` knows of, "" for none. Whatever the
+        order in which two
         workers write, the list that knows of the newer play stays.
         """
         used, place_of = np.unique(top.item_indices, return_inverse=True)

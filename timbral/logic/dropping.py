@@ -82,7 +82,11 @@ def _renamed(broker: redis.Redis, key: str, aside: str) -> bool:
 
 
 def _store_cancelled(broker: redis.Redis, task_id: str, task: str) -> None:
-    error = {"exc_type": "JobCancelledError", "exc_message": [task_id, "dropped from its queue"], "exc_module": "timbral.errors"}  # fmt: skip
+    error = {
+        "exc_type": "JobCancelledError",
+        "exc_message": [task_id, "dropped from its queue"],
+        "exc_module": "timbral.errors",
+    }
     now = datetime.now(UTC).replace(tzinfo=None).isoformat()
     meta: dict[str, Any] = {
         "status": "REVOKED",

@@ -23,7 +23,8 @@ from timbral.versions.served_model import ServedModel
 __all__ = ["EmbeddingRefresh"]
 
 SHARD_BYTES = 8 * 2**20
-"""Factors up to this size lie under one key; larger ones in shards of it, since a value of hundreds of MB stalls Redis."""
+"""Factors up to this size lie under one key; larger ones in shards of it, since a value of hundreds of MB stalls
+Redis."""
 
 USERS_PER_BLOCK = 2_000
 
@@ -42,7 +43,8 @@ class EmbeddingRefresh:
         """Write all users' and all items' factors; returns how many of each.
 
         A table is ``{"model_version", "ids", "factors"}``, ``factors`` float32 (len(ids), n_components). A large one is
-        ``{"model_version", "shards", "rows", "shard_keys"}``: the shards come first and are keyed by version, so whoever
+        ``{"model_version", "shards", "rows", "shard_keys"}``: the shards come first and are keyed by version, so
+        whoever
         reads the table's key finds a whole one, the old or the new.
         """
         while True:
@@ -50,7 +52,8 @@ class EmbeddingRefresh:
             written = self._write_everybody(on_shard)
             if self.forgotten.count() == n_forgotten:
                 return written
-            # Somebody was forgotten meanwhile, who may be in a table that was written after the erasure had looked at it.
+            # Somebody was forgotten meanwhile, who may be in a table that was written after the erasure had looked at
+            # it.
 
     def _write_everybody(self, on_shard: Callable[[int, int], None] | None) -> tuple[int, int]:
         model = self.served.model

@@ -1,7 +1,9 @@
-"""The gate: what may go live by itself. A candidate that is measurably worse than the live model may not, nor one that cannot be compared.
+"""The gate: what may go live by itself. A candidate that is measurably worse than the live model may not, nor one that
+cannot be compared.
 
 Both rank for the same users and are judged by the same held-out rows. The candidate is the model of the training's
-evaluation, which saw only the rest; the live model is that of its own training's evaluation, with the users' rest folded in,
+evaluation, which saw only the rest; the live model is that of its own training's evaluation, with the users' rest
+folded in,
 so that neither has seen the held-out rows. The live one ranks among the items of the new data set; held-out items that
 it does not know are missed.
 """
@@ -27,15 +29,18 @@ __all__ = ["FIRST", "Verdict", "compare", "incomparable"]
 MAX_USERS = 10_000
 MARGIN_ERRORS = 2.0
 MARGIN_SHARE = 0.01
-"""Worse is: by more than two standard errors of the paired difference and 1 % of the live value, which is what another seed does."""
+"""Worse is: by more than two standard errors of the paired difference and 1 % of the live value, which is what another
+seed does."""
 LEAST_SHARE = 0.5
-"""Of the live model's users, rows, items and quality that a new data set must leave: one with less is more likely broken than new."""
+"""Of the live model's users, rows, items and quality that a new data set must leave: one with less is more likely
+broken than new."""
 LEAST_USERS = 50
 """Users to judge by; fewer where the live model was judged by fewer than twice as many."""
 
 
 class Verdict(NamedTuple):
-    """``outcome`` decides and ``reason`` says why; the values are mean NDCG@k over ``n_users`` users, None where nothing was compared."""
+    """``outcome`` decides and ``reason`` says why; the values are mean NDCG@k over ``n_users`` users, None where
+    nothing was compared."""
 
     outcome: Literal["first", "not worse", "worse", "not compared"]
     reason: str
@@ -102,7 +107,8 @@ def compare(
     k: int = 20,
     random_state: int = 0,
 ) -> Verdict:
-    """Judge ``candidate``, fitted to ``train``, against ``live`` on ``held_out``, both CSR with the columns of ``item_ids``."""
+    """Judge ``candidate``, fitted to ``train``, against ``live`` on ``held_out``, both CSR with the columns of
+    ``item_ids``."""
     users = np.flatnonzero(np.diff(held_out.indptr))
     judged_before = int(live.record.get("metrics", {}).get("n_users", LEAST_USERS))
     if len(users) < max(1, min(LEAST_USERS, judged_before // 2)):
@@ -114,7 +120,10 @@ def compare(
     theirs = judge_lists(Ranking.of(_recommended_by(live, train[users], item_ids, k)), relevant, k).ndcg
     known_as = live.record.get("metrics", {}).get(f"ndcg@{k}", 0.0)
     if min(len(users), judged_before) >= LEAST_USERS and theirs.mean() < LEAST_SHARE * known_as:
-        problem = f"it reaches NDCG@{k} {theirs.mean():.4f} on the new data set and {known_as:.4f} on its own: they have little in common"
+        problem = (
+            f"it reaches NDCG@{k} {theirs.mean():.4f} on the new data set and {known_as:.4f} on its own: "
+            "they have little in common"
+        )
         return not_compared(problem, live)
     difference = mine - theirs
     error = float(difference.std(ddof=1) / np.sqrt(len(users))) if len(users) > 1 else 0.0

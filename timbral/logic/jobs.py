@@ -1,6 +1,7 @@
 """Jobs: work that is fanned out over the fleet in chunks, and what is left of it.
 
-A job's id is its task's id. A chunk that is done twice counts once; whoever does the last one finishes the job. While the job's
+A job's id is its task's id. A chunk that is done twice counts once; whoever does the last one finishes the job. While
+the job's
 outcome is not stored for its caller it stays in ``jobs:open``, where a sweep finds it if nobody works on it any more.
 """
 
@@ -25,7 +26,8 @@ logger = structlog.get_logger(__name__)
 
 State = Literal["running", "succeeded", "failed", "cancelled"]
 MAX_ATTEMPTS = 5
-"""Times that a chunk is begun before the job is given up: after errors, lost workers and time limits, all counted together."""
+"""Times that a chunk is begun before the job is given up: after errors, lost workers and time limits, all counted
+together."""
 
 
 class Chunk(NamedTuple):
@@ -92,7 +94,8 @@ class Jobs:
     ) -> Literal["new", "known", "gone"]:
         """Open a job over the first ``n_rows`` rows of ``model_version``, and the users of the lists in ``named``.
 
-        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. A "known" job is left as it is: its task was
+        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. A "known" job is left as it is: its task
+        was
         delivered again. "gone" is the version: begin again with the one that is live now.
         """
         n_chunks = -(-n_rows // chunk_size)
@@ -117,7 +120,8 @@ class Jobs:
         return sorted(int(member) for member in self.redis.smembers(keys.job_chunks(job_id)))
 
     def begin_chunk(self, job_id: str, number: int) -> Chunk | None:
-        """What the chunk is, None where there is nothing to do: it is done, or the job has ended, or was never there."""
+        """What the chunk is, None where there is nothing to do: it is done, or the job has ended, or was never
+        there."""
         known: list[Any] = [number, MAX_ATTEMPTS, self._too_often(job_id, number)]
         reply = self._begin_chunk(keys=self._keys(job_id), args=known)
         if not reply:

@@ -13,7 +13,8 @@ __all__ = ["ListPreview"]
 
 
 class ListPreview(BatchRecommendation):
-    """``BatchRecommendation`` that keeps what it would write: new plays and blocks count as they do for the live model."""
+    """``BatchRecommendation`` that keeps what it would write: new plays and blocks count as they do for the live
+    model."""
 
     def lists(self, user_ids: Sequence[Id]) -> dict[Id, list[dict[str, Any]]]:
         """Best first, by user; a user whom neither the model nor a new play knows has none."""

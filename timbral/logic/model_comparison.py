@@ -1,4 +1,5 @@
-"""Two versions of the model side by side: their metrics with the errors of these, and how much their lists have in common."""
+"""Two versions of the model side by side: their metrics with the errors of these, and how much their lists have in
+common."""
 
 from __future__ import annotations
 
@@ -20,10 +21,14 @@ def compare_versions(
     """What to know before one of them replaces the other; plain values.
 
     Returns:
-        ``metrics``: by name, the two values and their standard errors (None where there are none) and ``differs``: whether the two
-        are further apart than two errors of their difference. ``same_rows``: whether they were measured on the same rows of the same
-        data; where not, the metrics say more of the data than of the models. ``parameters``: those that are not equal, as used.
-        ``overlap``: mean share of the ``top_k`` best unseen items of a user that both lists have, over ``n_users`` users whom both
+        ``metrics``: by name, the two values and their standard errors (None where there are none) and ``differs``:
+            whether the two
+        are further apart than two errors of their difference. ``same_rows``: whether they were measured on the same
+        rows of the same
+        data; where not, the metrics say more of the data than of the models. ``parameters``: those that are not equal,
+        as used.
+        ``overlap``: mean share of the ``top_k`` best unseen items of a user that both lists have, over ``n_users``
+            users whom both
         know (None where there is none); ``same_first``: share of users with the same item in front.
     """
     records = first.record, second.record

@@ -1,4 +1,5 @@
-"""NewestWins: writes what was made of users' plays, so that what knows of more plays stays, in whatever order workers write."""
+"""NewestWins: writes what was made of users' plays, so that what knows of more plays stays, in whatever order workers
+write."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ __all__ = ["NewestWins"]
 WRITES_PER_TRIP: Final = 500
 
 WRITE_MANY = """
--- KEYS: what lists know of, then the keys to write. ARGV: life in s, 1 where newest plays follow, 1 where list keys follow; then the values;
--- then of each the id of the newest play that it knows of, or ''; then of each the key of the user's list, where that is not what is written.
+-- KEYS: what lists know of, then the keys to write. ARGV: life in s, 1 where newest plays follow, 1 where list keys
+-- follow; then the values;
+-- then of each the id of the newest play that it knows of, or ''; then of each the key of the user's list, where
+-- that is not what is written.
 -- A SET each, which costs the client a fifth of a pipeline's.
 local n = #KEYS - 1
 local has_newest, has_lists = ARGV[2] == '1', ARGV[3] == '1'
@@ -59,7 +62,8 @@ class NewestWins:
         ttl_s: int,
         lists: Sequence[str] = (),
     ) -> None:
-        """Set ``names[i]`` to ``values[i]``, unless the user's list knows of plays after ``newest[i]``, an id in the stream or "".
+        """Set ``names[i]`` to ``values[i]``, unless the user's list knows of plays after ``newest[i]``, an id in the
+        stream or "".
 
         ``lists`` are the keys of the users' lists, where ``names`` are not; they must be written before.
         """

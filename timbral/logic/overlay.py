@@ -26,7 +26,8 @@ ASK_EACH_UP_TO = 50
 """Up to this many users are asked one by one; for more, it is first asked whether any of them has something."""
 
 DROP_TRAINED = """
--- KEYS: a user's plays, users with plays, what lists know of. ARGV: user, milliseconds and sequence of the watermark, key of the user's list.
+-- KEYS: a user's plays, users with plays, what lists know of. ARGV: user, milliseconds and sequence of the
+-- watermark, key of the user's list.
 local dropped = 0
 while true do
   local first = redis.call('LINDEX', KEYS[1], 0)
@@ -49,7 +50,8 @@ return dropped
 class UserOverlay:
     """Of some users: ``plays`` and ``blocks`` by the user's place in the question, and what is blocked for all.
 
-    ``newest`` is the id in the stream of a user's newest play, also by place; ``unlisted`` are the items of those plays that no list of
+    ``newest`` is the id in the stream of a user's newest play, also by place; ``unlisted`` are the items of those plays
+    that no list of
     theirs knows of, one a play.
     """
 
@@ -121,7 +123,8 @@ class Overlay:
         return [decode_id(member) for member in self.redis.smembers(keys.PLAYS_USERS)]
 
     def settle(self, user_ids: Sequence[Id], newest: Sequence[str], n_unknown: int) -> None:
-        """Note that these users' plays have been looked at, though there is no list for them; ``n_unknown`` plays were of unknown items."""
+        """Note that these users' plays have been looked at, though there is no list for them; ``n_unknown`` plays were
+        of unknown items."""
         with self.redis.pipeline(transaction=False) as pipeline:
             if user_ids:
                 listed = zip(user_ids, newest, strict=True)
@@ -131,7 +134,8 @@ class Overlay:
             pipeline.execute()
 
     def drop_trained(self, watermark: str) -> int:
-        """Drop the plays up to ``watermark``, an id in the stream: a model that has been trained on them is live. Returns how many."""
+        """Drop the plays up to ``watermark``, an id in the stream: a model that has been trained on them is live.
+        Returns how many."""
         dropped = 0
         milliseconds, _, sequence = watermark.partition("-")
         users = self.users()

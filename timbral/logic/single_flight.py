@@ -1,7 +1,9 @@
 """SingleFlight: equal requests at the same time do the work once, and every caller gets the result.
 
-The first task to ask leads and does the work; those that ask the same meanwhile follow: they are noted in Redis and end without a
-result, which the leader stores for them. A leader is alive as long as its message is somewhere (in a queue, with a worker) or
+The first task to ask leads and does the work; those that ask the same meanwhile follow: they are noted in Redis and end
+without a
+result, which the leader stores for them. A leader is alive as long as its message is somewhere (in a queue, with a
+worker) or
 its job is open, so no lease has to be renewed; the time in ``once:open`` only says when to look.
 """
 
@@ -63,7 +65,8 @@ return {'lead', ARGV[2], ''}
 RELEASE = (
     NOW
     + """
--- KEYS: flight, followers, open. ARGV: digest, task id, seconds to keep, result ('' for none), then the followers that have theirs.
+-- KEYS: flight, followers, open. ARGV: digest, task id, seconds to keep, result ('' for none), then the followers
+-- that have theirs.
 if redis.call('HGET', KEYS[1], 'leader') ~= ARGV[2] then return {} end
 for place = 5, #ARGV do redis.call('SREM', KEYS[2], ARGV[place]) end
 local waiting = redis.call('SMEMBERS', KEYS[2])
@@ -109,7 +112,8 @@ DUE = NOW + "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at(now))"
 
 
 class Joined(NamedTuple):
-    """What a task is to do: ``lead`` (the work), ``follow`` (end without a result), or take the ``done`` work's result."""
+    """What a task is to do: ``lead`` (the work), ``follow`` (end without a result), or take the ``done`` work's
+    result."""
 
     role: Literal["lead", "follow", "done"]
     leader: str
@@ -161,7 +165,8 @@ class SingleFlight:
         Args:
             arguments: what a follower is sent again with if the leader is lost.
             own: what of the result is the follower's alone.
-            sent_at_s: when it was sent, by the server's time: the result of equal work that ended after that is this request's too, which
+            sent_at_s: when it was sent, by the server's time: the result of equal work that ended after that is this
+                request's too, which
                 was in the queue while the work ran.
             work: which work the task id is; the id itself where None.
             asked: what the caller wants besides the result; kept for ``asked_of``.
@@ -214,7 +219,8 @@ class SingleFlight:
     def release(
         self, digest: str, task_id: str, served: Collection[str] = (), result: dict[str, Any] | None = None
     ) -> list[str]:
-        """The leader has stored the outcome for the followers ``served``. Gives those that still wait; with none, the request
+        """The leader has stored the outcome for the followers ``served``. Gives those that still wait; with none, the
+        request
         is over, and its ``result`` (none for a failure) stays for a while. A task that does not lead changes nothing.
         """
         stored = "" if result is None else json.dumps(result)
@@ -247,7 +253,8 @@ class SingleFlight:
         return found
 
     def hand_over(self, flight: Flight) -> str | None:
-        """The leader is gone or gave up: one of the followers leads now. Gives its id, to be sent again; None without one."""
+        """The leader is gone or gave up: one of the followers leads now. Gives its id, to be sent again; None without
+        one."""
         known: list[Any] = [flight.digest, flight.leader, self.look_after_s]
         return text(self._hand_over(keys=_keys(flight.digest), args=known)) or None
 

@@ -1,4 +1,5 @@
-"""Split: which rows of a data set a training holds out. It is kept with the version, so that a later one can be compared on the same rows."""
+"""Split: which rows of a data set a training holds out. It is kept with the version, so that a later one can be
+compared on the same rows."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ __all__ = ["Parts", "Split"]
 
 
 class Parts(NamedTuple):
-    """What is trained on, what is held out, and the times of the entries of ``train``, None where the split is not by time."""
+    """What is trained on, what is held out, and the times of the entries of ``train``, None where the split is not by
+    time."""
 
     train: sparse.csr_matrix
     held_out: sparse.csr_matrix

@@ -17,7 +17,8 @@ PER_LOOK: Final = 2_000
 PER_CALL: Final = 200
 BYTES_PER_CALL: Final = 4_000_000
 
-# KEYS: records. ARGV: cursor, age in s, most records, most bytes. The next cursor, ids that are due, and ids whose time is missing or wrong.
+# KEYS: records. ARGV: cursor, age in s, most records, most bytes. The next cursor, ids that are due, and ids whose time
+# is missing or wrong.
 # A time stands at the end of its record. The server reads them: a record has all the arguments of its task.
 _DUE = """
 local time = redis.call('TIME')
@@ -54,7 +55,8 @@ class Submitted:
         self._due = records.register_script(_DUE)
 
     def due(self, after_s: float) -> list[str]:
-        """Ids of what was submitted longer ago than ``after_s``: of the part of the records that this look goes through."""
+        """Ids of what was submitted longer ago than ``after_s``: of the part of the records that this look goes
+        through."""
         cursor, found, seen = text(self.redis.get(keys.SWEEP_CURSOR)) or "0", [], 0
         while seen < PER_LOOK:
             reply = self._due(keys=[keys.SUBMITTED], args=[cursor, after_s, PER_CALL, BYTES_PER_CALL])

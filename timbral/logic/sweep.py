@@ -1,9 +1,12 @@
 """Sweep: finds work that nobody does any more, and has it done.
 
-Three records say what is owed: open jobs, requests with followers, and what producers submitted. A message that is in a queue or with
-a worker is safe already; what is owed and has no message is sent again, under the same id. Doing it once too often does no harm.
+Three records say what is owed: open jobs, requests with followers, and what producers submitted. A message that is in a
+queue or with
+a worker is safe already; what is owed and has no message is sent again, under the same id. Doing it once too often does
+no harm.
 
-What it costs does not follow what waits: it goes through the records by parts, has the server look through the queues, and is done so seldom that it
+What it costs does not follow what waits: it goes through the records by parts, has the server look through the queues,
+and is done so seldom that it
 takes a twentieth of the time at most.
 """
 
@@ -37,13 +40,15 @@ GiveUp = Callable[[str, str, dict[str, Any]], None]
 """``give_up(task, task_id, kwargs)``: tell who waits for it that it was lost too often."""
 
 LOOK_TWICE_S: Final = 0.25
-"""Between taking a message off its queue and noting who has it, a worker has it nowhere; so short a gap is waited out."""
+"""Between taking a message off its queue and noting who has it, a worker has it nowhere; so short a gap is waited
+out."""
 SHARE_OF_TIME: Final = 0.05
 CHUNKS_PER_LOOK: Final = 2_000
 
 
 class Swept(NamedTuple):
-    """What a sweep sent again: chunks of jobs, followers of lost leaders, submitted tasks, refreshes of users who have played."""
+    """What a sweep sent again: chunks of jobs, followers of lost leaders, submitted tasks, refreshes of users who have
+    played."""
 
     chunks: int
     followers: int

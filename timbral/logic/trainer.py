@@ -45,12 +45,16 @@ class ModelTrainer:
         times: npt.ArrayLike | None = None,
         **options: Any,
     ) -> NMFModel:
-        """Fit an NMFModel to ``user_item_matrix`` and put a record of it into ``training_history``, in place of the one before.
+        """Fit an NMFModel to ``user_item_matrix`` and put a record of it into ``training_history``, in place of the one
+        before.
 
-        The record has ``parameters`` (a dict), ``chosen`` (what of them the data decided), ``n_users``, ``n_items``, ``shape``,
-        ``n_interactions``, ``density``, ``n_iterations``, ``converged``, ``loss`` (after the last sweep), ``loss_per_iteration``
+        The record has ``parameters`` (a dict), ``chosen`` (what of them the data decided), ``n_users``, ``n_items``,
+        ``shape``,
+        ``n_interactions``, ``density``, ``n_iterations``, ``converged``, ``loss`` (after the last sweep),
+        ``loss_per_iteration``
         (a list), ``duration_s`` and ``version`` (timbral's); all of it is plain JSON.
-        None means what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones. Raises what ``NMFModel`` and its ``fit``
+        None means what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones. Raises what ``NMFModel``
+        and its ``fit``
         raise; a training that failed leaves the record as it was.
         """
         model = NMFModel(n_components, random_state, max_iter, tol, **options)

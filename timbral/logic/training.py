@@ -1,8 +1,11 @@
 """A training from the plays to the live model: read, measure, fit, write, promote.
 
-It fits twice. The first model sees all but the held-out rows: from it come the metrics and the gate's verdict. The second one sees
-everything, and is the version that goes live: a user's newest or a fifth of their plays are worth more in the model than the time
-of the second fit. Where the live model held out other rows than this training does, one more fit makes the two comparable.
+It fits twice. The first model sees all but the held-out rows: from it come the metrics and the gate's verdict. The
+second one sees
+everything, and is the version that goes live: a user's newest or a fifth of their plays are worth more in the model
+than the time
+of the second fit. Where the live model held out other rows than this training does, one more fit makes the two
+comparable.
 ``holdout=0`` fits once, without metrics, and goes live only where ``promote`` is "always" or nothing is live yet.
 """
 
@@ -293,7 +296,8 @@ def digest_of(data: Interactions) -> str:
 
 
 def fingerprint(message: TrainModel) -> str:
-    """What tells one state of the history or of the data set's files from another; equal trainings of equal states do the work
+    """What tells one state of the history or of the data set's files from another; equal trainings of equal states do
+    the work
     once."""
     if message.dataset is None:
         return f"history:{open_history().version() if message.history_version is None else message.history_version}"

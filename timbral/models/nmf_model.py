@@ -42,18 +42,23 @@ FloatArray = npt.NDArray[np.float32]
 class NMFModel(StoredModel):
     """Non-negative matrix factorisation and non-negative neighbours, for listening data, ratings or clicks.
 
-    A score is that of the factors, w_u·h_i, and where the data gain by it, what the played items say for this one as its neighbours (see
+    A score is that of the factors, w_u·h_i, and where the data gain by it, what the played items say for this one as
+    its neighbours (see
     ``timbral.models.neighbors.neighbors``), and how recently it is played.
 
     Args:
         n_components: number of factors k; ``settings.NMF_N_COMPONENTS`` where None.
-        random_state: seed; ``settings.NMF_RANDOM_STATE`` where None. Same seed, data and options give the same model to the bit, on any
+        random_state: seed; ``settings.NMF_RANDOM_STATE`` where None. Same seed, data and options give the same model to
+            the bit, on any
             number of threads.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
-        tol: stop when a sweep lowers the root of the loss by less than this share of it; ``Constants.NMF_TOL`` where None.
-        unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization, regularization_exponent,
+        tol: stop when a sweep lowers the root of the loss by less than this share of it; ``Constants.NMF_TOL`` where
+            None.
+        unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization,
+        regularization_exponent,
             l1_regularization: the objective; see ``timbral.models.engine.objective.Objective``.
-            ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the Frobenius norm.
+            ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the
+            Frobenius norm.
         n_neighbors, neighbor_weight, neighbor_regularization, recency_weight: what a score has beside the factors; see
             ``timbral.models.fitting.options.PartOptions``. ``n_neighbors=0`` has the factors alone.
         n_threads: ``settings.N_THREADS`` where None; 0 for every core.
@@ -64,7 +69,8 @@ class NMFModel(StoredModel):
         is_fitted, n_users, n_items: what they say; the counts are 0 before a fit.
         training_history: the loss after each sweep.
         n_iter_: sweeps that the fit took.
-        item_index: ItemIndex of item_factors, set by who asks often and keeps one; None, and each ``recommend`` makes its own.
+        item_index: ItemIndex of item_factors, set by who asks often and keeps one; None, and each ``recommend`` makes
+            its own.
         converged: whether the loss had stopped falling, before ``max_iter`` sweeps.
 
     Raises:
@@ -132,17 +138,22 @@ class NMFModel(StoredModel):
     def fit(
         self, user_item_matrix: Any, callback: Callback | None = None, *, times: npt.ArrayLike | None = None
     ) -> Self:
-        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame, scipy sparse, or what ``DataLoader.load_csr`` gives.
+        """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame, scipy sparse, or what
+        ``DataLoader.load_csr`` gives.
 
         Args:
-            user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made dense.
-            callback: ``callback(iteration, max_iter, loss)`` after each sweep; where it returns False or raises, the training ends and
+            user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made
+                dense.
+            callback: ``callback(iteration, max_iter, loss)`` after each sweep; where it returns False or raises, the
+                training ends and
                 the model stays what it was.
-            times: when each entry was last played, ints, larger is newer, in the order of the ``data`` of a CSR matrix with sorted indices. With them, what is
+            times: when each entry was last played, ints, larger is newer, in the order of the ``data`` of a CSR matrix
+                with sorted indices. With them, what is
                 chosen is chosen on the newest rows, and a score can have a recency part.
 
         Raises:
-            DataError: a value that is negative, NaN or infinite, an empty or not 2-D matrix, a table of interactions; it is a ValueError.
+            DataError: a value that is negative, NaN or infinite, an empty or not 2-D matrix, a table of interactions;
+                it is a ValueError.
             TrainingError: the training failed or was cancelled; it is a RuntimeError.
         """
         rows = read_rows(user_item_matrix, "user_item_matrix")
@@ -200,7 +211,8 @@ class NMFModel(StoredModel):
 
     @property
     def chosen_(self) -> dict[str, float]:
-        """As given, or as chosen on a part of the data: ``regularization``, ``neighbor_weight``, ``neighbor_regularization``, ``recency_weight``."""
+        """As given, or as chosen on a part of the data: ``regularization``, ``neighbor_weight``,
+        ``neighbor_regularization``, ``recency_weight``."""
         self._check_fitted()
         return dict(self._chosen)
 
@@ -212,7 +224,8 @@ class NMFModel(StoredModel):
     # Folding in
 
     def fold_in(self, user_items: Any) -> FloatArray:
-        """Vectors (n, n_components) for new or changed users, whose plays are ``user_items`` (n, n_items), the items being fixed.
+        """Vectors (n, n_components) for new or changed users, whose plays are ``user_items`` (n, n_items), the items
+        being fixed.
 
         It is what the training's own half-sweep over users converges to. A user without plays gets zeros.
         """
@@ -221,7 +234,8 @@ class NMFModel(StoredModel):
         return self._fold_in(weighting.users_side(rows), "items")
 
     def fold_in_items(self, users_per_item: Any) -> FloatArray:
-        """Vectors (n, n_components) for new items, whose plays are ``users_per_item`` (n, n_users), the users being fixed."""
+        """Vectors (n, n_components) for new items, whose plays are ``users_per_item`` (n, n_users), the users being
+        fixed."""
         weighting = self._fitted_weighting()
         rows = read_rows(users_per_item, "users_per_item", self.n_users)
         return self._fold_in(weighting.items_side(rows), "users")
@@ -298,9 +312,11 @@ class NMFModel(StoredModel):
 
         Args:
             user_ids: the users; everybody where None (and neither ``plays`` nor ``user_factors``).
-            plays: (n, n_items), what each of the asked users has played, in place of the training's: of users whom the training did not see, too. Their vectors
+            plays: (n, n_items), what each of the asked users has played, in place of the training's: of users whom the
+                training did not see, too. Their vectors
                 are those of ``fold_in(plays)``.
-            user_factors: (n, n_components), from ``fold_in``, where they are there already. The plays are ``plays``, else the training's of ``user_ids``,
+            user_factors: (n, n_components), from ``fold_in``, where they are there already. The plays are ``plays``,
+                else the training's of ``user_ids``,
                 else ``seen``; without any of them the score is that of the factors alone.
             top_k: most items a user.
             exclude_seen: leave out what a user has played, or ``seen`` where given.
@@ -357,7 +373,8 @@ class NMFModel(StoredModel):
         return self._seen if users is None else self._seen[users]
 
     def similar_items(self, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
-        """The items most like ``item_id``: (item_indices, scores in (0, 1)), best first; see ``timbral.models.similarity``."""
+        """The items most like ``item_id``: (item_indices, scores in (0, 1)), best first; see
+        ``timbral.models.similarity``."""
         self._check_fitted()
         item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
@@ -367,15 +384,19 @@ class NMFModel(StoredModel):
         return most_similar(self._items(), self._mean_item, together, item, top_k)
 
     def similar_lists(self, items: npt.NDArray[np.int32], top_k: int) -> tuple[npt.NDArray[np.int32], FloatArray]:
-        """``similar_items`` of each of ``items``, ascending, among them: (item_indices (len(items), top_k), scores), -1 where none is left."""
+        """``similar_items`` of each of ``items``, ascending, among them: (item_indices (len(items), top_k), scores), -1
+        where none is left."""
         together = self.scoring.neighbors.all_likenesses(self._chosen["neighbor_weight"])
         return similar_lists(self._items(), together, items, top_k)
 
     def explain(self, user_id: int, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
-        """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none negative.
+        """What in a user's history speaks for an item: (item_indices, contributions), the greatest first, none
+        negative.
 
-        ``predict([user_id], [item_id])`` is shared out in proportion to how far it would fall, had the user not played one item or
-        another: all contributions (``top_k`` = n_items) add up to it. Items that contribute nothing are left out; ``item_id`` itself is
+        ``predict([user_id], [item_id])`` is shared out in proportion to how far it would fall, had the user not played
+        one item or
+        another: all contributions (``top_k`` = n_items) add up to it. Items that contribute nothing are left out;
+            ``item_id`` itself is
         not, where the user has played it. See ``timbral.models.explanation``.
         """
         weighting = self._fitted_weighting()

@@ -26,7 +26,8 @@ def popular_where_unknown(
     allowed_by_user: sparse.csr_matrix | None,
     n_threads: int,
 ) -> TopK:
-    """``lists`` with those of the users ``unknown`` (places, ascending), which are empty, ranked by ``popularity`` (n_items,), float32 ≥ 0.
+    """``lists`` with those of the users ``unknown`` (places, ascending), which are empty, ranked by ``popularity``
+    (n_items,), float32 ≥ 0.
 
     Their scores are 0, as ``predict`` has them. The other arguments are those of the search that found ``lists``.
     """

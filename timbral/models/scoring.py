@@ -20,7 +20,8 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Scoring:
-    """score(u, i) = w_u·h_i + Σ_{j played by u} v_ji + r_i. ``items`` (n_items, k), ``neighbors`` v, ``recency`` r (n_items,), all ≥ 0.
+    """score(u, i) = w_u·h_i + Σ_{j played by u} v_ji + r_i. ``items`` (n_items, k), ``neighbors`` v, ``recency`` r
+    (n_items,), all ≥ 0.
 
     A user whose vector is 0 and who has played nothing has no list: every order of the items would be as good.
     """
@@ -41,7 +42,8 @@ class Scoring:
     def of_pairs(
         self, factors: Vector, plays: Any, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
     ) -> Vector:
-        """Scores of ``users[n]``, rows of ``factors`` and ``plays``, with ``items[n]``: float32, to the bit as in a list."""
+        """Scores of ``users[n]``, rows of ``factors`` and ``plays``, with ``items[n]``: float32, to the bit as in a
+        list."""
         with_more, item_rows = self._with_recency(factors)
         scores = scores_of(with_more, item_rows.T, users, items, neighbors=self.neighbors, plays=plays)
         if self.recency.any():
@@ -49,7 +51,8 @@ class Scoring:
         return scores
 
     def best(self, factors: Vector, plays: Any, k: int, **options: Any) -> TopK:
-        """Lists of the users whose vectors are ``factors`` (n, k) and who have played ``plays``, CSR (n, n_items) or None: nothing that
+        """Lists of the users whose vectors are ``factors`` (n, k) and who have played ``plays``, CSR (n, n_items) or
+        None: nothing that
         neighbours could tell by; ``options`` are those of ``top_k``.
         """
         with_more, item_rows = self._with_recency(factors)

@@ -22,7 +22,8 @@ NOISE: Final = 1e-10
 
 @kernel(matrix(float32), int64, matrix(int32, writable=True), matrix(float32, writable=True))
 def _keep_best(scores, first, found, best):  # type: ignore[no-untyped-def]
-    """Of each row of ``scores``, the highest above 0, best first; row i is item ``first + i``, which is not like itself."""
+    """Of each row of ``scores``, the highest above 0, best first; row i is item ``first + i``, which is not like
+    itself."""
     n_rows, n = scores.shape
     top_k = found.shape[1]
     for i in range(n_rows):
@@ -48,9 +49,11 @@ def _keep_best(scores, first, found, best):  # type: ignore[no-untyped-def]
 def similar_lists(
     vectors: Matrix, together: sparse.csr_matrix, items: npt.NDArray[np.int32], top_k: int
 ) -> tuple[npt.NDArray[np.int32], Matrix]:
-    """Of ``items``, rows of ``vectors`` (n, k), those most like each of them: (indices (len(items), top_k), scores), best first.
+    """Of ``items``, rows of ``vectors`` (n, k), those most like each of them: (indices (len(items), top_k), scores),
+    best first.
 
-    The scores are those of ``most_similar``, but for the last digits; -1 stands where there are no more. Takes len(items)² · k
+    The scores are those of ``most_similar``, but for the last digits; -1 stands where there are no more. Takes
+    len(items)² · k
     multiplications.
 
     Args:

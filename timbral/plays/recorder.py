@@ -1,4 +1,5 @@
-"""PlayRecorder: one step that puts plays on the stream, with the user's pending ones, and asks for the user's list to be refreshed."""
+"""PlayRecorder: one step that puts plays on the stream, with the user's pending ones, and asks for the user's list to
+be refreshed."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ PLAYS_PER_CALL: Final = 1_000
 
 RECORD = """
 -- KEYS: mark of this call, stream, users with plays, users to refresh, mark of a refresh that is sent, counts.
--- ARGV: life of the mark in s, window of event ids in s, prefix of the event ids' keys, whether to refresh, life of the refresh's mark in ms,
+-- ARGV: life of the mark in s, window of event ids in s, prefix of the event ids' keys, whether to refresh, life of
+-- the refresh's mark in ms,
 -- then for each play: key of the user's plays, user, event id or '', "item,plays,time" as JSON.
 local known = redis.call('GET', KEYS[1])
 if known then
@@ -71,7 +73,8 @@ return {#kept, twice, send}
 
 
 class Recorded(NamedTuple):
-    """Plays that were new, plays whose event id was known, and whether a ``refresh_played`` message is to be sent now."""
+    """Plays that were new, plays whose event id was known, and whether a ``refresh_played`` message is to be sent
+    now."""
 
     plays: int
     duplicates: int

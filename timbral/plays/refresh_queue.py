@@ -1,7 +1,9 @@
 """RefreshQueue: the users who have played something and have no list yet that knows of it.
 
-A user is in it once, however many plays come; while a worker refreshes them, the next play puts them in once more. So a burst costs one
-refresh now and one after. Whoever is being refreshed has a lease: if its worker dies, the user is queued again when it has run out.
+A user is in it once, however many plays come; while a worker refreshes them, the next play puts them in once more. So a
+burst costs one
+refresh now and one after. Whoever is being refreshed has a lease: if its worker dies, the user is queued again when it
+has run out.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ from timbral.redis_server.replies import server_now_s, text
 __all__ = ["SENT_LIFE_MS", "Claim", "RefreshQueue"]
 
 SENT_LIFE_MS: Final = 10_000
-"""While a ``refresh_played`` message waits, no second one is sent; if it is lost, the next play after so long sends one."""
+"""While a ``refresh_played`` message waits, no second one is sent; if it is lost, the next play after so long sends
+one."""
 LEASE_S: Final = 30.0
 USERS_PER_CLAIM: Final = 500
 MAX_ATTEMPTS: Final = 5
 """Leases of a user that ran out before they are given up: what kills a worker must not kill all of them."""
 
 CLAIM = """
--- KEYS: users to refresh, leases, mark of a message that waits, attempts. ARGV: whether that message is this one, users, life of a lease in s,
+-- KEYS: users to refresh, leases, mark of a message that waits, attempts. ARGV: whether that message is this one,
+-- users, life of a lease in s,
 -- attempts at most. The time when the leases run out, the users taken, the users given up.
 if ARGV[1] == '1' then redis.call('DEL', KEYS[3]) end
 local moment = redis.call('TIME')
@@ -86,7 +90,8 @@ class RefreshQueue:
         self._finish = redis_client.register_script(FINISH)
 
     def claim(self, *, arrived: bool, n_users: int = USERS_PER_CLAIM) -> Claim:
-        """Take the users who wait longest; ``arrived`` with the first claim of a message, which makes room for the next one."""
+        """Take the users who wait longest; ``arrived`` with the first claim of a message, which makes room for the next
+        one."""
         known = [keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_SENT, keys.PLAYS_REFRESH_ATTEMPTS]
         reply: Any = self._claim(keys=known, args=[int(arrived), n_users, LEASE_S, MAX_ATTEMPTS])
         ends, taken, given_up = reply

@@ -1,4 +1,5 @@
-"""What a play counts beside one that was played just before the training: the same in the training and in folding in."""
+"""What a play counts beside one that was played just before the training: the same in the training and in folding
+in."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ LEAST_WEIGHT: Final = 2.0**-20
 
 
 class PlayWeights(NamedTuple):
-    """Of the plays after ``watermark``, the ones up to ``newest_us`` count half for each ``half_life_days`` that they are older than it.
+    """Of the plays after ``watermark``, the ones up to ``newest_us`` count half for each ``half_life_days`` that they
+    are older than it.
 
     What was played later counts 1: it lies over vectors that were made when ``newest_us`` was the newest.
     """

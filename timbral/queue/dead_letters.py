@@ -1,7 +1,10 @@
-"""The dead letters: messages that nobody will work on unless an operator says so. In the Redis of the queue; knows no Celery.
+"""The dead letters: messages that nobody will work on unless an operator says so. In the Redis of the queue; knows no
+Celery.
 
-A letter of kind "poison" was a proper message that was delivered too often; it is kept whole, and its number is bounded by what it takes
-to kill a worker. Everything else is garbage, or a task that no worker knows: its body is cut, and only the newest are kept, so that a flood of it
+A letter of kind "poison" was a proper message that was delivered too often; it is kept whole, and its number is bounded
+by what it takes
+to kill a worker. Everything else is garbage, or a task that no worker knows: its body is cut, and only the newest are
+kept, so that a flood of it
 does not fill Redis.
 """
 
@@ -164,7 +167,8 @@ def send_again(client: redis.Redis, letter_id: str) -> str:
     Its count of deliveries begins again, and its result of failure is removed, so that waiting for it works.
 
     Raises:
-        ParameterError: there is no such letter (it may have been sent a moment ago), or it cannot be sent: garbage, or cut.
+        ParameterError: there is no such letter (it may have been sent a moment ago), or it cannot be sent: garbage, or
+            cut.
     """
     letter = show(client, letter_id)
     if not letter.can_be_sent:

@@ -1,6 +1,7 @@
 """HeldMessages: which tasks' messages are in a queue or with a worker. A task whose message is neither is lost or done.
 
-The looking is done by scripts on the server, which answer with ids: no message comes here, however long the queues and however large the
+The looking is done by scripts on the server, which answer with ids: no message comes here, however long the queues and
+however large the
 messages. Each call looks at a bounded part, so that it holds up nobody.
 """
 
@@ -36,7 +37,8 @@ local function look(item)
 end
 """
 
-# KEYS: list. ARGV: where to begin, most items, most bytes, ids. Where to go on (-1 at the end), and the ids that are there.
+# KEYS: list. ARGV: where to begin, most items, most bytes, ids. Where to go on (-1 at the end), and the ids that are
+# there.
 _IN_LIST = (
     _IDS
     + """
@@ -95,9 +97,11 @@ class HeldMessages:
         return found
 
     def _among(self, task_ids: list[str]) -> set[str]:
-        # An id with a quote or a backslash cannot be told from the text around it: it counts as held, and is not sent again.
+        # An id with a quote or a backslash cannot be told from the text around it: it counts as held, and is not sent
+        # again.
         found = {task_id for task_id in task_ids if '"' in task_id or "\\" in task_id}
-        # With a worker first, which is looked up quickly; then the queues; then what workers have taken from there meanwhile.
+        # With a worker first, which is looked up quickly; then the queues; then what workers have taken from there
+        # meanwhile.
         for look in (self._with_workers, self._waiting, self._with_workers):
             missing = [task_id for task_id in task_ids if task_id not in found]
             if missing:

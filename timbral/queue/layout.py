@@ -1,6 +1,7 @@
 """What the broker looks like: the names of queues and keys and what lies in them, as kombu and Celery make them.
 
-Nothing else in this code knows it; a test compares it with kombu's own. Loads no Redis and no Celery, so producers use it too.
+Nothing else in this code knows it; a test compares it with kombu's own. Loads no Redis and no Celery, so producers use
+it too.
 """
 
 from __future__ import annotations
@@ -45,12 +46,14 @@ PRIORITY_SEPARATOR: Final = "\x06\x16"
 DONE_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 """States of a stored result after which no other comes."""
 WORK_HEADER: Final = "timbral_work"
-"""Header of a message that says which piece of work it is: the same on every delivery, retry and second sending of one piece; another where
+"""Header of a message that says which piece of work it is: the same on every delivery, retry and second sending of one
+piece; another where
 the task id is used again. Without it, it is the delivery tag that the sender made."""
 
 
 def name(key: str) -> str:
-    """A name of the broker's as it stands in Redis, behind KEY_PREFIX. A queue's full name is what Celery and ``-Q`` know it by."""
+    """A name of the broker's as it stands in Redis, behind KEY_PREFIX. A queue's full name is what Celery and ``-Q``
+    know it by."""
     return settings.KEY_PREFIX + key
 
 

@@ -1,7 +1,9 @@
 """PatientRedis: a client for which an error reply that heals is an outage, to be waited out, and not an answer.
 
-A Redis that is read-only during a failover, has too few replicas, is full, or has just been told other permissions answers with an error. It
-means the same as no answer at all: try again. So it is made an error of the connection, which redis-py, kombu and Celery wait out.
+A Redis that is read-only during a failover, has too few replicas, is full, or has just been told other permissions
+answers with an error. It
+means the same as no answer at all: try again. So it is made an error of the connection, which redis-py, kombu and
+Celery wait out.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ __all__ = ["HEALING_CODES", "OUTAGES", "PatientPipeline", "PatientRedis", "Refus
 
 HEALING_CODES: Final = frozenset(
     {
-        "READONLY", "UNBLOCKED", "NOREPLICAS", "MISCONF", "BUSY", "LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "OOM", "NOPERM",
-        "WRONGTYPE", "NOAUTH", "WRONGPASS", "EXECABORT", "MOVED", "ASK", "REDIRECT", "INPROG", "NOGOODSLAVE", "NOTREADY", "DENIED",
+        "READONLY", "UNBLOCKED", "NOREPLICAS", "MISCONF", "BUSY", "LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN",
+        "OOM", "NOPERM",
+        "WRONGTYPE", "NOAUTH", "WRONGPASS", "EXECABORT", "MOVED", "ASK", "REDIRECT", "INPROG", "NOGOODSLAVE",
+        "NOTREADY", "DENIED",
     }
 )  # fmt: skip
 """First words of the replies that somebody's doing, or time, makes go away: the same command succeeds later."""
@@ -31,7 +35,8 @@ class RefusedError(RedisConnectionError):
 
 
 OUTAGES: Final = (RedisConnectionError, redis.exceptions.TimeoutError, OSError)
-"""What it looks like when Redis is away or refuses. kombu's own list has KeyError too, which any bad message can cause."""
+"""What it looks like when Redis is away or refuses. kombu's own list has KeyError too, which any bad message can
+cause."""
 
 
 def heals(error: BaseException) -> bool:

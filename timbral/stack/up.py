@@ -1,6 +1,7 @@
 """``timbral up``: the whole stack on one machine in one terminal: server, workers, scheduler, Flower, HTTP API.
 
-Data sets are read from ./data and models kept in ./models (or where DATA_DIR and MODEL_DIR say); the server's and Flower's
+Data sets are read from ./data and models kept in ./models (or where DATA_DIR and MODEL_DIR say); the server's and
+Flower's
 files lie in ./.timbral. Everything listens on 127.0.0.1 alone.
 """
 
@@ -184,11 +185,12 @@ class _Welcome:
         if not self._waiting:
             where = self._where
             user, _, password = where.flower_auth.partition(":")
+            is_usual = where.redis_url.endswith(f":{REDIS_PORT}")
             lines = [
                 "Ready. Ctrl-C stops everything.",
                 f"  HTTP API   {where.api}       a page for people; for programs: /openapi.json",
                 f"  Flower     {where.flower}       user {user}, password {password}",
-                f"  Redis      {where.redis_url}" + ("" if where.redis_url.endswith(f":{REDIS_PORT}") else f"       export REDIS_URL={where.redis_url}"),
+                f"  Redis      {where.redis_url}" + ("" if is_usual else f"       export REDIS_URL={where.redis_url}"),
             ]  # fmt: skip
             self._supervisor.say("\n".join(lines))
 

@@ -55,23 +55,29 @@ class DataLoader:
         """Read a whole data set into a DataFrame, one row a play or rating, every column kept as it is.
 
         Args:
-            filepath: a csv, parquet or json file (an array of objects, or one object a line); csv and json also with gzip,
+            filepath: a csv, parquet or json file (an array of objects, or one object a line); csv and json also with
+                gzip,
                 bz2, zstd, lz4 or zip; a folder of such files, as Spark and Hive write them.
             format: "csv", "parquet" or "json"; None tells it from the ending or the content.
             user_col, item_col: columns of the ids: int (64-bit) or str. In csv they are ints if all are plainly ints. A
-                dotted path is a field of a field ("track.id"), "artist + track" joins two columns, "a | b" takes the first
+                dotted path is a field of a field ("track.id"), "artist + track" joins two columns, "a | b" takes the
+                first
                 that is there. None: told by the columns' names.
-            value_col: column of plays or ratings. Where there is no "rating" and no other name was given, a column that is
-                unmistakably one ("plays", "play_count", …) is taken, and copied to "rating"; where there is none either,
+            value_col: column of plays or ratings. Where there is no "rating" and no other name was given, a column that
+                is
+                unmistakably one ("plays", "play_count", …) is taken, and copied to "rating"; where there is none
+                either,
                 or for None, each row counts 1.
             separator: of csv, one character or several ("::"); told from the first lines where None.
             columns: the names of a csv file's columns, where it has no header.
-            quoted: whether quotes in csv are around fields; None: yes, but not where the separator is a tab. A quote that
+            quoted: whether quotes in csv are around fields; None: yes, but not where the separator is a tab. A quote
+                that
                 would make rows one is refused then.
             encoding: of csv: "utf-8", "latin-1", "utf-16", …
             decimal: "," where values have a decimal comma.
             preset: the form of a data set that many have; found by itself where the file tells. See docs/data.md.
-            on_missing: "drop" leaves rows without an id or a value out; "refuse", the default but for some presets, does not.
+            on_missing: "drop" leaves rows without an id or a value out; "refuse", the default but for some presets,
+                does not.
             strip_audio_suffix: take an audio file's ending (Constants.SUPPORTED_AUDIO_FORMATS) off item ids.
 
         Raises:
@@ -114,11 +120,13 @@ class DataLoader:
             repeats: what becomes of rows of the same user and item: their "sum", the "last", the "max" or the "mean".
 
         Returns:
-            DataFrame of shape (n_users, n_items) of pandas sparse columns (float64, fill value 0): its memory follows the
+            DataFrame of shape (n_users, n_items) of pandas sparse columns (float64, fill value 0): its memory follows
+            the
             number of interactions.
 
         Raises:
-            MissingColumnsError (ValueError), DataError (ValueError): as for ``load_user_interactions``; the mappings then
+            MissingColumnsError (ValueError), DataError (ValueError): as for ``load_user_interactions``; the mappings
+            then
                 stay what they were.
         """
         options = ReadOptions(
@@ -165,7 +173,8 @@ class DataLoader:
                 strip_audio_suffix: as for ``load_user_interactions``. A value of 0 makes no entry.
             time_col: column of times: ints, floats (seconds), timestamps, ISO 8601 text. Of repeated rows the latest.
             time_format: how times are written as text, in strptime's letters ("%d %b %Y %H:%M").
-            repeats: what becomes of rows of the same user and item: their "sum", the "last" (by ``time_col``, or else by
+            repeats: what becomes of rows of the same user and item: their "sum", the "last" (by ``time_col``, or else
+                by
                 their order), the "max" or the "mean".
             min_plays, max_plays: leave (user, item) pairs with less out, cap those with more; after ``repeats``.
             on_rows: called with the number of rows read so far, every few hundred thousand; raise in it to stop.

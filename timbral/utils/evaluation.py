@@ -135,14 +135,16 @@ class EvaluationMetrics:
 
         Args:
             model: fitted on what was not held out; its ``recommend`` answers with ``indptr`` and ``item_indices``.
-            held_out_csr: shape (n_users, n_items), whatever ``NMFModel.fit`` takes; a user without entries is left out of the means.
+            held_out_csr: shape (n_users, n_items), whatever ``NMFModel.fit`` takes; a user without entries is left out
+                of the means.
             train_csr: what the model was fitted on; with it the answer has ``novelty@k`` and ``diversity@k``.
             k: length of the lists, 1 or more.
             on_progress: called with (users done, users in all) after each block of them.
 
         Returns:
             ``recall@k``, ``ndcg@k``, ``precision@k``, ``map@k``, ``mrr@k``, ``hit_rate@k``, ``coverage@k`` and, with
-            ``train_csr``, ``novelty@k`` and ``diversity@k`` (see ``timbral.judging.diversity``); ``k`` stands for its number, as in
+            ``train_csr``, ``novelty@k`` and ``diversity@k`` (see ``timbral.judging.diversity``); ``k`` stands for its
+            number, as in
             ``recall@20``. ``n_users``: how many were ranked.
 
         Raises:

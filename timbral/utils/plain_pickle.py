@@ -1,6 +1,7 @@
 """Pickles of plain data, written and read without ever running what they say.
 
-``pickle.loads`` calls whatever its input names. This reader has its own stack machine instead: it looks no name up, calls
+``pickle.loads`` calls whatever its input names. This reader has its own stack machine instead: it looks no name up,
+calls
 nothing, and knows only how plain containers, scalars, strings and numpy arrays are spelt (protocols 2 to 5, numpy 1 and
 2). Everything else is refused before it becomes an object. numpy is imported when a pickle holds an array, not before.
 """

@@ -35,15 +35,18 @@ PROBE_TIMEOUT_S: Final = 0.5
 """A look whether Redis is back waits at most this long to connect, and as long for the answer."""
 BACK_OFF_FACTOR: Final = 10
 MAX_BACK_OFF_S: Final = 2.0
-"""After a failed look nobody looks for ten times as long as it took, and for 2 s at most: callers lose a fifth of their time
-to a frozen server and next to none to one that refuses at once, which is found again within milliseconds of its start."""
+"""After a failed look nobody looks for ten times as long as it took, and for 2 s at most: callers lose a fifth of their
+time
+to a frozen server and next to none to one that refuses at once, which is found again within milliseconds of its
+start."""
 MAX_CONNECTIONS: Final = 1000
 
 
 class RedisConnector:
     """Reads and writes the cache, and never takes its caller down with it.
 
-    While Redis is away, or answers with an error, every call returns False or None and logs; it raises only for arguments
+    While Redis is away, or answers with an error, every call returns False or None and logs; it raises only for
+    arguments
     that are wrong. The connection is looked for again by itself. Safe to share between threads, and across a fork.
 
     Args:
@@ -164,7 +167,8 @@ class RedisConnector:
         """How Redis is, asked now.
 
         Returns:
-            ``status`` "healthy" or "unhealthy"; ``latency_ms`` of a PING, ``version`` of the server, ``memory`` in use as
+            ``status`` "healthy" or "unhealthy"; ``latency_ms`` of a PING, ``version`` of the server, ``memory`` in use
+            as
             text ("1.20M") and ``memory_bytes``, None where unknown; ``error``, None where healthy.
         """
         report: dict[str, Any] = dict.fromkeys(
@@ -211,13 +215,15 @@ class RedisConnector:
         )
 
     def get_recommendations_many(self, user_ids: Iterable[Id]) -> dict[Id, Any | None] | None:
-        """Each user's recommendations (None where there are none), ``BATCH`` in a round trip; None while Redis is down."""
+        """Each user's recommendations (None where there are none), ``BATCH`` in a round trip; None while Redis is
+        down."""
         wanted = list(dict.fromkeys(user_ids))
         listed = self.get_lists([StoredList(keys.recommendations_user(user_id), user_id) for user_id in wanted])
         return None if listed is None else dict(zip(wanted, listed, strict=True))
 
     def get_lists(self, lists: Iterable[StoredList]) -> list[Any | None] | None:
-        """Lists of any kind (recommendations, popular, similar), without what is blocked by now; None while Redis is down.
+        """Lists of any kind (recommendations, popular, similar), without what is blocked by now; None while Redis is
+        down.
 
         ``BATCH`` in a round trip; where there are blocks, two.
         """
@@ -250,7 +256,8 @@ class RedisConnector:
         return self._set(keys.embeddings(key), _as_pickle(embeddings), ttl)
 
     def get_embeddings(self, key: str) -> Any | None:
-        """The embeddings under ``key``, or None where there are none; a hostile pickle is refused, logged and never run."""
+        """The embeddings under ``key``, or None where there are none; a hostile pickle is refused, logged and never
+        run."""
         return self._get(keys.embeddings(key), plain_pickle.loads)
 
     def set_embeddings_many(self, embeddings: Mapping[str, object], ttl: int = 86400) -> bool:
@@ -258,7 +265,8 @@ class RedisConnector:
         return self._set_many(((keys.embeddings(key), _as_pickle(value)) for key, value in embeddings.items()), ttl)
 
     def get_embeddings_many(self, embedding_keys: Iterable[str]) -> dict[str, Any | None] | None:
-        """The embeddings under each key (None where there are none), ``BATCH`` in a round trip; None while Redis is down."""
+        """The embeddings under each key (None where there are none), ``BATCH`` in a round trip; None while Redis is
+        down."""
         return self._get_many({key: keys.embeddings(key) for key in embedding_keys}, plain_pickle.loads)
 
     # Keys

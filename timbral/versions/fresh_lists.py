@@ -1,10 +1,13 @@
 """Fresh lists: what is done to the best items of a user before they become a list. All of it is off by default.
 
-- **At most n items of a group** (an artist): the app says in ``items:groups`` which item is of which; an item without a group is alone in its own.
-- **Exploration**: a share of a list's places, the last ones, goes to items from further down, which would not be seen otherwise. They are
+- **At most n items of a group** (an artist): the app says in ``items:groups`` which item is of which; an item without a
+group is alone in its own.
+- **Exploration**: a share of a list's places, the last ones, goes to items from further down, which would not be seen
+otherwise. They are
   drawn by user and model version: a list that is written again is the same.
 
-Both pick from the candidates, the ``depth`` best items. A further rule (not what was shown five times without a play, say) is a further
+Both pick from the candidates, the ``depth`` best items. A further rule (not what was shown five times without a play,
+say) is a further
 step of ``choose``.
 """
 
@@ -106,7 +109,8 @@ class FreshLists:
 
 
 def groups_of(client: redis.Redis, item_ids: IdIndex, items: npt.NDArray[np.int32]) -> Groups:
-    """The group of each of ``items`` (codes): the place of the first asked item of the group, or minus the item's code and 1 where the app
+    """The group of each of ``items`` (codes): the place of the first asked item of the group, or minus the item's code
+    and 1 where the app
     has given none.
     """
     asked, place_of = np.unique(items, return_inverse=True)

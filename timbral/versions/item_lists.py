@@ -1,6 +1,8 @@
-"""ItemLists: a version's lists that are nobody's, similar and popular items, put aside and then switched in with the version.
+"""ItemLists: a version's lists that are nobody's, similar and popular items, put aside and then switched in with the
+version.
 
-They are written under names of their own while the version before is live. The step that makes the version live renames them: no
+They are written under names of their own while the version before is live. The step that makes the version live renames
+them: no
 reader meets the lists of two versions mixed, nor half of them.
 """
 

@@ -27,7 +27,8 @@ end
 PROMOTE = (
     SWITCH
     + """
--- KEYS: current, promoted fence, versions, history. ARGV: version, force, what stands before the names of its lists while they are put aside, the names.
+-- KEYS: current, promoted fence, versions, history. ARGV: version, force, what stands before the names of its lists
+-- while they are put aside, the names.
 local fence = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if not fence then return 'unknown' end
 if redis.call('GET', KEYS[1]) == ARGV[1] then
@@ -49,7 +50,8 @@ return 'live'
 ROLL_BACK = (
     SWITCH
     + """
--- KEYS: current, versions, history. ARGV: the version to go to, what stands before its lists' names while they are put aside, the names; '' only asks which it would be.
+-- KEYS: current, versions, history. ARGV: the version to go to, what stands before its lists' names while they are
+-- put aside, the names; '' only asks which it would be.
 local live = redis.call('GET', KEYS[1])
 local history = redis.call('LRANGE', KEYS[3], 0, -1)
 for place, version in ipairs(history) do

@@ -1,6 +1,7 @@
 """ModelStore: the versions of the model, which of them is live, and the one copy of it that a process has mapped.
 
-A version is ``YYYYMMDDTHHMMSS-<fence>``. The fence counts trainings in the order in which they began; what is live never
+A version is ``YYYYMMDDTHHMMSS-<fence>``. The fence counts trainings in the order in which they began; what is live
+never
 moves to a lower fence by itself, so a slow, older training cannot replace a newer model. An operator can move it back.
 """
 
@@ -61,7 +62,8 @@ class ModelStore:
         redis_client: the Redis of the records.
         model_dir: folder of the files, shared by all workers.
         n_threads: threads of a model's work in this process; ``settings.N_THREADS`` where None.
-        archive_uri: where the files are kept too, for hosts that do not share ``model_dir``; ``settings.MODEL_ARCHIVE_URI``
+        archive_uri: where the files are kept too, for hosts that do not share ``model_dir``;
+            ``settings.MODEL_ARCHIVE_URI``
             where None.
     """
 
@@ -123,7 +125,8 @@ class ModelStore:
     # What is live
 
     def promote(self, version: str, *, force: bool = False) -> Promotion:
-        """Make ``version`` live, in one step with its lists of similar and popular items; "stale" where a training that began later
+        """Make ``version`` live, in one step with its lists of similar and popular items; "stale" where a training that
+        began later
         is, or was, live. Done again for the live one, it renews the lists.
 
         ``force`` is an operator's: it may go back, and keeps the mark that holds older trainings off. The file is then
@@ -179,10 +182,12 @@ class ModelStore:
         return text(self.redis.get(keys.MODEL_CURRENT)) or None
 
     def current(self) -> ServedModel:
-        """The live model, mapped. Costs one question while it stays the same; a new version, or a new revision of it, is taken
+        """The live model, mapped. Costs one question while it stays the same; a new version, or a new revision of it,
+        is taken
         up, the old one let go.
 
-        Where its file cannot be read, the model that was served goes on being served, or the newest older one that can be
+        Where its file cannot be read, the model that was served goes on being served, or the newest older one that can
+        be
         read is.
 
         Raises:
@@ -224,7 +229,8 @@ class ModelStore:
     # Forgetting users
 
     def remove_forgotten(self, version: str, user_ids: Sequence[Id]) -> int:
-        """Rewrite a version's file, and its copy in the archive, without the forgotten ``user_ids``; returns how many it knew.
+        """Rewrite a version's file, and its copy in the archive, without the forgotten ``user_ids``; returns how many
+        it knew.
 
         Who has mapped the file takes up the new one at its next question.
 
@@ -250,7 +256,8 @@ class ModelStore:
                     n_removed += len(codes)
                 if not served.revision:
                     return n_removed
-                # Also where nothing changed now: a process that was killed may have written the file and said nothing of it.
+                # Also where nothing changed now: a process that was killed may have written the file and said nothing
+                # of it.
                 if self.archive is not None:
                     self.archive.put(self.path(version))
                 places = [keys.MODEL_REVISIONS, keys.MODEL_VERSIONS]
@@ -362,7 +369,8 @@ class ModelStore:
         return record | {"version": version, "live": version == self.current_version()}
 
     def prune(self, keep: int) -> Names:
-        """Remove all but the ``keep`` newest of the versions that were live, and as many of those that were not; returns the names
+        """Remove all but the ``keep`` newest of the versions that were live, and as many of those that were not;
+        returns the names
         of those that went.
 
         The current version stays, the one that a roll back would go to, and those that an open job works with.

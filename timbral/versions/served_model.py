@@ -41,8 +41,10 @@ class ServedModel:
 
     ``users_per_item`` is int64 (n_items,), how many users an item has. ``evaluated`` is the model of the training's
     evaluation, which has not seen the held-out rows: item factors alone, None where the training measured nothing.
-    ``rated_zero`` is CSR of shape (n_users, n_items), what users rated 0: it is in no list of theirs; None where nobody did.
-    ``forgotten_rows`` are codes of rows that are empty because their users were forgotten; ``revision`` counts how often the
+    ``rated_zero`` is CSR of shape (n_users, n_items), what users rated 0: it is in no list of theirs; None where nobody
+    did.
+    ``forgotten_rows`` are codes of rows that are empty because their users were forgotten; ``revision`` counts how
+    often the
     version was rewritten for that. ``similar`` is found when the file is written.
     """
 
@@ -100,7 +102,8 @@ class ServedModel:
         tensors, texts = self.model.tensors()
         tensors = dict(tensors) | self.user_ids.to_tensors(USERS) | self.item_ids.to_tensors(ITEMS)
         tensors[USERS_PER_ITEM] = self.users_per_item
-        # Made once and mapped by all, where every batch of every process would make its own, as large as the item factors.
+        # Made once and mapped by all, where every batch of every process would make its own, as large as the item
+        # factors.
         index = self.model.scoring.index()
         tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
         texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}

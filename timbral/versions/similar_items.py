@@ -21,7 +21,8 @@ LISTED_ITEMS: Final = 100_000
 
 @dataclass(frozen=True)
 class SimilarItems:
-    """``listed`` int32 (m,), ascending codes; ``items`` int32 (m, SIMILAR_TOP_K), codes, -1 where there are no more; their ``scores``."""
+    """``listed`` int32 (m,), ascending codes; ``items`` int32 (m, SIMILAR_TOP_K), codes, -1 where there are no more;
+    their ``scores``."""
 
     listed: npt.NDArray[np.int32]
     items: npt.NDArray[np.int32]

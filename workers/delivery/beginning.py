@@ -1,4 +1,5 @@
-"""The beginning of a task, in the process that does it: a delivery counts from here, not from its receipt; and its end by revocation."""
+"""The beginning of a task, in the process that does it: a delivery counts from here, not from its receipt; and its end
+by revocation."""
 
 from __future__ import annotations
 

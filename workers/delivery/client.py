@@ -1,6 +1,8 @@
-"""The Redis client that kombu's channel is given: what it reads from a queue is a message, and no error reply ends a worker.
+"""The Redis client that kombu's channel is given: what it reads from a queue is a message, and no error reply ends a
+worker.
 
-kombu asks its client for everything, so this is the one place to keep garbage and refusals away from it; it replaces no code of kombu's.
+kombu asks its client for everything, so this is the one place to keep garbage and refusals away from it; it replaces no
+code of kombu's.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ class Client(PatientRedis):
         except NoScriptError:
             raise
         except ResponseError as error:
-            # Of what kombu sends, nothing is wrong by itself: whatever the server objects to, somebody can put right while the worker waits.
+            # Of what kombu sends, nothing is wrong by itself: whatever the server objects to, somebody can put right
+            # while the worker waits.
             raise refused(error) from error
         if command_name == "BRPOP":
             self.answered_at = time.monotonic()
@@ -85,7 +88,8 @@ class Client(PatientRedis):
             return 0
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> PatientPipeline:  # noqa: ARG002
-        # A full Redis 7 refuses every command inside MULTI, also those that free memory; kombu's pipelines need no transaction.
+        # A full Redis 7 refuses every command inside MULTI, also those that free memory; kombu's pipelines need no
+        # transaction.
         return _Pipeline(self.connection_pool, self.response_callbacks, False, shard_hint)
 
     def pubsub(self, **options: Any) -> PubSub:

@@ -114,14 +114,16 @@ class Consumer(CeleryConsumer):
         if now - self._said_foreign_at.get(name, -SAY_AGAIN_S) >= SAY_AGAIN_S:
             self._said_foreign_at[name] = now
             logger.error(
-                "The queue %s holds %s %s, which is no task of timbral: put back. Another Celery app uses this queue, and its workers "
+                "The queue %s holds %s %s, which is no task of timbral: put back. Another Celery app uses this "
+                "queue, and its workers "
                 "fail what is ours: set KEY_PREFIX here, or give that app a queue of its own",
                 layout.SHARED_QUEUE, name, message.headers["id"],
             )  # fmt: skip
         self._put_off(message, f"{name} is none of our tasks")
 
     def _move_to_own_queue(self, message: Any) -> bool:
-        """A foreign sender that named no queue reached the default one: the message goes, as it is, to where its task belongs."""
+        """A foreign sender that named no queue reached the default one: the message goes, as it is, to where its task
+        belongs."""
         queue = layout.own_queue(message.headers["task"])
         if message.delivery_info["routing_key"] != layout.DEFAULT_QUEUE or queue == layout.DEFAULT_QUEUE:
             return False
@@ -140,7 +142,8 @@ class Consumer(CeleryConsumer):
         return True
 
     def _put_off(self, message: Any, why: str) -> None:
-        """A message's last delivery is not shared with others that were there when a worker was lost: one of them is to blame, and only
+        """A message's last delivery is not shared with others that were there when a worker was lost: one of them is to
+        blame, and only
         that one shall be parked. Nor are two messages of one task id worked on at a time."""
         logger.info("Put off %s: %s", message.headers["id"], why)
         qos, tag = message.channel.qos, message.delivery_tag

@@ -1,6 +1,7 @@
 """Renews, every quarter of the visibility timeout, the messages that this worker holds.
 
-It is a thread, not a timer of the event loop: a solo worker's loop stands still while its task runs, and any worker's may while it waits for Redis.
+It is a thread, not a timer of the event loop: a solo worker's loop stands still while its task runs, and any worker's
+may while it waits for Redis.
 It ends with the process, and not before: however a worker is stopped, what still runs in it is held.
 """
 

@@ -20,7 +20,8 @@ class DeliveredMessage(virtual.Message):
     begun = 0
     """How often its work was begun before, by workers that were lost."""
     work_id = "same"
-    """Whether its task id is its own ("same"), was other work's before ("used"), or is that of work which runs ("busy")."""
+    """Whether its task id is its own ("same"), was other work's before ("used"), or is that of work which runs
+    ("busy")."""
     crashed = False
     """Whether its task ended its process: then going back to the queue counts as a delivery."""
 

@@ -14,7 +14,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_the_parent() -> None:
-    """Have the kernel end this process when its parent is killed; on Linux. An autoscaler's thread is no parent that lasts: its processes are left
+    """Have the kernel end this process when its parent is killed; on Linux. An autoscaler's thread is no parent that
+    lasts: its processes are left
     alone."""
     if sys.platform != "linux" or threading.current_thread().name != "MainThread":
         return

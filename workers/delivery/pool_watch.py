@@ -1,6 +1,7 @@
 """Notices a killed process of the pool in half a second.
 
-Celery is told by the closing of a pipe, but looks at once, when the kernel may not have the process's status yet; then it looks every 5 s.
+Celery is told by the closing of a pipe, but looks at once, when the kernel may not have the process's status yet; then
+it looks every 5 s.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ class QoS(kombu_redis.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
         self._held[delivery_tag] = message
         self._unrecorded.add(delivery_tag)
-        # It is off the queue: without a record of it, to work on it is the best that can be done, and a record may come later.
+        # It is off the queue: without a record of it, to work on it is the best that can be done, and a record may come
+        # later.
         self._try(delivery_tag, partial(self._take, message, delivery_tag), "note that this worker holds")
         virtual.QoS.append(self, message, delivery_tag)
 
@@ -67,7 +68,8 @@ class QoS(kombu_redis.QoS):
             virtual.QoS.ack(self, delivery_tag)
 
     def put_back(self, tag: str, *, leftmost: bool = False, uncount: bool = True, queue: str | None = None) -> None:
-        """Put a message back that this channel delivered, or move it to ``queue``: now, or as soon as Redis takes it."""
+        """Put a message back that this channel delivered, or move it to ``queue``: now, or as soon as Redis takes
+        it."""
         self._unrecorded.discard(tag)
         if tag in self._held:
             put_back = partial(self.restore_by_tag, tag, leftmost=leftmost, uncount=uncount, queue=queue)
@@ -101,7 +103,8 @@ class QoS(kombu_redis.QoS):
             _behind.discard(self)
 
     def restore_unacked(self, client: Any = None) -> list[Any]:  # noqa: ARG002
-        """Put back what was delivered, but for what still runs here: after a lost connection it runs on, and is acknowledged later."""
+        """Put back what was delivered, but for what still runs here: after a lost connection it runs on, and is
+        acknowledged later."""
         running = set() if is_stopping() else {request.message.delivery_tag for request in running_requests()}
         for tag in list(self._held):
             if tag in running or (tag in self._late and tag not in self._unrecorded):
@@ -160,7 +163,8 @@ class QoS(kombu_redis.QoS):
         queue_key = layout.queue_key(goes_to, layout.priority_of(payload))
         task_id = task_id_of(payload)
         if self.unacked.put_back(
-            tag, dumps(payload), queue_key, at_head=not leftmost, lapsed_for_s=lapsed_for_s, uncount=task_id if uncount else None,
+            tag, dumps(payload), queue_key, at_head=not leftmost, lapsed_for_s=lapsed_for_s,
+            uncount=task_id if uncount else None,
             unrecorded=unrecorded,
         ):  # fmt: skip
             logger.info("Put message %s back into %s", task_id or tag, queue_key)

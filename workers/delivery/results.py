@@ -1,6 +1,7 @@
 """The result backend: Celery's for Redis, without a copy of each task's arguments.
 
-Extended results name the task, which whoever waits for it wants to know. But they also hold all of its arguments, for a day: 10 MB for a refresh
+Extended results name the task, which whoever waits for it wants to know. But they also hold all of its arguments, for a
+day: 10 MB for a refresh
 with a hundred thousand plays.
 """
 

@@ -1,9 +1,12 @@
-"""Stopping: take nothing new, give what runs SOFT_SHUTDOWN_S to finish, then hand its messages back and end. A stop always ends.
+"""Stopping: take nothing new, give what runs SOFT_SHUTDOWN_S to finish, then hand its messages back and end. A stop
+always ends.
 
-One way for all who ask: SIGTERM, SIGINT, SIGHUP (which starts the worker anew), `celery control shutdown` and Flower's button. SIGQUIT and a second
+One way for all who ask: SIGTERM, SIGINT, SIGHUP (which starts the worker anew), `celery control shutdown` and Flower's
+button. SIGQUIT and a second
 signal hand over at once.
 
-Celery's own soft shutdown sleeps in the signal handler, all of the time, with its event loop standing still: nothing that finishes meanwhile is
+Celery's own soft shutdown sleeps in the signal handler, all of the time, with its event loop standing still: nothing
+that finishes meanwhile is
 acknowledged, and a worker whose only task ends at once still waits a minute. Its warm one waits for ever.
 """
 
@@ -127,7 +130,8 @@ class SoftShutdown(bootsteps.StartStopStep):
             os.kill(pid, signal.SIGKILL)
 
     def _leave(self, requests: list[Any], code: int) -> None:
-        """Hand over and end at once: the processes of the pool first, so that nothing runs here and elsewhere at a time."""
+        """Hand over and end at once: the processes of the pool first, so that nothing runs here and elsewhere at a
+        time."""
         for process in active_children():
             if process.pid and _is_running(process.pid):
                 os.kill(process.pid, signal.SIGKILL)

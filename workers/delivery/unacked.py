@@ -1,8 +1,11 @@
 """The messages that workers hold and have not acknowledged, as Redis keeps them.
 
-The keys and their content are kombu's, so that its tools still read them; the steps are scripts, for three reasons. Times are
-the server's, so that a frozen or restarted server and a wrong clock on some host do not make held messages look abandoned. Putting
-back is one claim (HDEL) instead of WATCH on a hash that the whole fleet writes to. And what was begun is counted with it.
+The keys and their content are kombu's, so that its tools still read them; the steps are scripts, for three reasons.
+Times are
+the server's, so that a frozen or restarted server and a wrong clock on some host do not make held messages look
+abandoned. Putting
+back is one claim (HDEL) instead of WATCH on a hash that the whole fleet writes to. And what was begun is counted with
+it.
 """
 
 from __future__ import annotations
@@ -21,15 +24,18 @@ __all__ = ["Taken", "Unacked"]
 DELIVERIES_TTL_S = 7 * 86_400
 """Life of a count of deliveries after the last one; longer than any cache key, so that eviction takes those first."""
 WORK_TTL_S = 8 * 86_400
-"""Life of the record of which work a task id is: longer than that of anything which takes a task id as proof of work done."""
+"""Life of the record of which work a task id is: longer than that of anything which takes a task id as proof of work
+done."""
 
 _NOW = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 """
 
-# KEYS: index, content, begun deliveries, work, result. ARGV: tag, content, work, life of the record of work, task id, 1 where it is no new message.
-# Gives how often the message's work was begun before, and whether its task id is "new", of the "same" work, of other work that is done
+# KEYS: index, content, begun deliveries, work, result. ARGV: tag, content, work, life of the record of work, task id, 1
+# where it is no new message.
+# Gives how often the message's work was begun before, and whether its task id is "new", of the "same" work, of other
+# work that is done
 # ("used"), or of other work whose message a worker holds ("busy").
 _TAKE = (
     _NOW
@@ -98,7 +104,8 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], 0, string.format('%.6f', now - tonum
 """
 )
 
-# KEYS: index, content, queue, begun deliveries (if this one shall not count). ARGV: tag, message, side ('' for nowhere), lapsed for,
+# KEYS: index, content, queue, begun deliveries (if this one shall not count). ARGV: tag, message, side ('' for
+# nowhere), lapsed for,
 # 1 where there may be no record of it. Pushed first: where Redis is full that is refused, and nothing has changed.
 _PUT_BACK = (
     _NOW
@@ -126,11 +133,13 @@ class Taken(NamedTuple):
     begun: int
     """How often its work was begun before, by workers that did not end it."""
     work: Literal["same", "used", "busy"]
-    """Whether its task id is its own, was that of other work before, or is that of other work which a worker holds now."""
+    """Whether its task id is its own, was that of other work before, or is that of other work which a worker holds
+    now."""
 
 
 class Unacked:
-    """What is held, in ``index_key`` (zset: delivery tag → when last renewed) and ``content_key`` (hash: tag → message).
+    """What is held, in ``index_key`` (zset: delivery tag → when last renewed) and ``content_key`` (hash: tag →
+    message).
 
     Args:
         client: of the broker. Its calls may be made from any thread.

@@ -1,4 +1,5 @@
-"""What Redis says of the fleet and of itself, read at each scrape. Every worker tells the same: take ``max`` over them, not ``sum``."""
+"""What Redis says of the fleet and of itself, read at each scrape. Every worker tells the same: take ``max`` over them,
+not ``sum``."""
 
 from __future__ import annotations
 

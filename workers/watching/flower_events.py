@@ -1,6 +1,8 @@
-"""What Flower takes in of the workers' events: a renewal's thousand chunks and a refresh for each play would push trainings out of its list.
+"""What Flower takes in of the workers' events: a renewal's thousand chunks and a refresh for each play would push
+trainings out of its list.
 
-Chunks are told of by the progress of their job, plays by their users' lists; of these Flower learns only when something went wrong.
+Chunks are told of by the progress of their job, plays by their users' lists; of these Flower learns only when something
+went wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Tasks as Flower shows them: arguments as a person writes them, and in the result's place the progress or the reason."""
+"""Tasks as Flower shows them: arguments as a person writes them, and in the result's place the progress or the
+reason."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def readable(task: Any) -> Any:
 
 
 def readable_arguments(text: str | None) -> str:
-    """``{'dataset': 'plays.csv', 'n_components': 8}`` as ``dataset=plays.csv n_components=8``; long lists by their length."""
+    """``{'dataset': 'plays.csv', 'n_components': 8}`` as ``dataset=plays.csv n_components=8``; long lists by their
+    length."""
     try:
         arguments = ast.literal_eval(text or "{}")
     except (ValueError, SyntaxError, MemoryError, RecursionError):

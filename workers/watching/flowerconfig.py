@@ -1,6 +1,8 @@
-"""Flower's settings for this fleet. workers.app names this file, so ``celery -A workers.app flower`` reads it from any folder.
+"""Flower's settings for this fleet. workers.app names this file, so ``celery -A workers.app flower`` reads it from any
+folder.
 
-Each of them can be set by an environment variable (``FLOWER_PORT``) or an option (``--port=5556``), which both win over this
+Each of them can be set by an environment variable (``FLOWER_PORT``) or an option (``--port=5556``), which both win over
+this
 file. Flower runs it by itself, not as a module of the package.
 """
 

@@ -1,6 +1,8 @@
-"""Whether a worker still takes tasks: ``python -m workers.watching.health [node name]``, for a container's health check.
+"""Whether a worker still takes tasks: ``python -m workers.watching.health [node name]``, for a container's health
+check.
 
-A worker notes every few seconds that its event loop turns and that Redis answers it; one that does not is of no use, whatever else runs.
+A worker notes every few seconds that its event loop turns and that Redis answers it; one that does not is of no use,
+whatever else runs.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ __all__ = ["main", "short_client"]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 where the worker named takes tasks, or any of this host where none is named; else 1 and the reason on stderr."""
+    """0 where the worker named takes tasks, or any of this host where none is named; else 1 and the reason on
+    stderr."""
     names = sys.argv[1:] if arguments is None else arguments
     try:
         alive = alive_workers(short_client())

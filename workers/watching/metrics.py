@@ -1,6 +1,8 @@
-"""Prometheus metrics of a worker, on METRICS_PORT: what this worker did, and the fleet's state, read from Redis at each scrape.
+"""Prometheus metrics of a worker, on METRICS_PORT: what this worker did, and the fleet's state, read from Redis at each
+scrape.
 
-They are served by the parent process, which sees every task of its pool begin and end; so nothing has to be gathered from its children.
+They are served by the parent process, which sees every task of its pool begin and end; so nothing has to be gathered
+from its children.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class TaskCounts:
 
     def __init__(self, tasks: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
-        # A counter that is born with its first failure has not risen, for Prometheus: each is there from the start, at 0.
+        # A counter that is born with its first failure has not risen, for Prometheus: each is there from the start, at
+        # 0.
         for task in tasks:
             for state in STATES.values():
                 TASKS.labels(task, state)

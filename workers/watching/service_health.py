@@ -1,6 +1,8 @@
-"""Whether a service that is no worker does its work: ``python -m workers.watching.service_health {api|flower|scheduler}``.
+"""Whether a service that is no worker does its work: ``python -m workers.watching.service_health
+{api|flower|scheduler}``.
 
-Flower's own ``/healthcheck`` says OK whatever happens; here it has to count the queues, which takes Redis and its password. A
+Flower's own ``/healthcheck`` says OK whatever happens; here it has to count the queues, which takes Redis and its
+password. A
 scheduler is well while one of them is in charge.
 """
 

@@ -1,4 +1,5 @@
-"""What we rely on that is private to kombu, Celery and Flower: each name, and a test that says what for. CONTRIBUTING.md has the table."""
+"""What we rely on that is private to kombu, Celery and Flower: each name, and a test that says what for.
+CONTRIBUTING.md has the table."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from workers.delivery.transport import install
 ROOT = Path(__file__).resolve().parents[3]
 
 OVERRIDDEN = [
-    client.Client, consumer.Consumer, message.DeliveredMessage, qos.QoS, request.Request, request.Task, results.Backend, transport.Channel,
+    client.Client, consumer.Consumer, message.DeliveredMessage, qos.QoS, request.Request, request.Task,
+    results.Backend, transport.Channel,
     transport.Transport,
 ]  # fmt: skip
 
@@ -38,7 +40,8 @@ def table() -> set[str]:
 
 
 def overridden(ours: type) -> set[str]:
-    """Private names of foreign base classes that this class of ours has its own of, itself or through a base of ours."""
+    """Private names of foreign base classes that this class of ours has its own of, itself or through a base of
+    ours."""
     foreign = {name for base in ours.__mro__[1:] if not base.__module__.startswith("workers") for name in vars(base)}
     own = {name for base in ours.__mro__ if base.__module__.startswith("workers") for name in vars(base)}
     return {name for name in own if name.startswith("_") and not name.startswith("__") and name in foreign}
@@ -94,14 +97,16 @@ def test_brpop_and_rpop_are_read_through_parse_response_and_rpop(redis_server: E
 
 
 def test_transport_cache_remembers_what_a_scheme_is() -> None:
-    """``kombu.transport._transport_cache``: without forgetting, a scheme that was used before ours was installed keeps kombu's transport."""
+    """``kombu.transport._transport_cache``: without forgetting, a scheme that was used before ours was installed keeps
+    kombu's transport."""
     kombu.transport._transport_cache["redis"] = kombu_redis.Transport
     install()
     assert kombu.transport.get_transport_cls("redis") is transport.Transport
 
 
 def test_a_request_says_whether_it_was_cancelled_or_revoked() -> None:
-    """``Request._already_cancelled`` and ``_already_revoked``: what tells a process that we have ended from one that its task has."""
+    """``Request._already_cancelled`` and ``_already_revoked``: what tells a process that we have ended from one that
+    its task has."""
     assert CeleryRequest._already_cancelled is False
     assert CeleryRequest._already_revoked is False
     assert "self._already_cancelled = True" in inspect.getsource(CeleryRequest._announce_cancelled)

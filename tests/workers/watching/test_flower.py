@@ -1,4 +1,5 @@
-"""Flower as this fleet starts it: behind a password, with tasks that a person can read, and the lengths of the queues."""
+"""Flower as this fleet starts it: behind a password, with tasks that a person can read, and the lengths of the
+queues."""
 
 from __future__ import annotations
 
@@ -181,7 +182,8 @@ def test_a_training_is_not_buried_under_chunks_and_refreshes_for_each_play(
         "job = producers.enqueue_train_model('plays.csv', n_components=4, promote='always')\n"
         "job.wait(60)\n"
         "all = producers.enqueue_compute_recommendations(top_k=3)\n"
-        "plays = [producers.enqueue_refresh_embeddings(plays=[producers.Play(user_id=1, item_id=n)]) for n in range(9)]\n"
+        "plays = [producers.enqueue_refresh_embeddings(plays=[producers.Play(user_id=1, item_id=n)]) for n in "
+        "range(9)]\n"
         "for sent in (all, *plays): sent.wait(60)\n"
         "print(job.id, all.id, *(sent.id for sent in plays))",
     )

@@ -37,7 +37,8 @@ def free_port() -> int:
 
 
 def test_a_worker_serves_what_it_did_and_the_fleets_state(fleet: Fleet, client: redis.Redis, wait_until: Any) -> None:
-    # given: a worker that did three tasks, of which one failed, and parked garbage; messages on a queue that nobody reads
+    # given: a worker that did three tasks, of which one failed, and parked garbage; messages on a queue that nobody
+    # reads
     port = free_port()
     fleet.start(
         python_path=FAULT_TASKS, options=("-I", "fault_tasks"), queues="celery", environment={"METRICS_PORT": str(port)}

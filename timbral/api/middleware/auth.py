@@ -20,7 +20,8 @@ __all__ = ["Auth", "check_not_open_to_the_world", "is_loopback"]
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS = frozenset({"/", "/health", "/ready", "/openapi.json", "/docs", "/favicon.ico"})
 COOKIE = "timbral_token"
-"""Where a page keeps the token that cannot send a header with its request: an EventSource, an image. It reads and never writes."""
+"""Where a page keeps the token that cannot send a header with its request: an EventSource, an image. It reads and never
+writes."""
 CHALLENGE = {"www-authenticate": 'Bearer realm="timbral"'}
 
 
@@ -43,16 +44,19 @@ def check_not_open_to_the_world(settings: Settings) -> None:
     if not is_loopback(settings.API_HOST) and not _text(settings.API_TOKEN):
         raise SettingsError(
             [
-                f"API_TOKEN: must be set where API_HOST is not loopback (it is {settings.API_HOST}); or API_HOST=127.0.0.1"
+                f"API_TOKEN: must be set where API_HOST is not loopback (it is {settings.API_HOST}); or "
+                f"API_HOST=127.0.0.1"
             ]
         )
 
 
 class Auth:
-    """ASGI middleware: writing needs API_TOKEN, and so does a user's export; reading needs API_READ_TOKEN or API_TOKEN where
+    """ASGI middleware: writing needs API_TOKEN, and so does a user's export; reading needs API_READ_TOKEN or API_TOKEN
+    where
     API_READ_TOKEN is set.
 
-    It goes by the method and not by the route, so that no new route can be forgotten. Liveness, the page's files and the
+    It goes by the method and not by the route, so that no new route can be forgotten. Liveness, the page's files and
+    the
     OpenAPI description are open: they tell nothing about a user.
     """
 

@@ -1,6 +1,7 @@
 """The way past the framework for the one question that is asked all the time: a user's list, with no options.
 
-The route in ``timbral.api.routes.recommendations`` answers the same, and everything this lane leaves to it; the tests compare them.
+The route in ``timbral.api.routes.recommendations`` answers the same, and everything this lane leaves to it; the tests
+compare them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class _Route:
 
 
 class FastLane:
-    """ASGI middleware: answers GET /users/{user_id}/recommendations; half of a request's time would go into routing it."""
+    """ASGI middleware: answers GET /users/{user_id}/recommendations; half of a request's time would go into routing
+    it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,5 @@
-"""How much of a client's time and bytes the API takes: bodies, whole requests, and what a browser may do with answers."""
+"""How much of a client's time and bytes the API takes: bodies, whole requests, and what a browser may do with
+answers."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ CLOSE = {"connection": "close"}
 
 
 class Limits:
-    """ASGI middleware: 413 for a body above the limit, said or chunked; 408 for one that trickles; 503 for an answer that hangs.
+    """ASGI middleware: 413 for a body above the limit, said or chunked; 408 for one that trickles; 503 for an answer
+    that hangs.
 
     Event streams have limits of their own.
     """

@@ -1,4 +1,5 @@
-"""uvicorn's HTTP protocol with two bounds that it has not: how large a request's head is, and how slowly it may come."""
+"""uvicorn's HTTP protocol with two bounds that it has not: how large a request's head is, and how slowly it may
+come."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ HEAD_TIMEOUT_S = 10.0
 
 
 class BoundedHead(HttpToolsProtocol):
-    """Closes a connection whose request line and headers exceed MAX_HEAD_BYTES or are not complete after HEAD_TIMEOUT_S."""
+    """Closes a connection whose request line and headers exceed MAX_HEAD_BYTES or are not complete after
+    HEAD_TIMEOUT_S."""
 
     _head_bytes = 0
     _in_head = True

@@ -1,4 +1,5 @@
-"""DELETE /users/{user_id} and GET …/export: what is stored of a user, and its removal. Both need the token for writing."""
+"""DELETE /users/{user_id} and GET …/export: what is stored of a user, and its removal. Both need the token for
+writing."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ class ExportAnswer(BaseModel):
     summary="Forget a user",
 )
 async def delete_user(user_id: UserIdInUrl) -> Response:
-    """Remove all that is stored of the user, and keep them out from then on. The job's result is a receipt, which names nobody."""
+    """Remove all that is stored of the user, and keep them out from then on. The job's result is a receipt, which names
+    nobody."""
     job = await run_in_threadpool(producers.forget_user, user_id)
     return Response(
         EnqueuedAnswer(id=job.id).model_dump_json(), 202, {"location": f"/jobs/{job.id}"}, "application/json"

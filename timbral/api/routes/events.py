@@ -33,7 +33,7 @@ LONGEST_S = 3600.0
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "`event: progress` whenever something changed, then `event: done`; each with the job as data.",
+            "description": "`event: progress` on each change, then `event: done`; each with the job as data.",
             "content": {
                 "text/event-stream": {
                     "schema": {"type": "string"},
@@ -51,7 +51,8 @@ LONGEST_S = 3600.0
     summary="A job's progress as a stream",
 )
 async def get_events(context: Context, job_id: JobId) -> StreamingResponse:
-    """Server-sent events. A comment line comes every few seconds while nothing changes, so that proxies keep the line open."""
+    """Server-sent events. A comment line comes every few seconds while nothing changes, so that proxies keep the line
+    open."""
     first = await read_job(context, job_id)
     if context.streams.n_open >= MAX_STREAMS:
         raise Refused(

@@ -54,7 +54,8 @@ class Ready(BaseModel):
 
 @router.get("/health", summary="Is the process alive?", response_model=Alive)
 async def get_health(context: Context) -> Alive:
-    """200 as long as the process answers, whatever Redis and the fleet do: restarting the API would not bring them back."""
+    """200 as long as the process answers, whatever Redis and the fleet do: restarting the API would not bring them
+    back."""
     state = await context.fleet.state()
     fleet = None if state is None else FleetAnswer(**{**state.report(), "workers": len(state.workers)})
     return Alive(status="alive", version=timbral.__version__, fleet=fleet)

@@ -63,7 +63,8 @@ async def get_similar(
     item_id: ItemIdInUrl,
     limit: Annotated[int, Query(ge=1, le=200, description="Most items.")] = 10,
 ) -> SimilarAnswer:
-    """Items that the same users play, as the fleet has written them. 404 for an item that the live model does not know."""
+    """Items that the same users play, as the fleet has written them. 404 for an item that the live model does not
+    know."""
     found = await _stored(context, item_id, limit) or await context.model.similar(item_id, limit)
     blocked = await blocked_among(context.redis, [one for one, _ in found.items])
     names = await context.names.of([found.item_id, *(one for one, _ in found.items)])

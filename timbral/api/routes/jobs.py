@@ -83,7 +83,8 @@ class JobAnswer(BaseModel):
 
 @router.get("/jobs/{job_id}", response_model=JobAnswer, responses=responses(404, 422), summary="How far a job is")
 async def get_job(context: Context, job_id: JobId) -> Response:
-    """State and progress, then the result or the error. 404 for a job that was never sent or whose result has expired."""
+    """State and progress, then the result or the error. 404 for a job that was never sent or whose result has
+    expired."""
     return Response((await read_job(context, job_id)).as_json(), media_type="application/json")
 
 

@@ -43,7 +43,8 @@ class RecordedAnswer(BaseModel):
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"examples": EXAMPLES}}}},
 )
 async def post_plays(request: Request) -> RecordedAnswer:
-    """Each play is recorded once. The users' vectors and lists follow within milliseconds; the next training learns from them."""
+    """Each play is recorded once. The users' vectors and lists follow within milliseconds; the next training learns
+    from them."""
     checked = read_message(RecordPlays, await object_in(request), strict=True)
     recorded = await run_in_threadpool(producers.record_plays, checked.plays)
     return RecordedAnswer(recorded=recorded, duplicates=len(checked.plays) - recorded)

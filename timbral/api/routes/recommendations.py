@@ -55,7 +55,8 @@ class RecommendationsAnswer(BaseModel):
     )
     user_id: str = Field(description="The user's id, as it stands in the URL.")
     source: Literal["cache", "popular", "none"] = Field(
-        description="cache: made for this user. popular: what most users play, for one who is unknown or has no list now. "
+        description="cache: made for this user. popular: what most users play, for one who is unknown or has no list "
+        "now. "
         "none: there is no list of any kind yet."
     )
     items: list[RecommendedItem] = Field(description="Best first; never an item that is blocked.")
@@ -107,7 +108,8 @@ async def recommend(context: ApiContext, user_id: str, limit: int | None = None,
 
 
 async def _popular(context: ApiContext, user_id: str) -> tuple[list[Item] | None, set[int | str]]:
-    """What most users play, None where it is not known; and what of it the user has played, at the training and since."""
+    """What most users play, None where it is not known; and what of it the user has played, at the training and
+    since."""
     pipeline = context.redis.pipeline(transaction=False)
     pipeline.get(keys.RECOMMENDATIONS_POPULAR)
     pipeline.lrange(keys.plays_user(user_id), 0, -1)

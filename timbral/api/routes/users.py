@@ -64,7 +64,8 @@ class Reason(BaseModel):
 
 
 class ExplainAnswer(BaseModel):
-    """Why a user gets an item: the score, shared out as far as it would fall without the one or the other played item."""
+    """Why a user gets an item: the score, shared out as far as it would fall without the one or the other played
+    item."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -30,9 +30,11 @@ def squares(l2: Vector, factors: Vector) -> npt.NDArray[np.float64]:
 def balance(
     user_squares: npt.NDArray[np.float64], item_squares: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """What to multiply each user factor by, and divide each item factor by, and how much that lowers the regularisation.
+    """What to multiply each user factor by, and divide each item factor by, and how much that lowers the
+    regularisation.
 
-    No score changes. Of t²·A + B/t² the least is 2·√(A·B), at t⁴ = B/A. Alternating steps get there, but slowly: each can only fit one
+    No score changes. Of t²·A + B/t² the least is 2·√(A·B), at t⁴ = B/A. Alternating steps get there, but slowly: each
+    can only fit one
     side to the length that the other one has.
     """
     used = (user_squares > 0.0) & (item_squares > 0.0)

@@ -10,7 +10,8 @@ __all__ = ["descend_classic"]
 
 
 @kernel(
-    vector(int64), vector(int32), vector(float32), vector(float32), float32, matrix(float32), matrix(float32), int64, float32,
+    vector(int64), vector(int32), vector(float32), vector(float32), float32, matrix(float32), matrix(float32), int64,
+    float32,
     int64, int64, matrix(float32, writable=True), vector(float64, writable=True), vector(int64, writable=True),
     vector(float32, writable=True), vector(float32, writable=True),
     fastmath=True, boundscheck=False,
@@ -18,7 +19,8 @@ __all__ = ["descend_classic"]
 def descend_classic(  # type: ignore[no-untyped-def]
     indptr, indices, target, l2, l1, fixed, gram, n_passes, tol, start, stop, solved, loss, passes_done, slope, product,
 ):  # fmt: skip
-    """``descend_weighted`` for confidence 1 and all weights 1, where the observed entries only enter through X·H: no residuals."""
+    """``descend_weighted`` for confidence 1 and all weights 1, where the observed entries only enter through X·H: no
+    residuals."""
     k = fixed.shape[1]
     for u in range(start, stop):
         begin, end = indptr[u], indptr[u + 1]

@@ -1,6 +1,7 @@
 """Going further the way that the last sweep went: fewer sweeps to the same loss.
 
-After a half-sweep the factors go on by ``step`` times what it changed, cut off at 0. A sweep that ends with a higher loss than the last good
+After a half-sweep the factors go on by ``step`` times what it changed, cut off at 0. A sweep that ends with a higher
+loss than the last good
 one is given up, and the next one starts from there without a step; so the loss never rises. (Ang, Gillis: "Accelerating
 Nonnegative Matrix Factorization Algorithms Using Extrapolation", 2019.)
 """
@@ -47,7 +48,8 @@ def extrapolate(
     step: float,
     threads: Threads,
 ) -> None:
-    """``out`` gets ``after`` moved on by ``step`` times its way from ``before``, no value below 0; ``out`` may be ``after``."""
+    """``out`` gets ``after`` moved on by ``step`` times its way from ``before``, no value below 0; ``out`` may be
+    ``after``."""
     if step > 0.0:
         parts = [(start, min(start + ROWS, len(after))) for start in range(0, len(after), ROWS)]
         threads.run(lambda start, stop: _extrapolate_rows(before, after, out, step, start, stop), parts)

@@ -24,7 +24,8 @@ from timbral.models.kernels.threads import Threads, spans
 __all__ = ["Callback", "Factors", "factorize", "half_sweep"]
 
 Callback = Callable[[int, int, float], Any]
-"""``callback(iteration, max_iter, loss)`` after each sweep; False ends the training with a TrainingError, None goes on."""
+"""``callback(iteration, max_iter, loss)`` after each sweep; False ends the training with a TrainingError, None goes
+on."""
 
 SPANS_PER_THREAD = 16
 
@@ -39,7 +40,8 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass
 class Factors:
-    """What a training gives: ``user`` (n_users, k) and ``item`` (n_items, k), float32, C-contiguous; the loss after each sweep."""
+    """What a training gives: ``user`` (n_users, k) and ``item`` (n_items, k), float32, C-contiguous; the loss after
+    each sweep."""
 
     user: Vector
     item: Vector
@@ -53,7 +55,8 @@ class Factors:
 
 @dataclass
 class _Scratch:
-    """What a thread works in: made once for all of its spans, since new memory costs more than the work on a short span."""
+    """What a thread works in: made once for all of its spans, since new memory costs more than the work on a short
+    span."""
 
     rows: Vector
     entry: Vector
@@ -76,7 +79,8 @@ def half_sweep(
     classic: bool,
     threads: Threads,
 ) -> tuple[float, int]:
-    """Improve ``solved`` (rows of ``side``) in place, ``fixed`` being fixed; returns the loss without ``fixed``'s regularisation."""
+    """Improve ``solved`` (rows of ``side``) in place, ``fixed`` being fixed; returns the loss without ``fixed``'s
+    regularisation."""
     rows = side.rows
     k = fixed.factors.shape[1]
     loss = np.empty(rows.n_rows)
@@ -93,13 +97,16 @@ def half_sweep(
             own = _Scratch.of(k, entry_rows, longest)
         if classic:
             descend_classic(
-                rows.indptr, rows.indices, side.target, side.l2, l1, fixed.factors, fixed.gram, n_passes, tol, start, stop, solved,
+                rows.indptr, rows.indices, side.target, side.l2, l1, fixed.factors, fixed.gram, n_passes, tol, start,
+                stop, solved,
                 loss, passes, own.rows[0], own.rows[1],
             )  # fmt: skip
         else:
             descend_weighted(
-                rows.indptr, rows.indices, side.confidence, side.target, side.unobserved_target, side.weight, fixed.weight, side.l2,
-                l1, fixed.factors, fixed.gram, fixed.pull, n_passes, tol, start, stop, solved, loss, passes, own.rows, own.entry,
+                rows.indptr, rows.indices, side.confidence, side.target, side.unobserved_target, side.weight,
+                fixed.weight, side.l2,
+                l1, fixed.factors, fixed.gram, fixed.pull, n_passes, tol, start, stop, solved, loss, passes, own.rows,
+                own.entry,
                 own.lanes,
             )  # fmt: skip
         idle.append(own)
@@ -122,7 +129,8 @@ def factorize(
 ) -> Factors:
     """Train ``factors`` in place, from where they stand, for at most ``max_iter`` sweeps.
 
-    ``factors.loss`` gets the loss after each sweep that lowered it. The factors that come back are those of the last loss.
+    ``factors.loss`` gets the loss after each sweep that lowered it. The factors that come back are those of the last
+    loss.
     """
     user, item = factors.user, factors.item
     last_item = item.copy()

@@ -15,13 +15,15 @@ from timbral.models.kernels.threads import Threads
 __all__ = ["fold_in"]
 
 PASSES: Final = 50
-"""Ten are usual. Many more would gather rounding errors, since a pass takes up the sums where the last one left them."""
+"""Ten are usual. Many more would gather rounding errors, since a pass takes up the sums where the last one left
+them."""
 
 TOL: Final = 1e-4
 
 CLASSIC_ROUNDS: Final = 60
 CLASSIC_TOL: Final = 1e-6
-"""Without regularisation, and with more factors than the data need, passes of single steps get on slowly: they are repeated, each time from
+"""Without regularisation, and with more factors than the data need, passes of single steps get on slowly: they are
+repeated, each time from
 sums made anew."""
 
 ONE_THREAD_ENTRIES: Final = 5_000
@@ -41,7 +43,8 @@ def fold_in(
     with Threads(n_threads if len(side.rows.values) > ONE_THREAD_ENTRIES else 1) as threads:
         for _ in range(CLASSIC_ROUNDS if classic else 1):
             _, n_passes = half_sweep(
-                side, fixed, solved, l1=l1, n_passes=PASSES, tol=CLASSIC_TOL if classic else TOL, classic=classic, threads=threads,
+                side, fixed, solved, l1=l1, n_passes=PASSES, tol=CLASSIC_TOL if classic else TOL, classic=classic,
+                threads=threads,
             )  # fmt: skip
             if n_passes <= side.rows.n_rows:
                 break

@@ -1,6 +1,8 @@
-"""The Gram matrix of a factor matrix, Σ_j weight_j · h_j h_jᵀ, and its sum Σ_j weight_j · h_j, to the bit the same on any number of threads.
+"""The Gram matrix of a factor matrix, Σ_j weight_j · h_j h_jᵀ, and its sum Σ_j weight_j · h_j, to the bit the same on
+any number of threads.
 
-Rows are summed in fixed blocks, and the blocks' sums are added in their order, so it does not matter who computed which. BLAS would
+Rows are summed in fixed blocks, and the blocks' sums are added in their order, so it does not matter who computed
+which. BLAS would
 split the sum by its own number of threads.
 """
 
@@ -21,7 +23,8 @@ MAX_SUMS_BYTES = 64 * 2**20
 
 
 @kernel(
-    matrix(float32), vector(float32), int64, int64, int64, matrix(float32, writable=True), matrix(float64, writable=True),
+    matrix(float32), vector(float32), int64, int64, int64, matrix(float32, writable=True),
+    matrix(float64, writable=True),
     fastmath=True, boundscheck=False,
 )  # fmt: skip
 def _add_rows(factors, weights, start, stop, run, partial, total):  # type: ignore[no-untyped-def]
@@ -36,7 +39,8 @@ def _add_rows(factors, weights, start, stop, run, partial, total):  # type: igno
         j = first
         while j + 4 <= last:
             w0, w1, w2, w3 = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
-            # Four rows and two columns at a time: a value that is read serves twice, and a sum is written a quarter as often.
+            # Four rows and two columns at a time: a value that is read serves twice, and a sum is written a quarter as
+            # often.
             for p in range(0, k - 1, 2):
                 a0, a1, a2, a3 = (
                     w0 * factors[j, p],
@@ -80,7 +84,8 @@ def _add_rows(factors, weights, start, stop, run, partial, total):  # type: igno
 def gram(
     factors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], threads: Threads
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Σ_j weights[j] · factors[j] factors[j]ᵀ and Σ_j weights[j] · factors[j]: float64, (k, k) and (k,), for ``factors`` of shape (n, k)."""
+    """Σ_j weights[j] · factors[j] factors[j]ᵀ and Σ_j weights[j] · factors[j]: float64, (k, k) and (k,), for
+    ``factors`` of shape (n, k)."""
     n, k = factors.shape
     n_blocks = max(1, min(MAX_BLOCKS, -(-n // BLOCK_ROWS), MAX_SUMS_BYTES // (8 * k * k)))
     edges = np.linspace(0, n, n_blocks + 1).astype(np.int64)

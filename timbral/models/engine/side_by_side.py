@@ -1,6 +1,7 @@
 """Rows with few entries, sixteen at a time: each is one lane of the vector instructions.
 
-What costs is not the arithmetic of a row's step but to wait for it: each step needs the one before. Sixteen rows wait together.
+What costs is not the arithmetic of a row's step but to wait for it: each step needs the one before. Sixteen rows wait
+together.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ MOST_FEW = 64
 """Up to this many entries, rows are solved side by side."""
 
 LANES_FLOATS = 1 << 18
-"""And no more than that the fixed factors of sixteen rows' entries are as many floats: they stay in the core's cache."""
+"""And no more than that the fixed factors of sixteen rows' entries are as many floats: they stay in the core's
+cache."""
 
 WEIGHT, L2, SUMS, STEP, WEIGHTED_STEP = (
     int(name) for name in (Own.WEIGHT, Own.L2, Own.SUMS, Own.STEP, Own.WEIGHTED_STEP)
@@ -138,10 +140,12 @@ def _rows_of_few(  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, boundscheck=False)
 def descend_side_by_side(  # type: ignore[no-untyped-def]
-    indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, start, stop,
+    indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
+    start, stop,
     solved, loss, passes_done, lanes,
 ):  # fmt: skip
-    """``descend_weighted`` of the rows with few entries. Gives the rows by their number of entries, and how many of them were few."""
+    """``descend_weighted`` of the rows with few entries. Gives the rows by their number of entries, and how many of
+    them were few."""
     k = fixed.shape[1]
     few = (len(lanes) - 2 * k - WEIGHTED_STEP - 1) // (k + 3)
     w, slopes, lines = lanes[:k], lanes[k : 2 * k], lanes[2 * k : (2 + few) * k]
@@ -167,7 +171,8 @@ def descend_side_by_side(  # type: ignore[no-untyped-def]
         longest = rows[n_rows - 1]
         _rows_of_few(
             rows, n_rows, indptr[longest + 1] - indptr[longest], indptr, indices, confidence, target, mu, row_weight,
-            column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, solved, loss, passes_done, w, slopes, lines, entries, ids,
+            column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, solved, loss, passes_done, w, slopes, lines,
+            entries, ids,
             lane32, lane64,
         )  # fmt: skip
     return order, n_few

@@ -17,7 +17,8 @@ __all__ = ["SparseRows", "read_rows", "read_times"]
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Sparse rows: row u's columns are ``indices[indptr[u]:indptr[u + 1]]``, ascending, each once; the values are positive.
+    """Sparse rows: row u's columns are ``indices[indptr[u]:indptr[u + 1]]``, ascending, each once; the values are
+    positive.
 
     ``indptr`` is int64 of n_rows + 1, ``indices`` int32 and ``values`` float32, both of the number of interactions.
     """
@@ -77,10 +78,12 @@ def read_rows(data: Any, name: str, n_columns: int | None = None) -> SparseRows:
 
 
 def read_times(times: npt.ArrayLike, matrix: Any) -> npt.NDArray[np.int64]:
-    """``times`` of the entries of ``matrix``, without those of explicit zeros: int64, in the order of ``read_rows``' values.
+    """``times`` of the entries of ``matrix``, without those of explicit zeros: int64, in the order of ``read_rows``'
+    values.
 
     Raises:
-        DataError: they are not one int for each stored entry of a CSR matrix whose rows are sorted and have no entry twice.
+        DataError: they are not one int for each stored entry of a CSR matrix whose rows are sorted and have no entry
+            twice.
     """
     if not sparse.issparse(matrix) or matrix.format != "csr" or not matrix.has_canonical_format:  # type: ignore[attr-defined]
         raise DataError(

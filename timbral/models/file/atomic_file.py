@@ -23,7 +23,8 @@ def replace_file(path: str | os.PathLike[str], parts: Iterable[bytes | memoryvie
     """Write ``parts`` one after the other as the new content of ``path``; missing folders are made.
 
     The content goes to a file of its own in the same folder, is forced to disk, and then takes the name in one step:
-    two writers never mix, and after an error the old file is as it was. Who has the old file open keeps the old content.
+    two writers never mix, and after an error the old file is as it was. Who has the old file open keeps the old
+    content.
 
     Raises:
         ModelStoreError: it could not be written; names ``path`` and what the system said. No temporary file stays.

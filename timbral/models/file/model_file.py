@@ -1,7 +1,8 @@
 """A model's file: safetensors, written atomically and mapped into memory, so that the workers of a host share one copy.
 
 Any safetensors reader can read it. Reading runs nothing from the file and copies nothing but the header. The content
-carries a CRC32 of each MiB: a small file is checked whole at each reading, of a large one ``SAMPLED_BLOCKS`` blocks are,
+carries a CRC32 of each MiB: a small file is checked whole at each reading, of a large one ``SAMPLED_BLOCKS`` blocks
+are,
 and ``read(path, verify=True)`` checks all of it. CRC32 tells damage, not forgery.
 """
 
@@ -125,7 +126,8 @@ def _check_format(metadata: Mapping[str, str]) -> None:
         raise ValueError(f"is damaged: its format version is {version[:80]!r}")
     if int(version) < FORMAT_VERSION:
         raise ValueError(
-            f"was written by an older timbral (format {version[:80]}; this one reads {FORMAT_VERSION}): train the model again"
+            f"was written by an older timbral (format {version[:80]}; this one reads {FORMAT_VERSION}): train the "
+            f"model again"
         )
     if version != str(FORMAT_VERSION):
         raise ValueError(f"was written by a newer timbral (format {version[:80]}; this one reads {FORMAT_VERSION})")

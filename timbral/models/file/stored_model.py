@@ -25,7 +25,8 @@ class StoredModel(ABC):
 
     @abstractmethod
     def _restore(self, record: ModelRecord) -> None:
-        """Become the model that ``record`` is of; DataError or ParameterError where it is none's, the model then stays what it was."""
+        """Become the model that ``record`` is of; DataError or ParameterError where it is none's, the model then stays
+        what it was."""
 
     def tensors(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
         """All of the fitted model: arrays by name, none of them copied, and texts by name."""
@@ -42,7 +43,8 @@ class StoredModel(ABC):
         model_file.write(filepath, arrays, texts)
 
     def load(self, filepath: str | os.PathLike[str]) -> Self:
-        """Become the model that was saved at ``filepath``. Its arrays are mapped from the file, read-only; no code is run.
+        """Become the model that was saved at ``filepath``. Its arrays are mapped from the file, read-only; no code is
+        run.
 
         Raises:
             ModelNotFoundError: no such file; it is a FileNotFoundError.

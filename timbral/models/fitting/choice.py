@@ -1,6 +1,8 @@
-"""What no count of the data tells, tried on a held-out part of them: how strongly to regularise, and what neighbours and recency are worth.
+"""What no count of the data tells, tried on a held-out part of them: how strongly to regularise, and what neighbours
+and recency are worth.
 
-It is tried with the model that is trained: as many factors, nearly all of the data, and each try goes on from the factors of the one before. The training
+It is tried with the model that is trained: as many factors, nearly all of the data, and each try goes on from the
+factors of the one before. The training
 then starts from the best of them.
 """
 
@@ -47,7 +49,8 @@ LEAST_GAIN: Final = 0.003
 """Of the score without it: what a part has to gain, to be there at all."""
 
 MAX_ENTRIES: Final = 500_000
-"""That the factors are tried on: those of random users. Neighbours are of all entries, since fewer would know fewer pairs."""
+"""That the factors are tried on: those of random users. Neighbours are of all entries, since fewer would know fewer
+pairs."""
 
 SWEEPS: Final = 6
 FURTHER_SWEEPS: Final = 3
@@ -56,7 +59,8 @@ FURTHER_SWEEPS: Final = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """κ, λ, γ and ρ; and where something was tried, the best factors, to start the training from: ``users`` are those of the users ``tried_on``."""
+    """κ, λ, γ and ρ; and where something was tried, the best factors, to start the training from: ``users`` are those
+    of the users ``tried_on``."""
 
     regularization: float
     neighbor_regularization: float
@@ -160,7 +164,8 @@ class _Trial:
         gamma = self.gammas[which]
         rho = self._best_recency(found, self.neighbors[kind], gamma, rhos)
         logger.info(
-            "Chose regularization %g, neighbor_weight %g, neighbor_regularization %g, recency_weight %g; by regularization %s, without neighbours %.4f",
+            "Chose regularization %g, neighbor_weight %g, neighbor_regularization %g, recency_weight %g; "
+            "by regularization %s, without neighbours %.4f",
             self.kappas[step], gamma, lambdas[kind], rho,
             {self.kappas[near]: round(one.best, 4) for near, one in sorted(self.tried.items())}, none,
         )  # fmt: skip
@@ -194,7 +199,8 @@ class _Trial:
         return self.tried[step]
 
     def _gammas_near(self, tried: _Tried | None) -> list[int]:
-        """Places of the weights to try: all of them once, then 0 and those around the best for the regularization beside."""
+        """Places of the weights to try: all of them once, then 0 and those around the best for the regularization
+        beside."""
         if tried is None:
             return list(range(len(self.gammas)))
         best = int(np.argmax(tried.quality.max(axis=0)))

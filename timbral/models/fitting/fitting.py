@@ -1,4 +1,5 @@
-"""From interactions to a model: the choices that the data make, the start, the sweeps, the neighbours, and a look at what came out."""
+"""From interactions to a model: the choices that the data make, the start, the sweeps, the neighbours, and a look at
+what came out."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ __all__ = ["Fitted", "fit"]
 
 @dataclass(frozen=True)
 class Fitted:
-    """``recency`` (n_items,) float32 is already multiplied by its weight, as ``neighbors`` are; all zeros where there is no such part."""
+    """``recency`` (n_items,) float32 is already multiplied by its weight, as ``neighbors`` are; all zeros where there
+    is no such part."""
 
     factors: Factors
     weighting: Weighting

@@ -1,4 +1,5 @@
-"""A part of the data set held out from itself, to choose on: hidden rows of some users, the newest where there are times."""
+"""A part of the data set held out from itself, to choose on: hidden rows of some users, the newest where there are
+times."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ Times = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class HiddenPart:
-    """``known`` and ``hidden`` are rows of all users; ``judged`` (ascending) those who are ranked for: each has rows of both."""
+    """``known`` and ``hidden`` are rows of all users; ``judged`` (ascending) those who are ranked for: each has rows of
+    both."""
 
     known: SparseRows
     known_times: Times | None
@@ -40,7 +42,8 @@ class HiddenPart:
     def of(cls, rows: SparseRows, times: Times | None, rng: np.random.Generator) -> Self | None:
         """None where the data are too few to choose on.
 
-        With times, the newest tenth of all rows is hidden from everybody, so that what changes with time is seen; where that leaves too few users with
+        With times, the newest tenth of all rows is hidden from everybody, so that what changes with time is seen; where
+        that leaves too few users with
         rows before and after, as where users stay for a day each, and without times, some rows of some users are.
         """
         if len(rows.values) < MIN_ENTRIES:

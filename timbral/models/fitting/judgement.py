@@ -26,18 +26,24 @@ Matrix = npt.NDArray[np.float32]
 
 
 @kernel(
-    matrix(float32), matrix(float32), vector(int64), vector(int64), vector(int32), vector(int64), vector(int32), vector(int64),
-    vector(int32), vector(float32), vector(int64), vector(int32), matrix(float32), vector(float32), int64, int64, vector(float64),
+    matrix(float32), matrix(float32), vector(int64), vector(int64), vector(int32), vector(int64), vector(int32),
+    vector(int64),
+    vector(int32), vector(float32), vector(int64), vector(int32), matrix(float32), vector(float32), int64, int64,
+    vector(float64),
     matrix(float64, writable=True), boundscheck=False,
 )  # fmt: skip
 def _judge(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, judged, known_indptr, known, hidden_indptr, hidden, rest_indptr, rest, rest_scores, pair_indptr,
+    user_factors, item_rows, judged, known_indptr, known, hidden_indptr, hidden, rest_indptr, rest, rest_scores,
+    pair_indptr,
     pair_items, pair_weights, gammas, start, stop, discounts, quality,
 ):  # fmt: skip
-    """Adds to ``quality[m, g]`` the mean of recall and NDCG of the users ``judged[start:stop]``, with weights ``pair_weights[m]`` times ``gammas[g]``.
+    """Adds to ``quality[m, g]`` the mean of recall and NDCG of the users ``judged[start:stop]``, with weights
+    ``pair_weights[m]`` times ``gammas[g]``.
 
-    ``user_factors`` is by the judged users' places, ``known`` and ``hidden`` by users; ``rest`` has for each judged user the best items
-    of those that no neighbour speaks for, as ``rest_scores`` has their scores. Which item is worth more than a hidden one, is counted.
+    ``user_factors`` is by the judged users' places, ``known`` and ``hidden`` by users; ``rest`` has for each judged
+    user the best items
+    of those that no neighbour speaks for, as ``rest_scores`` has their scores. Which item is worth more than a hidden
+    one, is counted.
     """
     n_items, n_kinds, k = len(item_rows), len(pair_weights), user_factors.shape[1]
     length = len(discounts)
@@ -106,7 +112,8 @@ def judge(
     gammas: npt.ArrayLike,
     threads: Threads,
 ) -> npt.NDArray[np.float64]:
-    """The mean of recall and NDCG at ``LENGTH`` over the full ranking, for each of ``neighbors`` and each weight; float64 (kinds, weights).
+    """The mean of recall and NDCG at ``LENGTH`` over the full ranking, for each of ``neighbors`` and each weight;
+    float64 (kinds, weights).
 
     Args:
         user_factors: those of the judged users, (n, k).

@@ -1,6 +1,7 @@
 """``python -m timbral.models.kernels.compile``: compile all kernels into numba's cache, while an image is built.
 
-Without it the first training of a machine waits for the compiler. ``NUMBA_CACHE_DIR`` chooses the cache's folder; by default it is beside
+Without it the first training of a machine waits for the compiler. ``NUMBA_CACHE_DIR`` chooses the cache's folder; by
+default it is beside
 the installed package, or in the user's cache folder where that cannot be written.
 """
 

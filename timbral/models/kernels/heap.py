@@ -1,4 +1,5 @@
-"""The best of many, while they come by: a heap with its worst entry on top, of equal scores the one of the higher item."""
+"""The best of many, while they come by: a heap with its worst entry on top, of equal scores the one of the higher
+item."""
 
 from __future__ import annotations
 

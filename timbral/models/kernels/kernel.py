@@ -1,7 +1,9 @@
 """Kernels: functions compiled by numba, with one fixed signature each, cached on disk.
 
-Importing a module that has kernels compiles nothing: a kernel is compiled, or read from numba's cache, at its first call.
-Its arrays are declared read-only where it only reads, so that arrays mapped from a model file need no second compilation.
+Importing a module that has kernels compiles nothing: a kernel is compiled, or read from numba's cache, at its first
+call.
+Its arrays are declared read-only where it only reads, so that arrays mapped from a model file need no second
+compilation.
 Kernels release the GIL and start no threads; ``timbral.models.kernels.threads`` runs them on several cores.
 """
 
@@ -23,7 +25,8 @@ __all__ = ["KERNELS", "Kernel", "kernel", "matrix", "vector"]
 logger = logging.getLogger(__name__)
 
 KERNELS: list[Kernel] = []
-"""Every kernel of the modules that have been imported; ``python -m timbral.models.kernels.compile`` compiles them all."""
+"""Every kernel of the modules that have been imported; ``python -m timbral.models.kernels.compile`` compiles them
+all."""
 
 
 def vector(dtype: types.Type, *, writable: bool = False) -> types.Array:
@@ -58,7 +61,8 @@ class Kernel:
         self._compiled: Callable[..., Any] | None = None
         try:
             self._dispatcher = numba.njit(nogil=True, cache=True, **options)(function)
-            # numba watches the kernel's own file only, and much of a kernel is inlined from others. This is no public part of numba.
+            # numba watches the kernel's own file only, and much of a kernel is inlined from others. This is no public
+            # part of numba.
             cache_file = getattr(self._dispatcher._cache, "_cache_file", None)
             if cache_file is not None:
                 cache_file._source_stamp = _sources()

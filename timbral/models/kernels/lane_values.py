@@ -1,4 +1,5 @@
-"""Arithmetic on vectors of LLVM's, written as one writes it: ``Lanes`` are added, compared and chosen from as numbers are."""
+"""Arithmetic on vectors of LLVM's, written as one writes it: ``Lanes`` are added, compared and chosen from as numbers
+are."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Vector instructions for sixteen rows at a time, which numba's own loops do not become.
 
-An array of shape (n, 16) holds one number of each row in a line, its lanes. Written in LLVM's own terms, as in ``vector_sum``.
+An array of shape (n, 16) holds one number of each row in a line, its lanes. Written in LLVM's own terms, as in
+``vector_sum``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _VECTOR = ir.VectorType(_FLOAT, LANES)
 TOGETHER = 4
 
 FLAT = 1e-6
-"""Share of the curvature below which a factor is taken for parallel to the row's vector: float32 does not tell them apart."""
+"""Share of the curvature below which a factor is taken for parallel to the row's vector: float32 does not tell them
+apart."""
 
 LEAST_SCALE = 0.05
 """A step may shrink the rest of a row's vector to this at most."""
@@ -238,25 +240,30 @@ def _best_steps(
 
 
 best_steps: Any = intrinsic(_best_steps)
-"""``best_steps(f, pull_f, l1, gram_ff, w, slope, lane32, lane64)``: in each lane that is not done, w ← t·w + e·(factor f).
+"""``best_steps(f, pull_f, l1, gram_ff, w, slope, lane32, lane64)``: in each lane that is not done, w ← t·w + e·(factor
+f).
 
 t and e are those of ``coordinate_descent._best_step``; the sums that they change are taken along.
 """
 
 gather: Any = intrinsic(_gather)
-"""``gather(out, first, matrix, n, ids, line)``: line first + q of ``out`` = matrix[ids[line], q] for q < n, the columns of ``matrix``."""
+"""``gather(out, first, matrix, n, ids, line)``: line first + q of ``out`` = matrix[ids[line], q] for q < n, the columns
+of ``matrix``."""
 
 start_slopes: Any = intrinsic(_start)
-"""``start_slopes(slope, w, pull, l1, own, line, line_out)``: slope[q] ← a·slope[q] + λ·w[q], a and λ being lines ``line`` and after of ``own``.
+"""``start_slopes(slope, w, pull, l1, own, line, line_out)``: slope[q] ← a·slope[q] + λ·w[q], a and λ being lines
+``line`` and after of ``own``.
 
 Lines ``line_out`` and after of ``own`` get Σ w·slope and Σ w·(a·pull − l1).
 """
 
 add_product: Any = intrinsic(_products(1))
-"""``add_product(out, matrix, row, n, factors, first)``: out[q] += matrix[row, q] · factors[first] for q < n, the columns of ``matrix``."""
+"""``add_product(out, matrix, row, n, factors, first)``: out[q] += matrix[row, q] · factors[first] for q < n, the
+columns of ``matrix``."""
 
 add_products: Any = intrinsic(_products(TOGETHER))
-"""The same, summed over ``TOGETHER`` rows of ``matrix`` and as many lines of ``factors``: ``out`` is read and written but once."""
+"""The same, summed over ``TOGETHER`` rows of ``matrix`` and as many lines of ``factors``: ``out`` is read and written
+but once."""
 
 
 def _entry_sums(

@@ -1,6 +1,7 @@
 """Running a kernel on several cores: plain threads, made for a call and gone after it.
 
-numba's own parallel loops start a pool of threads in the process, which a Celery prefork child inherits broken. Threads that live
+numba's own parallel loops start a pool of threads in the process, which a Celery prefork child inherits broken. Threads
+that live
 no longer than a call have no such trap, and several calls may run at a time.
 """
 
@@ -27,7 +28,8 @@ def available_cores() -> int:
 
 
 def resolve_n_threads(n_threads: int | None) -> int:
-    """Threads to use: ``n_threads``, or ``settings.N_THREADS`` where None; 0 means every core that the process may use."""
+    """Threads to use: ``n_threads``, or ``settings.N_THREADS`` where None; 0 means every core that the process may
+    use."""
     chosen = settings.N_THREADS if n_threads is None else n_threads
     if isinstance(chosen, bool) or not isinstance(chosen, int | np.integer) or not 0 <= chosen <= 1024:
         raise ParameterError(f"n_threads must be an int from 0 (every core) to 1024, got {chosen!r}")

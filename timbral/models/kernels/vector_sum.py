@@ -1,7 +1,9 @@
 """One vector instruction's worth of weighted sums, which numba's own loops do not become.
 
-``weighted_sums`` is written in LLVM's own terms, sixteen float32 lanes, and LLVM makes of them what the machine has: one
-register with AVX-512, two with AVX2, four with NEON. Against the same loop in Python, compiled by numba, it was measured 10
+``weighted_sums`` is written in LLVM's own terms, sixteen float32 lanes, and LLVM makes of them what the machine has:
+one
+register with AVX-512, two with AVX2, four with NEON. Against the same loop in Python, compiled by numba, it was
+measured 10
 times as fast.
 """
 
@@ -38,7 +40,8 @@ def aligned_zeros(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 def _weighted_sums(
     _context: Any, weights: Any, components: Any, _n_weights: Any, matrix: Any, _column: Any, _threshold: Any, out: Any
 ) -> Any:
-    """out[:16] = Σₚ weights[p] · matrix[components[p], column : column + 16]; the lanes that reach ``threshold``, as bits.
+    """out[:16] = Σₚ weights[p] · matrix[components[p], column : column + 16]; the lanes that reach ``threshold``, as
+    bits.
 
     ``weights`` float32 and ``components`` int64, of which the first ``n_weights`` count, a multiple of ``UNROLLED``;
     ``matrix`` float32, C-contiguous, 2-D. Nothing is checked.
@@ -61,7 +64,8 @@ def _weighted_sums(
 def _weighted_sums_of_blocks(
     _context: Any, weights: Any, components: Any, _n_weights: Any, blocks: Any, _first: Any, _threshold: Any, out: Any
 ) -> Any:
-    """``weighted_sums`` of ``WIDE`` blocks in a row, ``blocks[first]`` and on, into out[:64]: loads each weight but once.
+    """``weighted_sums`` of ``WIDE`` blocks in a row, ``blocks[first]`` and on, into out[:64]: loads each weight but
+    once.
 
     ``blocks`` float32, C-contiguous, of shape (n_blocks, n_components, 16).
     """

@@ -23,7 +23,8 @@ MOST_OF_A_USER: Final = 1_000
 """Items of one user that are looked at: what a user costs grows with the square of them."""
 
 ROW: Final = 500
-"""Items kept for each item, and no fewer than its candidates; fewer where the catalogue is so large that ``TABLE_BYTES`` hold no more."""
+"""Items kept for each item, and no fewer than its candidates; fewer where the catalogue is so large that
+``TABLE_BYTES`` hold no more."""
 
 TABLE_BYTES: Final = 800 * 2**20
 
@@ -34,7 +35,8 @@ SPANS_PER_THREAD: Final = 32
 class CoPlays:
     """G = Σ_u n_u^-p x_u x_uᵀ, of which each row's largest entries by G_ij / √(G_ii G_jj) are kept, the largest first.
 
-    ``items`` (n_items, width) int32, −1 where a row has no more; ``values`` (n_items, width) float32: G_ij; ``diagonal`` (n_items,)
+    ``items`` (n_items, width) int32, −1 where a row has no more; ``values`` (n_items, width) float32: G_ij;
+    ``diagonal`` (n_items,)
     float32: G_ii.
     """
 
@@ -44,7 +46,8 @@ class CoPlays:
 
     @classmethod
     def of(cls, users: SparseRows, n_candidates: int, seed: int, threads: Threads) -> Self:
-        """Of ``users``' rows (users × items); how often somebody played an item does not count. The same on any number of threads."""
+        """Of ``users``' rows (users × items); how often somebody played an item does not count. The same on any number
+        of threads."""
         rows = _without_the_longest(users, seed)
         columns = rows.transposed()
         weights = np.maximum(np.diff(rows.indptr), 1) ** np.float32(-USER_EXPONENT)
@@ -60,7 +63,8 @@ class CoPlays:
         parts = spans(columns.indptr, 1.0, SPANS_PER_THREAD * threads.n_threads)
         threads.run(
             lambda start, stop: _co_plays(
-                rows.indptr, rows.indices, weights.astype(np.float32), columns.indptr, columns.indices, roots, start, stop, items, values
+                rows.indptr, rows.indices, weights.astype(np.float32), columns.indptr, columns.indices, roots,
+                start, stop, items, values
             ),
             parts,
         )  # fmt: skip

@@ -1,7 +1,9 @@
 """The neighbour part of a score: what each item that a user has played says for others.
 
-score(u, i) = w_u·h_i + Σ_{j played by u} v_ji, all v ≥ 0. Factors tell tastes apart; which item goes with which, they blur, and where the catalogue is large
-and plays are few, that is most of what there is to know. v is a sparse, non-negative form of SLIM (Ning & Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender
+score(u, i) = w_u·h_i + Σ_{j played by u} v_ji, all v ≥ 0. Factors tell tastes apart; which item goes with which, they
+blur, and where the catalogue is large
+and plays are few, that is most of what there is to know. v is a sparse, non-negative form of SLIM (Ning & Karypis,
+"SLIM: Sparse Linear Methods for Top-N Recommender
 Systems", 2011) and EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", 2019).
 """
 
@@ -25,7 +27,8 @@ __all__ = ["Neighbors"]
 BLOCK_ITEMS: Final = 256
 
 RARITY: Final = 0.3
-"""What is said for an item is divided by (1 + its users)^this, against the mean of all items. Of what neighbours say, more is owed to popularity the more users an
+"""What is said for an item is divided by (1 + its users)^this, against the mean of all items. Of what neighbours say,
+more is owed to popularity the more users an
 item has, and that the factors know already."""
 
 LEAST_SHARE: Final = 0.01
@@ -56,7 +59,8 @@ class Neighbors:
     def fit(
         cls, users: SparseRows, n_neighbors: int, regularizations: Sequence[float], seed: int, threads: Threads
     ) -> list[Self]:
-        """One for each of ``regularizations`` (λ, in units of the mean of G's diagonal), all of the same pairs: at most ``n_neighbors`` for each
+        """One for each of ``regularizations`` (λ, in units of the mean of G's diagonal), all of the same pairs: at most
+        ``n_neighbors`` for each
         item that is spoken for. The same on any number of threads.
         """
         n_items = users.n_columns
@@ -102,7 +106,8 @@ class Neighbors:
         return found
 
     def likeness(self, item: int, weight: float) -> npt.NDArray[np.float32]:
-        """How much each item and ``item`` say for each other, in [0, 1): float32 (n_items,); ``weight`` is what ``times`` was given."""
+        """How much each item and ``item`` say for each other, in [0, 1): float32 (n_items,); ``weight`` is what
+        ``times`` was given."""
         said = np.zeros(self.n_items)
         if len(self.items):
             row = slice(self.indptr[item], self.indptr[item + 1])
@@ -128,7 +133,8 @@ def _fit_pairs(
     share: npt.NDArray[np.float32],
     threads: Threads,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """How many items speak for each item, which, and how strongly by each of ``regularizations``, times ``share`` of the item."""
+    """How many items speak for each item, which, and how strongly by each of ``regularizations``, times ``share`` of
+    the item."""
     played = co_plays.diagonal > 0
     mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
     ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)

@@ -19,10 +19,13 @@ TOL = 1e-3
     types.Array(float32, 3, "C"), fastmath=True, boundscheck=False,
 )  # fmt: skip
 def fit_weights(items, values, diagonal, n_candidates, ridges, start, stop, weights):  # type: ignore[no-untyped-def]
-    """``weights[r, i - start, a]`` (n_ridges, stop - start, n_candidates): for each item i and ridge, the weight of candidate ``items[i, a]``.
+    """``weights[r, i - start, a]`` (n_ridges, stop - start, n_candidates): for each item i and ridge, the weight of
+    candidate ``items[i, a]``.
 
-    argmin over b ≥ 0 of bᵀ(G_NN + ridge·I)b / 2 − bᵀG_Ni, N being the first ``n_candidates`` of row i of ``items``, by coordinate descent; the next
-    ridge begins where the last one ended. ``items``, ``values`` and ``diagonal`` are CoPlays'. Of two candidates that neither has in its
+    argmin over b ≥ 0 of bᵀ(G_NN + ridge·I)b / 2 − bᵀG_Ni, N being the first ``n_candidates`` of row i of ``items``, by
+    coordinate descent; the next
+    ridge begins where the last one ended. ``items``, ``values`` and ``diagonal`` are CoPlays'. Of two candidates that
+    neither has in its
     row, G is taken to be 0.
     """
     width = items.shape[1]

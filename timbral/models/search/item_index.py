@@ -1,7 +1,9 @@
 """Item factors rearranged so that a search for the best items can pass over most of them.
 
-Factors are not negative. So no item of a block scores higher for a user than the block's *ceiling* does: the largest value
-of each component within the block. Items are put beside items of like norm and like strongest components, which makes the
+Factors are not negative. So no item of a block scores higher for a user than the block's *ceiling* does: the largest
+value
+of each component within the block. Items are put beside items of like norm and like strongest components, which makes
+the
 ceilings low; 16 of them make a block, 32 blocks a group with a ceiling of its own.
 """
 
@@ -31,7 +33,8 @@ _WRITABLE_BLOCKS = types.Array(float32, 3, "C")
 class ItemIndex:
     """A rearranged copy of the item factors, as large as they are. All arrays are read-only.
 
-    ``shape`` is the factors' own, (n_components, n_items); ``packed`` (n_groups · 32, n_components, 16) float32: the blocks; ``item_of`` (n_groups · 512,) int32: the item in each
+    ``shape`` is the factors' own, (n_components, n_items); ``packed`` (n_groups · 32, n_components, 16) float32: the
+    blocks; ``item_of`` (n_groups · 512,) int32: the item in each
     place, −1 where there is none; ``block_ceilings`` (n_groups, n_components, 32) and ``group_ceilings``
     (n_components, n_groups and zeros up to a multiple of 16) float32.
     """
@@ -44,7 +47,8 @@ class ItemIndex:
 
     @classmethod
     def of(cls, item_factors: npt.NDArray[np.float32]) -> ItemIndex:
-        """The index of ``item_factors``, float32 of shape (n_components, n_items). Raises ParameterError on a negative value."""
+        """The index of ``item_factors``, float32 of shape (n_components, n_items). Raises ParameterError on a negative
+        value."""
         n_components, n_items = item_factors.shape
         if item_factors.size and not (item_factors.min() >= 0 and item_factors.max() < np.inf):
             raise ParameterError("item_factors must be finite and not negative")
@@ -66,7 +70,8 @@ class ItemIndex:
 
 @kernel(matrix(float32), vector(uint64, writable=True))
 def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]
-    """A sorting key for each item: norm in half octaves, strongest component, second strongest, norm; large norms first."""
+    """A sorting key for each item: norm in half octaves, strongest component, second strongest, norm; large norms
+    first."""
     n_items, n_components = item_rows.shape
     for item in range(n_items):
         square, first, second = np.float32(0.0), np.float32(0.0), np.float32(0.0)

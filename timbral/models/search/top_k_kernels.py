@@ -1,17 +1,23 @@
 """Compiled loops of ``timbral.models.search.top_k``.
 
-A score is w·h + Σ v over what the user has played. The items that the second sum touches are few: they are scored first, all of them. All others are
+A score is w·h + Σ v over what the user has played. The items that the second sum touches are few: they are scored
+first, all of them. All others are
 ranked by w·h alone, among which the index finds what is still good enough.
 
-What the kernels share: ``user_factors`` (n_users, k), a list each; ``start`` and ``stop``: the lists to make; ``play_indptr`` and ``plays``, what the
-users have played; ``pair_indptr``, ``pair_items`` and ``pair_weights``, a Neighbors; ``seen…`` and ``blocked…``, what is in no list of
-a user's, as sparse rows; ``marks`` (n_items,), EXCLUDED where an item is in no list at all, and scratch otherwise; ``sums`` and ``touched`` (n_items,), scratch, the
+What the kernels share: ``user_factors`` (n_users, k), a list each; ``start`` and ``stop``: the lists to make;
+``play_indptr`` and ``plays``, what the
+users have played; ``pair_indptr``, ``pair_items`` and ``pair_weights``, a Neighbors; ``seen…`` and ``blocked…``, what
+is in no list of
+a user's, as sparse rows; ``marks`` (n_items,), EXCLUDED where an item is in no list at all, and scratch otherwise;
+``sums`` and ``touched`` (n_items,), scratch, the
 first all 0; ``out_items`` and ``out_scores`` (n_users, the longest list), ``out_lengths`` (n_users,).
 
 A list under construction is a heap with its worst entry on top: the lowest score, of equal scores the highest item.
 
-A score that decides is always the exact one (``_score_of``); the index is searched with float32 sums, which of terms that
-are not negative are wrong by at most ``n_components`` roundings, relatively. ``_threshold`` leaves room for twice as much.
+A score that decides is always the exact one (``_score_of``); the index is searched with float32 sums, which of terms
+that
+are not negative are wrong by at most ``n_components`` roundings, relatively. ``_threshold`` leaves room for twice as
+much.
 """
 
 from __future__ import annotations
@@ -128,18 +134,21 @@ def _offer_touched(  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    matrix(float32), matrix(float32), _BLOCKS, vector(int32), _BLOCKS, matrix(float32), int64, int64, *_NEIGHBORS, *_RULED_OUT,
+    matrix(float32), matrix(float32), _BLOCKS, vector(int32), _BLOCKS, matrix(float32), int64, int64, *_NEIGHBORS,
+    *_RULED_OUT,
     *_SCRATCH, vector(uint64, writable=True), *_OUT,
 )  # fmt: skip
 def search_index(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, packed, item_of, block_ceilings, group_ceilings, start, stop, play_indptr, plays, pair_indptr,
+    user_factors, item_rows, packed, item_of, block_ceilings, group_ceilings, start, stop, play_indptr, plays,
+    pair_indptr,
     pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, has_touched, out_items,
     out_scores, out_lengths,
 ):  # fmt: skip
     """Lists from an ItemIndex, for at most 64 users.
 
     Groups of items are visited in rounds, for each user the ones with the highest ceilings first. All users of a round
-    share the group that is in the cache. ``has_touched`` (n_items,) is scratch, all 0: a bit for each user whose neighbours touched the item.
+    share the group that is in the cache. ``has_touched`` (n_items,) is scratch, all 0: a bit for each user whose
+    neighbours touched the item.
     """
     n_users, n_components, n_groups = stop - start, user_factors.shape[1], len(block_ceilings)
     weights = np.zeros((n_users, n_components + UNROLLED), np.float32)
@@ -164,7 +173,8 @@ def search_index(  # type: ignore[no-untyped-def]
         n_touched = _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
         if n_touched > 0:
             out_lengths[row], thresholds[user] = _offer_touched(
-                user_factors[row], item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, n_touched,
+                user_factors[row], item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched,
+                n_touched,
                 out_items[row], out_scores[row],
             )  # fmt: skip
             for place in range(n_touched):
@@ -243,7 +253,8 @@ def search_index(  # type: ignore[no-untyped-def]
 
 @kernel(matrix(float32), matrix(float32), vector(int32), int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
 def search_all(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, item_of, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen,
+    user_factors, item_rows, item_of, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
+    seen_indptr, seen,
     blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
     """Lists, each score computed: for few users, for whom no index is worth making, or few items.
@@ -270,7 +281,8 @@ def search_all(  # type: ignore[no-untyped-def]
 
 @kernel(matrix(float32), matrix(float32), *_ROWS, int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
 def search_listed(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, listed_indptr, listed, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
+    user_factors, item_rows, listed_indptr, listed, start, stop, play_indptr, plays, pair_indptr, pair_items,
+    pair_weights,
     seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
     """Lists, each from the items that ``listed`` has for the user."""
