@@ -41,7 +41,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 5 --dist loadfile $(ARGS)
 
 up: $(STAMP)  ## The whole stack in one terminal: server, workers, scheduler, Flower, HTTP API
 	@$(BIN)/timbral up $(ARGS)
