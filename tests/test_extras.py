@@ -34,7 +34,7 @@ def thin(monkeypatch: pytest.MonkeyPatch) -> None:
     ("command", "missing"),
     [
         ("up", "worker,dashboard,api,embedded"),
-        ("demo", "worker,embedded"),
+        ("demo", "worker,history,embedded"),
         ("serve", "api"),
         ("models list", "worker"),
         ("names x.csv", "worker"),

@@ -128,7 +128,7 @@ def test_names_are_loaded_from_a_file_whose_columns_are_guessed(
 
 WRONG = {
     "an unknown command": (("lissen",), "lissen"),
-    "a missing argument": (("train",), "dataset"),
+    "a missing argument": (("block",), "items"),
     "a text for a number": (("train", "a.csv", "--holdout", "much"), "--holdout"),
     "a number out of range": (("train", "a.csv", "--holdout", "2"), "holdout"),
     "a wrong choice": (("train", "a.csv", "--format", "xml"), "'csv', 'parquet' or 'json'"),

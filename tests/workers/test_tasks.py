@@ -9,6 +9,7 @@ import pytest
 import redis
 from fleet_fixtures import Watch
 
+from timbral.plays.pending import PendingPlays
 from timbral.utils import plain_pickle
 
 pytestmark = pytest.mark.integration
@@ -96,7 +97,8 @@ def test_plays_of_a_new_listener_are_folded_in_and_change_what_is_recommended(be
     assert {item // 100 for item in recommended(cache, 5)} == {3}
     assert not set(recommended(cache, 5)) & {300, 301, 302, 303}
     assert plain_pickle.loads(cache.get("embeddings:user:5"))["vector"].shape == (8,)
-    assert {member.decode() for member in cache.hkeys("plays:user:5")} == {"300", "301", "302", "303"}
+    pending = PendingPlays.read(cache.lrange("plays:user:5", 0, -1))
+    assert [item for _, item, _, _ in pending.plays] == [300, 301, 302, 303]
 
 
 def test_a_wrong_argument_fails_once_with_each_bad_field(bench: Any, wait_until: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fleet_fixtures import WorkerProcess
 
+from timbral import keys
 from timbral.redis_server.limits import RedisLimits
 from timbral.stack.embedded_server import EmbeddedServer
 from workers.watching.fleet_metrics import FleetMetrics
@@ -81,10 +82,14 @@ def test_a_server_as_it_should_be_is_not_worth_a_word(redis_server: EmbeddedServ
 
 
 @pytest.mark.integration
-def test_a_fleet_works_where_client_config_and_info_are_unknown(for_hire: EmbeddedServer, tmp_path: Path) -> None:
+def test_a_fleet_works_where_client_config_and_info_are_unknown(
+    for_hire: EmbeddedServer, tmp_path: Path, wait_until: Any
+) -> None:
     worker = WorkerProcess(for_hire, tmp_path).spawn()
     try:
         assert run(["-c", TRAIN_NOTHING], for_hire).split() == ["DatasetNotFoundError"], worker.log[-2000:]
+        with for_hire.client() as client:
+            wait_until(lambda: client.zcard(keys.WORKERS) == 1, 30, "the worker's liveness")
         health = json.loads(run(["-m", "timbral.cli", "health", "--json"], for_hire))
         with for_hire.client() as client:
             found = {metric.name: metric.samples for metric in FleetMetrics(client, client).collect()}
