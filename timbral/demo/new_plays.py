@@ -17,7 +17,9 @@ from timbral.errors import TimbralError
 
 __all__ = ["play_something_new"]
 
-N_PLAYED: Final = 3
+N_PLAYED: Final = 5
+N_OF_OWN: Final = 2
+"""Of them from the user's own list: what was played is recommended no more, and others take its place."""
 PLAYS_EACH: Final = 25
 N_SHOWN: Final = 5
 N_OTHERS: Final = 50
@@ -27,7 +29,9 @@ WAIT_S: Final = 60.0
 def play_something_new(
     console: Console, data: DemoData, user_id: int | str, user_ids: Sequence[int | str]
 ) -> list[int | str]:
-    """Record plays of what people of another taste get, and show the list before and after; gives the items played.
+    """Record plays of the list's first items and of what people of another taste get; show the list before and after.
+
+    Returns the items played.
 
     Raises:
         TimbralError: the list did not change.
@@ -39,7 +43,8 @@ def play_something_new(
     other = min(
         (listed for listed in lists.values() if listed), key=lambda listed: len(own & {e["item_id"] for e in listed})
     )
-    played = [entry["item_id"] for entry in other if entry["item_id"] not in own][:N_PLAYED] or [other[0]["item_id"]]
+    others = [entry["item_id"] for entry in other if entry["item_id"] not in own]
+    played = [*(entry["item_id"] for entry in before[:N_OF_OWN]), *others][:N_PLAYED]
     started = time.perf_counter()
     producers.record_plays([{"user_id": user_id, "item_id": item, "plays": PLAYS_EACH} for item in played])
     after = _changed(user_id, before, started + WAIT_S)

@@ -21,7 +21,7 @@ from timbral.models.engine.objective import Objective
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Weighting
 from timbral.models.fitting.hidden_part import HiddenPart, Times
-from timbral.models.fitting.judgement import judge
+from timbral.models.fitting.judgement import judge, touched_by
 from timbral.models.fitting.options import PartOptions
 from timbral.models.fitting.recency import recency, with_recency
 from timbral.models.kernels.threads import Threads
@@ -147,6 +147,7 @@ class _Trial:
         self.users = self.part.known.of_rows(self.tried_on)
         self.places = np.cumsum(self.tried_on)[self.part.judged] - 1
         self.columns = self.users.transposed()
+        self.touched = touched_by(self.part, self.neighbors[0])
 
     def best(self, lambdas: tuple[float, ...], rhos: tuple[float, ...]) -> Choice:
         step = min(FIRST_STEP, len(self.kappas) - 1)
@@ -194,7 +195,9 @@ class _Trial:
             wanted = self._gammas_near(None if near is None else self.tried[near])
             quality = np.full((len(self.neighbors), len(self.gammas)), -np.inf)
             gammas = [self.gammas[which] for which in wanted]
-            quality[:, wanted] = judge(users, factors.item, self.part, self.neighbors, gammas, self.threads)
+            quality[:, wanted] = judge(
+                users, factors.item, self.part, self.neighbors, gammas, self.touched, self.threads
+            )
             self.tried[step] = _Tried(factors, quality)
         return self.tried[step]
 
@@ -214,7 +217,9 @@ class _Trial:
         qualities = []
         for rho in (0.0, *rhos):
             users, items = with_recency(found.factors.user[self.places], found.factors.item, rho * recent)
-            qualities.append(float(judge(users, items, self.part, [neighbors], [gamma], self.threads)[0, 0]))
+            qualities.append(
+                float(judge(users, items, self.part, [neighbors], [gamma], self.touched, self.threads)[0, 0])
+            )
         best = int(np.argmax(qualities))
         return (0.0, *rhos)[best] if qualities[best] > qualities[0] * (1.0 + LEAST_GAIN) else 0.0
 

@@ -7,15 +7,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, int32, int64
+from scipy import sparse
 
-from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.fitting.hidden_part import HiddenPart
+from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search.top_k import top_k
 
-__all__ = ["LENGTH", "judge"]
+__all__ = ["LENGTH", "judge", "touched_by"]
 
 LENGTH: Final = 50
 """Of the lists that are judged: longer ones than people see tell the same from fewer users."""
@@ -30,7 +31,7 @@ Matrix = npt.NDArray[np.float32]
     vector(int64),
     vector(int32), vector(float32), vector(int64), vector(int32), matrix(float32), vector(float32), int64, int64,
     vector(float64),
-    matrix(float64, writable=True), boundscheck=False,
+    matrix(float64, writable=True), boundscheck=False, fastmath={"reassoc", "contract"},
 )  # fmt: skip
 def _judge(  # type: ignore[no-untyped-def]
     user_factors, item_rows, judged, known_indptr, known, hidden_indptr, hidden, rest_indptr, rest, rest_scores,
@@ -42,14 +43,15 @@ def _judge(  # type: ignore[no-untyped-def]
 
     ``user_factors`` is by the judged users' places, ``known`` and ``hidden`` by users; ``rest`` has for each judged
     user the best items
-    of those that no neighbour speaks for, as ``rest_scores`` has their scores. Which item is worth more than a hidden
-    one, is counted.
+    of those that no neighbour speaks for, as ``rest_scores`` has their scores.
     """
     n_items, n_kinds, k = len(item_rows), len(pair_weights), user_factors.shape[1]
     length = len(discounts)
     sums = np.zeros((n_kinds, n_items), np.float32)
     is_touched, is_known = np.zeros(n_items, np.bool_), np.zeros(n_items, np.bool_)
     touched, scores = np.empty(n_items, np.int32), np.empty(n_items, np.float32)
+    is_hidden = np.zeros(n_items, np.bool_)
+    best, best_scores = np.empty(length, np.int32), np.empty(length, np.float32)
     for place in range(start, stop):
         user = judged[place]
         n_touched = 0
@@ -79,23 +81,22 @@ def _judge(  # type: ignore[no-untyped-def]
         for rank in range(min(n_hidden, length)):
             ideal += discounts[rank]
         for entry in range(hidden_indptr[user], hidden_indptr[user + 1]):
-            item = hidden[entry]
-            own = float32(0.0)
-            for f in range(k):
-                own += user_factors[place, f] * item_rows[item, f]
-            for kind in range(n_kinds):
-                for g in range(len(gammas)):
-                    score = own + gammas[g] * sums[kind, item]
-                    rank = 0
-                    for other in range(rest_indptr[place], rest_indptr[place + 1]):
-                        if rest_scores[other] > score or (rest_scores[other] == score and rest[other] < item):
-                            rank += 1
-                    for number in range(n_rivals):
-                        theirs = scores[number] + gammas[g] * sums[kind, touched[number]]
-                        if theirs > score or (theirs == score and touched[number] < item):
-                            rank += 1
-                    if rank < length:
+            is_hidden[hidden[entry]] = True
+        for kind in range(n_kinds):
+            for g in range(len(gammas)):
+                size = 0
+                for other in range(rest_indptr[place], rest_indptr[place + 1]):
+                    size = offer(best_scores, best, size, rest_scores[other], rest[other])
+                for number in range(n_rivals):
+                    score = scores[number] + gammas[g] * sums[kind, touched[number]]
+                    if size < length or score >= best_scores[0]:
+                        size = offer(best_scores, best, size, score, touched[number])
+                sort_best_first(best_scores, best, size)
+                for rank in range(size):
+                    if is_hidden[best[rank]]:
                         quality[kind, g] += (1.0 / n_hidden + discounts[rank] / ideal) / 2.0
+        for entry in range(hidden_indptr[user], hidden_indptr[user + 1]):
+            is_hidden[hidden[entry]] = False
         for number in range(n_touched):
             is_touched[touched[number]] = False
             for kind in range(n_kinds):
@@ -110,6 +111,7 @@ def judge(
     part: HiddenPart,
     neighbors: list[Neighbors],
     gammas: npt.ArrayLike,
+    touched: sparse.csr_matrix,
     threads: Threads,
 ) -> npt.NDArray[np.float64]:
     """The mean of recall and NDCG at ``LENGTH`` over the full ranking, for each of ``neighbors`` and each weight;
@@ -118,14 +120,12 @@ def judge(
     Args:
         user_factors: those of the judged users, (n, k).
         neighbors: all with the same pairs.
+        touched: what ``touched_by`` says of them; it is the same for all factors.
     """
     judged, known, hidden = part.judged, part.known, part.hidden
     first = neighbors[0]
-    touched = _touched(known, judged, first)
     seen = known.as_csr()[judged]
-    rest = top_k(
-        user_factors, item_rows.T, LENGTH, seen=seen, blocked_by_user=touched.as_csr(), n_threads=threads.n_threads
-    )
+    rest = top_k(user_factors, item_rows.T, LENGTH, seen=seen, blocked_by_user=touched, n_threads=threads.n_threads)
     weights = np.stack([kind.weights for kind in neighbors])
     gammas = np.asarray(gammas, dtype=np.float32)
     discounts = 1.0 / np.log2(np.arange(2.0, LENGTH + 2.0))
@@ -143,15 +143,13 @@ def judge(
     return np.asarray(parts.sum(axis=0) / len(judged))
 
 
-def _touched(known: SparseRows, judged: npt.NDArray[np.int64], neighbors: Neighbors) -> SparseRows:
-    """For each judged user the items that a neighbour speaks for."""
-    counts = np.diff(neighbors.indptr)
-    indptr, rows = [0], []
-    for user in judged.tolist():
-        played = known.indices[known.indptr[user] : known.indptr[user + 1]]
-        starts, lengths = neighbors.indptr[played], counts[played]
-        places = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths) + np.arange(lengths.sum())
-        rows.append(np.unique(neighbors.items[places]))
-        indptr.append(indptr[-1] + len(rows[-1]))
-    items = np.concatenate(rows) if rows else np.empty(0, np.int32)
-    return SparseRows(np.asarray(indptr), items, np.ones(len(items), np.float32), neighbors.n_items)
+def touched_by(part: HiddenPart, neighbors: Neighbors) -> sparse.csr_matrix:
+    """For each judged user the items that a neighbour speaks for: CSR (n_judged, n_items), whose values say nothing."""
+    n_items = neighbors.n_items
+    ones = np.ones(len(neighbors.items), np.float32)
+    pairs = sparse.csr_matrix((ones, neighbors.items, neighbors.indptr), shape=(n_items, n_items))
+    known = part.known.as_csr()[part.judged]
+    played = sparse.csr_matrix((np.ones(known.nnz, np.float32), known.indices, known.indptr), shape=known.shape)
+    touched = sparse.csr_matrix(played @ pairs)
+    touched.sort_indices()
+    return touched
