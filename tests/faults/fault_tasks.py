@@ -24,6 +24,8 @@ def _count(what: str, name: str) -> int:
     while True:
         try:
             return int(_client.hincrby(f"test:{what}", name, 1))
+        except redis.DataError:  # a name that is none: no time heals that
+            raise
         except redis.RedisError:  # away, or it refuses
             if time.monotonic() > deadline:
                 raise

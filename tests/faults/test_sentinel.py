@@ -90,7 +90,7 @@ def test_a_kill_and_an_orderly_failover_under_load_lose_nothing_and_do_nothing_t
     # then
     try:
         assert sender.n_sent == N_TASKS
-        sentinels.wait_for(lambda: len(runs(sentinels)) == N_TASKS, "all of them", 90)
+        sentinels.wait_for(lambda: len(runs(sentinels)) == N_TASKS, "all of them", 200)
         with sentinels.client() as client:
             sentinels.wait_for(lambda: client.hlen("unacked") == 0, "the last acknowledgement", 60)
             assert client.llen("celery") == 0
