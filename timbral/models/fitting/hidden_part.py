@@ -65,7 +65,8 @@ class HiddenPart:
         judged = np.flatnonzero(counts >= MIN_ROW)
         judged = np.sort(rng.permutation(judged)[:MAX_JUDGED])
         owner = np.repeat(np.arange(rows.n_rows), counts)
-        order = np.lexsort((rng.random(len(owner)), owner) if times is None else (-times, owner))
+        by_chance = rng.random(len(owner))  # of rows of one moment, too: they come in the order of their items
+        order = np.lexsort((by_chance, owner) if times is None else (by_chance, -times, owner))
         place = np.arange(len(owner)) - np.repeat(rows.indptr[:-1], counts)
         share = np.zeros(rows.n_rows)
         share[judged] = np.rint(HELD_OUT * counts[judged])
