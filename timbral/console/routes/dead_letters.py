@@ -14,7 +14,7 @@ from timbral.redis_server.replies import server_now_s
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/console/dead-letters")
+router = APIRouter(prefix="/console/dead-letters", include_in_schema=False)
 
 PER_PAGE = 20
 MOST_AT_ONCE = 200

@@ -9,7 +9,7 @@ from timbral.console.rendering import render
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")

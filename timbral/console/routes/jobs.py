@@ -18,7 +18,7 @@ from timbral.messages import MESSAGES
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/console/jobs")
+router = APIRouter(prefix="/console/jobs", include_in_schema=False)
 
 PER_PAGE = 20
 STARTED_HERE = ("train_model", "compute_recommendations", "refresh_embeddings")

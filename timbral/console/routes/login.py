@@ -10,7 +10,7 @@ from timbral.console.rendering import begin_session, render
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/console/login")

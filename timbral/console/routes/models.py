@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/console/models")
+router = APIRouter(prefix="/console/models", include_in_schema=False)
 
 
 @router.get("")

@@ -8,7 +8,7 @@ from timbral.console.rendering import render
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/console/users")
+router = APIRouter(prefix="/console/users", include_in_schema=False)
 
 
 @router.get("")
