@@ -1,2 +1,1 @@
-"""The console: what the fleet does and has, in a browser. Served by the HTTP API; ``timbral.console.routes`` is its part
-of it."""
+"""The console: what the fleet does and has, in a browser. The HTTP API serves it, from ``timbral.console.routes``."""

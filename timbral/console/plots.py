@@ -40,7 +40,7 @@ def line_plot(title: str, series: Sequence[Series], *, x_label: str, y_label: st
     if not everything:
         return _empty(title)
     across = _Scale([x for x, _ in everything], LEFT, WIDTH - RIGHT, padded=False)
-    up = _Scale([y for _, y in everything], HEIGHT - BOTTOM, TOP)
+    up = _Scale([y for _, y in everything], HEIGHT - BOTTOM, TOP + (18.0 if len(series) > 1 else 0.0))
     parts = [_axes(across, up, x_label, y_label)]
     for number, one, points in kept:
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for _, (x, y) in points)
@@ -99,7 +99,9 @@ class _Scale:
         low, high = min(values), max(values)
         if low == high:
             low, high = (low - 0.5, high + 0.5) if low == 0 else (low - abs(low) * 0.1, high + abs(high) * 0.1)
+        is_whole = all(float(value).is_integer() for value in values)
         step = max(1.0, math.ceil((high - low) / N_TICKS)) if logarithm else _round_step((high - low) / (N_TICKS - 1))
+        step = max(1.0, step) if is_whole else step
         if padded:
             low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
         first = math.ceil(low / step - 1e-9)
@@ -126,8 +128,8 @@ def _axes(across: _Scale | None, up: _Scale, x_label: str, y_label: str) -> str:
         y = up(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(_text(LEFT - 6, y + 4, up.text(tick), "end"))
-    for tick in () if across is None else across.ticks:
-        parts.append(_text(across(tick), HEIGHT - BOTTOM + 15, across.text(tick), "middle"))  # type: ignore[misc]
+    if across is not None:
+        parts += [_text(across(tick), HEIGHT - BOTTOM + 15, across.text(tick), "middle") for tick in across.ticks]
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
     if x_label:
         parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label, "middle"))
@@ -139,7 +141,9 @@ def _axes(across: _Scale | None, up: _Scale, x_label: str, y_label: str) -> str:
 
 
 def _mark(x: float, y: float, radius: float, number: int, what: str) -> str:
-    return f'<circle class="mark s{number}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{escape(what)}</title></circle>'
+    return (
+        f'<circle class="mark s{number}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{escape(what)}</title></circle>'
+    )
 
 
 def _legend(names: Sequence[str]) -> str:
@@ -147,7 +151,7 @@ def _legend(names: Sequence[str]) -> str:
     for number, name in enumerate(names):
         parts.append(f'<rect class="bar-of s{number}" x="{x:.1f}" y="{TOP - 9}" width="9" height="9"/>')
         parts.append(_text(x + 13, TOP, name, "start"))
-        x += 24 + 6.4 * len(name)
+        x += 30 + 7.2 * len(name)
     return "".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+
 from fastapi import Request, Response
 
 from timbral.console.rendering import render

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -31,15 +32,29 @@ SCREENS: Final = (
     ("/console/fleet", "Fleet"),
 )
 
+
+def id_in_path(text: object) -> str:
+    """An id as a part of a path: a browser takes "." and ".." out of it, however they are encoded, so they are encoded
+    twice (``timbral.api.ids``)."""
+    known = str(text)
+    if re.fullmatch(r"\.{1,2}", known):
+        return "%252E" * len(known)
+    return quote(
+        known.replace("%", "%25") if re.fullmatch(r"(%(25)*2e){1,2}", known, re.IGNORECASE) else known, safe=""
+    )
+
+
 environment: Final = Environment(
     loader=PackageLoader("timbral.console"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    extensions=["jinja2.ext.loopcontrols"],
 )
 environment.filters.update(FILTERS)
 environment.filters["in_path"] = lambda text: quote(str(text), safe="")
+environment.filters["id_in_path"] = id_in_path
 environment.filters["plain_json"] = lambda value: json.dumps(value, ensure_ascii=False, default=str)
 environment.globals["query"] = lambda **parts: urlencode({name: one for name, one in parts.items() if one is not None})
 

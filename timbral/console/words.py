@@ -97,7 +97,9 @@ def verdict_words(record: Mapping[str, Any]) -> str:
     if all(isinstance(value, int | float) for value in values):
         candidate, live, n_users = values
         against = verdict.get("against") or "it"
-        return f"{said} NDCG@20 {candidate:.4f} against {live:.4f} of {against}, on what {n_users:,} users had held out."
+        return (
+            f"{said} NDCG@20 {candidate:.4f} against {live:.4f} of {against}, on what {n_users:,} users had held out."
+        )
     reason = str(verdict.get("reason") or "")
     return said if not reason or reason == "the first model" else f"{said} {reason[:1].upper()}{reason[1:]}."
 

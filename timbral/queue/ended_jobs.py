@@ -46,7 +46,7 @@ def note(client: redis.Redis, task_id: str, task: str, state: str, arguments: Ma
 
 def count(client: redis.Redis) -> int:
     """How many there are."""
-    return int(client.llen(keys.JOBS_ENDED))  # type: ignore[arg-type]
+    return int(client.llen(keys.JOBS_ENDED))
 
 
 def list_ended(client: redis.Redis, limit: int, offset: int = 0) -> list[EndedJob]:

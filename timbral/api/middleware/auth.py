@@ -58,7 +58,8 @@ class Auth:
     API_READ_TOKEN is set.
 
     It goes by the method and not by the route, so that no new route can be forgotten. Liveness, the console's files and
-    the OpenAPI description are open: they tell nothing about a user. The console's session reads, and never writes here.
+    the OpenAPI description are open: they tell nothing about a user. The console's session reads, and never writes
+    here.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:

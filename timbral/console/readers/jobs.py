@@ -63,7 +63,7 @@ def read_open() -> OpenJobs:
     steps."""
     with connections().asking() as client:
         now = server_now_s(client)
-        n_sent, n_fanned = int(client.hlen(keys.SUBMITTED)), int(client.zcard(keys.JOBS_OPEN))  # type: ignore[arg-type]
+        n_sent, n_fanned = int(client.hlen(keys.SUBMITTED)), int(client.zcard(keys.JOBS_OPEN))
         sent = _some_sent(client)
         fanned: Any = client.zrevrange(keys.JOBS_OPEN, 0, MOST_OPEN - 1, withscores=True)
     found = {job_id: _sent(value, now) for job_id, value in sent.items()}
@@ -78,7 +78,8 @@ def _some_sent(client: redis.Redis) -> dict[str, str]:
     found: dict[str, str] = {}
     cursor = 0
     for _ in range(_LOOKED_THROUGH // 100):
-        cursor, part = client.hscan(keys.SUBMITTED, cursor, count=100)  # type: ignore[misc]
+        reply: Any = client.hscan(keys.SUBMITTED, cursor, count=100)
+        cursor, part = reply
         found |= {text(name): text(value) for name, value in part.items()}
         if cursor == 0:
             break

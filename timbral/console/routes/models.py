@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from producers.connections import connections
-from timbral import keys
 from timbral.api.refusals import Refused
 from timbral.config.settings import Settings
 from timbral.console.changes import changed
 from timbral.console.plots import line_plot
 from timbral.console.readers.models import PLOTTED, loss_series, metric_series, read_version, read_versions
+from timbral.console.readers.names import names_of
 from timbral.console.rendering import render
 from timbral.errors import ModelFileError, ModelNotFoundError
 
@@ -63,17 +63,8 @@ def get_overlap(request: Request) -> Response:
             found = compare_lists(store.get(first), store.get(second), top_k=10, n_users=200, n_shown=3)
         except (ModelFileError, ModelNotFoundError) as error:
             return render(request, "part_problem.html", problem=str(error))
-    return render(request, "overlap.html", found=found, names=_names(found), first=first, second=second)
-
-
-def _names(found: dict[str, object]) -> dict[object, str]:
-    shown: list[dict[str, list[list[int | str]]]] = found["shown"]  # type: ignore[assignment]
-    ids = list(dict.fromkeys(item for one in shown for items in one["lists"] for item in items))
-    if not ids:
-        return {}
-    with connections().asking() as client:
-        raw = client.hmget(keys.ITEMS_NAMES, [keys.encode_id(one) for one in ids])
-    return {one: name.decode("utf-8", "replace") for one, name in zip(ids, raw, strict=True) if name is not None}
+    named = names_of(item for one in found["shown"] for items in one["lists"] for item in items)
+    return render(request, "overlap.html", found=found, names=named, first=first, second=second)
 
 
 @router.get("/{version}")
@@ -118,4 +109,3 @@ def _store(request: Request) -> Iterator[ModelStore]:
     settings: Settings = request.app.state.context.settings
     with connections().asking() as client:
         yield ModelStore(client, settings.MODEL_DIR)
-
