@@ -9,9 +9,10 @@ from fastapi import APIRouter, Request, Response
 
 from producers.connections import connections
 from timbral.api.context import Context
-from timbral.console.plots import Series, bar_plot, line_plot
+from timbral.console.plots import bar_plot
 from timbral.console.readers.names import live_record
 from timbral.console.rendering import render
+from timbral.console.report import tail_plot
 from timbral.errors import HistoryError, ModelFileError, ModelNotFoundError
 from timbral.plays.state import read_plays_state
 
@@ -57,14 +58,7 @@ async def get_tail(request: Request, context: Context) -> Response:
         figures = await context.model.ask(figures_of)
     except (ModelNotFoundError, ModelFileError):
         return render(request, "part_problem.html", problem="No model is live yet.")
-    points = [(100 * items, 100 * plays) for items, plays in figures.tail]
-    plot = line_plot(
-        "Share of the plays that the most played items have",
-        [Series("Share of the plays, %", points, [f"the top {x:.3g} % of the items" for x, _ in points])],
-        x_label="Items, the most played first, %",
-        y_label="Interactions, %",
-    )
-    return render(request, "tail.html", plot=plot, figures=figures)
+    return render(request, "tail.html", plot=tail_plot(figures.tail), figures=figures)
 
 
 def _read_history(history: Any) -> dict[str, Any]:
