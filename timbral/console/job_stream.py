@@ -11,16 +11,18 @@ from anyio.to_thread import run_sync
 from fastapi.responses import StreamingResponse
 from markupsafe import Markup
 
+from producers.connections import connections
 from timbral.api.context import ApiContext
 from timbral.api.metrics import EVENT_STREAMS
 from timbral.api.refusals import Refused
 from timbral.api.routes.events import HEARTBEAT_S, LONGEST_S, MAX_STREAMS
 from timbral.console.plots import Series, line_plot
-from timbral.console.readers.jobs import read_job, read_open
+from timbral.console.readers.jobs import JobDetail, read_job, read_open
+from timbral.console.readers.models import loss_series, read_version
 from timbral.console.rendering import render_text
-from timbral.errors import TimbralError
+from timbral.errors import ModelNotFoundError, TimbralError
 
-__all__ = ["loss_plot", "stream_job", "stream_open"]
+__all__ = ["curve_of", "loss_plot", "stream_job", "stream_open"]
 
 LOOK_EVERY_S = 0.7
 _SWEEP = re.compile(r"^(\w+): sweep (\d+), loss ([0-9.e+-]+)$")
@@ -50,9 +52,22 @@ def stream_job(context: ApiContext, job_id: str) -> StreamingResponse:
             point = (told[1], float(told[2]), float(told[3]))
             if point not in points[-1:]:
                 points.append(point)
-        return render_text("job_now.html", job=job, plot=loss_plot(points)), job.final
+        return render_text("job_now.html", job=job, plot=curve_of(job) or loss_plot(points)), job.final
 
     return _stream(context, look)
+
+
+def curve_of(job: JobDetail) -> Markup | None:
+    """The losses of a training that is done, as its version's record has them; None for any other job."""
+    version = (job.answer or {}).get("model_version") if job.row.task == "train_model" else None
+    if not isinstance(version, str):
+        return None
+    try:
+        with connections().asking() as client:
+            series = loss_series(read_version(client, version))
+    except ModelNotFoundError:  # deleted since
+        return None
+    return line_plot("Loss after each sweep", series, x_label="Sweep", y_label="Loss")
 
 
 def loss_plot(points: Sequence[Point]) -> Markup | None:

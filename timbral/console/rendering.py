@@ -62,7 +62,9 @@ environment.globals["query"] = lambda **parts: urlencode({name: one for name, on
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """A page. Whoever has no session gets one, for a form needs its CSRF token."""
     sessions: Sessions = request.app.state.sessions
-    session: Session | None = getattr(request.state, "session", None)
+    # A page that no route makes, for nothing is there, has not been through the guard.
+    is_known = hasattr(request.state, "session")
+    session: Session | None = request.state.session if is_known else sessions.read(request.cookies.get(COOKIE, ""))
     fresh = session is None
     session = session or sessions.begin("anyone")
     known = {

@@ -10,7 +10,7 @@ from producers.enqueue import enqueue
 from timbral.api.context import Context
 from timbral.api.refusals import Refused
 from timbral.console.changes import changed
-from timbral.console.job_stream import loss_plot, stream_job, stream_open
+from timbral.console.job_stream import curve_of, stream_job, stream_open
 from timbral.console.paging import page_of
 from timbral.console.readers.jobs import JobDetail, read_ended, read_job, read_open
 from timbral.console.rendering import render
@@ -56,7 +56,8 @@ def post_start(request: Request) -> Response:
 @router.get("/{job_id}")
 def get_job(request: Request, job_id: str) -> Response:
     """One job."""
-    return render(request, "job.html", job=_known(job_id), plot=loss_plot([]))
+    job = _known(job_id)
+    return render(request, "job.html", job=job, plot=curve_of(job))
 
 
 @router.get("/{job_id}/events")

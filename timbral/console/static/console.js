@@ -11,3 +11,8 @@ for (const block of document.querySelectorAll(".copy")) {
   });
   block.append(button);
 }
+
+// A job that is done offers other things than one that runs.
+document.body.addEventListener("htmx:sseClose", (event) => {
+  if (event.detail.type === "message") location.replace(location.pathname);
+});
