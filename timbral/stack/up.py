@@ -196,7 +196,7 @@ class _Welcome:
             lines = [
                 "Ready. Ctrl-C stops everything.",
                 f"  Console    {where.api}       {_login_hint(self._settings)}",
-                f"  HTTP API   {where.api}/docs  for programs: /openapi.json",
+                f"  HTTP API   {where.api}       for programs: /openapi.json, /docs",
                 f"  Flower     {where.flower}       user {user}, password {password}",
                 f"  Redis      {where.redis_url}" + ("" if is_usual else f"       export REDIS_URL={where.redis_url}"),
             ]  # fmt: skip
