@@ -217,8 +217,8 @@ async function look(user, again = false) {
       $("actions").dataset.user = user;
       htmx.ajax("GET", `/console/users/actions?${new URLSearchParams({ user })}`, "#actions");
     }
-    return JSON.stringify(recommended.items);
     $("results").setAttribute("aria-busy", "false");
+    return JSON.stringify(recommended.items);
   } catch (error) {
     if (signal.aborted) return;
     $("results").setAttribute("aria-busy", "false");
