@@ -25,7 +25,7 @@ SAMPLED_USERS: Final = 1_000
 FRESH_S: Final = 60.0
 POINTS: Final = 300
 SHOWN: Final = 10
-_LOOKED_THROUGH: Final = 3_000_000
+_LOOKED_THROUGH: Final = 500_000
 _TAIL_AT: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 

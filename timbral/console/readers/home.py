@@ -18,6 +18,7 @@ __all__ = ["Home", "Need", "read_home"]
 
 STALE_AFTER_S = 7 * 86_400
 DEEP_QUEUE = 1_000
+SHOWN_JOBS = 8
 _FAILED_LOOKED_AT = 50
 _FAILED_WITHIN_S = 86_400
 
@@ -72,7 +73,7 @@ def read_home() -> Home:
             except ModelNotFoundError:  # it is live, and its record is gone
                 record = complete({"version": state.model.version})
     failed = sum(one.state == "FAILURE" and now - one.ended_at < _FAILED_WITHIN_S for one in ended)
-    return Home(state, record, read_open(), _needs(state, failed), lists_handed_out(), n_versions, n_named)
+    return Home(state, record, read_open(SHOWN_JOBS), _needs(state, failed), lists_handed_out(), n_versions, n_named)
 
 
 def _needs(state: FleetState, failed: int) -> list[Need]:

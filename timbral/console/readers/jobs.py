@@ -11,7 +11,7 @@ from producers.connections import connections
 from producers.jobs import Job
 from timbral import keys
 from timbral.errors import TimbralError
-from timbral.queue import ended_jobs
+from timbral.queue import ended_jobs, layout
 from timbral.queue.ended_jobs import EndedJob
 from timbral.redis_server.replies import server_now_s, text
 
@@ -58,9 +58,8 @@ class OpenJobs(NamedTuple):
         return [row for row in self.rows if not row.runs]
 
 
-def read_open() -> OpenJobs:
-    """What was sent and has no effect yet. A part of it where there is very much: the records are gone through in
-    steps."""
+def read_open(limit: int = MOST_OPEN) -> OpenJobs:
+    """The ``limit`` newest of what was sent and has no effect yet; of a part of it, where there is very much."""
     with connections().asking() as client:
         now = server_now_s(client)
         n_sent, n_fanned = int(client.hlen(keys.SUBMITTED)), int(client.zcard(keys.JOBS_OPEN))
@@ -69,9 +68,42 @@ def read_open() -> OpenJobs:
     found = {job_id: _sent(value, now) for job_id, value in sent.items()}
     for name, moved_at in fanned:
         found.setdefault(text(name), ("compute_recommendations", max(0.0, now - moved_at), {}))
-    newest = sorted(found.items(), key=lambda one: one[1][1])[:MOST_OPEN]
-    rows = [_row(job_id, *known) for job_id, known in newest]
-    return OpenJobs(rows, max(n_sent, n_fanned, len(found)))
+    newest = dict(sorted(found.items(), key=lambda one: one[1][1])[:limit])
+    return OpenJobs(_rows(newest), max(n_sent, n_fanned, len(found)))
+
+
+def _rows(known: dict[str, tuple[str, float, dict[str, Any]]]) -> list[JobRow]:
+    """State and progress of all of them, in a round trip each."""
+    if not known:
+        return []
+    with connections().asking(results=True) as client:
+        results: Any = client.mget([layout.result_key(job_id) for job_id in known])
+    with connections().asking() as client, client.pipeline(transaction=False) as pipe:
+        for job_id in known:
+            pipe.hmget(keys.progress(job_id), "done", "total", "text")
+        told = pipe.execute()
+    return [
+        JobRow(
+            job_id,
+            task,
+            str(layout.stored_result(result).get("status", "PENDING")),
+            age_s,
+            _number(done),
+            _number(total),
+            text(said),
+            {} if is_personal(arguments) else arguments,
+        )
+        for (job_id, (task, age_s, arguments)), result, (done, total, said) in zip(
+            known.items(), results, told, strict=True
+        )
+    ]
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(text(value) or 0)
+    except ValueError:
+        return 0
 
 
 def _some_sent(client: redis.Redis) -> dict[str, str]:
