@@ -18,7 +18,7 @@ __all__ = ["PLOTTED", "Versions", "loss_series", "metric_series", "read_version"
 
 PER_PAGE = 20
 PLOTTED = 40
-"""Versions in the plot of metrics, from the newest of the page on."""
+"""Versions in a report's plot of metrics, from the newest on; a page plots those that it lists."""
 IN_PLOT = ("ndcg@20", "recall@20")
 
 Record = dict[str, Any]

@@ -13,7 +13,7 @@ from timbral.api.refusals import Refused
 from timbral.config.settings import Settings
 from timbral.console.changes import changed
 from timbral.console.plots import line_plot
-from timbral.console.readers.models import PLOTTED, loss_series, metric_series, read_version, read_versions
+from timbral.console.readers.models import loss_series, metric_series, read_version, read_versions
 from timbral.console.readers.names import names_of
 from timbral.console.rendering import render
 from timbral.errors import ModelFileError, ModelNotFoundError
@@ -30,12 +30,11 @@ router = APIRouter(prefix="/console/models", include_in_schema=False)
 def get_models(request: Request) -> Response:
     """A page of versions, and their metrics as a plot."""
     with connections().asking() as client:
-        found = read_versions(client, request.query_params.get("page"), PLOTTED)
+        found = read_versions(client, request.query_params.get("page"))
     plot = line_plot(
         "Metrics of the versions, the oldest first", metric_series(found.records), x_label="Version, oldest to newest"
     )
-    rows = found.records[: found.page.last - found.page.first]
-    return render(request, "models.html", found=found, rows=rows, page=found.page, plot=plot)
+    return render(request, "models.html", found=found, rows=found.records, page=found.page, plot=plot)
 
 
 @router.get("/compare")

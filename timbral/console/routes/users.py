@@ -41,26 +41,34 @@ def get_actions(request: Request) -> Response:
 
 
 @router.get("/compare")
-def get_comparison(request: Request, context: Context) -> Response:
-    """A user's list from two versions, side by side."""
+def get_comparison(request: Request) -> Response:
+    """Whose list, and from which two versions; the lists take longer than a look, and come after."""
     query = request.query_params
     user, first, second = (query.get(name, "").strip() for name in ("user", "first", "second"))
     with connections().asking() as client:
         versions = read_versions(client)
-        lists = []
-        if user and first and second:
-            from timbral.logic.list_preview import ListPreview
-            from timbral.versions.model_store import ModelStore
-
-            store = ModelStore(client, context.settings.MODEL_DIR)
-            for version in (first, second):
-                made = ListPreview(client, store.get(version)).lists(meanings(_user(user)))
-                lists.append(next((listed for listed in made.values()), None))
-    named = names_of(item["item_id"] for listed in lists for item in listed or [])
     return render(
-        request, "user_compare.html", user=user, chosen=(first, second), lists=lists, names=named,
-        records=versions.records, current=versions.current, back_to=versions.back_to,
+        request, "user_compare.html", user=user, chosen=(first, second), records=versions.records,
+        current=versions.current, back_to=versions.back_to,
     )  # fmt: skip
+
+
+@router.get("/lists")
+def get_lists(request: Request, context: Context) -> Response:
+    """A user's list from two versions, side by side; nothing is written."""
+    from timbral.logic.list_preview import ListPreview
+    from timbral.versions.model_store import ModelStore
+
+    query = request.query_params
+    user, chosen = _user(query.get("user", "")), (query.get("first", ""), query.get("second", ""))
+    lists = []
+    with connections().asking() as client:
+        store = ModelStore(client, context.settings.MODEL_DIR)
+        for version in chosen:
+            made = ListPreview(client, store.get(version)).lists(meanings(user))
+            lists.append(next((listed for listed in made.values()), None))
+    named = names_of(item["item_id"] for listed in lists for item in listed or [])
+    return render(request, "user_lists.html", chosen=chosen, lists=lists, names=named)
 
 
 @router.post("/play")
