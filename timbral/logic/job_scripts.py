@@ -13,9 +13,9 @@ local now = string.format('%.6f', tonumber(time[1]) + tonumber(time[2]) / 100000
 CREATE = (
     NOW
     + """
--- KEYS 4: model versions. ARGV: id, number of chunks, model version, then fields and values.
+-- KEYS 4: model versions. ARGV: id, number of chunks, model version or '' where none is needed, then fields and values.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'known' end
-if not redis.call('ZSCORE', KEYS[4], ARGV[3]) then return 'gone' end
+if ARGV[3] ~= '' and not redis.call('ZSCORE', KEYS[4], ARGV[3]) then return 'gone' end
 redis.call('HSET', KEYS[1], 'state', 'running', 'users_done', 0, 'users_unknown', 0, 'created_at', now)
 for place = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1]) end
 for number = 0, tonumber(ARGV[2]) - 1 do redis.call('SADD', KEYS[2], number) end
@@ -34,14 +34,15 @@ if attempt > tonumber(ARGV[2]) then
   redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[3])
   return nil
 end
-local known = redis.call('HMGET', KEYS[1], 'model_version', 'chunk_size', 'n_rows', 'users:' .. ARGV[1], 'arguments')
-return {attempt, known[1], known[2], known[3], known[4] or '', known[5]}
+local known = redis.call('HMGET', KEYS[1], 'model_version', 'chunk_size', 'n_rows', 'users:' .. ARGV[1], 'arguments', 'task')
+return {attempt, known[1], known[2], known[3], known[4] or '', known[5], known[6]}
 """
 
 FINISH_CHUNK = (
     NOW
     + """
--- KEYS 4: progress. ARGV: id, number, users done, users unknown, life of the progress.
+-- KEYS 4: progress. ARGV: id, number, users done, users unknown, life of the progress, then done, total and text of the
+-- progress where it is not users. 1 where the job is over, 2 where its last chunk is to be sent, which waits for all others.
 local state = redis.call('HGET', KEYS[1], 'state')
 if state ~= 'running' then return 0 end
 if redis.call('SREM', KEYS[2], ARGV[2]) == 0 then return 0 end
@@ -50,9 +51,15 @@ local unknown = redis.call('HINCRBY', KEYS[1], 'users_unknown', ARGV[4])
 local total = redis.call('HGET', KEYS[1], 'total')
 redis.call('ZADD', KEYS[3], 'XX', now, ARGV[1])
 local seen = string.format('%d', done + unknown)
-redis.call('HSET', KEYS[4], 'done', seen, 'total', total, 'text', seen .. '/' .. total .. ' users')
+local words = {ARGV[6] or seen, ARGV[7] or total, ARGV[8] or (seen .. '/' .. total .. ' users')}
+redis.call('HSET', KEYS[4], 'done', words[1], 'total', words[2], 'text', words[3])
 redis.call('EXPIRE', KEYS[4], ARGV[5])
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local last = redis.call('HGET', KEYS[1], 'last')
+if last and last ~= ARGV[2] then
+  redis.call('SADD', KEYS[2], last)
+  return 2
+end
 redis.call('HSET', KEYS[1], 'state', 'succeeded')
 return 1
 """

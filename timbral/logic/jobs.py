@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 import redis
@@ -18,9 +19,9 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import JobCancelledError, JobError, TimbralError, error_from
 from timbral.logic import job_scripts as scripts
-from timbral.redis_server.replies import text, texts
+from timbral.redis_server.replies import server_now_s, text, texts
 
-__all__ = ["Chunk", "Jobs", "Outcome", "State", "chunk_task_id"]
+__all__ = ["Chunk", "Jobs", "Left", "Outcome", "State", "chunk_task_id"]
 
 logger = structlog.get_logger(__name__)
 
@@ -30,8 +31,18 @@ MAX_ATTEMPTS = 5
 together."""
 
 
+class Left(IntEnum):
+    """What is left of a job: its outcome is to be announced (OVER), the chunk that waited for all others is to be sent
+    (LAST), or nothing that whoever asked has to do."""
+
+    OTHERS = 0
+    OVER = 1
+    LAST = 2
+
+
 class Chunk(NamedTuple):
-    """One part of a job: the rows ``start`` to ``stop`` of its model version, or the users in ``user_ids``."""
+    """One part of a job of ``task``: the rows ``start`` to ``stop`` of its model version, or the users in ``user_ids``;
+    of a search the trial ``number``."""
 
     job_id: str
     number: int
@@ -41,11 +52,13 @@ class Chunk(NamedTuple):
     stop: int
     user_ids: list[int | str] | None
     arguments: dict[str, Any]
+    task: str
 
 
 class Outcome(NamedTuple):
-    """How a job ended: ``answer`` where it succeeded, else ``error``."""
+    """How a job of ``task`` ended: ``answer`` where it succeeded, else ``error``."""
 
+    task: str
     state: State
     answer: dict[str, Any] | None
     error: TimbralError | None
@@ -91,16 +104,21 @@ class Jobs:
         digest: str = "",
         kwargs: dict[str, Any] | None = None,
         asked: dict[str, Any] | None = None,
+        task: str = "compute_recommendations",
+        last: int | None = None,
     ) -> Literal["new", "known", "gone"]:
-        """Open a job over the first ``n_rows`` rows of ``model_version``, and the users of the lists in ``named``.
+        """Open a job over the first ``n_rows`` rows of ``model_version`` ("" for a job that needs none), and the users
+        of the lists in ``named``.
 
-        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. A "known" job is left as it is: its task
+        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists, and when all of them are done the chunk
+        with the number ``last``, where there is one. A "known" job is left as it is: its task
         was
         delivered again. "gone" is the version: begin again with the one that is live now.
         """
         n_chunks = -(-n_rows // chunk_size)
         total = n_rows + sum(len(part) for part in named)
         fields: dict[str, Any] = {
+            "task": task,
             "arguments": json.dumps(arguments),
             "kwargs": json.dumps(kwargs or {}),
             "model_version": model_version,
@@ -110,6 +128,8 @@ class Jobs:
             "digest": digest,
             "asked": json.dumps(asked or {}),
         }
+        if last is not None:
+            fields["last"] = last
         fields |= {f"users:{n_chunks + place}": json.dumps(list(part)) for place, part in enumerate(named)}
         flat = [item for pair in fields.items() for item in pair]
         known: list[Any] = [job_id, n_chunks + len(named), model_version, *flat]
@@ -126,17 +146,32 @@ class Jobs:
         reply = self._begin_chunk(keys=self._keys(job_id), args=known)
         if not reply:
             return None
-        attempt, version, size, n_rows, users, arguments = (text(part) for part in reply)
+        attempt, version, size, n_rows, users, arguments, task = (text(part) for part in reply)
         start = number * int(size)
         stop = min(start + int(size), int(n_rows))
         user_ids = json.loads(users) if users else None
-        return Chunk(job_id, number, int(attempt), version, start, stop, user_ids, json.loads(arguments))
+        return Chunk(job_id, number, int(attempt), version, start, stop, user_ids, json.loads(arguments), task)
 
-    def finish_chunk(self, chunk: Chunk, users: int, unknown: int) -> bool:
-        """The chunk's effect is in Redis. True where it was the last one, and the job's outcome is to be announced."""
-        known: list[Any] = [chunk.job_id, chunk.number, users, unknown, settings.RESULT_EXPIRES_S]
-        progress = keys.progress(chunk.job_id)
-        return bool(self._finish_chunk(keys=[*self._keys(chunk.job_id), progress], args=known))
+    def finish_chunk(
+        self, chunk: Chunk, users: int, unknown: int, progress: tuple[int, int, str] | None = None
+    ) -> Left:
+        """The chunk's effect is in Redis.
+
+        Args:
+            progress: done, total and text of the job's progress; its users where None.
+        """
+        known: list[Any] = [chunk.job_id, chunk.number, users, unknown, settings.RESULT_EXPIRES_S, *(progress or ())]
+        where = [*self._keys(chunk.job_id), keys.progress(chunk.job_id)]
+        return Left(int(self._finish_chunk(keys=where, args=known)))
+
+    def began_at_s(self, job_id: str) -> float:
+        """When the first chunk that asked this was begun, by the server's clock."""
+        self.redis.hsetnx(keys.job(job_id), "began_at", str(server_now_s(self.redis)))
+        return float(text(self.redis.hget(keys.job(job_id), "began_at")))
+
+    def set_answer(self, job_id: str, answer: dict[str, Any]) -> None:
+        """What the job's caller is told if it succeeds, in place of the counts of users."""
+        self.redis.hset(keys.job(job_id), "answer", json.dumps(answer))
 
     def fail(self, job_id: str, error: BaseException) -> bool:
         """End a running job with ``error``; its chunks become nothing to do. False where it had ended before."""
@@ -173,7 +208,9 @@ class Jobs:
             return None
         error: TimbralError | None = None
         answer: dict[str, Any] | None = None
-        if state == "succeeded":
+        if state == "succeeded" and "answer" in known:
+            answer = json.loads(known["answer"])
+        elif state == "succeeded":
             answer = {
                 "users_done": int(known.get("users_done", 0)),
                 "users_unknown": int(known.get("users_unknown", 0)),
@@ -185,7 +222,8 @@ class Jobs:
             error = error_from(name, args) or JobError(job_id, f"{name}: {args}")
         runtime_s = float(self._age(keys=[keys.job(job_id)], args=[known["created_at"]]))
         kwargs, asked = json.loads(known["kwargs"]), json.loads(known.get("asked", "{}"))
-        return Outcome(state, answer, error, known["digest"], kwargs, runtime_s, asked)  # type: ignore[arg-type]
+        task = known.get("task", "compute_recommendations")
+        return Outcome(task, state, answer, error, known["digest"], kwargs, runtime_s, asked)  # type: ignore[arg-type]
 
     def close(self, job_id: str) -> bool:
         """The outcome is stored for everyone who waits: the job is over. True for the first to say so."""

@@ -1,0 +1,96 @@
+"""Tuning: a search for settings becomes trials, which all workers share, and one verdict."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from celery.exceptions import Ignore
+
+from timbral.extras import require
+from timbral.logic.jobs import Chunk, Left
+from timbral.logic.progress import ProgressWriter
+from timbral.messages import TuneModel
+from workers import chunks, outcome, publishing, resources
+
+if TYPE_CHECKING:
+    from timbral.logic.training import TrainingRun
+    from timbral.tuning.search import Search
+
+__all__ = ["fan_out", "work"]
+
+PRIORITY: Final = 9
+"""The lowest: lists that are asked for meanwhile do not wait for the trials that are still to come."""
+
+
+def fan_out(
+    job_id: str, message: TuneModel, progress: ProgressWriter, asked: dict[str, Any], digest: str
+) -> NoReturn:
+    """Begin the search, put its trials on their queue and end: whoever gives the verdict stores the answer.
+
+    Raises:
+        Ignore: always; the task has no result of its own.
+    """
+    require(message.task, "tune")
+    # Imported here: a worker that never searches needs no Optuna.
+    from timbral.tuning import search
+
+    jobs = resources.jobs()
+    if jobs.is_open(job_id):  # the message was delivered again
+        chunks.enqueue_missing(job_id)
+        raise Ignore
+    run = _run(job_id, progress)
+    arguments = search.begin(resources.records(), job_id, message, run, resources.n_threads())
+    trials = search.n_trials(message)
+    jobs.create(
+        job_id,
+        task=message.task,
+        arguments=arguments,
+        model_version="",
+        n_rows=trials,
+        chunk_size=1,
+        last=trials,
+        digest=digest,
+        kwargs=message.kwargs(),
+        asked=asked,
+    )
+    jobs.check_cancelled(job_id)
+    publishing.publish_chunks(job_id, jobs.remaining(job_id), asked.get("priority", PRIORITY))
+    raise Ignore
+
+
+def work(chunk: Chunk) -> Left:
+    """One trial, or the verdict after the last one."""
+    require(TuneModel.task, "tune")
+    jobs, search = resources.jobs(), _search(chunk.job_id, json.dumps(chunk.arguments))
+    if chunk.number == search.verdict_number:
+        jobs.set_answer(chunk.job_id, search.judge())
+        _search.cache_clear()
+        return jobs.finish_chunk(chunk, 1, 0, (100, 100, "judged"))
+    search.try_one(chunk)
+    progress = search.progress()
+    left = jobs.finish_chunk(chunk, 1, 0, progress)
+    outcome.tell(chunk.job_id, *progress)
+    if left == Left.LAST:
+        publishing.publish_chunks(chunk.job_id, [search.verdict_number])
+    return left
+
+
+@lru_cache(maxsize=1)
+def _search(job_id: str, arguments: str) -> Search:
+    """Kept from one trial to the next: its data are read once by each process."""
+    from timbral.tuning.search import Search
+
+    return Search(resources.records(), job_id, json.loads(arguments), _run(job_id), resources.n_threads())
+
+
+def _run(job_id: str, progress: ProgressWriter | None = None) -> TrainingRun:
+    from timbral.logic.training import TrainingRun
+
+    def check() -> None:
+        resources.jobs().check_cancelled(job_id)
+
+    if progress is None:
+        return TrainingRun(resources.store(), resources.overlay(), check=check)
+    return TrainingRun(resources.store(), resources.overlay(), progress, check)
