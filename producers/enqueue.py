@@ -30,7 +30,13 @@ from timbral.messages import (
 )
 from timbral.redis_server.replies import server_now_s
 
-__all__ = ["enqueue", "enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model", "enqueue_tune_model"]
+__all__ = [
+    "enqueue",
+    "enqueue_compute_recommendations",
+    "enqueue_refresh_embeddings",
+    "enqueue_train_model",
+    "enqueue_tune_model",
+]
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()
@@ -84,7 +90,7 @@ def enqueue_train_model(
     (None: each
     row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided), ``metrics`` and their
     standard
-    ``errors``, ``baseline`` (popularity's metrics), ``tuned`` (the search that its settings are from, None for the defaults),
+    ``errors``, ``baseline`` (popularity's metrics), ``tuned`` (the search that its settings are from, or None),
     ``verdict`` (first, not worse, worse, not compared),
     ``durations_s``.
 

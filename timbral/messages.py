@@ -165,6 +165,7 @@ class TrainModel(DataMessage):
         description="Whether the new version goes live: unless it is worse or cannot be compared; in any case; or not.",
     )
 
+
 class TuneModel(DataMessage):
     """Search the settings of the model that rank a data set, or the history of plays, best, and keep them for
     trainings with settings "tuned"."""
@@ -174,7 +175,8 @@ class TuneModel(DataMessage):
         None,
         gt=0,
         le=10_080,
-        description="Time for trials, from the first on; 30 if neither this nor trials is set. What is found is judged after it.",
+        description="Time for trials, from the first on; 30 if neither this nor trials is set. What is found is judged "
+        "after it.",
     )
     trials: int | None = Field(
         None, ge=1, le=MAX_TRIALS, description="Most trials; as many as there is time for if unset."
@@ -258,11 +260,12 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "train_model": (
         "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components",
         "iterations", "loss",
-        "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned", "durations_s",
+        "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned",
+        "durations_s",
     ),
     "tune_model": (
-        "job_id", "dataset", "outcome", "reason", "settings", "tried", "defaults", "quality", "importances", "trials", "n_users",
-        "durations_s",
+        "job_id", "dataset", "outcome", "reason", "settings", "tried", "defaults", "quality", "importances", "trials",
+        "n_users", "durations_s",
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
     "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),

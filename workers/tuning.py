@@ -24,9 +24,7 @@ PRIORITY: Final = 9
 """The lowest: lists that are asked for meanwhile do not wait for the trials that are still to come."""
 
 
-def fan_out(
-    job_id: str, message: TuneModel, progress: ProgressWriter, asked: dict[str, Any], digest: str
-) -> NoReturn:
+def fan_out(job_id: str, message: TuneModel, progress: ProgressWriter, asked: dict[str, Any], digest: str) -> NoReturn:
     """Begin the search, put its trials on their queue and end: whoever gives the verdict stores the answer.
 
     Raises:

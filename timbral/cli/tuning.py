@@ -48,9 +48,7 @@ def tune(
     minutes: Annotated[
         float | None, typer.Option("--minutes", "-m", help="Time for trials; 30 if neither this nor --trials is given.")
     ] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Most trials; as many as there is time for if not given.")
-    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Most trials; as many as there is time for if not given.")] = None,
     format: Format = None,  # noqa: A002
     preset: PresetOption = None,
     separator: Separator = None,

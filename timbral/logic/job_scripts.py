@@ -34,7 +34,8 @@ if attempt > tonumber(ARGV[2]) then
   redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[3])
   return nil
 end
-local known = redis.call('HMGET', KEYS[1], 'model_version', 'chunk_size', 'n_rows', 'users:' .. ARGV[1], 'arguments', 'task')
+local names = {'model_version', 'chunk_size', 'n_rows', 'users:' .. ARGV[1], 'arguments', 'task'}
+local known = redis.call('HMGET', KEYS[1], unpack(names))
 return {attempt, known[1], known[2], known[3], known[4] or '', known[5], known[6]}
 """
 
@@ -42,7 +43,8 @@ FINISH_CHUNK = (
     NOW
     + """
 -- KEYS 4: progress. ARGV: id, number, users done, users unknown, life of the progress, then done, total and text of the
--- progress where it is not users. 1 where the job is over, 2 where its last chunk is to be sent, which waits for all others.
+-- progress where it is not users. 1 where the job is over, 2 where its last chunk is to be sent, which waits for the
+-- others.
 local state = redis.call('HGET', KEYS[1], 'state')
 if state ~= 'running' then return 0 end
 if redis.call('SREM', KEYS[2], ARGV[2]) == 0 then return 0 end
