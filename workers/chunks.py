@@ -12,7 +12,7 @@ from celery.exceptions import Ignore
 from timbral.config.settings import settings
 from timbral.errors import JobCancelledError, MessageError, ModelNotFoundError
 from timbral.logic.batch_recommendation import BatchRecommendation
-from timbral.logic.jobs import MAX_ATTEMPTS, Chunk, Left, chunk_task_id
+from timbral.logic.jobs import MAX_ATTEMPTS, Chunk, chunk_task_id
 from timbral.messages import ComputeRecommendations, TuneModel
 from timbral.versions.served_model import ServedModel
 from workers import outcome, publishing, resources, tuning
@@ -127,10 +127,9 @@ def compute(task: Task, job_id: str, number: int) -> None:
 def _work(chunk: Chunk) -> bool:
     """The work of a chunk; whether it was the job's last one."""
     if chunk.task == TuneModel.task:
-        left = tuning.work(chunk)
-    else:
-        left = resources.jobs().finish_chunk(chunk, *_recommend(chunk))
-    return left == Left.OVER
+        return tuning.work(chunk)
+    tuning.release()
+    return resources.jobs().finish_chunk(chunk, *_recommend(chunk))
 
 
 def _recommend(chunk: Chunk) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from celery.exceptions import Ignore
 
 from timbral.extras import require
-from timbral.logic.jobs import Chunk, Left
+from timbral.logic.jobs import Chunk
 from timbral.logic.progress import ProgressWriter
 from timbral.messages import TuneModel
 from workers import chunks, outcome, publishing, resources
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from timbral.logic.training import TrainingRun
     from timbral.tuning.search import Search
 
-__all__ = ["fan_out", "work"]
+__all__ = ["fan_out", "release", "work"]
+
+AT_ONCE: Final = 32
+"""Most trials at the same time, however large the fleet: each learns from those that ended before it began."""
 
 PRIORITY: Final = 9
 """The lowest: lists that are asked for meanwhile do not wait for the trials that are still to come."""
@@ -46,33 +49,42 @@ def fan_out(job_id: str, message: TuneModel, progress: ProgressWriter, asked: di
         task=message.task,
         arguments=arguments,
         model_version="",
-        n_rows=trials,
+        n_rows=min(trials, AT_ONCE),
         chunk_size=1,
-        last=trials,
+        n_trials=trials,
         digest=digest,
         kwargs=message.kwargs(),
         asked=asked,
     )
     jobs.check_cancelled(job_id)
-    publishing.publish_chunks(job_id, jobs.remaining(job_id), asked.get("priority", PRIORITY))
+    publishing.publish_chunks(job_id, jobs.remaining(job_id), PRIORITY)
     raise Ignore
 
 
-def work(chunk: Chunk) -> Left:
-    """One trial, or the verdict after the last one."""
+def work(chunk: Chunk) -> bool:
+    """One trial, or the verdict after the last one; whether the job is over."""
     require(TuneModel.task, "tune")
     jobs, search = resources.jobs(), _search(chunk.job_id, json.dumps(chunk.arguments))
     if chunk.number == search.verdict_number:
-        jobs.set_answer(chunk.job_id, search.judge())
-        _search.cache_clear()
-        return jobs.finish_chunk(chunk, 1, 0, (100, 100, "judged"))
+        over = jobs.finish_verdict(chunk, search.judge())
+        release()
+        return over
     search.try_one(chunk)
-    progress = search.progress()
-    left = jobs.finish_chunk(chunk, 1, 0, progress)
+    progress, left_s = search.progress(), search.seconds_left
+    go_on = left_s is None or left_s > 0
+    following = jobs.finish_trial(chunk, progress, go_on=go_on)
     outcome.tell(chunk.job_id, *progress)
-    if left == Left.LAST:
-        publishing.publish_chunks(chunk.job_id, [search.verdict_number])
-    return left
+    if following is not None:
+        is_verdict = following == search.verdict_number
+        publishing.publish_chunks(chunk.job_id, [following], None if is_verdict else PRIORITY)
+    if not go_on:
+        release()
+    return False
+
+
+def release() -> None:
+    """Let go of the data of the last search."""
+    _search.cache_clear()
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from taste import history
 from timbral.data.id_index import IdIndex
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError
-from timbral.logic.split import Parts
+from timbral.logic.split import Parts, Split
 from timbral.tuning.nested_split import NestedSplit, first_look
 
 
@@ -22,7 +22,7 @@ def interactions(n_users: int = 120, *, with_times: bool = False) -> Interaction
     matrix = sparse.csr_matrix((values, codes), shape=(len(users), len(items)))
     matrix.sort_indices()
     times = np.random.default_rng(3).permutation(matrix.nnz).astype(np.int64) if with_times else None
-    return Interactions(matrix, users, items, times)
+    return Interactions(matrix, users, items, times, len(rows))
 
 
 def entries(matrix: sparse.csr_matrix) -> set[tuple[int, int]]:
@@ -57,8 +57,6 @@ def test_folds_hold_out_other_rows_or_go_back_in_time() -> None:
 
 
 def test_the_outer_part_is_what_a_training_holds_out() -> None:
-    from timbral.logic.split import Split
-
     data = interactions()
     split = Split.of(data, 0.2)
     assert split is not None

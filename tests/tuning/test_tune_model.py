@@ -89,7 +89,7 @@ def test_a_training_with_the_defaults_says_so_and_one_without_a_search_is_refuse
     [
         ("missing.csv", DatasetNotFoundError, "missing.csv"),
         ("none.csv", DataError, "none.csv"),
-        ("one.csv", DataError, "0 of 1 users"),
+        ("one.csv", DataError, "1 of 1 users"),
     ],
 )
 def test_what_cannot_be_searched_on_is_refused(

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["AGE", "BEGIN_CHUNK", "CLOSE", "CREATE", "END", "FINISH_CHUNK", "FORGET", "STALE", "TOUCH"]
+__all__ = [
+    "AGE",
+    "BEGIN_CHUNK",
+    "CLOSE",
+    "CREATE",
+    "END",
+    "FINISH_CHUNK",
+    "FINISH_TRIAL",
+    "FINISH_VERDICT",
+    "FORGET",
+    "STALE",
+    "TOUCH",
+]
 
 NOW = """
 local time = redis.call('TIME')
@@ -42,9 +54,7 @@ return {attempt, known[1], known[2], known[3], known[4] or '', known[5], known[6
 FINISH_CHUNK = (
     NOW
     + """
--- KEYS 4: progress. ARGV: id, number, users done, users unknown, life of the progress, then done, total and text of the
--- progress where it is not users. 1 where the job is over, 2 where its last chunk is to be sent, which waits for the
--- others.
+-- KEYS 4: progress. ARGV: id, number, users done, users unknown, life of the progress.
 local state = redis.call('HGET', KEYS[1], 'state')
 if state ~= 'running' then return 0 end
 if redis.call('SREM', KEYS[2], ARGV[2]) == 0 then return 0 end
@@ -53,19 +63,46 @@ local unknown = redis.call('HINCRBY', KEYS[1], 'users_unknown', ARGV[4])
 local total = redis.call('HGET', KEYS[1], 'total')
 redis.call('ZADD', KEYS[3], 'XX', now, ARGV[1])
 local seen = string.format('%d', done + unknown)
-local words = {ARGV[6] or seen, ARGV[7] or total, ARGV[8] or (seen .. '/' .. total .. ' users')}
-redis.call('HSET', KEYS[4], 'done', words[1], 'total', words[2], 'text', words[3])
+redis.call('HSET', KEYS[4], 'done', seen, 'total', total, 'text', seen .. '/' .. total .. ' users')
 redis.call('EXPIRE', KEYS[4], ARGV[5])
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-local last = redis.call('HGET', KEYS[1], 'last')
-if last and last ~= ARGV[2] then
-  redis.call('SADD', KEYS[2], last)
-  return 2
-end
 redis.call('HSET', KEYS[1], 'state', 'succeeded')
 return 1
 """
 )
+
+FINISH_TRIAL = (
+    NOW
+    + """
+-- KEYS 4: progress. ARGV: id, number, life of the progress, its done, total and text, '1' where others may begin.
+-- Gives the number of the chunk that is to be sent now: another trial's, or after all of them the verdict's.
+if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return '' end
+if redis.call('SREM', KEYS[2], ARGV[2]) == 0 then return '' end
+redis.call('ZADD', KEYS[3], 'XX', now, ARGV[1])
+redis.call('HSET', KEYS[4], 'done', ARGV[4], 'total', ARGV[5], 'text', ARGV[6])
+redis.call('EXPIRE', KEYS[4], ARGV[3])
+local begun, last = tonumber(redis.call('HGET', KEYS[1], 'begun')), redis.call('HGET', KEYS[1], 'last')
+local next = ''
+if ARGV[7] == '1' and begun < tonumber(last) then
+  next = tostring(begun)
+  redis.call('HINCRBY', KEYS[1], 'begun', 1)
+elseif redis.call('EXISTS', KEYS[2]) == 0 then
+  next = last
+end
+if next ~= '' then redis.call('SADD', KEYS[2], next) end
+return next
+"""
+)
+
+FINISH_VERDICT = """
+-- KEYS 4: progress. ARGV: id, number, life of the progress, answer. 1 where it was not known yet.
+if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
+if redis.call('SREM', KEYS[2], ARGV[2]) == 0 then return 0 end
+redis.call('HSET', KEYS[4], 'done', 100, 'total', 100, 'text', 'judged')
+redis.call('EXPIRE', KEYS[4], ARGV[3])
+redis.call('HSET', KEYS[1], 'state', 'succeeded', 'answer', ARGV[4])
+return 1
+"""
 
 END = """
 -- ARGV: id, state, error, life of a mark on a task that is no job (yet).

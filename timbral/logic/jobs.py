@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 import redis
@@ -21,7 +20,7 @@ from timbral.errors import JobCancelledError, JobError, TimbralError, error_from
 from timbral.logic import job_scripts as scripts
 from timbral.redis_server.replies import server_now_s, text, texts
 
-__all__ = ["Chunk", "Jobs", "Left", "Outcome", "State", "chunk_task_id"]
+__all__ = ["Chunk", "Jobs", "Outcome", "State", "chunk_task_id"]
 
 logger = structlog.get_logger(__name__)
 
@@ -29,15 +28,6 @@ State = Literal["running", "succeeded", "failed", "cancelled"]
 MAX_ATTEMPTS = 5
 """Times that a chunk is begun before the job is given up: after errors, lost workers and time limits, all counted
 together."""
-
-
-class Left(IntEnum):
-    """What is left of a job: its outcome is to be announced (OVER), the chunk that waited for all others is to be sent
-    (LAST), or nothing that whoever asked has to do."""
-
-    OTHERS = 0
-    OVER = 1
-    LAST = 2
 
 
 class Chunk(NamedTuple):
@@ -85,6 +75,8 @@ class Jobs:
         self._create = redis_client.register_script(scripts.CREATE)
         self._begin_chunk = redis_client.register_script(scripts.BEGIN_CHUNK)
         self._finish_chunk = redis_client.register_script(scripts.FINISH_CHUNK)
+        self._finish_trial = redis_client.register_script(scripts.FINISH_TRIAL)
+        self._finish_verdict = redis_client.register_script(scripts.FINISH_VERDICT)
         self._end = redis_client.register_script(scripts.END)
         self._close = redis_client.register_script(scripts.CLOSE)
         self._forget = redis_client.register_script(scripts.FORGET)
@@ -105,13 +97,14 @@ class Jobs:
         kwargs: dict[str, Any] | None = None,
         asked: dict[str, Any] | None = None,
         task: str = "compute_recommendations",
-        last: int | None = None,
+        n_trials: int | None = None,
     ) -> Literal["new", "known", "gone"]:
         """Open a job over the first ``n_rows`` rows of ``model_version`` ("" for a job that needs none), and the users
         of the lists in ``named``.
 
-        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists, and when all of them are done the chunk
-        with the number ``last``, where there is one. A "known" job is left as it is: its task
+        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. Of a search, which has
+        ``n_trials``, a row is a trial that may be done at the same time as others; whoever ends one begins the next,
+        and after all of them chunk ``n_trials`` is the verdict. A "known" job is left as it is: its task
         was
         delivered again. "gone" is the version: begin again with the one that is live now.
         """
@@ -128,8 +121,8 @@ class Jobs:
             "digest": digest,
             "asked": json.dumps(asked or {}),
         }
-        if last is not None:
-            fields["last"] = last
+        if n_trials is not None:
+            fields |= {"begun": n_rows, "last": n_trials}
         fields |= {f"users:{n_chunks + place}": json.dumps(list(part)) for place, part in enumerate(named)}
         flat = [item for pair in fields.items() for item in pair]
         known: list[Any] = [job_id, n_chunks + len(named), model_version, *flat]
@@ -152,26 +145,31 @@ class Jobs:
         user_ids = json.loads(users) if users else None
         return Chunk(job_id, number, int(attempt), version, start, stop, user_ids, json.loads(arguments), task)
 
-    def finish_chunk(
-        self, chunk: Chunk, users: int, unknown: int, progress: tuple[int, int, str] | None = None
-    ) -> Left:
-        """The chunk's effect is in Redis.
+    def finish_chunk(self, chunk: Chunk, users: int, unknown: int) -> bool:
+        """The chunk's effect is in Redis. True where it was the last one, and the job's outcome is to be announced."""
+        known: list[Any] = [chunk.job_id, chunk.number, users, unknown, settings.RESULT_EXPIRES_S]
+        return bool(self._finish_chunk(keys=self._keys_with_progress(chunk.job_id), args=known))
+
+    def finish_trial(self, chunk: Chunk, progress: tuple[int, int, str], *, go_on: bool) -> int | None:
+        """The chunk's trial is over. Gives the number of the chunk that is to be sent now, if there is one: another
+        trial's, as long as there are some and ``go_on``; and the verdict's when no trial is left.
 
         Args:
-            progress: done, total and text of the job's progress; its users where None.
+            progress: done, total and text of the job's progress.
         """
-        known: list[Any] = [chunk.job_id, chunk.number, users, unknown, settings.RESULT_EXPIRES_S, *(progress or ())]
-        where = [*self._keys(chunk.job_id), keys.progress(chunk.job_id)]
-        return Left(int(self._finish_chunk(keys=where, args=known)))
+        known: list[Any] = [chunk.job_id, chunk.number, settings.RESULT_EXPIRES_S, *progress, int(go_on)]
+        number = text(self._finish_trial(keys=self._keys_with_progress(chunk.job_id), args=known))
+        return int(number) if number else None
+
+    def finish_verdict(self, chunk: Chunk, answer: dict[str, Any]) -> bool:
+        """The job has its answer. True where its outcome is to be announced."""
+        known: list[Any] = [chunk.job_id, chunk.number, settings.RESULT_EXPIRES_S, json.dumps(answer)]
+        return bool(self._finish_verdict(keys=self._keys_with_progress(chunk.job_id), args=known))
 
     def began_at_s(self, job_id: str) -> float:
-        """When the first chunk that asked this was begun, by the server's clock."""
+        """When this was asked first, by the server's clock."""
         self.redis.hsetnx(keys.job(job_id), "began_at", str(server_now_s(self.redis)))
         return float(text(self.redis.hget(keys.job(job_id), "began_at")))
-
-    def set_answer(self, job_id: str, answer: dict[str, Any]) -> None:
-        """What the job's caller is told if it succeeds, in place of the counts of users."""
-        self.redis.hset(keys.job(job_id), "answer", json.dumps(answer))
 
     def fail(self, job_id: str, error: BaseException) -> bool:
         """End a running job with ``error``; its chunks become nothing to do. False where it had ended before."""
@@ -252,6 +250,9 @@ class Jobs:
     def _too_often(self, job_id: str, number: int) -> str:
         reason = f"chunk {number} was begun {MAX_ATTEMPTS} times and never got done; see the workers' logs"
         return json.dumps(["TaskFailedError", [job_id, reason]])
+
+    def _keys_with_progress(self, job_id: str) -> list[str]:
+        return [*self._keys(job_id), keys.progress(job_id)]
 
     def _keys(self, job_id: str) -> list[str]:
         return [keys.job(job_id), keys.job_chunks(job_id), keys.JOBS_OPEN]

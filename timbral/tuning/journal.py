@@ -19,7 +19,7 @@ from timbral.config.settings import settings
 __all__ = ["RedisJournal"]
 
 
-class RedisJournal(BaseJournalBackend):  # type: ignore[misc]
+class RedisJournal(BaseJournalBackend):
     """The journal of the job ``job_id``. Processes append at the same time: the server puts the lines in order."""
 
     def __init__(self, redis_client: redis.Redis, job_id: str) -> None:

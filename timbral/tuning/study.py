@@ -12,11 +12,11 @@ import structlog
 from optuna.pruners import SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from timbral.tuning.journal import RedisJournal
 from timbral.tuning.space import Space
-from timbral.tuning.trial import REDUCTION
+from timbral.tuning.trial import FIRST_STEP, REDUCTION
 
 __all__ = ["TrialStudy"]
 
@@ -26,6 +26,9 @@ optuna.logging.set_verbosity(logging.WARNING)
 
 MAX_ATTEMPTS: Final = 2
 """Times that a trial is begun: one that has ended its worker twice is not begun a third time."""
+
+LEAST_TRIALS: Final = 10
+"""Of which something can be said of what mattered."""
 
 CHUNK: Final = "chunk"
 ATTEMPT: Final = "attempt"
@@ -45,7 +48,7 @@ class TrialStudy:
             direction="maximize",
             load_if_exists=True,
             sampler=TPESampler(seed=seed),
-            pruner=SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION),
+            pruner=SuccessiveHalvingPruner(min_resource=FIRST_STEP, reduction_factor=REDUCTION),
         )
 
     def begin_with(self, defaults: dict[str, Any]) -> None:
@@ -114,16 +117,27 @@ class TrialStudy:
         }
 
     def importances(self) -> dict[str, float]:
-        """Share that each setting has in what made trials differ, the greatest first; empty where there are too few.
+        """Share that each setting has in what made trials differ at their first look, which all of them had; the
+        greatest first. Empty where there are too few to tell.
 
         PED-ANOVA (Watanabe, Bansal, Hutter: "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
-        Subspaces", 2023), over the trials that were judged on all folds.
+        Subspaces", 2023).
         """
-        try:
-            found = optuna.importance.get_param_importances(self._study)
-        except (ValueError, RuntimeError):  # no trial is complete, or there is one alone
+        looked_at = [trial for trial in self._trials() if FIRST_STEP in trial.intermediate_values]
+        if len(looked_at) < LEAST_TRIALS:
             return {}
-        return {name: float(share) for name, share in found.items()}
+        looks = optuna.create_study(direction="maximize")
+        looks.add_trials(
+            [
+                create_trial(
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    value=trial.intermediate_values[FIRST_STEP],
+                )
+                for trial in looked_at
+            ]
+        )
+        return {name: float(share) for name, share in optuna.importance.get_param_importances(looks).items()}
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)

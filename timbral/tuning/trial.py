@@ -24,6 +24,7 @@ __all__ = ["REDUCTION", "OutOfTimeError", "run_trial"]
 REDUCTION: Final = 3
 """One of so many goes on from each rung to the next, which takes about so many times as long."""
 
+FIRST_STEP: Final = 1
 FIRST_SWEEPS: Final = 12
 MAX_USERS: Final = 3_000
 """Judged in a fold."""
@@ -56,11 +57,11 @@ def run_trial(
     found: list[float] = []
     rungs: list[tuple[Parts, int | None]] = [(first_look(folds[0], 0), FIRST_SWEEPS), (folds[0], None)]
     for rung, (parts, max_iter) in enumerate(rungs):
-        step = REDUCTION**rung
+        step = FIRST_STEP * REDUCTION**rung
         if step not in known:  # else a worker that was lost had come so far
             found.append(quality(parts, max_iter))
             trial.report(found[-1], step)
         if trial.should_prune():
             raise TrialPruned
-    first = found[-1] if REDUCTION not in known else known[REDUCTION]
+    first = found[-1] if step not in known else known[step]
     return float(np.mean([first, *(quality(parts, None) for parts in folds[1:])]))

@@ -57,7 +57,7 @@ def compare_settings(
     figures = f"{100 * share:+.2f} % ± {100 * share_error:.2f} % (one standard error)"
     kept = "kept for this data set" if is_better else "not better beyond noise: the defaults stay"
     reason = f"{figures} against the defaults, on rows of {n_users} users that no trial saw: {kept}"
-    quality = {
+    figures_of: dict[str, Any] = {
         "tuned": _figures(tuned),
         "defaults": _figures(defaults),
         "difference": gain,
@@ -65,7 +65,7 @@ def compare_settings(
         "share": share,
         "share_error": share_error,
     }
-    return TuningVerdict("better" if is_better else "not better", reason, quality, n_users)
+    return TuningVerdict("better" if is_better else "not better", reason, figures_of, n_users)
 
 
 def _judged(
