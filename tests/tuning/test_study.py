@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 import redis
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution
 
 from timbral import keys
 from timbral.tuning.space import Space
 from timbral.tuning.study import TrialStudy
 
 SPACE = Space(
-    {"n_components": IntDistribution(2, 16, log=True), "regularization": FloatDistribution(0.1, 1.0, log=True)},
-    {"n_components": 8, "regularization": 0.5},
+    {
+        "neighbor_weight": FloatDistribution(0.01, 60.0, log=True),
+        "regularization": FloatDistribution(0.1, 1.0, log=True),
+    },
+    {"neighbor_weight": 0.1, "regularization": 0.5},
 )
 
 
@@ -26,13 +29,14 @@ def begun(study: TrialStudy, chunk: int) -> tuple[Any, dict[str, Any]]:
 
 def test_the_first_trial_tries_the_defaults_however_often_they_are_put_there(client: redis.Redis) -> None:
     for _ in range(2):
-        TrialStudy(client, "job").begin_with(SPACE.defaults)
+        TrialStudy(client, "job").begin_with(SPACE)
     study = TrialStudy(client, "job", seed=1)
 
-    first, second = begun(study, 0)[1], begun(study, 1)[1]
+    first, *others = (begun(study, chunk)[1] for chunk in range(4))
 
     assert first == SPACE.defaults
-    assert second != SPACE.defaults
+    assert [one["neighbor_weight"] for one in others[:2]] == [0.3, 2.0]
+    assert others[2]["regularization"] != 0.5
 
 
 def test_a_trial_that_was_lost_with_its_worker_goes_on_with_its_settings_and_what_it_had_reported(

@@ -212,7 +212,7 @@ def begin(
     model = NMFModel(random_state=message.random_state, n_threads=n_threads)
     model.fit(fold.train, callback=lambda *_: run.check(), times=fold.times)
     space = Space.around(model, with_times=fold.times is not None)
-    TrialStudy(redis_client, job_id).begin_with(space.defaults)
+    TrialStudy(redis_client, job_id).begin_with(space)
     return {"message": message.kwargs(), "state": state, "space": space.as_dict()}
 
 

@@ -18,8 +18,12 @@ from timbral.models.nmf_model import NMFModel
 
 __all__ = ["Space"]
 
-LARGEST_SHARE: Final = 2.5
-"""Of the factors of the defaults: what more of them add is little, and a training's time grows with them."""
+LARGEST_SHARE: Final = 1.5
+"""Of the factors of the defaults: with neighbours beside them more add little, and a training's time grows with
+them."""
+
+FURTHER_STARTS: Final = (0.3, 2.0)
+"""Weights of the neighbours that are tried early: what they are worth differs most from data set to data set."""
 
 FLOATS: Final = {
     "regularization": (0.03, 3.0, True),
@@ -65,6 +69,10 @@ class Space:
         used = fitted.parameters() | fitted.chosen_
         used |= {"unobserved_weight": alpha, "unobserved_target": fitted.objective.resolved().unobserved_target}
         return cls(distributions, {name: _within(used[name], known) for name, known in distributions.items()})
+
+    def starts(self) -> list[dict[str, Any]]:
+        """What is tried first: the defaults, and these with neighbours of other weights."""
+        return [self.defaults, *({**self.defaults, "neighbor_weight": weight} for weight in FURTHER_STARTS)]
 
     @classmethod
     def read(cls, recorded: dict[str, Any]) -> Self:

@@ -51,10 +51,11 @@ class TrialStudy:
             pruner=SuccessiveHalvingPruner(min_resource=FIRST_STEP, reduction_factor=REDUCTION),
         )
 
-    def begin_with(self, defaults: dict[str, Any]) -> None:
-        """Have the first trial try the ``defaults``, so that what is found is never worse on the rows it is judged
-        on."""
-        self._study.enqueue_trial(defaults, skip_if_exists=True)
+    def begin_with(self, space: Space) -> None:
+        """Have the first trials try the defaults, so that what is found is never worse on the rows it is judged on, and
+        what the space has to start from beside them."""
+        for settings in space.starts():
+            self._study.enqueue_trial(settings, skip_if_exists=True)
 
     def begin(self, chunk: int, space: Space) -> tuple[Trial, dict[str, Any]] | None:
         """The trial of a chunk, and its settings: a new one, or the one that was lost with its worker, which goes on;

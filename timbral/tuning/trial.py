@@ -1,6 +1,6 @@
 """One trial: settings, tried on more and more of the data for as long as they are among the better third.
 
-The ladder has three rungs: a few sweeps on one fold (and of large data some users alone), all sweeps on that fold, all
+The ladder has three rungs: a few sweeps on one fold, for some users, all sweeps on that fold, all
 sweeps on every fold. Successive halving prunes at each (Li, Jamieson, Rostamizadeh, Gonina, Ben-tzur, Hardt, Recht,
 Talwalkar: "A System for Massively Parallel Hyperparameter Tuning", 2020).
 """
@@ -8,6 +8,7 @@ Talwalkar: "A System for Massively Parallel Hyperparameter Tuning", 2020).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -25,9 +26,10 @@ REDUCTION: Final = 3
 """One of so many goes on from each rung to the next, which takes about so many times as long."""
 
 FIRST_STEP: Final = 1
-FIRST_SWEEPS: Final = 12
+FIRST_SWEEPS: Final = 5
+FIRST_USERS: Final = 1_000
 MAX_USERS: Final = 3_000
-"""Judged in a fold."""
+"""Judged at a first look, and in a fold."""
 
 
 class OutOfTimeError(Exception):
@@ -47,21 +49,22 @@ def run_trial(
     """
     made: dict[str, Any] = {"recency_weight": 0.0, **settings, "n_threads": n_threads}
 
-    def quality(parts: Parts, max_iter: int | None) -> float:
+    def quality(parts: Parts, max_iter: int | None = None, max_users: int = MAX_USERS) -> float:
         check()
         model = NMFModel(max_iter=max_iter, **made)
         model.fit(parts.train, callback=lambda *_: check(), times=parts.times)
-        return judged(model, parts, MAX_USERS).mean
+        return judged(model, parts, max_users).mean
 
-    known = trial.storage.get_trial(trial._trial_id).intermediate_values
-    found: list[float] = []
-    rungs: list[tuple[Parts, int | None]] = [(first_look(folds[0], 0), FIRST_SWEEPS), (folds[0], None)]
-    for rung, (parts, max_iter) in enumerate(rungs):
+    known = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
+    rungs = [
+        partial(quality, first_look(folds[0], 0), FIRST_SWEEPS, FIRST_USERS),
+        partial(quality, folds[0]),
+    ]
+    for rung, look in enumerate(rungs):
         step = FIRST_STEP * REDUCTION**rung
         if step not in known:  # else a worker that was lost had come so far
-            found.append(quality(parts, max_iter))
-            trial.report(found[-1], step)
+            known[step] = look()
+            trial.report(known[step], step)
         if trial.should_prune():
             raise TrialPruned
-    first = found[-1] if step not in known else known[step]
-    return float(np.mean([first, *(quality(parts, None) for parts in folds[1:])]))
+    return float(np.mean([known[step], *map(quality, folds[1:])]))
