@@ -61,6 +61,7 @@ def enqueue_train_model(
     time_format: str | None = None,
     on_missing: Literal["refuse", "drop"] | None = None,
     repeats: Literal["sum", "last", "max", "mean"] = "sum",
+    apply_play_thresholds: bool = False,
     n_components: int | None = None,
     random_state: int | None = None,
     max_iter: int | None = None,
@@ -79,7 +80,6 @@ def enqueue_train_model(
     target: Literal["one", "log", "value"] | None = None,
     settings: Literal["defaults", "tuned"] = "defaults",
     holdout: float = 0.2,
-    apply_play_thresholds: bool = False,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
 ) -> Job:
     """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is
@@ -118,6 +118,7 @@ def enqueue_train_model(
         time_format: how times are written as text, in strptime's letters.
         on_missing: "refuse" or "drop" rows without an id, a value or a time.
         repeats: what becomes of rows of the same user and item: their "sum", the "last", the "max" or the "mean".
+        apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
         n_components: factors; the workers' NMF_N_COMPONENTS where None.
         random_state: seed; NMF_RANDOM_STATE where None.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
@@ -137,7 +138,6 @@ def enqueue_train_model(
         settings: where the model's arguments come from that are None: "defaults", or "tuned" for what
             ``enqueue_tune_model`` has found for this data set.
         holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
-        apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
         promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
 
     Raises:
@@ -150,8 +150,6 @@ def enqueue_train_model(
 def enqueue_tune_model(
     dataset: str | None = None,
     *,
-    minutes: float | None = None,
-    trials: int | None = None,
     history_version: int | None = None,
     half_life_days: float | None = None,
     format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002
@@ -168,21 +166,22 @@ def enqueue_tune_model(
     time_format: str | None = None,
     on_missing: Literal["refuse", "drop"] | None = None,
     repeats: Literal["sum", "last", "max", "mean"] = "sum",
+    apply_play_thresholds: bool = False,
+    minutes: float | None = None,
+    trials: int | None = None,
     random_state: int | None = None,
     holdout: float = 0.2,
-    apply_play_thresholds: bool = False,
 ) -> Job:
     """Have the fleet search the settings of the model that rank the history of plays, or ``dataset``, best. Trainings
     with ``settings="tuned"`` use them.
 
-    The answer: ``outcome`` ("better", or "not better": the defaults stay) and its ``reason``, ``settings`` (those to
-    use; empty where the defaults stay), ``tried`` (the best ones, used or not), ``defaults``, ``quality`` (of both, on
-    rows that no trial saw), ``importances`` (share of each setting in what made trials differ), ``trials`` (how many
-    were ``complete``, ``pruned`` and ``failed``), ``n_users`` judged at the end, ``durations_s``.
+    The answer: ``job_id``, ``dataset``, ``outcome`` ("better", or "not better": the defaults stay) and its ``reason``,
+    ``settings`` (those to use; empty where the defaults stay), ``tried`` (the best ones, used or not), ``defaults``,
+    ``quality`` (of both, on rows that no trial saw), ``importances`` (share of each setting in what made trials
+    differ), ``trials`` (how many were ``complete``, ``pruned`` and ``failed``), ``n_users`` judged at the end,
+    ``durations_s``.
 
     Args:
-        minutes: time for trials, from the first on; 30 where neither this nor ``trials`` is given.
-        trials: most trials; as many as there is time for where None.
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or
             a folder;
             where None, all plays that were recorded or imported until now.
@@ -206,9 +205,11 @@ def enqueue_tune_model(
         time_format: how times are written as text, in strptime's letters.
         on_missing: "refuse" or "drop" rows without an id, a value or a time.
         repeats: what becomes of rows of the same user and item: their "sum", the "last", the "max" or the "mean".
+        apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
+        minutes: time for trials, from the first on; 30 where neither this nor ``trials`` is given.
+        trials: most trials; as many as there is time for where None.
         random_state: seed; NMF_RANDOM_STATE where None.
         holdout: share of each user's rows that no trial sees, and that the result is judged on.
-        apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.

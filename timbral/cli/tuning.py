@@ -78,13 +78,11 @@ def tune(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Search the settings that rank a data set best, over the fleet; trainings with --settings tuned use them.
+    """Search the settings that rank a data set best, over the fleet; timbral train --settings tuned uses them.
 
     $ timbral tune plays.parquet --minutes 30
 
     $ timbral tune --trials 100
-
-    $ timbral train plays.parquet --settings tuned
     """
     # The message checks them, and says what they may be.
     words: dict[str, Any] = {
