@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from timbral.tuning.journal import RedisJournal
-from timbral.tuning.space import Space
+from timbral.tuning.space import N_NEAR, Space
 from timbral.tuning.trial import FIRST_STEP, REDUCTION
 
 __all__ = ["TrialStudy"]
@@ -47,7 +47,7 @@ class TrialStudy:
             storage=JournalStorage(RedisJournal(redis_client, job_id)),
             direction="maximize",
             load_if_exists=True,
-            sampler=TPESampler(seed=seed),
+            sampler=TPESampler(seed=seed, n_startup_trials=N_NEAR),
             pruner=SuccessiveHalvingPruner(min_resource=FIRST_STEP, reduction_factor=REDUCTION),
         )
 
