@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from optuna.distributions import FloatDistribution
@@ -13,10 +14,7 @@ from timbral.tuning.space import Space
 from timbral.tuning.study import TrialStudy
 
 SPACE = Space(
-    {
-        "neighbor_weight": FloatDistribution(0.01, 60.0, log=True),
-        "regularization": FloatDistribution(0.1, 1.0, log=True),
-    },
+    {"neighbor_weight": FloatDistribution(0.01, 60.0, log=True), "regularization": FloatDistribution(0.0, 1.0)},
     {"neighbor_weight": 0.1, "regularization": 0.5},
 )
 
@@ -32,11 +30,14 @@ def test_the_first_trial_tries_the_defaults_however_often_they_are_put_there(cli
         TrialStudy(client, "job").begin_with(SPACE)
     study = TrialStudy(client, "job", seed=1)
 
-    first, *others = (begun(study, chunk)[1] for chunk in range(4))
+    first, *others = (begun(study, chunk)[1] for chunk in range(20))
 
     assert first == SPACE.defaults
     assert [one["neighbor_weight"] for one in others[:2]] == [0.3, 2.0]
-    assert others[2]["regularization"] != 0.5
+    near = [one["regularization"] for one in others[2:18]]
+    assert len(set(near)) == 16
+    assert 0.05 < np.std(near) < 0.25
+    assert all(0.0 <= one["regularization"] <= 1.0 for one in others)
 
 
 def test_a_trial_that_was_lost_with_its_worker_goes_on_with_its_settings_and_what_it_had_reported(

@@ -44,8 +44,8 @@ UNOBSERVED_AROUND: Final = 6.0
 
 N_NEAR: Final = 16
 NEAR: Final = 0.15
-"""Settings near the defaults that are tried before the sampler proposes any, and the standard deviation of each in them,
-in lengths of its range. The defaults are good on most data, and what is better lies near more often than far: ten
+"""Settings near the defaults that are tried before the sampler proposes any, and the standard deviation of each, in
+lengths of its range. The defaults are good on most data, and what is better lies near more often than far: ten
 settings drawn from all of their ranges at once are nearly always worse."""
 
 
