@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from celery.exceptions import Ignore
 
+from timbral.config.settings import settings
 from timbral.extras import require
 from timbral.logic.jobs import Chunk
 from timbral.logic.progress import ProgressWriter
@@ -57,7 +58,7 @@ def fan_out(job_id: str, message: TuneModel, progress: ProgressWriter, asked: di
         asked=asked,
     )
     jobs.check_cancelled(job_id)
-    publishing.publish_chunks(job_id, jobs.remaining(job_id), PRIORITY)
+    _publish(job_id, jobs.remaining(job_id), PRIORITY)
     raise Ignore
 
 
@@ -76,10 +77,15 @@ def work(chunk: Chunk) -> bool:
     outcome.tell(chunk.job_id, *progress)
     if following is not None:
         is_verdict = following == search.verdict_number
-        publishing.publish_chunks(chunk.job_id, [following], None if is_verdict else PRIORITY)
+        _publish(chunk.job_id, [following], None if is_verdict else PRIORITY)
     if not go_on:
         release()
     return False
+
+
+def _publish(job_id: str, numbers: list[int], priority: int | None) -> None:
+    # They fit models, as trainings do.
+    publishing.publish_chunks(job_id, numbers, priority, settings.TRAIN_TIME_LIMIT_S)
 
 
 def release() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
-from fleet_fixtures import Fleet, WorkerProcess
+from fleet_fixtures import Fleet, Watch, WorkerProcess
 from taste import history, write_history
 
 import producers
 from timbral import keys
+from timbral.cli.tuning import show_found
 from timbral.errors import DataError, DatasetNotFoundError, JobCancelledError, ParameterError
 from timbral.messages import ANSWERS
 from timbral.stack.embedded_server import EmbeddedServer
@@ -59,6 +61,20 @@ def test_a_search_accounts_for_its_trials_and_judges_on_unseen_rows(found: dict[
     assert found["outcome"] == ("better" if found["settings"] else "not better")
     assert set(found["tried"]) == set(found["defaults"])
     assert any("trials" in text for text in found["seen"]), found["seen"]
+
+
+def test_people_see_the_settings_beside_the_defaults_and_what_they_are_worth(
+    found: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_found(found)
+
+    said = capsys.readouterr().out
+    for name, value in found["tried"].items():
+        shown = f"{found['defaults'][name]:.3g}", f"{value:.3g}"
+        assert re.search(rf"^{name} +{re.escape(shown[0])} +{re.escape(shown[1])}", said, re.MULTILINE), name
+    assert f"{found['quality']['defaults']['ndcg@20']:.4f}" in said
+    assert found["reason"][:20] in said
+    assert f"{TRIALS} trials (" in said
 
 
 def test_a_training_with_tuned_settings_uses_them_and_says_so(worker: WorkerProcess, found: dict[str, Any]) -> None:
@@ -143,8 +159,14 @@ def test_a_search_that_is_cancelled_ends_and_keeps_nothing(worker: WorkerProcess
         assert client.get(keys.tuning("slow.csv")) is None
 
 
-def test_time_that_is_up_ends_the_trials_and_the_answer_comes(worker: WorkerProcess) -> None:
-    answer = producers.enqueue_tune_model("slow.csv", minutes=0.05).wait(WAIT_S)
+def test_time_that_is_up_ends_the_trials_and_the_answer_comes_and_flower_sees_how_far_it_is(
+    worker: WorkerProcess, wait_until: Any
+) -> None:
+    with Watch(worker.server) as watch:
+        job = producers.enqueue_tune_model("slow.csv", minutes=0.05)
+        answer = job.wait(WAIT_S)
+        wait_until(lambda: "task-succeeded" in watch.types(job.id), 10, "the job's end in Flower")
 
+    assert "task-progress" in watch.types(job.id)
     assert 1 <= sum(answer["trials"].values()) < 500
     assert answer["outcome"] in ("better", "not better")

@@ -32,7 +32,7 @@ from timbral.config.settings import settings
 
 __all__ = ["register"]
 
-BAR_WIDTH = 30
+BAR_WIDTH = 20
 
 
 def register(application: typer.Typer) -> None:
