@@ -39,6 +39,11 @@ Wait = Callable[..., None]
 PATIENCE = 3
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--every-server``: the fault tests on each kind of server."""
+    parser.addoption("--every-server", action="store_true", help="run each fault test on every kind of server")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Faults first: they wait for most of their time, and leave the cores to the others."""
     items.sort(key=lambda item: "/faults/" not in item.nodeid)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.both_servers]
 
 
 def test_nothing_is_lost_when_redis_is_killed_while_the_fleet_is_idle(

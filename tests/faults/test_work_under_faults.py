@@ -270,6 +270,7 @@ def test_a_damaged_live_model_file_leaves_an_older_one_served(plays: Any, wait_u
     assert live in worker.log
 
 
+@pytest.mark.both_servers
 def test_a_redis_at_its_limit_keeps_the_queue_and_drops_the_cache(plays: Any, wait_until: Any, observed: Any) -> None:
     # given: no worker; messages in the queue, one held, a dead letter, and 3 MB of room for the cache
     task_ids = [plays.send("work", f"task{n}") for n in range(200)]
