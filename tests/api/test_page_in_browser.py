@@ -187,6 +187,7 @@ def test_a_page_follows_a_job_by_an_event_source_with_the_cookie(
 
 
 def test_the_docs_show_every_task_and_load_nothing_from_elsewhere(browser: Chromium, api: Any) -> None:
+    browser.log()  # what pages said that were left while they still asked something
     browser.open(f"{api.url}/docs")
     browser.wait_for("return document.body.innerText.includes('/tasks/train_model')")
 
