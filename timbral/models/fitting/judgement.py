@@ -30,7 +30,7 @@ SCORES_PER_SPAN: Final = 1 << 22
 """Or fewer users, that all their scores are no more than that."""
 
 BLOCK_ITEMS: Final = WIDE * LANES
-RULED_OUT: Final = float32(-1.0)
+RULED_OUT: Final = np.float32(-1.0)
 
 Matrix = npt.NDArray[np.float32]
 
@@ -41,7 +41,7 @@ def _n_as_high(scores, size, score):  # type: ignore[no-untyped-def]
     count = float32(0.0)  # exact up to 2^24, and as wide as the scores: a vector of them is compared at a time
     for place in range(size):
         count += float32(1.0) if scores[place] >= score else float32(0.0)
-    return int64(count)
+    return np.int64(count)
 
 
 @njit(nogil=True, boundscheck=False, fastmath={"contract"})
