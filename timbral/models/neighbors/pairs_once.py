@@ -23,6 +23,9 @@ __all__ = ["PairsOnce"]
 
 SPANS_PER_THREAD = 16
 
+BLOCK_ITEMS = 1 << 15
+"""Items whose candidates are counted at a time: numpy makes int64 of them first."""
+
 
 @dataclass(frozen=True)
 class PairsOnce:
@@ -36,8 +39,11 @@ class PairsOnce:
     def of(cls, co_plays: CoPlays, n_candidates: int, threads: Threads) -> Self:
         """Of ``co_plays``, of each of whose rows the first ``n_candidates`` are candidates."""
         n_items, width = co_plays.items.shape
-        filled = np.arange(n_candidates) < co_plays.lengths[:, None]
-        asked = np.bincount(co_plays.items[:, :n_candidates][filled], minlength=n_items)
+        asked = np.zeros(n_items, np.int64)
+        for start in range(0, n_items, BLOCK_ITEMS):
+            rows = co_plays.items[start : start + BLOCK_ITEMS, :n_candidates]
+            filled = np.arange(rows.shape[1]) < co_plays.lengths[start : start + BLOCK_ITEMS, None]
+            asked += np.bincount(rows[filled], minlength=n_items)
         roots = np.sqrt(np.maximum(co_plays.diagonal, np.float32(1e-30)))
         parts = spans(np.arange(n_items + 1) * width, 0.0, SPANS_PER_THREAD * threads.n_threads)
         kept = np.zeros(n_items, np.int64)
