@@ -37,7 +37,7 @@ def test_schemathesis_finds_no_broken_promise(
         "--no-color",
     ]
 
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
 
     with capfd.disabled():
         print("\n" + ended.stdout[ended.stdout.rfind("= SUMMARY =") :])
