@@ -153,10 +153,9 @@ class _Trial:
     def best(self, lambdas: tuple[float, ...], rhos: tuple[float, ...]) -> Choice:
         step = min(FIRST_STEP, len(self.kappas) - 1)
         while True:
-            # Once it goes one way it does not turn: behind it is what was worse.
             around = [near for near in (step - 1, step + 1) if 0 <= near < len(self.kappas)]
-            better = next((near for near in around if self.at(near).best > self.at(step).best), step)
-            if better == step:
+            better = max(around, key=lambda near: self.at(near).best, default=step)
+            if self.at(better).best <= self.at(step).best:
                 break
             step = better
         found = self.at(step)
