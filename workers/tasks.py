@@ -20,10 +20,12 @@ from timbral.messages import (
     ForgetUsers,
     RefreshEmbeddings,
     TrainModel,
+    TuneModel,
 )
 from timbral.queue import layout
+from timbral.tuning.kept_settings import KeptSettings
 from timbral.versions.served_model import ServedModel
-from workers import chunks, played, publishing, resources, successors
+from workers import chunks, played, publishing, resources, successors, tuning
 from workers.app import app
 from workers.execution import delivery, progress_of, read, run_once
 
@@ -36,6 +38,7 @@ __all__ = [
     "refresh_embeddings",
     "refresh_played",
     "train_model",
+    "tune_model",
 ]
 
 EXPORT_LIFE_S = 600
@@ -49,17 +52,31 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     from timbral.logic.training import TrainingRun, fingerprint
 
     with delivery(self):
-        message = read(self, TrainModel, args, arguments)
+        message, tuned = KeptSettings(resources.records()).applied(read(self, TrainModel, args, arguments))
         task_id = self.request.id
         check = partial(resources.jobs().check_cancelled, task_id)
         if message.dataset is None and message.history_version is None:
             resources.archive().run()
-        run = TrainingRun(resources.store(), resources.overlay(), progress_of(self), check)
+        run = TrainingRun(resources.store(), resources.overlay(), progress_of(self), check, tuned)
         state = fingerprint(message)
         answer = run_once(self, lambda digest: run.run(message, task_id), message.kwargs(), state)  # noqa: ARG005
         # Who played something before there was a model has waited for this one.
         played.send_if_waiting()
         return answer
+
+
+@app.task(bind=True, name="tune_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
+def tune_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Search the settings that rank a data set, or the history of plays, best."""
+    # Imported here, as for a training.
+    from timbral.logic.training import fingerprint
+
+    with delivery(self):
+        message = read(self, TuneModel, args, arguments)
+        if message.dataset is None and message.history_version is None:
+            resources.archive().run()
+        fan_out = partial(tuning.fan_out, self.request.id, message, progress_of(self), successors.asked(self))
+        return run_once(self, fan_out, message.kwargs(), fingerprint(message))
 
 
 @app.task(bind=True, name="compute_recommendations")
@@ -86,7 +103,7 @@ def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[st
 
 @app.task(bind=True, name="compute_chunk", ignore_result=True)
 def compute_chunk(self: Task, *args: Any, **arguments: Any) -> None:
-    """One part of a job that ``compute_recommendations`` has split."""
+    """One part of a job that ``compute_recommendations`` or ``tune_model`` has split."""
     chunks.compute(self, *chunks.read(args, arguments))
 
 

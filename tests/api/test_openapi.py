@@ -15,7 +15,7 @@ from timbral.messages import MESSAGES, read_message
 
 SCHEMATHESIS = Path(sys.executable).with_name("st")
 
-ENQUEUED = ("train_model", "compute_recommendations", "refresh_embeddings")
+ENQUEUED = ("train_model", "tune_model", "compute_recommendations", "refresh_embeddings")
 """What POST /tasks/… takes; users are forgotten and exported under /users."""
 
 
