@@ -151,7 +151,7 @@ def _legend(names: Sequence[str]) -> str:
     for number, name in enumerate(names):
         parts.append(f'<rect class="bar-of s{number}" x="{x:.1f}" y="{TOP - 9}" width="9" height="9"/>')
         parts.append(_text(x + 13, TOP, name, "start"))
-        x += 30 + 7.2 * len(name)
+        x += 36 + 8.6 * len(name)
     return "".join(parts)
 
 
