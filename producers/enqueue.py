@@ -72,6 +72,7 @@ def enqueue_train_model(
     target: Literal["one", "log", "value"] | None = None,
     holdout: float = 0.2,
     apply_play_thresholds: bool = False,
+    warm_start: bool = False,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
 ) -> Job:
     """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is
@@ -83,7 +84,7 @@ def enqueue_train_model(
     row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided), ``metrics`` and their
     standard
     ``errors``, ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared),
-    ``durations_s``.
+    ``durations_s``, ``started_from`` (the version that a warm start started from).
 
     Args:
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or
@@ -127,6 +128,7 @@ def enqueue_train_model(
         target: what is aimed at where something was observed: 1 ("one"), log1p(plays) ("log") or the plays ("value").
         holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
         apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
+        warm_start: start from the live model's factors, by id, with new users and items folded in: fewer sweeps.
         promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
 
     Raises:

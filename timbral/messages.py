@@ -249,6 +249,10 @@ class TrainModel(Message):
     apply_play_thresholds: bool = Field(
         False, description="Leave rows below Constants.MIN_PLAYS_THRESHOLD out, cap plays at MAX_PLAYS_THRESHOLD."
     )
+    warm_start: bool = Field(
+        False,
+        description="Start from the live model's factors, which takes fewer sweeps; the scheduler's trainings do.",
+    )
     promote: Literal["if_not_worse", "always", "never"] = Field(
         "if_not_worse",
         description="Whether the new version goes live: unless it is worse or cannot be compared; in any case; or not.",
@@ -363,6 +367,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components",
         "iterations", "loss",
         "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "durations_s",
+        "started_from",
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
     "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),

@@ -98,6 +98,19 @@ class Settings(BaseSettings):
         "one always is.",
     )
 
+    # Trainings
+    TRAIN_STORE_URI: str | None = Field(
+        None,
+        description="A folder that all hosts of the fleet see, as a path or a file:// URI: for checkpoints, and for the "
+        "blocks of trainings that several hosts do; MODEL_DIR if unset.",
+    )
+    CHECKPOINT_EVERY_S: float = Field(
+        10.0,
+        ge=0,
+        description="Seconds between two checkpoints of a training, which goes on from the last one if it is cut off; "
+        "more where writing one takes more than 3 % of that. 0: after each sweep.",
+    )
+
     # The plays
     HISTORY_URI: str | None = Field(
         None,
@@ -179,6 +192,13 @@ class Settings(BaseSettings):
             RedisUrl.parse(url)
         return url
 
+    @field_validator("TRAIN_STORE_URI")
+    @classmethod
+    def _is_a_folder(cls, uri: str | None) -> str | None:
+        if uri is not None and "://" in uri and not uri.startswith("file:///"):
+            raise ValueError("must be a path or a file:/// URI: blocks are mapped from a folder that all hosts see")
+        return uri
+
     @model_validator(mode="after")
     def _cache_expires_before_results(self) -> Settings:
         # Under volatile-ttl Redis evicts what expires soonest: the cache has to go before the results do.
@@ -225,6 +245,11 @@ class Settings(BaseSettings):
     def history_uri(self) -> str:
         """Where the table of all plays is."""
         return self.HISTORY_URI or str(self.DATA_DIR / "history")
+
+    @property
+    def train_store(self) -> Path | None:
+        """The folder in ``TRAIN_STORE_URI``."""
+        return None if self.TRAIN_STORE_URI is None else Path(self.TRAIN_STORE_URI.removeprefix("file://"))
 
     def _read_url(self, name: str) -> RedisUrl:
         return _parsed(

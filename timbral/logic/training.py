@@ -7,6 +7,11 @@ than the time
 of the second fit. Where the live model held out other rows than this training does, one more fit makes the two
 comparable.
 ``holdout=0`` fits once, without metrics, and goes live only where ``promote`` is "always" or nothing is live yet.
+
+With ``warm_start`` the second fit starts from the live model's factors. The first one never does: the live model has
+seen rows that this training holds out.
+
+What each fit has reached is kept in checkpoints, so that a training that is cut off goes on when it is delivered again.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,22 +36,24 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
-from timbral.errors import DataError, ModelFileError, ModelNotFoundError
+from timbral.engines.checkpoint_files import CheckpointFiles, JobCheckpoints, remove_orphans
+from timbral.errors import DataError, ModelFileError, ModelNotFoundError, RedisUnavailableError, TimbralError
 from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.popularity import popularity_ranking, users_per_item
 from timbral.lists.forgotten import Forgotten
 from timbral.logic import gate
 from timbral.logic.gate import Verdict
+from timbral.logic.live_start import LiveStart, live_start
 from timbral.logic.overlay import Overlay
 from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
 from timbral.messages import MODEL_OPTIONS, READ_ARGUMENTS, TrainModel, utc_now
 from timbral.models.nmf_model import NMFModel
-from timbral.versions.model_store import ModelStore
+from timbral.versions.model_store import ModelStore, Training
 from timbral.versions.served_model import ServedModel
 
-__all__ = ["TrainingRun", "fingerprint"]
+__all__ = ["TrainingRun", "checkpoint_folder", "fingerprint"]
 
 logger = structlog.get_logger(__name__)
 
@@ -53,9 +61,12 @@ METRICS_K = 20
 MAX_EVALUATED = 50_000
 """Users that the metrics are taken over; of more, so many are drawn."""
 
+ORPHAN_AGE = 2
+"""Times TRAIN_TIME_LIMIT_S after which a training that was cut off does not come back."""
+
 COPIED = (
     "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss", "user_id_kind", "item_id_kind",
-    "value_col", "data", "chosen", "metrics", "errors", "baseline",
+    "value_col", "data", "chosen", "metrics", "errors", "baseline", "started_from",
 )  # fmt: skip
 """Fields of a version's record that stand in the training's answer too."""
 
@@ -90,12 +101,27 @@ class TrainingRun:
             ModelStoreError: the version cannot be written; nothing changed.
         """
         ticket = self.store.begin(task_id)
-        log = logger.bind(version=ticket.version)
         if ticket.answer is not None:
-            log.info("was trained before")
+            logger.info("was trained before", version=ticket.version)
             return ticket.answer
+        folder = checkpoint_folder(self.store)
+        remove_orphans(folder, ORPHAN_AGE * settings.TRAIN_TIME_LIMIT_S)
+        checkpoints = JobCheckpoints(folder, task_id, settings.CHECKPOINT_EVERY_S)
+        try:
+            answer = self._train(message, task_id, ticket, checkpoints)
+        except TimbralError as error:
+            if not isinstance(error, RedisUnavailableError):  # which is tried again
+                checkpoints.clear()
+            raise
+        checkpoints.clear()
+        return answer
+
+    def _train(
+        self, message: TrainModel, task_id: str, ticket: Training, checkpoints: JobCheckpoints
+    ) -> dict[str, Any]:
+        log = logger.bind(version=ticket.version)
         durations_s: dict[str, float] = {}
-        fits = _Fits(message, self.on_progress, self.check)
+        fits = _Fits(message, self.on_progress, self.check, checkpoints)
         self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
             n_forgotten = self.forgotten.count()
@@ -119,7 +145,8 @@ class TrainingRun:
             del durations_s["evaluate"]
         metrics, baseline = ({}, {}) if measured is None else (measured[0].result(), measured[1].result())
         with _timed(durations_s, "fit"):
-            model = fits.fit(data.matrix, data.times, "training")
+            start = live_start(self.store, message, data)
+            model = fits.fit(data.matrix, data.times, "training", start)
         history = fits.trainer.training_history
         record = {
             "version": ticket.version,
@@ -134,6 +161,7 @@ class TrainingRun:
             "n_interactions": int(data.matrix.nnz),
             "n_components": model.n_components,
             "iterations": history["n_iterations"],
+            "started_from": None if start is None else start.version,
             "converged": history["converged"],
             "loss": float(history["loss"]),
             "loss_per_iteration": history["loss_per_iteration"],
@@ -251,8 +279,11 @@ class TrainingRun:
 class _Fits:
     """The fits of one training, all with the message's options, and their progress."""
 
-    def __init__(self, message: TrainModel, on_progress: OnProgress, check: Callable[[], None]) -> None:
+    def __init__(
+        self, message: TrainModel, on_progress: OnProgress, check: Callable[[], None], checkpoints: JobCheckpoints
+    ) -> None:
         self.trainer = ModelTrainer()
+        self._checkpoints = checkpoints
         self._message = message
         self._on_progress = on_progress
         self._check = check
@@ -260,7 +291,13 @@ class _Fits:
         self.total = self._max_iter * 2
         self._start = 0 if message.holdout > 0 else self._max_iter
 
-    def fit(self, matrix: sparse.csr_matrix, times: npt.NDArray[np.int64] | None, what: str) -> NMFModel:
+    def fit(
+        self,
+        matrix: sparse.csr_matrix,
+        times: npt.NDArray[np.int64] | None,
+        what: str,
+        start: LiveStart | None = None,
+    ) -> NMFModel:
         """One fit; ``what`` it is for stands in the progress."""
         message, start = self._message, self._start
         if what == "comparing":  # one more than was reckoned with
@@ -280,10 +317,33 @@ class _Fits:
             message.tol,
             callback=callback,
             times=times,
+            known=None if start is None else start.known,
+            checkpoints=self._checkpoints_of(matrix, times, start, options),
             **options,
         )
         self._start += self._max_iter
         return model
+
+    def _checkpoints_of(
+        self,
+        matrix: sparse.csr_matrix,
+        times: npt.NDArray[np.int64] | None,
+        start: LiveStart | None,
+        options: dict[str, Any],
+    ) -> CheckpointFiles:
+        """Those of this very fit: its data, where it starts, and all that it is asked."""
+        message = self._message
+        asked = {name: getattr(message, name) for name in ("n_components", "random_state", "max_iter", "tol")}
+        # What unset means is the setting's of this worker, and it may be another's that goes on.
+        unset = {"n_components": settings.NMF_N_COMPONENTS, "random_state": settings.NMF_RANDOM_STATE}
+        known = (None, None) if start is None else (start.known.user, start.known.item)
+        arrays = matrix.indptr, matrix.indices, matrix.data, times, *known
+        return self._checkpoints.of_fit({"asked": asked, "unset": unset, "options": options}, arrays)
+
+
+def checkpoint_folder(store: ModelStore) -> Path:
+    """Where trainings keep what they have reached."""
+    return (settings.train_store or store.model_dir) / "checkpoints"
 
 
 def digest_of(data: Interactions) -> str:

@@ -84,9 +84,8 @@ def factorize(
                 answer = None if callback is None else callback(state.iteration, max_iter, state.loss[-1])
                 if isinstance(answer, bool | np.bool_) and not answer:
                     raise TrainingError(f"The training was cancelled in sweep {state.iteration} of at most {max_iter}")
-                _choose_step(
-                    state, small=fell < 2.0 * tol * abs(state.loss[-1] + fell)
-                )  # to first order, tol of the root
+                of_root = 2.0 * tol  # to first order, tol of the root
+                _choose_step(state, small=fell < of_root * abs(state.loss[-1] + fell))
             if checkpoints is not None:
                 checkpoints.offer(state, last=state.converged or state.iteration == max_iter)
     factors.user, factors.item = state.user, state.item

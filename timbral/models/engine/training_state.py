@@ -38,6 +38,12 @@ class TrainingState:
 class Checkpoints(Protocol):
     """Where the state of one fit is kept while it goes on."""
 
+    def chosen(self) -> dict[str, float] | None:
+        """What this very fit had chosen by its data; None where there is no state of it to go on from."""
+
+    def note_chosen(self, chosen: dict[str, float]) -> None:
+        """Kept with each state from now on."""
+
     def load(self) -> TrainingState | None:
         """The newest one of this very fit, whose arrays may be changed; None where there is none."""
 
