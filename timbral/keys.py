@@ -73,6 +73,8 @@ FORGOTTEN_USERS = _key("forgotten:users")
 FORGOTTEN_RECEIPT = _key("forgotten:receipt:{task_id}")
 EXPORT = _key("export:{task_id}")
 
+TRAIN_ANSWERS = _key("train:{training}:answers")
+
 JOB = _key("job:{job_id}")
 JOB_CHUNKS = _key("job:{job_id}:chunks")
 JOBS_OPEN = _key("jobs:open")
@@ -134,6 +136,7 @@ KEYS: tuple[Key, ...] = (
     Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
     Key(FORGOTTEN_RECEIPT, "hash", "what a forget_users task has removed so far", "RESULT_EXPIRES_S"),
     Key(EXPORT, "string", "JSON object: what an export_user task found, until the caller has read it", "600 s"),
+    Key(TRAIN_ANSWERS, "list", "JSON objects: the blocks of a training on the fleet that are done, until its trainer has read them", "an hour"),
     Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
     Key(JOB_CHUNKS, "set", "numbers of the chunks that are still to be done", "none"),
     Key(JOBS_OPEN, "zset", "ids of the jobs that run, scored by when they last moved (seconds)", "none"),
@@ -225,6 +228,11 @@ def forgotten_receipt(task_id: str) -> str:
 def export(task_id: str) -> str:
     """Key of what an export_user task found."""
     return EXPORT.format(task_id=task_id)
+
+
+def train_answers(training: str) -> str:
+    """Key of the blocks of a training that the fleet has done."""
+    return TRAIN_ANSWERS.format(training=training)
 
 
 def job(job_id: str) -> str:

@@ -101,8 +101,24 @@ class Settings(BaseSettings):
     # Trainings
     TRAIN_STORE_URI: str | None = Field(
         None,
-        description="A folder that all hosts of the fleet see, as a path or a file:// URI: for checkpoints, and for the "
-        "blocks of trainings that several hosts do; MODEL_DIR if unset.",
+        description="A folder that all hosts of the fleet see, as a path or a file:// URI: for checkpoints, and for "
+        "the blocks of trainings that several hosts do; MODEL_DIR if unset.",
+    )
+    TRAIN_ENGINE: Literal["local", "fleet"] = Field(
+        "local",
+        description="Who does the sweeps of a training: the trainer's own cores, or all workers of the queue of chunks. "
+        "The model is the same to the bit. See scale.md.",
+    )
+    TRAIN_CACHE_DIR: Path | None = Field(
+        None,
+        description="A folder of each host's own, into which the factors that all rows need are copied once for each "
+        "half-sweep; they are mapped from the store if unset.",
+    )
+    TRAIN_BLOCKS: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Blocks that each half of a sweep is cut into, where others than the trainer do it.",
     )
     CHECKPOINT_EVERY_S: float = Field(
         10.0,

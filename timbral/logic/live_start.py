@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from timbral.config.settings import settings
 from timbral.data.interactions import Interactions
 from timbral.errors import ModelFileError, ModelNotFoundError
 from timbral.messages import TrainModel
 from timbral.models.fitting.warm_start import KnownFactors
+from timbral.models.nmf_model import NMFModel
 from timbral.versions.model_store import ModelStore
 from timbral.versions.served_model import ServedModel
 
@@ -37,7 +37,7 @@ def live_start(store: ModelStore, message: TrainModel, data: Interactions) -> Li
     except (ModelNotFoundError, ModelFileError) as error:
         logger.info("starts anew", reason=str(error))
         return None
-    wanted = settings.NMF_N_COMPONENTS if message.n_components is None else message.n_components
+    wanted = NMFModel(message.n_components).n_components
     if live.model.n_components != wanted:
         logger.info("starts anew", reason=f"{live.version} has {live.model.n_components} factors, not {wanted}")
         return None

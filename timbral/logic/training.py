@@ -25,9 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import structlog
-from scipy import sparse
 
 import timbral
 from timbral.config.settings import Constants, settings
@@ -36,19 +34,22 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
-from timbral.engines.checkpoint_files import CheckpointFiles, JobCheckpoints, remove_orphans
+from timbral.engines.checkpoint_files import JobCheckpoints, remove_orphans
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError, RedisUnavailableError, TimbralError
 from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.popularity import popularity_ranking, users_per_item
 from timbral.lists.forgotten import Forgotten
 from timbral.logic import gate
+from timbral.logic.fits import Fits
 from timbral.logic.gate import Verdict
-from timbral.logic.live_start import LiveStart, live_start
+from timbral.logic.live_start import live_start
 from timbral.logic.overlay import Overlay
 from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
-from timbral.messages import MODEL_OPTIONS, READ_ARGUMENTS, TrainModel, utc_now
+from timbral.messages import READ_ARGUMENTS, TrainModel, utc_now
+from timbral.models.engine.factorization import HalvesOf
+from timbral.models.engine.halves import HalvesHere
 from timbral.models.nmf_model import NMFModel
 from timbral.versions.model_store import ModelStore, Training
 from timbral.versions.served_model import ServedModel
@@ -82,12 +83,14 @@ class TrainingRun:
         overlay: new plays, of which those that the model was trained on are dropped when it goes live.
         on_progress: called with (done, total, text) after each step.
         check: called with each step; raises to stop the training, which then leaves nothing behind.
+        halves_of: who does the half-sweeps.
     """
 
     store: ModelStore
     overlay: Overlay
     on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005
     check: Callable[[], None] = lambda: None
+    halves_of: HalvesOf = HalvesHere
 
     def __post_init__(self) -> None:
         self.forgotten = Forgotten(self.store.redis)
@@ -121,7 +124,7 @@ class TrainingRun:
     ) -> dict[str, Any]:
         log = logger.bind(version=ticket.version)
         durations_s: dict[str, float] = {}
-        fits = _Fits(message, self.on_progress, self.check, checkpoints)
+        fits = Fits(message, self.on_progress, self.check, checkpoints, self.halves_of)
         self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
             n_forgotten = self.forgotten.count()
@@ -248,7 +251,7 @@ class TrainingRun:
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         return (read.with_play_thresholds(*limits) if message.apply_play_thresholds else read), record
 
-    def _verdict(self, fits: _Fits, evaluated: NMFModel | None, split: Split | None, data: Interactions) -> Verdict:
+    def _verdict(self, fits: Fits, evaluated: NMFModel | None, split: Split | None, data: Interactions) -> Verdict:
         """How the new model compares with the live one, whatever ``promote`` says."""
         try:
             live = self.store.current()
@@ -274,71 +277,6 @@ class TrainingRun:
         if self.store.promote(version) == "stale":
             return False, "a training that began later went live meanwhile"
         return True, verdict.reason if verdict.promotes else f"promote is 'always'; {verdict.reason}"
-
-
-class _Fits:
-    """The fits of one training, all with the message's options, and their progress."""
-
-    def __init__(
-        self, message: TrainModel, on_progress: OnProgress, check: Callable[[], None], checkpoints: JobCheckpoints
-    ) -> None:
-        self.trainer = ModelTrainer()
-        self._checkpoints = checkpoints
-        self._message = message
-        self._on_progress = on_progress
-        self._check = check
-        self._max_iter = Constants.NMF_MAX_ITER if message.max_iter is None else message.max_iter
-        self.total = self._max_iter * 2
-        self._start = 0 if message.holdout > 0 else self._max_iter
-
-    def fit(
-        self,
-        matrix: sparse.csr_matrix,
-        times: npt.NDArray[np.int64] | None,
-        what: str,
-        start: LiveStart | None = None,
-    ) -> NMFModel:
-        """One fit; ``what`` it is for stands in the progress."""
-        message, start = self._message, self._start
-        if what == "comparing":  # one more than was reckoned with
-            self.total += self._max_iter
-
-        def callback(iteration: int, max_iter: int, loss: float) -> None:
-            self._check()
-            done = start + min(iteration, max_iter) - 1
-            self._on_progress(done, self.total, f"{what}: sweep {iteration}, loss {loss:.6g}")
-
-        options = {name: getattr(message, name) for name in MODEL_OPTIONS if getattr(message, name) is not None}
-        model = self.trainer.train_nmf_model(
-            matrix,
-            message.n_components,
-            message.random_state,
-            message.max_iter,
-            message.tol,
-            callback=callback,
-            times=times,
-            known=None if start is None else start.known,
-            checkpoints=self._checkpoints_of(matrix, times, start, options),
-            **options,
-        )
-        self._start += self._max_iter
-        return model
-
-    def _checkpoints_of(
-        self,
-        matrix: sparse.csr_matrix,
-        times: npt.NDArray[np.int64] | None,
-        start: LiveStart | None,
-        options: dict[str, Any],
-    ) -> CheckpointFiles:
-        """Those of this very fit: its data, where it starts, and all that it is asked."""
-        message = self._message
-        asked = {name: getattr(message, name) for name in ("n_components", "random_state", "max_iter", "tol")}
-        # What unset means is the setting's of this worker, and it may be another's that goes on.
-        unset = {"n_components": settings.NMF_N_COMPONENTS, "random_state": settings.NMF_RANDOM_STATE}
-        known = (None, None) if start is None else (start.known.user, start.known.item)
-        arrays = matrix.indptr, matrix.indices, matrix.data, times, *known
-        return self._checkpoints.of_fit({"asked": asked, "unset": unset, "options": options}, arrays)
 
 
 def checkpoint_folder(store: ModelStore) -> Path:
