@@ -27,7 +27,7 @@ def fit(
     """The fitted model and the sweeps that this call did."""
     sweeps: list[int] = []
 
-    def callback(iteration: int, max_iter: int, loss: float) -> None:  # noqa: ARG001
+    def callback(iteration: int, max_iter: int, loss: float) -> None:
         sweeps.append(iteration)
         if iteration == cut_off_in:
             raise CutOffError

@@ -106,8 +106,8 @@ class Settings(BaseSettings):
     )
     TRAIN_ENGINE: Literal["local", "fleet"] = Field(
         "local",
-        description="Who does the sweeps of a training: the trainer's own cores, or all workers of the queue of chunks. "
-        "The model is the same to the bit. See scale.md.",
+        description="Who does the sweeps of a training: the trainer's own cores, or all workers of the queue of "
+        "chunks. The model is the same to the bit. See scale.md.",
     )
     TRAIN_CACHE_DIR: Path | None = Field(
         None,
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         16,
         ge=1,
         le=1024,
-        description="Blocks that each half of a sweep is cut into, where others than the trainer do it.",
+        description="Blocks that each half of a sweep is cut into, where the fleet does it.",
     )
     CHECKPOINT_EVERY_S: float = Field(
         10.0,

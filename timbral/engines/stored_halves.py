@@ -104,7 +104,7 @@ def blocks_of(side: Side, k: int, n_blocks: int) -> list[tuple[int, int]]:
     """About ``n_blocks`` spans of rows of about equal cost, whose edges are those of ``fixed_blocks``."""
     rows = block_rows(side.rows.n_rows)
     edges = {0, side.rows.n_rows}
-    for _, stop in spans(side.rows.indptr, k, n_blocks):
-        edges.add(min(side.rows.n_rows, round(stop / rows) * rows))
+    for start, _ in spans(side.rows.indptr, k, n_blocks):
+        edges.add(min(round(start / rows) * rows, side.rows.n_rows))
     ordered = sorted(edges)
     return list(itertools.pairwise(ordered))
