@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from timbral.config.settings import settings
 from timbral.errors import ModelFileError, ModelNotFoundError, ModelStoreError
 from timbral.models.engine.extrapolation import StepSize
 from timbral.models.engine.training_state import TrainingState
 from timbral.models.file import model_file
 from timbral.models.kernels.kernel import sources_digest
 
-__all__ = ["CheckpointFiles", "JobCheckpoints", "remove_orphans"]
+__all__ = ["CheckpointFiles", "JobCheckpoints", "checkpoint_folder", "remove_orphans"]
 
 logger = structlog.get_logger(__name__)
 
@@ -143,6 +144,11 @@ class CheckpointFiles:
 
     def _files(self) -> Iterable[Path]:
         return self._folder.glob(f"{self._key}.*{SUFFIX}")
+
+
+def checkpoint_folder(model_dir: Path) -> Path:
+    """Where the trainings keep what they have reached whose models go to ``model_dir``."""
+    return (settings.train_store or model_dir) / "checkpoints"
 
 
 def remove_orphans(folder: Path, older_than_s: float) -> int:

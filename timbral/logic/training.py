@@ -21,7 +21,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
-from timbral.engines.checkpoint_files import JobCheckpoints, remove_orphans
+from timbral.engines.checkpoint_files import JobCheckpoints, checkpoint_folder, remove_orphans
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError, RedisUnavailableError, TimbralError
 from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
@@ -54,7 +53,7 @@ from timbral.models.nmf_model import NMFModel
 from timbral.versions.model_store import ModelStore, Training
 from timbral.versions.served_model import ServedModel
 
-__all__ = ["TrainingRun", "checkpoint_folder", "fingerprint"]
+__all__ = ["TrainingRun", "fingerprint"]
 
 logger = structlog.get_logger(__name__)
 
@@ -107,7 +106,7 @@ class TrainingRun:
         if ticket.answer is not None:
             logger.info("was trained before", version=ticket.version)
             return ticket.answer
-        folder = checkpoint_folder(self.store)
+        folder = checkpoint_folder(self.store.model_dir)
         remove_orphans(folder, ORPHAN_AGE * settings.TRAIN_TIME_LIMIT_S)
         checkpoints = JobCheckpoints(folder, task_id, settings.CHECKPOINT_EVERY_S)
         try:
@@ -277,11 +276,6 @@ class TrainingRun:
         if self.store.promote(version) == "stale":
             return False, "a training that began later went live meanwhile"
         return True, verdict.reason if verdict.promotes else f"promote is 'always'; {verdict.reason}"
-
-
-def checkpoint_folder(store: ModelStore) -> Path:
-    """Where trainings keep what they have reached."""
-    return (settings.train_store or store.model_dir) / "checkpoints"
 
 
 def digest_of(data: Interactions) -> str:
