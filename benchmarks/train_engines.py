@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from celery import Celery
 from scipy import sparse
 
-from benchmarks import datasets, peers
+from benchmarks import datasets
 from benchmarks.command import main
 from benchmarks.fleet_setup import Setup, setup
 from benchmarks.measure import n_cores
@@ -42,7 +42,6 @@ def run(options: Options) -> Result:
     plays = datasets.listening(30_000 // small, 41_000 // small, 1_000_000 // small, seed=3)
     fits_s = _fits(plays)
     beyond_s = (fits_s["fleet"] - fits_s["local"]) / SWEEPS
-    peers.warm_up()
     matrix = plays.csr()
     checkpoint_s = _checkpoint(matrix)
     rows = [

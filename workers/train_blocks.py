@@ -1,4 +1,6 @@
-"""The engine ``fleet``: the blocks of a half-sweep are messages on the queue of chunks, done by whoever listens there.
+"""Who does the sweeps of a training.
+
+The engine ``fleet``: the blocks of a half-sweep are messages on the queue of chunks, done by whoever listens there.
 
 The trainer that drives waits for the answers in a list of its own. A block whose worker was lost is delivered again
 like any message; and what nobody answers for long, the trainer does itself. So a block is done at least once, and twice
@@ -7,32 +9,28 @@ does no harm: it is the same file with the same bits.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from importlib.util import find_spec
+from typing import Any, Final
 
 import structlog
 from celery import current_app
 
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.engines.block_store import BlockStore, remove_old_stores
+from timbral.engines.block_store import BlockStore
 from timbral.engines.block_task import Answer, BlockTask, solve
-from timbral.engines.stored_halves import StoredHalves
-from timbral.errors import MessageError
-from timbral.models.engine.factorization import HalvesOf
-from timbral.models.engine.halves import Halves, HalvesHere, Problem
-from timbral.models.kernels.threads import Threads, resolve_n_threads
+from timbral.engines.ray_run import RayRun
+from timbral.engines.stored_engine import LocalEngine, StoredEngine, store_of
+from timbral.errors import MessageError, TrainingError
+from timbral.models.kernels.threads import resolve_n_threads
 from timbral.queue import layout
 from timbral.redis_server.replies import text
 from workers import resources
 
-__all__ = ["FleetEngine", "LocalEngine", "do_block", "engine_of"]
+__all__ = ["FleetRun", "do_block", "engine_of"]
 
 logger = structlog.get_logger(__name__)
 
@@ -45,64 +43,14 @@ PATIENCE: Final = 4.0
 ANSWERS_LIFE_S: Final = 3600
 
 
-class LocalEngine:
-    """Half-sweeps in this process."""
-
-    halves_of: HalvesOf = staticmethod(HalvesHere)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class FleetEngine:
-    """Half-sweeps on the fleet, for one training.
-
-    Args:
-        job_id: of the training. What an earlier delivery of it left behind is removed.
-        check: raises where the training was cancelled.
-    """
-
-    def __init__(self, job_id: str, check: Callable[[], None]) -> None:
-        self._check = check
-        self._job = hashlib.blake2b(job_id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-        self._store: BlockStore | None = None
-
-    def __enter__(self) -> Self:
-        remove_old_stores(_blocks_folder(), 2.0 * settings.TRAIN_TIME_LIMIT_S)
-        for left in _blocks_folder().glob(f"{self._job}-*"):
-            BlockStore(_blocks_folder(), left.name).close()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            resources.records().delete(keys.train_answers(self._store.folder.name))
-            self._store = None
-
-    def halves_of(self, problem: Problem, threads: Threads) -> Halves:
-        """For each fit a store of its own: what comes late from the one before finds it gone."""
-        self._close()
-        self._store = _store(f"{self._job}-{secrets.token_hex(4)}")
-        logger.info("trains on the fleet", store=str(self._store.folder), blocks=settings.TRAIN_BLOCKS)
-        run = _Run(self._store, threads.n_threads, self._check)
-        return StoredHalves(problem, self._store, run, settings.TRAIN_BLOCKS)
-
-
-class _Run:
-    """Has tasks done by the fleet: a ``timbral.engines.block_task.Run``."""
+class FleetRun:
+    """Has the blocks of one fit done by the fleet; ``check`` raises where the training was cancelled."""
 
     def __init__(self, store: BlockStore, n_threads: int, check: Callable[[], None]) -> None:
         self._store = store
         self._n_threads = n_threads
         self._check = check
+        self._key = keys.train_answers(store.folder.name)
         self._longest_s = 0.0
 
     def __call__(self, tasks: Sequence[BlockTask]) -> Iterator[Answer]:
@@ -134,14 +82,17 @@ class _Run:
             del waiting[answer["number"]]
             yield answer
 
+    def close(self) -> None:
+        """Nobody reads what comes late."""
+        resources.records().delete(self._key)
+
     @property
     def _patience_s(self) -> float:
         return max(LEAST_PATIENCE_S, PATIENCE * self._longest_s)
 
     def _next_answer(self, *, blocking: bool) -> Answer | None:
-        key = keys.train_answers(self._store.folder.name)
         records = resources.records()
-        found = records.blpop([key], timeout=LOOK_S) if blocking else records.lpop(key)
+        found = records.blpop([self._key], timeout=LOOK_S) if blocking else records.lpop(self._key)
         if not found:
             return None
         answer: Answer = json.loads(text(found[1] if blocking else found))
@@ -152,7 +103,7 @@ def do_block(arguments: dict[str, Any]) -> None:
     """Do one block of somebody's training; nothing where that has ended."""
     try:
         task = BlockTask.from_dict(arguments)
-        store = _store(task.training)
+        store = store_of(task.training)
     except (TypeError, ValueError) as error:
         problem = {"field": "arguments", "problem": str(error)[:200], "value": repr(arguments)[:80]}
         raise MessageError(TASK, [problem]) from None
@@ -167,14 +118,16 @@ def do_block(arguments: dict[str, Any]) -> None:
         pipeline.execute()
 
 
-def engine_of(job_id: str, check: Callable[[], None]) -> LocalEngine | FleetEngine:
-    """What ``TRAIN_ENGINE`` says, for one training."""
-    return FleetEngine(job_id, check) if settings.TRAIN_ENGINE == "fleet" else LocalEngine()
+def engine_of(job_id: str, check: Callable[[], None]) -> LocalEngine | StoredEngine:
+    """What ``TRAIN_ENGINE`` says, for one training.
 
-
-def _blocks_folder() -> Path:
-    return (settings.train_store or settings.MODEL_DIR) / "blocks"
-
-
-def _store(training: str) -> BlockStore:
-    return BlockStore(_blocks_folder(), training, settings.TRAIN_CACHE_DIR)
+    Raises:
+        TrainingError: it needs what is not installed.
+    """
+    if settings.TRAIN_ENGINE == "local":
+        return LocalEngine()
+    if settings.TRAIN_ENGINE == "ray":
+        if find_spec("ray") is None:
+            raise TrainingError("TRAIN_ENGINE=ray needs ray: pip install 'timbral[ray]'")
+        return StoredEngine(job_id, lambda store, n_threads: RayRun(store, settings.TRAIN_ENGINE_URL))  # noqa: ARG005
+    return StoredEngine(job_id, lambda store, n_threads: FleetRun(store, n_threads, check))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from scipy import sparse
 
 from timbral.engines.block_store import BlockStore, remove_old_stores
 from timbral.engines.block_task import Answer, BlockTask, Run, solve
+from timbral.engines.ray_run import RayRun
 from timbral.engines.stored_halves import StoredHalves
 from timbral.errors import ParameterError, TrainingError
 from timbral.models.engine.factorization import HalvesOf
@@ -45,10 +48,24 @@ def pool() -> Iterator[ProcessPoolExecutor]:
         yield made
 
 
-@pytest.fixture(params=["in process", "in processes"])
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """A cluster on this machine, where ray is installed."""
+    found = pytest.importorskip("ray", reason="needs pip install 'timbral[ray]'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield found
+        found.shutdown()
+
+
+@pytest.fixture(params=["in process", "in processes", "ray"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     if request.param == "in process":
         return partial(in_process, tmp_path)
+    if request.param == "ray":
+        request.getfixturevalue("ray")
+        return RayRun(BlockStore(tmp_path, "training"))
     return partial(in_processes, request.getfixturevalue("pool"), tmp_path)
 
 

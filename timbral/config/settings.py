@@ -104,10 +104,14 @@ class Settings(BaseSettings):
         description="A folder that all hosts of the fleet see, as a path or a file:// URI: for checkpoints, and for "
         "the blocks of trainings that several hosts do; MODEL_DIR if unset.",
     )
-    TRAIN_ENGINE: Literal["local", "fleet"] = Field(
+    TRAIN_ENGINE: Literal["local", "fleet", "ray"] = Field(
         "local",
-        description="Who does the sweeps of a training: the trainer's own cores, or all workers of the queue of "
-        "chunks. The model is the same to the bit. See scale.md.",
+        description="Who does the sweeps of a training: the trainer's own cores, all workers of the queue of "
+        "chunks, or a Ray cluster. The model is the same to the bit. See scale.md.",
+    )
+    TRAIN_ENGINE_URL: str | None = Field(
+        None,
+        description="Where the engine ray is: ray://host:10001, or host:6379; one on the trainer's machine if unset.",
     )
     TRAIN_CACHE_DIR: Path | None = Field(
         None,
@@ -118,7 +122,7 @@ class Settings(BaseSettings):
         16,
         ge=1,
         le=1024,
-        description="Blocks that each half of a sweep is cut into, where the fleet does it.",
+        description="Blocks that each half of a sweep is cut into, where the fleet or Ray does it.",
     )
     CHECKPOINT_EVERY_S: float = Field(
         10.0,
