@@ -46,8 +46,9 @@ unit: $(STAMP)
 up: $(STAMP)  ## The whole stack in one terminal: server, workers, scheduler, Flower, HTTP API
 	@$(BIN)/timbral up $(ARGS)
 
-soak: $(STAMP)  ## Ten minutes of work under random faults
+soak: $(STAMP)  ## Every fault on every server that is here, then ten minutes of work under random faults
 	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --every-server tests/faults
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 $(STAMP)-bench: $(STAMP)

@@ -1,10 +1,10 @@
-"""Work under random faults: ``python -m benchmarks.soak [--minutes 10] [--jobs 500] [--seed 1]``, or ``make soak``.
+"""Work under random faults: ``python -m benchmarks.soak [--minutes 10] [--jobs 500] [--seed 1] [--on valkey]``, or
+``make soak``.
 
-A server with an append-only file, two workers for everything and one for trainings; jobs at an even pace; a fault every
-few seconds: a process
-of a pool killed, a worker killed, a worker told to stop (another one comes for each), Redis killed and started again,
-Redis frozen,
-all connections cut. In the end every job's effect is looked for in Redis. Exit status 1 where one is missing.
+On valkey, on Redis 7 and on three servers with three sentinels, one after the other: an append-only file; two workers
+for everything and one for trainings; jobs at an even pace; one of ``soak_faults`` every few seconds. In the end every
+job's effect is looked for in Redis: lost is a job whose effect is not there, doubled one whose plays were counted more
+than once. Exit status 1 where there is either.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import random
-import signal
+import shutil
 import sys
 import tempfile
 import time
@@ -27,11 +27,16 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import server_kinds
 from fleet_fixtures import Fleet, WorkerProcess
+from sentinel_fixtures import SentinelServers
 from taste import history, write_history
 
 import producers
+from benchmarks.soak_faults import Faults
+from timbral import keys
 from timbral.errors import RedisUnavailableError
+from timbral.plays.pending import PendingPlays
 from timbral.stack.embedded_server import EmbeddedServer
 
 ENVIRONMENT = {
@@ -46,6 +51,9 @@ ENVIRONMENT = {
 N_USERS = 1200
 PAUSE_S = (2.0, 7.0)
 """Between two faults."""
+ON = ("valkey", "redis7", "sentinel")
+NEW_PLAYS = (1, 2, 101)
+"""Items that each new user has played twice."""
 GRACE_S = 180.0
 """After the last job, for what is still open."""
 
@@ -53,12 +61,13 @@ GRACE_S = 180.0
 class Soak:
     """One run: its fleet, the jobs that were sent and what was done to it."""
 
-    def __init__(self, server: EmbeddedServer, directory: Path, seed: int) -> None:
+    def __init__(self, server: EmbeddedServer | SentinelServers, directory: Path, seed: int) -> None:
         self.server = server
-        self.fleet = Fleet(server, directory)
+        self.fleet = Fleet(server, directory)  # type: ignore[arg-type]
         self.rng = random.Random(seed)
-        self.faults: Counter[str] = Counter()
+        self.faults = Faults(server, self.fleet, self.rng, self.start_worker)
         self.jobs: list[tuple[str, Any, Callable[[redis.Redis, Any], bool]]] = []
+        self.players: dict[str, str] = {}
         self.refused = 0
         write_history(self.fleet.data_dir / "plays.csv", history(N_USERS))
 
@@ -66,60 +75,6 @@ class Soak:
 
     def start_worker(self, queues: str) -> WorkerProcess:
         return self.fleet.worker(queues=queues, concurrency=2, environment=ENVIRONMENT).spawn()
-
-    def alive(self) -> list[WorkerProcess]:
-        return [worker for worker in self.fleet.workers if worker.alive]
-
-    def queues_of(self, worker: WorkerProcess) -> str:
-        return worker.command[worker.command.index("-Q") + 1]
-
-    # Faults
-
-    def fault(self) -> None:
-        """Do one, and wait until it is over."""
-        kinds = [
-            self.kill_child,
-            self.kill_worker,
-            self.stop_worker,
-            self.kill_redis,
-            self.freeze_redis,
-            self.cut_connections,
-        ]
-        kind = self.rng.choice(kinds)
-        kind()
-        self.faults[kind.__name__.replace("_", " ")] += 1
-
-    def kill_child(self) -> None:
-        worker = self.rng.choice(self.alive())
-        children = worker.children()
-        if children:
-            os.kill(self.rng.choice(children), signal.SIGKILL)
-
-    def kill_worker(self) -> None:
-        worker = self.rng.choice(self.alive())
-        worker.kill()
-        self.start_worker(self.queues_of(worker))
-
-    def stop_worker(self) -> None:
-        worker = self.rng.choice(self.alive())
-        worker.signal(signal.SIGTERM)
-        self.start_worker(self.queues_of(worker))
-
-    def kill_redis(self) -> None:
-        self.server.kill()
-        time.sleep(self.rng.uniform(0, 4))
-        self.server.start()
-
-    def freeze_redis(self) -> None:
-        assert self.server.process is not None
-        os.kill(self.server.process.pid, signal.SIGSTOP)
-        time.sleep(self.rng.uniform(1, 10))
-        os.kill(self.server.process.pid, signal.SIGCONT)
-
-    def cut_connections(self) -> None:
-        with self.server.client() as client:
-            for kind in ("normal", "pubsub"):
-                client.client_kill_filter(_type=kind, skipme=True)
 
     # Jobs
 
@@ -144,12 +99,11 @@ class Soak:
             ),
             "plays": (
                 lambda: producers.enqueue_refresh_embeddings(
-                    plays=[{"user_id": new_user, "item_id": item, "plays": 2} for item in (1, 2, 101)]
+                    plays=[{"user_id": new_user, "item_id": item, "plays": 2} for item in NEW_PLAYS]
                 ),
                 lambda client, _: (
                     client.exists(f"recommendations:user:{new_user}") == 1
-                    # Counted once, however often the message was delivered; a later training may have taken them up.
-                    and set(client.hvals(f"plays:user:{new_user}")) <= {b"2", b"2.0"}
+                    and set(plays_of(client, new_user)) == set(NEW_PLAYS)
                 ),
             ),
         }
@@ -157,7 +111,10 @@ class Soak:
         enqueue, effect = kinds[kind]
         while True:
             try:
-                self.jobs.append((kind, enqueue(), effect))
+                job = enqueue()
+                self.jobs.append((kind, job, effect))
+                if kind == "plays":
+                    self.players[job.id] = new_user
                 return
             except RedisUnavailableError:
                 self.refused += 1
@@ -180,10 +137,14 @@ class Soak:
                 counts = kinds.setdefault(kind, Counter())
                 state = states[job.id]
                 counts["sent"] += 1
+                counts["doubled"] += 0
                 counts["succeeded"] += state == "SUCCESS"
                 counts["failed"] += state in ("FAILURE", "REVOKED")
                 counts["lost"] += state not in ("SUCCESS", "FAILURE", "REVOKED")
                 counts["effect there"] += state == "SUCCESS" and effect(client, job)
+                if kind == "plays":
+                    # Counted once, however often the message was delivered.
+                    counts["doubled"] += any(plays > 2 for plays in plays_of(client, self.players[job.id]).values())
             left = {
                 "unacked": client.hlen("unacked"),
                 "queued": sum(client.llen(queue) for queue in ("celery", "batch", "training")),
@@ -199,7 +160,7 @@ class Soak:
         return {
             "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
             "seconds": round(time.monotonic() - began),
-            "faults": dict(self.faults),
+            "faults": dict(self.faults.done),
             "workers started": len(self.fleet.workers),
             "jobs": {kind: dict(counts) for kind, counts in kinds.items()},
             "messages received": received,
@@ -208,29 +169,58 @@ class Soak:
         }
 
 
+def plays_of(client: redis.Redis, user: str) -> dict[Any, float]:
+    """How often each item was counted for a user whom no training has seen."""
+    return dict(PendingPlays.read(client.lrange(keys.plays_user(user), 0, -1)).by_item())
+
+
+def server_of(kind: str, directory: Path) -> EmbeddedServer | SentinelServers | None:
+    """What the run is on, not started; None where it is not on this machine."""
+    if kind == "sentinel":
+        sentinel = shutil.which("redis-sentinel")
+        return SentinelServers(directory, sentinel) if sentinel else None
+    return (
+        EmbeddedServer(directory / "redis", binary=server_kinds.binary_of(kind))
+        if server_kinds.version_of(kind)
+        else None
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--jobs", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of all runs together")
+    parser.add_argument("--jobs", type=int, default=500, help="of all runs together")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--on", choices=ON, action="append", help="one or several; all that are here if unset")
     parser.add_argument("--json", type=Path, help="write the counts there, too")
-    parser.add_argument("--keep", type=Path, help="folder for server, models and logs; a temporary one if unset")
+    parser.add_argument("--keep", type=Path, help="folder for servers, models and logs; a temporary one if unset")
     options = parser.parse_args()
+    wanted = options.on or ON
+    found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="timbral-soak-") as temporary:
-        directory = options.keep or Path(temporary)
-        with EmbeddedServer(directory / "redis") as server:
-            producers.connect(server.url)
+        for kind in wanted:
+            server = server_of(kind, directory := (options.keep or Path(temporary)) / kind)
+            if server is None:
+                print(f"{kind}: not on this machine (apt-get install redis-server redis-sentinel)")
+                continue
             soak = Soak(server, directory, options.seed)
             try:
-                counts = run(soak, options.minutes * 60, options.jobs)
+                producers.connect(server.start().url)
+                found[kind] = run(soak, options.minutes * 60 / len(wanted), options.jobs // len(wanted))
             finally:
                 soak.fleet.close()
-    print(json.dumps(counts, indent=2))
+                server.close()
+            print(json.dumps(found[kind], indent=2))
     if options.json:
-        options.json.write_text(json.dumps(counts, indent=2) + "\n")
-    wrong = [kind for kind, each in counts["jobs"].items() if each["effect there"] != each["sent"]]
-    print("every job's effect is there" if not wrong else f"NOT ALL EFFECTS ARE THERE: {', '.join(wrong)}")
-    return bool(wrong)
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    totals: Counter[str] = Counter()
+    for kind, counts in found.items():
+        jobs = counts["jobs"].values()
+        sent, there = sum(each["sent"] for each in jobs), sum(each["effect there"] for each in jobs)
+        doubled = sum(each["doubled"] for each in jobs)
+        totals.update(lost=sent - there, doubled=doubled)
+        print(f"{kind}: {sum(counts['faults'].values())} faults, {sent} jobs, {sent - there} lost, {doubled} doubled")
+    return int(totals.total() > 0)
 
 
 def run(soak: Soak, duration_s: float, n_jobs: int) -> dict[str, Any]:
@@ -250,10 +240,11 @@ def run(soak: Soak, duration_s: float, n_jobs: int) -> dict[str, Any]:
             soak.send(sent)
             sent += 1
         if time.monotonic() >= next_fault and time.monotonic() < ends:
-            soak.fault()
+            soak.faults.one()
             next_fault = time.monotonic() + soak.rng.uniform(*PAUSE_S)
             print(
-                f"{time.monotonic() - began:6.0f} s  {sent} jobs sent, {sum(soak.faults.values())} faults", flush=True
+                f"{time.monotonic() - began:6.0f} s  {sent} jobs sent, {sum(soak.faults.done.values())} faults",
+                flush=True,
             )
         time.sleep(0.05)
     deadline = time.monotonic() + GRACE_S

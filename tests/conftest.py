@@ -33,9 +33,15 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("timbral")
 
-pytest_plugins = ["fleet_fixtures", "app_fixtures", "sentinel_fixtures"]
+pytest_plugins = ["fleet_fixtures", "app_fixtures", "sentinel_fixtures", "cluster_fixtures"]
 
 Wait = Callable[..., None]
+PATIENCE = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--every-server``: the fault tests on each kind of server."""
+    parser.addoption("--every-server", action="store_true", help="run each fault test on every kind of server")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,13 +96,13 @@ def client(redis_server: EmbeddedServer) -> Iterator[redis.Redis]:
 @pytest.fixture
 def wait_until() -> Wait:
     """``wait_until(condition, timeout_s, what)``: poll until the condition holds, or fail saying what did not
-    happen."""
+    happen. ``timeout_s`` is ample on a quiet machine; a busy one gets ``PATIENCE`` times that."""
 
     def wait(condition: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + PATIENCE * timeout_s
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"{what} did not come true within {timeout_s} s")
+                pytest.fail(f"{what} did not come true within {PATIENCE * timeout_s} s")
             time.sleep(0.02)
 
     return wait

@@ -27,7 +27,10 @@ class Key:
 
 
 def _key(name: str) -> str:
-    return settings.KEY_PREFIX + name
+    prefix = settings.KEY_PREFIX
+    if "{" in name:  # of a placeholder; those of a cluster's tag stay as they are
+        prefix = prefix.replace("{", "{{").replace("}", "}}")
+    return prefix + name
 
 
 RECOMMENDATIONS_USER = _key(f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}")

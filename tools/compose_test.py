@@ -219,7 +219,8 @@ def nothing_lost(result: dict[str, Any]) -> str:
 def steps(stack: Stack) -> Iterator[tuple[str, str]]:
     """Everything that is tried; a name and what came of it."""
     began = time.monotonic()
-    nameless = stack.nameless_images()
+    # The image of a run before loses its name to this one's.
+    nameless = stack.nameless_images() | set(stack.docker("images", "-q", stack.environment["TIMBRAL_IMAGE"]).split())
     built = stack.run("build", *(["--no-cache"] if CLEAN else []))
     must(built.stdout.count("Successfully tagged") <= 1, "the image is built more than once")
     must(stack.nameless_images() <= nameless, f"the build left {stack.nameless_images() - nameless}")

@@ -9,12 +9,12 @@ import struct
 import sys
 from pathlib import Path
 
-# Below site-packages. pyarrow: flight is a server, gandiva an expression compiler.
+# Below site-packages. pyarrow: flight is a server, gandiva an expression compiler, substrait a format of query plans.
 UNUSED = (
-    "*/tests", "*/*/tests", "*/*/*/tests",
+    "*/tests", "*/*/tests", "*/*/*/tests", "*/test", "*.dist-info/sboms",
     "pyarrow/include", "pyarrow/src", "pyarrow/includes", "pyarrow/*.pxd", "pyarrow/*.pyx", "pyarrow/*.pxi",
     "pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libgandiva*", "pyarrow/gandiva*",
-    "pyarrow/libarrow_python_flight*",
+    "pyarrow/libarrow_python_flight*", "pyarrow/libarrow_substrait*", "pyarrow/_substrait*",
     "pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*", "numpy/_core/include", "numpy/distutils",
     "uvloop/*.c", "uvloop/*.pyx",
     "fastapi_offline/static/redoc*",
@@ -22,6 +22,8 @@ UNUSED = (
 )  # fmt: skip
 # Of scipy there are sparse matrices in this code, and nothing else: no solvers, and so no BLAS of scipy's own.
 OF_SCIPY = {"_lib", "sparse", "__pycache__"}
+# Rich colours Python alone, in tracebacks.
+LEXERS = {"__init__.py", "_mapping.py", "python.py", "special.py", "__pycache__"}
 
 
 def main() -> None:
@@ -29,6 +31,10 @@ def main() -> None:
     found = [path for pattern in UNUSED for path in root.glob(pattern)]
     found += [path for path in root.glob("scipy/*/") if path.name not in OF_SCIPY]
     found += [root / "scipy.libs"]
+    found += [path for path in root.glob("pygments/lexers/*") if path.name not in LEXERS]
+    found += [
+        path for path in root.glob("pygments/lexers/__pycache__/*") if f"{path.name.partition('.')[0]}.py" not in LEXERS
+    ]
     for path in found:
         if path.is_dir():
             shutil.rmtree(path)

@@ -113,7 +113,7 @@ def test_open_jobs_are_listed_and_go_by_the_beginnings_of_their_ids(
     monkeypatch.setenv("COLUMNS", "80")
     one, other = "aaaabbbb-0000-4000-8000-000000000001", "aaaabbbb-0000-4000-8000-000000000002"
     with live.server.client() as client:
-        sent = {"task": "train_model", "kwargs": {"dataset": "plays.csv"}, "queue": "training", "at": time.time() - 90}
+        sent = {"task": "train_model", "kwargs": {"dataset": "plays.csv"}, "queue": "training", "at": time.time() + 60}
         client.hset(keys.SUBMITTED, mapping={one: json.dumps(sent), other: json.dumps(sent)})
         client.hset(keys.progress(one), mapping={"done": 1, "total": 9, "text": "sweep 1"})
 

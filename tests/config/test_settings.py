@@ -121,3 +121,28 @@ def test_secrets_do_not_show_in_the_settings_text() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not (field.description or "").endswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"KEY_PREFIX": "music:"}, "KEY_PREFIX in braces"),
+        ({"BROKER_URL": None}, "needs BROKER_URL"),
+        ({"REDIS_URL": "sentinel://h:1/m"}, "with one node or several"),
+        ({"REDIS_URL": "redis://h/2"}, "the database 2"),
+        ({"REDIS_URL": "redis+cluster://h/tag"}, "CACHE_CLUSTER=true says"),
+        ({"CACHE_CLUSTER": False}, "names several hosts"),
+    ],
+)
+def test_half_a_cluster_is_refused(given: dict[str, object], problem: str) -> None:
+    whole: dict[str, object] = {
+        "CACHE_CLUSTER": True,
+        "REDIS_URL": "redis://h1:7000;h2",
+        "BROKER_URL": "redis://queue",
+        "KEY_PREFIX": "{music}:",
+    }
+    assert read_settings(**whole).redis_url == "redis+cluster://h1:7000;h2/music"
+    assert read_settings(**whole).broker_url == "redis://queue/0"
+
+    with pytest.raises(SettingsError, match=problem):
+        read_settings(**whole | given)

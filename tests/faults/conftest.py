@@ -29,9 +29,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in long]
 
 
-@pytest.fixture(params=server_kinds.KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both servers where their answers matter, or where everything is asked for; else the one that is everywhere."""
+    if "own_server" in metafunc.fixturenames:
+        every = metafunc.config.option.every_server or metafunc.definition.get_closest_marker("both_servers")
+        metafunc.parametrize("own_server", server_kinds.KINDS if every else [server_kinds.VALKEY], indirect=True)
+
+
+@pytest.fixture
 def own_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server with an append-only file, to be killed, frozen and filled: each kind in turn."""
+    """A server with an append-only file, to be killed, frozen and filled; its kind is the parameter."""
     with EmbeddedServer(tmp_path / "redis", binary=server_kinds.binary_of(request.param)) as server:
         yield server
 

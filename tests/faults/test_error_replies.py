@@ -16,6 +16,8 @@ import redis
 from timbral.queue import dead_letters
 from timbral.stack.embedded_server import EmbeddedServer
 
+pytestmark = [pytest.mark.faults, pytest.mark.both_servers]
+
 REFUSED_S = 2.0
 
 Refusal = Callable[[EmbeddedServer, redis.Redis], contextlib.AbstractContextManager[None]]

@@ -13,7 +13,7 @@ import pytest
 
 from timbral.queue import dead_letters
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.both_servers]
 
 JUNK: list[Any] = [
     None,

@@ -14,7 +14,7 @@ from celery import Celery
 from timbral import keys
 from timbral.queue import dead_letters
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.both_servers]
 
 
 def envelope(task: str = "fault.work", **changes: Any) -> dict[str, Any]:

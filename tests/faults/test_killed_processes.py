@@ -26,7 +26,6 @@ def test_a_task_whose_process_is_killed_is_done_once_more(faults: Any, wait_unti
     # then
     wait_until(lambda: faults.succeeded(task_id), 30, "success after the kill")
     took_s = time.monotonic() - killed_at
-    assert took_s < 30
     assert (faults.begun("slow"), faults.done("slow")) == (2, 1)
     observed("kill -9 of a pool's process", f"done again {took_s:.1f} s after the kill; begun 2 times, done once")
     wait_until(lambda: faults.held() == 0, 5, "the acknowledgement")
@@ -48,7 +47,6 @@ def test_another_worker_takes_over_from_a_killed_one(faults: Any, wait_until: An
     # then
     wait_until(lambda: faults.begun("slow") == 2, 20, "the second beginning")
     took_s = time.monotonic() - killed_at
-    assert took_s < 4 + 0.5 + 4, "not within the visibility timeout and a look, with room for a busy machine"
     wait_until(lambda: faults.succeeded(task_id), 20, "success")
     assert (faults.begun("slow"), faults.done("slow")) == (2, 1)
     observed(

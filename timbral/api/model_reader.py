@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "History", "ModelReader", "Similar"]
 
-LOOK_AGAIN_S = 1.0
 MAX_THREADS = 4
 T = TypeVar("T")
 Weighted = tuple[int | str, float]
@@ -63,15 +61,16 @@ class Similar(NamedTuple):
 
 
 class ModelReader:
-    """Questions to the model that is live, each answered in a thread; a new version is noticed within a second."""
+    """Questions to the model that is live, each answered in a thread by the version that is live at that moment.
+
+    Redis is asked before each answer, so that a user who was forgotten is not known a second longer.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._limiter: CapacityLimiter | None = None
         self._current: Callable[[], ServedModel] | None = None
-        self._served: ServedModel | None = None
-        self._looked_at = float("-inf")
 
     async def warm_up(self) -> None:
         """Load numpy and map the model before the first user waits for it; where there is no model, nothing happens."""
@@ -157,11 +156,7 @@ class ModelReader:
 
     def _take(self) -> ServedModel:
         with self._lock:
-            now = time.monotonic()
-            if self._served is None or now - self._looked_at > LOOK_AGAIN_S:
-                self._served = (self._current or self._open())()
-                self._looked_at = now
-            return self._served
+            return (self._current or self._open())()
 
     def _open(self) -> Callable[[], ServedModel]:
         from timbral.versions.model_store import ModelStore

@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-__all__ = ["RedisUrl"]
+__all__ = ["CLUSTER", "RedisUrl"]
 
 SCHEMES: Final = ("redis", "rediss", "unix", "sentinel")
+CLUSTER: Final = "+cluster"
+"""Behind the scheme of the one spelling of a cluster's URL, in which the path is the tag of the slot."""
 SENTINEL_PORT: Final = 26379
 SENTINEL_TIMEOUT_S: Final = 1.0
 EXAMPLES: Final = (
     "must look like redis://host:6379/0, rediss://host:6379/0, unix:///path or sentinel://host:26379;host:26379/name"
 )
+CLUSTER_EXAMPLE: Final = "redis://host:6379;host:6379"
 
 Host = tuple[str, int | None]
 
@@ -31,7 +34,9 @@ class RedisUrl:
 
     Attributes:
         scheme: "redis", "rediss", "unix" or "sentinel".
-        hosts: one host and port, or those of the sentinels; none for a socket. A port of None is the usual one.
+        hosts: one host and port, or those of the sentinels or of a cluster's nodes; none for a socket. A port of None
+            is the usual one.
+        cluster_tag: what all keys begin with, in braces, in a cluster; empty where it is none.
         path: of the Unix socket.
         primary: the name by which the sentinels know the server.
         db: database number.
@@ -47,6 +52,7 @@ class RedisUrl:
     password: str | None = field(default=None, repr=False)
     path: str = ""
     primary: str = ""
+    cluster_tag: str = ""
     db: int = 0
     health_check_interval_s: int | None = None
     ca_certs: str = ""
@@ -63,6 +69,7 @@ class RedisUrl:
         db: int = 0,
         ca_certs: Path | None = None,
         sentinel_password: str | None = None,
+        cluster_tag: str = "",
     ) -> Self:
         """Read ``url``; the other arguments stand in for what it does not say.
 
@@ -70,8 +77,15 @@ class RedisUrl:
             ValueError: what is wrong, without the URL, which may hold a password.
         """
         parts = urlsplit(url)
-        if parts.scheme not in SCHEMES:
+        scheme = parts.scheme.removesuffix(CLUSTER)
+        if scheme not in SCHEMES:
             raise ValueError(EXAMPLES)
+        if scheme != parts.scheme:
+            cluster_tag, parts = unquote(parts.path).strip("/"), parts._replace(scheme=scheme, path="")
+        if cluster_tag and scheme not in ("redis", "rediss"):
+            raise ValueError(
+                f"is {scheme}://; a cluster is redis:// or rediss://, with one node or several: {CLUSTER_EXAMPLE}"
+            )
         if parts.fragment:
             raise ValueError("has a # in it; in a password it is written %23")
         login, _, place = parts.netloc.rpartition("@")
@@ -88,7 +102,7 @@ class RedisUrl:
                 raise ValueError(EXAMPLES)
             given["path"] = unquote(parts.path)
         else:
-            given["hosts"] = _hosts(parts.scheme, place)
+            given["hosts"] = _hosts(parts.scheme, place, is_cluster=bool(cluster_tag))
         path = unquote(parts.path).strip("/")
         if parts.scheme == "sentinel":
             if not path:
@@ -99,7 +113,9 @@ class RedisUrl:
             if "db" in options:
                 raise ValueError("names the database twice: in the path and as ?db=")
             db = _whole_number("the database, the path,", path)
-        given["db"] = options.get("db", db)
+        given |= {"db": options.get("db", db), "cluster_tag": cluster_tag}
+        if cluster_tag and given["db"]:
+            raise ValueError(f"names the database {given['db']}; a cluster has no other than 0")
         if parts.scheme == "rediss":
             given |= _tls_files(options, ca_certs)
         return cls(**given)
@@ -107,8 +123,9 @@ class RedisUrl:
     def __str__(self) -> str:
         """The URL in its one spelling; holds the password."""
         query: dict[str, object] = {}
+        scheme = self.scheme + (CLUSTER if self.cluster_tag else "")
         path = {"unix": quote(self.path), "sentinel": f"/{quote(self.primary, safe='')}"}.get(
-            self.scheme, f"/{self.db}"
+            self.scheme, f"/{quote(self.cluster_tag, safe='') or self.db}"
         )
         if self.scheme == "unix" or (self.scheme == "sentinel" and self.db):
             query["db"] = self.db
@@ -117,7 +134,7 @@ class RedisUrl:
             query["sentinel_password"] = self.sentinel_password
         if self.health_check_interval_s is not None:
             query["health_check_interval"] = self.health_check_interval_s
-        return f"{self.scheme}://{self._login}{';'.join(map(_place, self.hosts))}{path}{_query(query)}"
+        return f"{scheme}://{self._login}{';'.join(map(_place, self.hosts))}{path}{_query(query)}"
 
     @property
     def tls(self) -> dict[str, str]:
@@ -163,11 +180,15 @@ class RedisUrl:
         return f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@"
 
 
-def _hosts(scheme: str, place: str) -> tuple[Host, ...]:
+def _hosts(scheme: str, place: str, *, is_cluster: bool) -> tuple[Host, ...]:
     hosts = tuple(_host(each) for each in place.split(";"))
+    if is_cluster:
+        return hosts
     if scheme != "sentinel":
         if len(hosts) > 1:
-            raise ValueError("names several hosts; only sentinel://host:26379;host:26379/name does")
+            raise ValueError(
+                "names several hosts; only sentinel://host:26379;host:26379/name does, and REDIS_URL with CACHE_CLUSTER"
+            )
         return hosts
     return tuple((host, port or SENTINEL_PORT) for host, port in hosts)
 

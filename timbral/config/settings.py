@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
-from timbral.config.redis_url import RedisUrl
+from timbral.config.redis_url import CLUSTER, RedisUrl
 from timbral.errors import SettingsError
 
 __all__ = ["Constants", "Settings", "settings"]
@@ -40,6 +40,11 @@ class Settings(BaseSettings):
     )
 
     # Redis
+    CACHE_CLUSTER: bool = Field(
+        False,
+        description="REDIS_URL is one node of a Redis Cluster, or several: redis://host:6379;host:6379. BROKER_URL and "
+        "a KEY_PREFIX in braces have to be set too.",
+    )
     REDIS_URL: str | None = Field(
         None,
         description="The Redis that holds the cache, the model records and, unless BROKER_URL is set, the queue: "
@@ -62,9 +67,10 @@ class Settings(BaseSettings):
 
     KEY_PREFIX: str = Field(
         "",
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:-]{0,62}[:_.-])?$",
-        description='Stands in front of every key and queue, as in "music:": for a Redis database that others use too. '
-        "The same in every program, producers included.",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.:-]{0,62}[:_.-]|\{[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}\}:)?$",
+        description='Stands in front of every key and queue, as in "music:": for a Redis database that others use too; '
+        'as in "{music}:" for a cluster, where it keeps all keys in one slot. The same in every program, producers '
+        "included.",
     )
     QUEUE: str = Field(
         "celery", pattern=QUEUE_NAME, description="Queue of what users wait for; Celery's default if unset."
@@ -207,9 +213,10 @@ class Settings(BaseSettings):
 
     @field_validator("REDIS_URL", "BROKER_URL")
     @classmethod
-    def _is_a_redis_url(cls, url: str | None) -> str | None:
+    def _is_a_redis_url(cls, url: str | None, info: ValidationInfo) -> str | None:
         if url is not None:
-            RedisUrl.parse(url)
+            is_cluster = info.field_name == "REDIS_URL" and info.data.get("CACHE_CLUSTER", False)
+            RedisUrl.parse(url, cluster_tag="any" if is_cluster else "")
         return url
 
     @field_validator("TRAIN_STORE_URI")
@@ -233,6 +240,19 @@ class Settings(BaseSettings):
     def _queues_differ(self) -> Settings:
         if len({self.QUEUE, self.BATCH_QUEUE, self.TRAINING_QUEUE}) < 3:
             raise ValueError("QUEUE, BATCH_QUEUE and TRAINING_QUEUE must be three different names")
+        return self
+
+    @model_validator(mode="after")
+    def _cluster_is_whole(self) -> Settings:
+        if self.CACHE_CLUSTER and not self.KEY_PREFIX.startswith("{"):
+            raise ValueError(
+                "CACHE_CLUSTER needs a KEY_PREFIX in braces, as in {music}:, so that all keys are in one slot of the "
+                f"cluster (got {self.KEY_PREFIX!r})"
+            )
+        if self.CACHE_CLUSTER and not self.BROKER_URL:
+            raise ValueError(
+                "CACHE_CLUSTER needs BROKER_URL: a single Redis for the queue, which cannot be in a cluster"
+            )
         return self
 
     @model_validator(mode="after")
@@ -272,19 +292,38 @@ class Settings(BaseSettings):
         return None if self.TRAIN_STORE_URI is None else Path(self.TRAIN_STORE_URI.removeprefix("file://"))
 
     def _read_url(self, name: str) -> RedisUrl:
+        url = getattr(self, name) or self.REDIS_URL or LOCAL_REDIS
+        if CLUSTER in urlsplit(url).scheme:
+            raise ValueError("must begin with redis:// or rediss://; CACHE_CLUSTER=true says that it is a cluster")
+        is_cluster = self.CACHE_CLUSTER and name == "REDIS_URL"
         return _parsed(
-            getattr(self, name) or self.REDIS_URL or LOCAL_REDIS,
+            url,
             _secret(self.REDIS_PASSWORD),
             self.REDIS_DB,
             self.REDIS_CA_CERTS,
             _secret(self.SENTINEL_PASSWORD),
+            self.KEY_PREFIX[1:].partition("}")[0] if is_cluster else "",
         )
 
 
 @lru_cache(maxsize=16)
-def _parsed(url: str, password: str | None, db: int, ca_certs: Path | None, sentinel_password: str | None) -> RedisUrl:
+def _parsed(
+    url: str,
+    password: str | None,
+    db: int,
+    ca_certs: Path | None,
+    sentinel_password: str | None,
+    cluster_tag: str,
+) -> RedisUrl:
     # Kept, because every call of a producer asks, and a CA file is read to see whether it can be.
-    return RedisUrl.parse(url, password=password, db=db, ca_certs=ca_certs, sentinel_password=sentinel_password)
+    return RedisUrl.parse(
+        url,
+        password=password,
+        db=db,
+        ca_certs=ca_certs,
+        sentinel_password=sentinel_password,
+        cluster_tag=cluster_tag,
+    )
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -78,7 +78,7 @@ UNACKED_INDEX: Final = name("unacked_index")
 UNACKED_MUTEX: Final = name("unacked_mutex")
 BINDINGS: Final = "_kombu.binding.%s"
 """Of an exchange, by its name, which has the prefix."""
-_RESULT: Final = name("celery-task-meta-{task_id}")
+_RESULT: Final = name("celery-task-meta-")
 
 
 def own_queue(task: str) -> str:
@@ -117,7 +117,7 @@ def priority_of(message: dict[str, Any]) -> int:
 
 def result_key(task_id: str) -> str:
     """Where Celery's result backend keeps a task's result, as JSON."""
-    return _RESULT.format(task_id=task_id)
+    return _RESULT + task_id
 
 
 def stored_result(value: bytes | str | None) -> dict[str, Any]:

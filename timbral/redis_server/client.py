@@ -19,6 +19,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from timbral.config.redis_url import RedisUrl
+from timbral.redis_server.cluster import (
+    AsyncSlotConnection,
+    AsyncSlotSSLConnection,
+    SlotConnection,
+    SlotSSLConnection,
+    slot_of,
+)
 
 __all__ = ["close_async", "connect", "connect_async", "retry_once"]
 
@@ -48,7 +55,9 @@ def connect(
         sentinels = redis.sentinel.Sentinel(_sentinels(where), sentinel_kwargs=where.sentinel_options)  # type: ignore[no-untyped-call]
         client: redis.Redis = sentinels.master_for(where.primary, kind, **options)  # type: ignore[no-untyped-call]
         return client
-    classes = {"unix": redis.UnixDomainSocketConnection, "rediss": redis.SSLConnection}
+    classes: dict[str, type[Any]] = {"unix": redis.UnixDomainSocketConnection, "rediss": redis.SSLConnection}
+    if where.cluster_tag:
+        classes = {"redis": SlotConnection, "rediss": SlotSSLConnection}
     pool = redis.ConnectionPool(connection_class=classes.get(where.scheme, redis.Connection), **options)
     return kind.from_pool(pool)
 
@@ -62,7 +71,12 @@ def connect_async(url: str, *, timeout_s: float, connect_timeout_s: float, max_c
         sentinels = redis.asyncio.sentinel.Sentinel(_sentinels(where), sentinel_kwargs=where.sentinel_options)  # type: ignore[no-untyped-call]
         client: redis.asyncio.Redis = sentinels.master_for(where.primary, max_connections=max_connections, **options)
         return client
-    classes = {"unix": redis.asyncio.UnixDomainSocketConnection, "rediss": redis.asyncio.SSLConnection}
+    classes: dict[str, type[Any]] = {
+        "unix": redis.asyncio.UnixDomainSocketConnection,
+        "rediss": redis.asyncio.SSLConnection,
+    }
+    if where.cluster_tag:
+        classes = {"redis": AsyncSlotConnection, "rediss": AsyncSlotSSLConnection}
     pool = redis.asyncio.BlockingConnectionPool(
         connection_class=classes.get(where.scheme, redis.asyncio.Connection),
         max_connections=max_connections,
@@ -103,6 +117,9 @@ def _options(where: RedisUrl, timeout_s: float, connect_timeout_s: float) -> dic
     options |= {"socket_connect_timeout": connect_timeout_s, "socket_keepalive": True}
     if where.scheme == "sentinel":
         return options
+    if where.cluster_tag:
+        nodes = [(host, port or REDIS_PORT) for host, port in where.hosts]
+        return {**options, "nodes": nodes, "slot": slot_of(where.cluster_tag)}
     ((host, port),) = where.hosts
     return {**options, "host": host, "port": port or REDIS_PORT}
 

@@ -130,19 +130,17 @@ def test_a_large_model_loads_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "large"
     model_file.write(path, {"user_factors": np.ones((400_000, 64), np.float32)})
     script = f"""
-        import resource, time
+        import resource
         from timbral.models.file import model_file
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.perf_counter()
         tensors, _ = model_file.read({str(path)!r})
-        print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
     """
 
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
 
-    seconds, mib = map(float, done.stdout.split())
+    mib = float(done.stdout)
     assert path.stat().st_size > 100e6
-    assert seconds < 0.5
     assert mib < 40
 
 

@@ -10,10 +10,18 @@ from pathlib import Path
 
 import timbral
 
-FIT = """
+SUM = """
 import numpy as np
-from timbral.models.nmf_model import NMFModel
-print(NMFModel(2, max_iter=3).fit(np.eye(4)).predict([0], [0]).shape)
+from timbral.models.engine.balance import _add_squares as kernel
+sums = np.zeros(1)
+kernel(np.ones(4, np.float32), np.array([[1.0], [2.0], [3.0], [4.0]], np.float32), sums)
+print(sum(kernel._dispatcher.stats.cache_hits.values()), sums[0])
+"""
+
+COMPILE = """
+import runpy, sys
+sys.argv = ["compile", "_add_squares"]
+runpy.run_module("timbral.models.kernels.compile", run_name="__main__")
 """
 
 NOTHING_CAN_BE_WRITTEN = """
@@ -41,26 +49,29 @@ def test_importing_the_model_compiles_nothing() -> None:
     assert done.stdout == "True []\n", done.stderr
 
 
-def test_a_process_that_cannot_write_the_cache_fits_all_the_same() -> None:
-    done = run(NOTHING_CAN_BE_WRITTEN + FIT)
+def test_a_process_that_cannot_write_the_cache_runs_its_kernels_all_the_same() -> None:
+    done = run(NOTHING_CAN_BE_WRITTEN + SUM)
 
-    assert done.stdout == "(1,)\n", done.stderr
+    assert done.stdout.endswith("30.0\n"), done.stderr
     assert "No folder for numba's cache" in done.stderr
 
 
-def test_the_compile_command_fills_a_cache_that_a_fit_then_uses(tmp_path: Path) -> None:
-    compiled = run(
-        "import runpy; runpy.run_module('timbral.models.kernels.compile', run_name='__main__')",
-        NUMBA_CACHE_DIR=str(tmp_path),
-    )
+def test_the_compile_command_fills_a_cache_that_a_run_then_uses(tmp_path: Path) -> None:
+    compiled = run(COMPILE, NUMBA_CACHE_DIR=str(tmp_path))
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")}
 
-    done = run(FIT, NUMBA_CACHE_DIR=str(tmp_path))
+    done = run(SUM, NUMBA_CACHE_DIR=str(tmp_path))
 
-    assert "descend_weighted" in compiled.stdout, compiled.stderr
-    assert len(files) > 10
-    assert done.stdout == "(1,)\n", done.stderr
+    assert compiled.stdout.startswith("_add_squares: "), compiled.stderr
+    assert len(files) >= 2
+    assert done.stdout == "1 30.0\n", done.stderr
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")} == files
+
+
+def test_a_name_that_no_kernel_has_is_refused() -> None:
+    done = run(COMPILE.replace("_add_squares", "nobody"))
+
+    assert (done.returncode, done.stderr) == (2, "no kernel has this name: nobody\n")
 
 
 def test_a_change_of_any_module_that_a_kernel_may_have_inlined_makes_the_cache_stale(tmp_path: Path) -> None:
