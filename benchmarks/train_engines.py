@@ -47,7 +47,7 @@ def run(options: Options) -> Result:
     rows = [
         Row(
             "fleet: time beyond the local training's, a sweep", beyond_s, "s", 0.5, 0.2, f"{beyond_s:.2f} s",
-            f"a sweep of {fits_s['local'] / SWEEPS:.2f} s", "16 blocks for each half", less_is_better=True,
+            f"a sweep of {fits_s['local'] / SWEEPS:.2f} s", "8 blocks for each half", less_is_better=True,
         ),
         Row(
             "a checkpoint, against 10 s between two", checkpoint_s / 10.0, "", 0.03, 0.01, f"{checkpoint_s:.2f} s", "",

@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         "half-sweep; they are mapped from the store if unset.",
     )
     TRAIN_BLOCKS: int = Field(
-        16,
+        8,
         ge=1,
         le=1024,
         description="Blocks that each half of a sweep is cut into, where the fleet or Ray does it.",
