@@ -8,7 +8,7 @@ RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nolog
 
 # What timbral depends on: this layer changes with constraints.txt and the dependencies in pyproject.toml. What no service reads goes
 # in the same step, or the layer would keep it. EXTRAS="worker dashboard api" leaves the table of all plays out (130 MB).
-ARG EXTRAS="worker history dashboard api"
+ARG EXTRAS="worker history tune dashboard api"
 WORKDIR /build
 COPY pyproject.toml constraints.txt deploy/docker/requirements.py deploy/docker/slim.py ./
 RUN python3 -m venv --without-pip /opt/venv \

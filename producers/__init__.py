@@ -15,7 +15,12 @@ from __future__ import annotations
 
 from producers.blocks import block_items, blocked_items, hidden_items, hide_items, unblock_items, unhide_items
 from producers.connections import close, connect
-from producers.enqueue import enqueue_compute_recommendations, enqueue_refresh_embeddings, enqueue_train_model
+from producers.enqueue import (
+    enqueue_compute_recommendations,
+    enqueue_refresh_embeddings,
+    enqueue_train_model,
+    enqueue_tune_model,
+)
 from producers.erasure import export_user, forget_user, forget_users
 from producers.jobs import Job, Progress, job
 from producers.plays import record_plays
@@ -34,6 +39,7 @@ __all__ = [
     "enqueue_compute_recommendations",
     "enqueue_refresh_embeddings",
     "enqueue_train_model",
+    "enqueue_tune_model",
     "export_user",
     "forget_user",
     "forget_users",

@@ -25,11 +25,18 @@ from timbral.messages import (
     PresetName,
     RefreshEmbeddings,
     TrainModel,
+    TuneModel,
     read_message,
 )
 from timbral.redis_server.replies import server_now_s
 
-__all__ = ["enqueue", "enqueue_compute_recommendations", "enqueue_refresh_embeddings", "enqueue_train_model"]
+__all__ = [
+    "enqueue",
+    "enqueue_compute_recommendations",
+    "enqueue_refresh_embeddings",
+    "enqueue_train_model",
+    "enqueue_tune_model",
+]
 
 logger = logging.getLogger(__name__)
 _warned: set[str] = set()
@@ -54,6 +61,7 @@ def enqueue_train_model(
     time_format: str | None = None,
     on_missing: Literal["refuse", "drop"] | None = None,
     repeats: Literal["sum", "last", "max", "mean"] = "sum",
+    apply_play_thresholds: bool = False,
     n_components: int | None = None,
     random_state: int | None = None,
     max_iter: int | None = None,
@@ -70,8 +78,8 @@ def enqueue_train_model(
     recency_weight: float | None = None,
     l1_regularization: float | None = None,
     target: Literal["one", "log", "value"] | None = None,
+    settings: Literal["defaults", "tuned"] = "defaults",
     holdout: float = 0.2,
-    apply_play_thresholds: bool = False,
     warm_start: bool = False,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
 ) -> Job:
@@ -83,7 +91,8 @@ def enqueue_train_model(
     (None: each
     row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided), ``metrics`` and their
     standard
-    ``errors``, ``baseline`` (popularity's metrics), ``verdict`` (first, not worse, worse, not compared),
+    ``errors``, ``baseline`` (popularity's metrics), ``tuned`` (the search that its settings are from, or None),
+    ``verdict`` (first, not worse, worse, not compared),
     ``durations_s``, ``started_from`` (the version that a warm start started from).
 
     Args:
@@ -110,6 +119,7 @@ def enqueue_train_model(
         time_format: how times are written as text, in strptime's letters.
         on_missing: "refuse" or "drop" rows without an id, a value or a time.
         repeats: what becomes of rows of the same user and item: their "sum", the "last", the "max" or the "mean".
+        apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
         n_components: factors; the workers' NMF_N_COMPONENTS where None.
         random_state: seed; NMF_RANDOM_STATE where None.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
@@ -126,8 +136,9 @@ def enqueue_train_model(
         recency_weight: ρ, of the recency part, which data with times have; chosen where None.
         l1_regularization: of all factors.
         target: what is aimed at where something was observed: 1 ("one"), log1p(plays) ("log") or the plays ("value").
+        settings: where the model's arguments come from that are None: "defaults", or "tuned" for what
+            ``enqueue_tune_model`` has found for this data set.
         holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
-        apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
         warm_start: start from the live model's factors, by id, with new users and items folded in: fewer sweeps.
         promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
 
@@ -136,6 +147,77 @@ def enqueue_train_model(
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
     return enqueue(TrainModel, locals())
+
+
+def enqueue_tune_model(
+    dataset: str | None = None,
+    *,
+    history_version: int | None = None,
+    half_life_days: float | None = None,
+    format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002
+    preset: PresetName | None = None,
+    separator: str | None = None,
+    columns: list[str] | None = None,
+    quoted: bool | None = None,
+    encoding: str = "utf-8",
+    decimal: Literal[".", ","] = ".",
+    user_col: str | None = None,
+    item_col: str | None = None,
+    value_col: str | None = "rating",
+    time_col: str | None = None,
+    time_format: str | None = None,
+    on_missing: Literal["refuse", "drop"] | None = None,
+    repeats: Literal["sum", "last", "max", "mean"] = "sum",
+    apply_play_thresholds: bool = False,
+    minutes: float | None = None,
+    trials: int | None = None,
+    random_state: int | None = None,
+    holdout: float = 0.2,
+) -> Job:
+    """Have the fleet search the settings of the model that rank the history of plays, or ``dataset``, best. Trainings
+    with ``settings="tuned"`` use them.
+
+    The answer: ``job_id``, ``dataset``, ``outcome`` ("better", or "not better": the defaults stay) and its ``reason``,
+    ``settings`` (those to use; empty where the defaults stay), ``tried`` (the best ones, used or not), ``defaults``,
+    ``quality`` (of both, on rows that no trial saw), ``importances`` (share of each setting in what made trials
+    differ), ``trials`` (how many were ``complete``, ``pruned`` and ``failed``), ``n_users`` judged at the end,
+    ``durations_s``.
+
+    Args:
+        dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or
+            a folder;
+            where None, all plays that were recorded or imported until now.
+        history_version: version of the history's table, to repeat a training; the newest where None.
+        half_life_days: age at which a play of the history counts half, from the newest on; all count alike where None.
+        format: by the ending or the content where None.
+        preset: the form of a data set that many have ("lastfm-360k", "spotify-extended", …; docs/data.md); found by
+            itself
+            where the file tells.
+        separator: column separator of a csv file, one character or several; told from its first lines where None.
+        columns: the names of a csv file's columns, where it has no header.
+        quoted: whether quotes in a csv file are around fields; where None yes, but not if a tab separates them.
+        encoding: of a csv file.
+        decimal: decimal mark of values that are text.
+        user_col: column of the users' ids; told by its name where None.
+        item_col: column of the items' ids; told by its name where None.
+        value_col: column of the plays or ratings; where there is no "rating", one that is unmistakably it ("plays", …).
+            1 a
+            row where there is none, or for None.
+        time_col: column of the time of a row; the newest rows are held out, random ones where None.
+        time_format: how times are written as text, in strptime's letters.
+        on_missing: "refuse" or "drop" rows without an id, a value or a time.
+        repeats: what becomes of rows of the same user and item: their "sum", the "last", the "max" or the "mean".
+        apply_play_thresholds: leave rows with few plays out, and cap the plays of a row.
+        minutes: time for trials, from the first on; 30 where neither this nor ``trials`` is given.
+        trials: most trials; as many as there is time for where None.
+        random_state: seed; NMF_RANDOM_STATE where None.
+        holdout: share of each user's rows that no trial sees, and that the result is judged on.
+
+    Raises:
+        MessageError: lists each argument that is wrong; nothing was sent.
+        RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
+    """
+    return enqueue(TuneModel, locals())
 
 
 def enqueue_compute_recommendations(

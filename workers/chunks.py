@@ -10,12 +10,12 @@ from celery import Task
 from celery.exceptions import Ignore
 
 from timbral.config.settings import settings
-from timbral.errors import MessageError, ModelNotFoundError
+from timbral.errors import JobCancelledError, MessageError, ModelNotFoundError
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.jobs import MAX_ATTEMPTS, Chunk, chunk_task_id
-from timbral.messages import ComputeRecommendations
+from timbral.messages import ComputeRecommendations, TuneModel
 from timbral.versions.served_model import ServedModel
-from workers import outcome, publishing, resources
+from workers import outcome, publishing, resources, tuning
 from workers.execution import TRANSIENT, again_later
 
 __all__ = ["compute", "enqueue_missing", "fan_out", "read"]
@@ -110,8 +110,10 @@ def compute(task: Task, job_id: str, number: int) -> None:
     chunk: Chunk | None = None
     try:
         chunk = jobs.begin_chunk(job_id, number)
-        if chunk is None or jobs.finish_chunk(chunk, *_recommend(chunk)):
+        if chunk is None or _work(chunk):
             outcome.announce(job_id)
+    except JobCancelledError:
+        outcome.announce(job_id)
     except Exception as error:
         limit = MAX_ATTEMPTS if isinstance(error, TRANSIENT) else MAX_ATTEMPTS_OF_AN_ERROR
         attempt = int(task.request.retries or 0) + 1 if chunk is None else chunk.attempt
@@ -120,6 +122,14 @@ def compute(task: Task, job_id: str, number: int) -> None:
         if jobs.fail(job_id, error):
             outcome.announce(job_id)
         raise
+
+
+def _work(chunk: Chunk) -> bool:
+    """The work of a chunk; whether it was the job's last one."""
+    if chunk.task == TuneModel.task:
+        return tuning.work(chunk)
+    tuning.release()
+    return resources.jobs().finish_chunk(chunk, *_recommend(chunk))
 
 
 def _recommend(chunk: Chunk) -> tuple[int, int]:

@@ -33,6 +33,7 @@ __all__ = [
     "lost",
     "revoked",
     "succeed",
+    "tell",
     "unreadable",
     "unreadable_error",
 ]
@@ -114,7 +115,7 @@ def announce(job_id: str) -> None:
     outcome = jobs.outcome(job_id)
     if outcome is None:
         return
-    task = "compute_recommendations"
+    task = outcome.task
     if outcome.answer is not None:
         successors.succeed(job_id, task, outcome.answer, outcome.asked)
         serve_followers(task, outcome.digest, job_id, outcome.answer)
@@ -201,6 +202,11 @@ def forget_work(task_id: str) -> None:
 def forget_submitted(task_ids: Iterable[str]) -> None:
     """The effect of these tasks is there: nobody has to look after them."""
     Submitted(resources.records()).forget(*task_ids)
+
+
+def tell(task_id: str, done: int, total: int, words: str) -> None:
+    """How far a task is that this process is not running, for Flower."""
+    _send_event("task-progress", task_id, result=f"{done}/{total} {words}")
 
 
 def _job_of(task: str, kwargs: dict[str, Any]) -> str | None:

@@ -30,8 +30,10 @@ def publish(
     )
 
 
-def publish_chunks(job_id: str, numbers: Iterable[int], priority: int | None = None) -> None:
-    """Put chunks of a job on their queue."""
+def publish_chunks(
+    job_id: str, numbers: Iterable[int], priority: int | None = None, time_limit_s: int | None = None
+) -> None:
+    """Put chunks of a job on their queue; TASK_TIME_LIMIT_S is what they may take where ``time_limit_s`` is None."""
     with current_app.producer_or_acquire() as producer:
         for number in numbers:
             task_id = chunk_task_id(job_id, number)
@@ -42,6 +44,7 @@ def publish_chunks(job_id: str, numbers: Iterable[int], priority: int | None = N
                 queue=layout.own_queue("compute_chunk"),
                 headers={layout.WORK_HEADER: task_id},
                 priority=priority,
+                time_limit=time_limit_s,
                 ignore_result=True,
                 producer=producer,
             )

@@ -37,6 +37,7 @@ __all__ = [
     "held",
     "is_alive",
     "jobs",
+    "n_threads",
     "overlay",
     "records",
     "refresh_queue",
@@ -80,7 +81,7 @@ def connector() -> RedisConnector:
 @cache
 def store() -> ModelStore:
     """The models; holds the one copy that this process has mapped."""
-    return ModelStore(records(), settings.MODEL_DIR, n_threads=_n_threads())
+    return ModelStore(records(), settings.MODEL_DIR, n_threads=n_threads())
 
 
 @cache
@@ -137,7 +138,8 @@ def is_alive(task_id: str) -> bool:
     return jobs().is_open(task_id) or task_id in held()
 
 
-def _n_threads() -> int | None:
+def n_threads() -> int | None:
+    """Threads of a model's work in this process; None for N_THREADS."""
     # workers.cores has shared the host's cores among the pool's processes.
     shared = os.environ.get("NUMBA_NUM_THREADS", "")
     return int(shared) if shared.isdigit() and settings.N_THREADS == 0 else None

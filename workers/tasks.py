@@ -20,10 +20,12 @@ from timbral.messages import (
     ForgetUsers,
     RefreshEmbeddings,
     TrainModel,
+    TuneModel,
 )
 from timbral.queue import layout
+from timbral.tuning.kept_settings import KeptSettings
 from timbral.versions.served_model import ServedModel
-from workers import chunks, played, publishing, resources, successors
+from workers import chunks, played, publishing, resources, successors, tuning
 from workers.app import app
 from workers.execution import delivery, progress_of, read, run_once
 
@@ -37,6 +39,7 @@ __all__ = [
     "refresh_played",
     "train_block",
     "train_model",
+    "tune_model",
 ]
 
 EXPORT_LIFE_S = 600
@@ -51,7 +54,7 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     from workers import train_blocks
 
     with delivery(self):
-        message = read(self, TrainModel, args, arguments)
+        message, tuned = KeptSettings(resources.records()).applied(read(self, TrainModel, args, arguments))
         task_id = self.request.id
         check = partial(resources.jobs().check_cancelled, task_id)
         if message.dataset is None and message.history_version is None:
@@ -60,12 +63,27 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
         def work(_digest: str) -> dict[str, Any]:
             with train_blocks.engine_of(task_id, check) as engine:
                 store, overlay, progress = resources.store(), resources.overlay(), progress_of(self)
-                return TrainingRun(store, overlay, progress, check, engine.halves_of).run(message, task_id)
+                run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned)
+                return run.run(message, task_id)
 
         answer = run_once(self, work, message.kwargs(), fingerprint(message))
         # Who played something before there was a model has waited for this one.
         played.send_if_waiting()
         return answer
+
+
+@app.task(bind=True, name="tune_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
+def tune_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
+    """Search the settings that rank a data set, or the history of plays, best."""
+    # Imported here, as for a training.
+    from timbral.logic.training import fingerprint
+
+    with delivery(self):
+        message = read(self, TuneModel, args, arguments)
+        if message.dataset is None and message.history_version is None:
+            resources.archive().run()
+        fan_out = partial(tuning.fan_out, self.request.id, message, progress_of(self), successors.asked(self))
+        return run_once(self, fan_out, message.kwargs(), fingerprint(message))
 
 
 @app.task(bind=True, name="compute_recommendations")
@@ -92,7 +110,7 @@ def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[st
 
 @app.task(bind=True, name="compute_chunk", ignore_result=True)
 def compute_chunk(self: Task, *args: Any, **arguments: Any) -> None:
-    """One part of a job that ``compute_recommendations`` has split."""
+    """One part of a job that ``compute_recommendations`` or ``tune_model`` has split."""
     chunks.compute(self, *chunks.read(args, arguments))
 
 

@@ -15,7 +15,7 @@ from timbral.messages import MESSAGES, read_message
 
 SCHEMATHESIS = Path(sys.executable).with_name("st")
 
-ENQUEUED = ("train_model", "compute_recommendations", "refresh_embeddings")
+ENQUEUED = ("train_model", "tune_model", "compute_recommendations", "refresh_embeddings")
 """What POST /tasks/… takes; users are forgotten and exported under /users."""
 
 
@@ -37,7 +37,7 @@ def test_schemathesis_finds_no_broken_promise(
         "--no-color",
     ]
 
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
 
     with capfd.disabled():
         print("\n" + ended.stdout[ended.stdout.rfind("= SUMMARY =") :])

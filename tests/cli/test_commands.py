@@ -16,6 +16,7 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.messages import ANSWERS
 from timbral.queue import dead_letters
+from timbral.stack.embedded_server import EmbeddedServer
 
 pytestmark = pytest.mark.integration
 
@@ -108,12 +109,13 @@ def test_waiting_for_a_job_that_failed_or_is_not_done_is_exit_code_1_or_2(cli: C
 
 
 def test_open_jobs_are_listed_and_go_by_the_beginnings_of_their_ids(
-    cli: Cli, live: Fleet, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, connected: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # given: a server without workers, who would do what is said to be submitted
     monkeypatch.setenv("COLUMNS", "80")
     one, other = "aaaabbbb-0000-4000-8000-000000000001", "aaaabbbb-0000-4000-8000-000000000002"
-    with live.server.client() as client:
-        sent = {"task": "train_model", "kwargs": {"dataset": "plays.csv"}, "queue": "training", "at": time.time() + 60}
+    with connected.client() as client:
+        sent = {"task": "train_model", "kwargs": {"dataset": "plays.csv"}, "queue": "training", "at": time.time() - 90}
         client.hset(keys.SUBMITTED, mapping={one: json.dumps(sent), other: json.dumps(sent)})
         client.hset(keys.progress(one), mapping={"done": 1, "total": 9, "text": "sweep 1"})
 

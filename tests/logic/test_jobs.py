@@ -50,6 +50,41 @@ def test_a_chunk_done_twice_counts_once(jobs: Jobs) -> None:
     assert jobs.redis.hget(keys.job("job"), "users_done") == b"9"
 
 
+def test_whoever_ends_a_trial_begins_the_next_and_after_all_of_them_the_verdict(jobs: Jobs) -> None:
+    options = {"task": "tune_model", "model_version": "", "n_rows": 2, "chunk_size": 1, "n_trials": 3}
+    assert create(jobs, **options) == "new"
+    trials = [jobs.begin_chunk("job", number) for number in range(2)]
+    assert [trial.task for trial in trials if trial] == ["tune_model"] * 2
+    assert jobs.begin_chunk("job", 2) is None  # its turn has not come
+
+    progress = (33, 100, "1 trial")
+    assert trials[0] is not None
+    assert [jobs.finish_trial(trials[0], progress, go_on=True) for _ in range(2)] == [2, None]
+    assert trials[1] is not None
+    assert jobs.finish_trial(trials[1], progress, go_on=True) is None  # trial 2 is not done
+    third = jobs.begin_chunk("job", 2)
+    assert third is not None
+    assert jobs.finish_trial(third, progress, go_on=True) == 3
+    assert jobs.outcome("job") is None
+
+    verdict = jobs.begin_chunk("job", 3)
+    assert verdict is not None
+    assert [jobs.finish_verdict(verdict, {"outcome": "better"}) for _ in range(2)] == [True, False]
+    outcome = jobs.outcome("job")
+    assert outcome is not None
+    assert (outcome.task, outcome.state, outcome.answer) == ("tune_model", "succeeded", {"outcome": "better"})
+
+
+def test_when_the_time_is_up_no_trial_begins_and_the_verdict_waits_for_those_that_run(jobs: Jobs) -> None:
+    create(jobs, task="tune_model", model_version="", n_rows=2, chunk_size=1, n_trials=500)
+    first, second = (jobs.begin_chunk("job", number) for number in range(2))
+    assert first is not None
+    assert second is not None
+
+    assert jobs.finish_trial(first, (100, 100, ""), go_on=False) is None
+    assert jobs.finish_trial(second, (100, 100, ""), go_on=False) == 500
+
+
 def test_exactly_one_of_many_workers_finishes_the_job(jobs: Jobs) -> None:
     create(jobs, n_rows=400)
     chunks = [jobs.begin_chunk("job", number) for number in range(40)]

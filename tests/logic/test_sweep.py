@@ -22,7 +22,7 @@ from timbral.queue.held_messages import HeldMessages
 from timbral.stack.embedded_server import EmbeddedServer
 
 VERSION = "20260101T000000-1"
-EVERY_S = 0.02
+EVERY_S = 30.0
 Sent = list[tuple[str, dict[str, Any], str]]
 
 

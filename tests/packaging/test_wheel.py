@@ -48,7 +48,7 @@ def test_an_app_that_checks_its_types_strictly_sees_ours(python_with_the_wheel: 
 
     done = subprocess.run(
         [*command, "--python-executable", str(python_with_the_wheel), "app.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=110,
+        cwd=tmp_path, capture_output=True, text=True, timeout=250,
         env={name: value for name, value in os.environ.items() if name not in ("MYPYPATH", "PYTHONPATH")},
     )  # fmt: skip
 
@@ -69,4 +69,4 @@ def test_the_wheel_brings_the_celery_settings_and_the_pages_files(python_with_th
         "assert Path(celery_settings().__file__).parent == here.parent and celery_settings().task_acks_late\n"
     )
 
-    subprocess.run([python_with_the_wheel, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([python_with_the_wheel, "-c", code], cwd=tmp_path, check=True, timeout=200)

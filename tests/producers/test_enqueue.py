@@ -26,6 +26,7 @@ from timbral.stack.embedded_server import EmbeddedServer
 
 FUNCTIONS = {
     "train_model": producers.enqueue_train_model,
+    "tune_model": producers.enqueue_tune_model,
     "compute_recommendations": producers.enqueue_compute_recommendations,
     "refresh_embeddings": producers.enqueue_refresh_embeddings,
     "forget_users": producers.forget_users,
@@ -84,7 +85,9 @@ def test_each_task_goes_to_its_queue_under_its_name_with_flat_keywords(
     assert first["body"][1] == {"user_ids": [7, "7"], "top_k": 5}
     assert (second["headers"]["task"], second["headers"]["id"]) == ("refresh_embeddings", refresh.id)
     assert [play["item_id"] for play in second["body"][1]["plays"]] == ["a", 3]
-    assert {training.task, batch.task, refresh.task} == set(MESSAGES) - {"forget_users", "export_user"}
+    tuning = producers.enqueue_tune_model("plays.csv", trials=8)
+    assert sent(client, "training")[-1]["body"][1] == {"dataset": "plays.csv", "trials": 8}
+    assert {training.task, batch.task, refresh.task, tuning.task} == set(MESSAGES) - {"forget_users", "export_user"}
     assert not first["headers"]["ignore_result"]
 
 

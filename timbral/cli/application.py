@@ -27,6 +27,7 @@ from timbral.cli import (
     queue,
     reading,
     tasks,
+    tuning,
 )
 from timbral.cli.output import AsJson, print_json
 from timbral.config.settings import public_address, settings
@@ -71,6 +72,7 @@ $ timbral show 1042  [dim]# what user 1042 gets[/dim]
 3 Redis is unreachable · 130 Ctrl-C""",
 )
 tasks.register(application)
+tuning.register(application)
 plays.register(application)
 reading.register(application)
 privacy.register(application)

@@ -38,10 +38,11 @@ def open_jobs() -> list[OpenJob]:
         now = server_now_s(client)
         sent = texts(client.hgetall(keys.SUBMITTED))
         fanned_out: Any = client.zrange(keys.JOBS_OPEN, 0, -1, withscores=True)
+        tasks = {text(name): text(client.hmget(keys.job(text(name)), "task")[0]) for name, _ in fanned_out}
     found = {job_id: _sent(job_id, value, now) for job_id, value in sent.items()}
     for name, moved_at in fanned_out:
         job_id = text(name)
-        found.setdefault(job_id, OpenJob(job_id, "compute_recommendations", {}, max(0.0, now - moved_at)))
+        found.setdefault(job_id, OpenJob(job_id, tasks[job_id] or "?", {}, max(0.0, now - moved_at)))
     return sorted(found.values(), key=lambda job: job.age_s)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -84,10 +84,16 @@ def parsed_id(text: str, *, as_text: bool) -> int | str:
     return text if as_text or not _INT.fullmatch(text) else int(text)
 
 
-def sent(job: producers.Job, *, wait: bool, as_json: bool) -> None:
+def sent(
+    job: producers.Job,
+    *,
+    wait: bool,
+    as_json: bool,
+    show_answer: Callable[[dict[str, Any]], None] = print_answer,
+) -> None:
     """What a command does that has sent a task: follow it to its answer, or say its id."""
     if wait:
-        follow(job, as_json=as_json)
+        follow(job, as_json=as_json, show_answer=show_answer)
     elif as_json:
         print_json({"job_id": job.id, "task": job.task, "state": "PENDING"})
     else:
@@ -95,8 +101,14 @@ def sent(job: producers.Job, *, wait: bool, as_json: bool) -> None:
         hint(f"Sent {job.task}. To see how it is: timbral job status {job.id}")
 
 
-def follow(job: producers.Job, *, as_json: bool, timeout_s: float | None = None) -> None:
-    """Wait for a job with a progress bar, and print its answer.
+def follow(
+    job: producers.Job,
+    *,
+    as_json: bool,
+    timeout_s: float | None = None,
+    show_answer: Callable[[dict[str, Any]], None] = print_answer,
+) -> None:
+    """Wait for a job with a progress bar, and print its answer, for people as ``show_answer`` does.
 
     Raises:
         TimbralError: the job failed; its own error.
@@ -129,7 +141,7 @@ def follow(job: producers.Job, *, as_json: bool, timeout_s: float | None = None)
     if as_json:
         print_json({"job_id": job.id, **answer})
     else:
-        print_answer({"job_id": job.id, **answer})
+        show_answer({"job_id": job.id, **answer})
 
 
 def _shown(value: object) -> str:

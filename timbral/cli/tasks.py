@@ -85,6 +85,9 @@ def train(
     random_state: Annotated[int | None, typer.Option(help="Seed; the workers' NMF_RANDOM_STATE if not given.")] = None,
     max_iter: Annotated[int | None, typer.Option(help="Maximum number of sweeps.")] = None,
     tol: Annotated[float | None, typer.Option(help="Relative fall of the root of the loss to stop at.")] = None,
+    settings_from: Annotated[
+        str, typer.Option("--settings", help="defaults, or tuned: what timbral tune has found for this data set.")
+    ] = "defaults",
     holdout: Annotated[float, typer.Option(help="Share of each user's rows held out for the metrics.")] = 0.2,
     apply_play_thresholds: Annotated[
         bool, typer.Option("--apply-play-thresholds", help="Leave rows with few plays out, cap the plays of a row.")
@@ -146,6 +149,8 @@ def train(
     $ timbral train s3://plays/2024.parquet --promote never --no-wait
 
     $ timbral train plays.parquet --promote never --regularization 0.3 --unobserved-target 0.1
+
+    $ timbral train plays.parquet --settings tuned
     """
     # The message checks them, and says what they may be.
     words: dict[str, Any] = {
@@ -156,6 +161,7 @@ def train(
         "repeats": repeats,
         "promote": promote,
         "target": target,
+        "settings": settings_from,
     }
     job = producers.enqueue_train_model(
         None if dataset is None else dataset_below(dataset, settings.DATA_DIR),

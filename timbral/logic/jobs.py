@@ -18,7 +18,7 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.errors import JobCancelledError, JobError, TimbralError, error_from
 from timbral.logic import job_scripts as scripts
-from timbral.redis_server.replies import text, texts
+from timbral.redis_server.replies import server_now_s, text, texts
 
 __all__ = ["Chunk", "Jobs", "Outcome", "State", "chunk_task_id"]
 
@@ -31,7 +31,8 @@ together."""
 
 
 class Chunk(NamedTuple):
-    """One part of a job: the rows ``start`` to ``stop`` of its model version, or the users in ``user_ids``."""
+    """One part of a job of ``task``: the rows ``start`` to ``stop`` of its model version, or the users in ``user_ids``;
+    of a search the trial ``number``."""
 
     job_id: str
     number: int
@@ -41,11 +42,13 @@ class Chunk(NamedTuple):
     stop: int
     user_ids: list[int | str] | None
     arguments: dict[str, Any]
+    task: str
 
 
 class Outcome(NamedTuple):
-    """How a job ended: ``answer`` where it succeeded, else ``error``."""
+    """How a job of ``task`` ended: ``answer`` where it succeeded, else ``error``."""
 
+    task: str
     state: State
     answer: dict[str, Any] | None
     error: TimbralError | None
@@ -72,6 +75,8 @@ class Jobs:
         self._create = redis_client.register_script(scripts.CREATE)
         self._begin_chunk = redis_client.register_script(scripts.BEGIN_CHUNK)
         self._finish_chunk = redis_client.register_script(scripts.FINISH_CHUNK)
+        self._finish_trial = redis_client.register_script(scripts.FINISH_TRIAL)
+        self._finish_verdict = redis_client.register_script(scripts.FINISH_VERDICT)
         self._end = redis_client.register_script(scripts.END)
         self._close = redis_client.register_script(scripts.CLOSE)
         self._forget = redis_client.register_script(scripts.FORGET)
@@ -91,16 +96,22 @@ class Jobs:
         digest: str = "",
         kwargs: dict[str, Any] | None = None,
         asked: dict[str, Any] | None = None,
+        task: str = "compute_recommendations",
+        n_trials: int | None = None,
     ) -> Literal["new", "known", "gone"]:
-        """Open a job over the first ``n_rows`` rows of ``model_version``, and the users of the lists in ``named``.
+        """Open a job over the first ``n_rows`` rows of ``model_version`` ("" for a job that needs none), and the users
+        of the lists in ``named``.
 
-        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. A "known" job is left as it is: its task
+        Chunk ``i`` is rows ``i * chunk_size`` on; after those come the lists. Of a search, which has
+        ``n_trials``, a row is a trial that may be done at the same time as others; whoever ends one begins the next,
+        and after all of them chunk ``n_trials`` is the verdict. A "known" job is left as it is: its task
         was
         delivered again. "gone" is the version: begin again with the one that is live now.
         """
         n_chunks = -(-n_rows // chunk_size)
         total = n_rows + sum(len(part) for part in named)
         fields: dict[str, Any] = {
+            "task": task,
             "arguments": json.dumps(arguments),
             "kwargs": json.dumps(kwargs or {}),
             "model_version": model_version,
@@ -110,6 +121,8 @@ class Jobs:
             "digest": digest,
             "asked": json.dumps(asked or {}),
         }
+        if n_trials is not None:
+            fields |= {"begun": n_rows, "last": n_trials}
         fields |= {f"users:{n_chunks + place}": json.dumps(list(part)) for place, part in enumerate(named)}
         flat = [item for pair in fields.items() for item in pair]
         known: list[Any] = [job_id, n_chunks + len(named), model_version, *flat]
@@ -126,17 +139,37 @@ class Jobs:
         reply = self._begin_chunk(keys=self._keys(job_id), args=known)
         if not reply:
             return None
-        attempt, version, size, n_rows, users, arguments = (text(part) for part in reply)
+        attempt, version, size, n_rows, users, arguments, task = (text(part) for part in reply)
         start = number * int(size)
         stop = min(start + int(size), int(n_rows))
         user_ids = json.loads(users) if users else None
-        return Chunk(job_id, number, int(attempt), version, start, stop, user_ids, json.loads(arguments))
+        return Chunk(job_id, number, int(attempt), version, start, stop, user_ids, json.loads(arguments), task)
 
     def finish_chunk(self, chunk: Chunk, users: int, unknown: int) -> bool:
         """The chunk's effect is in Redis. True where it was the last one, and the job's outcome is to be announced."""
         known: list[Any] = [chunk.job_id, chunk.number, users, unknown, settings.RESULT_EXPIRES_S]
-        progress = keys.progress(chunk.job_id)
-        return bool(self._finish_chunk(keys=[*self._keys(chunk.job_id), progress], args=known))
+        return bool(self._finish_chunk(keys=self._keys_with_progress(chunk.job_id), args=known))
+
+    def finish_trial(self, chunk: Chunk, progress: tuple[int, int, str], *, go_on: bool) -> int | None:
+        """The chunk's trial is over. Gives the number of the chunk that is to be sent now, if there is one: another
+        trial's, as long as there are some and ``go_on``; and the verdict's when no trial is left.
+
+        Args:
+            progress: done, total and text of the job's progress.
+        """
+        known: list[Any] = [chunk.job_id, chunk.number, settings.RESULT_EXPIRES_S, *progress, int(go_on)]
+        number = text(self._finish_trial(keys=self._keys_with_progress(chunk.job_id), args=known))
+        return int(number) if number else None
+
+    def finish_verdict(self, chunk: Chunk, answer: dict[str, Any]) -> bool:
+        """The job has its answer. True where its outcome is to be announced."""
+        known: list[Any] = [chunk.job_id, chunk.number, settings.RESULT_EXPIRES_S, json.dumps(answer)]
+        return bool(self._finish_verdict(keys=self._keys_with_progress(chunk.job_id), args=known))
+
+    def began_at_s(self, job_id: str) -> float:
+        """When this was asked first, by the server's clock."""
+        self.redis.hsetnx(keys.job(job_id), "began_at", str(server_now_s(self.redis)))
+        return float(text(self.redis.hget(keys.job(job_id), "began_at")))
 
     def fail(self, job_id: str, error: BaseException) -> bool:
         """End a running job with ``error``; its chunks become nothing to do. False where it had ended before."""
@@ -173,7 +206,9 @@ class Jobs:
             return None
         error: TimbralError | None = None
         answer: dict[str, Any] | None = None
-        if state == "succeeded":
+        if state == "succeeded" and "answer" in known:
+            answer = json.loads(known["answer"])
+        elif state == "succeeded":
             answer = {
                 "users_done": int(known.get("users_done", 0)),
                 "users_unknown": int(known.get("users_unknown", 0)),
@@ -185,7 +220,8 @@ class Jobs:
             error = error_from(name, args) or JobError(job_id, f"{name}: {args}")
         runtime_s = float(self._age(keys=[keys.job(job_id)], args=[known["created_at"]]))
         kwargs, asked = json.loads(known["kwargs"]), json.loads(known.get("asked", "{}"))
-        return Outcome(state, answer, error, known["digest"], kwargs, runtime_s, asked)  # type: ignore[arg-type]
+        task = known.get("task", "compute_recommendations")
+        return Outcome(task, state, answer, error, known["digest"], kwargs, runtime_s, asked)  # type: ignore[arg-type]
 
     def close(self, job_id: str) -> bool:
         """The outcome is stored for everyone who waits: the job is over. True for the first to say so."""
@@ -214,6 +250,9 @@ class Jobs:
     def _too_often(self, job_id: str, number: int) -> str:
         reason = f"chunk {number} was begun {MAX_ATTEMPTS} times and never got done; see the workers' logs"
         return json.dumps(["TaskFailedError", [job_id, reason]])
+
+    def _keys_with_progress(self, job_id: str) -> list[str]:
+        return [*self._keys(job_id), keys.progress(job_id)]
 
     def _keys(self, job_id: str) -> list[str]:
         return [keys.job(job_id), keys.job_chunks(job_id), keys.JOBS_OPEN]

@@ -46,7 +46,7 @@ from timbral.logic.live_start import live_start
 from timbral.logic.overlay import Overlay
 from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
-from timbral.messages import READ_ARGUMENTS, TrainModel, utc_now
+from timbral.messages import READ_ARGUMENTS, DataMessage, TrainModel, utc_now
 from timbral.models.engine.factorization import HalvesOf
 from timbral.models.engine.halves import HalvesHere
 from timbral.models.nmf_model import NMFModel
@@ -66,7 +66,7 @@ ORPHAN_AGE = 2
 
 COPIED = (
     "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss", "user_id_kind", "item_id_kind",
-    "value_col", "data", "chosen", "metrics", "errors", "baseline", "started_from",
+    "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned", "started_from",
 )  # fmt: skip
 """Fields of a version's record that stand in the training's answer too."""
 
@@ -83,6 +83,7 @@ class TrainingRun:
         on_progress: called with (done, total, text) after each step.
         check: called with each step; raises to stop the training, which then leaves nothing behind.
         halves_of: who does the half-sweeps.
+        tuned: where the message's settings are from that a search found; None where none are.
     """
 
     store: ModelStore
@@ -90,6 +91,7 @@ class TrainingRun:
     on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005
     check: Callable[[], None] = lambda: None
     halves_of: HalvesOf = HalvesHere
+    tuned: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.forgotten = Forgotten(self.store.redis)
@@ -127,8 +129,7 @@ class TrainingRun:
         self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
             n_forgotten = self.forgotten.count()
-            data, history_record = self._read(message)
-            data = self._without_forgotten(data)
+            data, history_record = self.read(message)
         found = data.report()
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz, **found)
         self.on_progress(0, fits.total, report_line(found, data.matrix.shape))
@@ -173,6 +174,7 @@ class TrainingRun:
             "item_id_kind": found["item_id_kind"],
             "value_col": found["value_col"],
             "data": found,
+            "tuned": self.tuned,
             "holdout": message.holdout,
             "split": None if evaluated is None or split is None else split.as_dict(),
             "metrics": metrics,
@@ -213,9 +215,18 @@ class TrainingRun:
         log.info("trained", promoted=promoted, reason=reason, **answer["durations_s"])
         return answer
 
-    def _read(self, message: TrainModel) -> tuple[Interactions, dict[str, Any] | None]:
-        if message.dataset is None:
-            return self._read_history(message)
+    def read(self, message: DataMessage) -> tuple[Interactions, dict[str, Any] | None]:
+        """The plays that ``message`` is about, without those of users who were forgotten; of the history with a record
+        of what was read.
+
+        Raises:
+            DatasetNotFoundError, DataError, HistoryError: they cannot be read.
+        """
+        read, record = self._read_file(message) if message.dataset is not None else self._read_history(message)
+        return self._without_forgotten(read), record
+
+    def _read_file(self, message: DataMessage) -> tuple[Interactions, None]:
+        assert message.dataset is not None  # noqa: S101 - for the type checker
         loader = ModelTrainer().data_loader
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         min_plays, max_plays = limits if message.apply_play_thresholds else (None, None)
@@ -236,7 +247,7 @@ class TrainingRun:
             logger.info("left out the users who were forgotten", users=len(gone))
         return data.without_users(data.user_ids.codes(gone))
 
-    def _read_history(self, message: TrainModel) -> tuple[Interactions, dict[str, Any]]:
+    def _read_history(self, message: DataMessage) -> tuple[Interactions, dict[str, Any]]:
         history = open_history()
         # Imported here, after it is known that deltalake is installed.
         from timbral.history.interactions import read_history
@@ -287,7 +298,7 @@ def digest_of(data: Interactions) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(message: TrainModel) -> str:
+def fingerprint(message: DataMessage) -> str:
     """What tells one state of the history or of the data set's files from another; equal trainings of equal states do
     the work
     once."""

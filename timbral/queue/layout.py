@@ -65,6 +65,7 @@ SHARED_QUEUE: Final = "celery"
 """The queue of every Celery app that names none: what lies in it may be another app's."""
 _OWN_QUEUES: Final = {
     "train_model": TRAINING_QUEUE,
+    "tune_model": TRAINING_QUEUE,
     "compute_chunk": BATCH_QUEUE,
     "train_block": BATCH_QUEUE,
     "archive_plays": BATCH_QUEUE,  # not behind a long training: until it is done, plays take room in Redis

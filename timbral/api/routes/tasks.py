@@ -1,4 +1,4 @@
-"""POST /tasks/{task}: put one of the three tasks on the queue, with the arguments that producers and workers check."""
+"""POST /tasks/{task}: put a task on the queue, with the arguments that producers and workers check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import producers
 from timbral.api.json_body import object_in
 from timbral.api.refusals import responses
-from timbral.messages import ComputeRecommendations, Message, RefreshEmbeddings, TrainModel, read_message
+from timbral.messages import ComputeRecommendations, Message, RefreshEmbeddings, TrainModel, TuneModel, read_message
 
 __all__ = ["EnqueuedAnswer", "router"]
 
@@ -32,6 +32,10 @@ EXAMPLES: dict[type[Message], dict[str, dict[str, Any]]] = {
                 "value_col": "weight",
             }
         },
+    },
+    TuneModel: {
+        "half an hour": {"value": {"dataset": "plays.csv", "minutes": 30}},
+        "all recorded plays, 50 trials": {"value": {"trials": 50}},
     },
     ComputeRecommendations: {
         "everybody": {"value": {}},
@@ -94,5 +98,6 @@ def _add_route(message: type[Message], enqueue: Callable[..., producers.Job]) ->
 
 
 _add_route(TrainModel, producers.enqueue_train_model)
+_add_route(TuneModel, producers.enqueue_tune_model)
 _add_route(ComputeRecommendations, producers.enqueue_compute_recommendations)
 _add_route(RefreshEmbeddings, producers.enqueue_refresh_embeddings)

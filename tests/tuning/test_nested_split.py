@@ -1,0 +1,83 @@
+"""The rows that a search is judged on at the end are none of those that its trials see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+from taste import history
+
+from timbral.data.id_index import IdIndex
+from timbral.data.interactions import Interactions
+from timbral.errors import DataError
+from timbral.logic.split import Parts, Split
+from timbral.tuning.nested_split import NestedSplit, first_look
+
+
+def interactions(n_users: int = 120, *, with_times: bool = False) -> Interactions:
+    rows = history(n_users)
+    users, items = IdIndex(sorted({row[0] for row in rows})), IdIndex(sorted({row[1] for row in rows}))
+    codes = users.codes([row[0] for row in rows]), items.codes([row[1] for row in rows])
+    values = np.array([row[2] for row in rows], np.float32)
+    matrix = sparse.csr_matrix((values, codes), shape=(len(users), len(items)))
+    matrix.sort_indices()
+    times = np.random.default_rng(3).permutation(matrix.nnz).astype(np.int64) if with_times else None
+    return Interactions(matrix, users, items, times, len(rows))
+
+
+def entries(matrix: sparse.csr_matrix) -> set[tuple[int, int]]:
+    return set(zip(*map(np.ndarray.tolist, matrix.nonzero()), strict=True))
+
+
+@pytest.mark.parametrize("with_times", [False, True])
+def test_no_trial_sees_a_row_of_the_outer_part(with_times: bool) -> None:
+    data = interactions(with_times=with_times)
+
+    nested = NestedSplit.of(data, 0.2)
+
+    outer = entries(nested.outer.held_out)
+    assert len(outer) > 100
+    assert entries(nested.outer.train) | outer == entries(data.matrix)
+    for fold in nested.folds:
+        seen = entries(fold.train) | entries(fold.held_out)
+        assert not seen & outer
+        assert not entries(fold.train) & entries(fold.held_out)
+        assert entries(fold.held_out)
+
+
+def test_folds_hold_out_other_rows_or_go_back_in_time() -> None:
+    random, timed = (NestedSplit.of(interactions(with_times=with_times), 0.2) for with_times in (False, True))
+
+    held_out = [entries(fold.held_out) for fold in random.folds]
+    assert len(held_out[0] & held_out[1]) < len(held_out[0]) / 2
+    for newer, older in zip(timed.folds, timed.folds[1:], strict=False):
+        assert entries(older.train) | entries(older.held_out) == entries(newer.train)
+        assert older.times is not None
+        assert len(older.times) == older.train.nnz
+
+
+def test_the_outer_part_is_what_a_training_holds_out() -> None:
+    data = interactions()
+    split = Split.of(data, 0.2)
+    assert split is not None
+
+    assert entries(NestedSplit.of(data, 0.2).outer.held_out) == entries(split.apply(data).held_out)
+
+
+@pytest.mark.parametrize("n_users", [1, 12])
+def test_few_users_are_refused_with_what_is_needed(n_users: int) -> None:
+    with pytest.raises(DataError, match=rf"of {n_users} users .* needs 20 or more"):
+        NestedSplit.of(interactions(n_users), 0.2)
+
+
+def test_a_first_look_at_large_data_has_some_users_with_all_that_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    fold = NestedSplit.of(interactions(with_times=True), 0.2).folds[0]
+    monkeypatch.setattr("timbral.tuning.nested_split.MAX_ENTRIES", fold.train.nnz // 2)
+
+    part = first_look(fold, 0)
+
+    assert isinstance(part, Parts)
+    assert part.times is not None
+    assert 20 <= part.train.shape[0] < fold.train.shape[0]
+    assert part.train.shape[0] == part.held_out.shape[0]
+    assert len(part.times) == part.train.nnz <= fold.train.nnz // 2

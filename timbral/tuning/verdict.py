@@ -1,0 +1,82 @@
+"""What a search was worth: its best settings against the defaults, on the part of the data that no trial saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from timbral.logic.split import Parts
+from timbral.models.nmf_model import NMFModel
+from timbral.tuning.quality import K, Quality, judged
+
+__all__ = ["TuningVerdict", "compare_settings"]
+
+MAX_USERS: Final = 20_000
+MARGIN_ERRORS: Final = 2.0
+"""Standard errors of the paired difference that the best settings have to be better by."""
+
+
+class TuningVerdict(NamedTuple):
+    """``outcome`` decides and ``reason`` says why; ``quality`` has the figures."""
+
+    outcome: str
+    reason: str
+    quality: dict[str, Any]
+    n_users: int
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the settings are to be used."""
+        return self.outcome == "better"
+
+
+def compare_settings(
+    best: dict[str, Any] | None, outer: Parts, seed: int | None, check: Callable[[], None], n_threads: int | None
+) -> TuningVerdict:
+    """Fit with ``best`` and with the defaults to ``outer.train``, and judge both on ``outer.held_out``.
+
+    Args:
+        best: settings of a trial; None where no trial was judged on all folds.
+        check: called with each sweep; raises to end it.
+    """
+    defaults = _judged({}, outer, seed, check, n_threads)
+    n_users = len(defaults.both)
+    if best is None:
+        quality = {"defaults": _figures(defaults)}
+        reason = "no trial was judged on all folds: the defaults stay; give more minutes or trials"
+        return TuningVerdict("not better", reason, quality, n_users)
+    tuned = _judged({"recency_weight": 0.0, **best}, outer, seed, check, n_threads)
+    difference = tuned.both - defaults.both
+    gain = float(difference.mean())
+    error = float(difference.std(ddof=1) / np.sqrt(n_users)) if n_users > 1 else 0.0
+    share = gain / defaults.mean if defaults.mean > 0 else 0.0
+    share_error = error / defaults.mean if defaults.mean > 0 else 0.0
+    is_better = gain > 0 and gain > MARGIN_ERRORS * error
+    figures = f"{100 * share:+.2f} % ± {100 * share_error:.2f} % (one standard error)"
+    kept = "kept for this data set" if is_better else "not better beyond noise: the defaults stay"
+    reason = f"{figures} against the defaults, on rows of {n_users} users that no trial saw: {kept}"
+    figures_of: dict[str, Any] = {
+        "tuned": _figures(tuned),
+        "defaults": _figures(defaults),
+        "difference": gain,
+        "error": error,
+        "share": share,
+        "share_error": share_error,
+    }
+    return TuningVerdict("better" if is_better else "not better", reason, figures_of, n_users)
+
+
+def _judged(
+    settings: dict[str, Any], outer: Parts, seed: int | None, check: Callable[[], None], n_threads: int | None
+) -> Quality:
+    check()
+    model = NMFModel(random_state=seed, n_threads=n_threads, **settings)
+    model.fit(outer.train, callback=lambda *_: check(), times=outer.times)
+    return judged(model, outer, MAX_USERS)
+
+
+def _figures(quality: Quality) -> dict[str, float]:
+    figures = {f"recall@{K}": quality.recall, f"ndcg@{K}": quality.ndcg, "mean of both": quality.both}
+    return {name: float(values.mean()) for name, values in figures.items()}
