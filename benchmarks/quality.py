@@ -24,7 +24,7 @@ from scipy import sparse
 
 from benchmarks import peers
 from benchmarks.peers import Csr, Quality
-from timbral.judging.ranking import popularity_ranking
+from timbral.judging.popularity import popularity_ranking
 from timbral.models.nmf_model import NMFModel
 
 EASE_REGULARIZATIONS = (30.0, 100.0, 300.0, 1000.0)

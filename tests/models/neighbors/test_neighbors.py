@@ -10,6 +10,7 @@ from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors import co_plays
 from timbral.models.neighbors.co_plays import CoPlays
 from timbral.models.neighbors.neighbors import RARITY, Neighbors
+from timbral.models.neighbors.pairs_once import PairsOnce
 
 
 def played(n_users: int = 150, n_items: int = 40, seed: int = 0) -> sparse.csr_matrix:
@@ -76,7 +77,7 @@ def test_several_regularizations_at_once_give_what_each_gives_alone() -> None:
         np.testing.assert_allclose(found, alone, atol=0.02 * alone.max())
 
 
-def test_a_row_of_co_plays_holds_the_most_alike_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_of_co_plays_holds_the_most_alike_its_candidates_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(co_plays, "ROW", 9)
     matrix = played()
     gram = co_play_matrix(matrix)
@@ -85,11 +86,35 @@ def test_a_row_of_co_plays_holds_the_most_alike_first(monkeypatch: pytest.Monkey
         found = CoPlays.of(read_rows(matrix, "matrix"), 5, 0, threads)
 
     np.testing.assert_allclose(found.diagonal, np.diag(gram), rtol=1e-5)
+    assert (found.lengths == 9).all()
     for item, row in enumerate(found.items):
         likeness = gram[item] / np.sqrt(np.diag(gram))
         likeness[item] = -1
-        np.testing.assert_allclose(likeness[row], np.sort(likeness)[::-1][:9], rtol=1e-5)
+        best = np.sort(likeness)[::-1]
+        np.testing.assert_allclose(np.sort(likeness[row[:5]])[::-1], best[:5], rtol=1e-5)
+        np.testing.assert_allclose(np.sort(likeness[row])[::-1], best[:9], rtol=1e-5)
+        assert likeness[row[-1]] == pytest.approx(best[8], rel=1e-5)
         np.testing.assert_allclose(found.values[item], gram[item][row], rtol=1e-5)
+
+
+@pytest.mark.parametrize("row", [5, 9, 500])
+def test_each_pair_of_the_table_is_kept_once(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
+    monkeypatch.setattr(co_plays, "ROW", row)
+    matrix = played()
+    n_items = matrix.shape[1]
+    with Threads(1) as threads:
+        table = CoPlays.of(read_rows(matrix, "matrix"), 5, 0, threads)
+        once = PairsOnce.of(table, 5, threads)
+
+    wanted = {
+        frozenset((item, int(other))) for item in range(n_items) for other in table.items[item, : table.lengths[item]]
+    }
+    owner = np.repeat(np.arange(n_items), np.diff(once.indptr))
+    found = [frozenset(pair) for pair in zip(owner.tolist(), once.items.tolist(), strict=True)]
+
+    assert len(found) == len(set(found))
+    assert set(found) == wanted
+    np.testing.assert_allclose(once.values, co_play_matrix(matrix)[owner, once.items], rtol=1e-5)
 
 
 def test_of_a_user_of_very_many_items_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

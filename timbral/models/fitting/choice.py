@@ -21,7 +21,8 @@ from timbral.models.engine.objective import Objective
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Weighting
 from timbral.models.fitting.hidden_part import HiddenPart, Times
-from timbral.models.fitting.judgement import judge, touched_by
+from timbral.models.fitting.judgement import judge
+from timbral.models.fitting.neighbor_sums import NeighborSums
 from timbral.models.fitting.options import PartOptions
 from timbral.models.fitting.recency import recency, with_recency
 from timbral.models.kernels.threads import Threads
@@ -161,7 +162,7 @@ class _Trial:
         self.users = self.part.known.of_rows(self.tried_on)
         self.places = np.cumsum(self.tried_on)[self.part.judged] - 1
         self.columns = self.users.transposed()
-        self.touched = touched_by(self.part, self.neighbors[0])
+        self.sums = NeighborSums.of(self.part, self.neighbors, self.threads)
 
     def best(self, lambdas: tuple[float, ...], rhos: tuple[float, ...]) -> Choice:
         step = min(FIRST_STEP, len(self.kappas) - 1)
@@ -177,7 +178,7 @@ class _Trial:
         if self.gammas[0] == 0.0 and found.best < none * (1.0 + LEAST_GAIN):
             kind, which = np.int64(0), np.int64(0)
         gamma = self.gammas[which]
-        rho = self._best_recency(found, self.neighbors[kind], gamma, rhos)
+        rho = self._best_recency(found, int(kind), gamma, rhos)
         logger.info(
             "Chose regularization %g, neighbor_weight %g, neighbor_regularization %g, recency_weight %g; "
             "by regularization %s, without neighbours %.4f",
@@ -209,9 +210,7 @@ class _Trial:
             wanted = self._gammas_near(None if near is None else self.tried[near])
             quality = np.full((len(self.neighbors), len(self.gammas)), -np.inf)
             gammas = [self.gammas[which] for which in wanted]
-            quality[:, wanted] = judge(
-                users, factors.item, self.part, self.neighbors, gammas, self.touched, self.threads
-            )
+            quality[:, wanted] = judge(users, factors.item, self.part, self.sums, gammas, self.threads)
             self.tried[step] = _Tried(factors, quality)
         return self.tried[step]
 
@@ -223,7 +222,7 @@ class _Trial:
         best = int(np.argmax(tried.quality.max(axis=0)))
         return sorted({0} | {which for which in range(best - 1, best + 2) if 0 <= which < len(self.gammas)})
 
-    def _best_recency(self, found: _Tried, neighbors: Neighbors, gamma: float, rhos: tuple[float, ...]) -> float:
+    def _best_recency(self, found: _Tried, kind: int, gamma: float, rhos: tuple[float, ...]) -> float:
         """0 where none of ``rhos`` gains."""
         if self.part.known_times is None or rhos == (0.0,) or len(rhos) == 1:
             return rhos[0] if len(rhos) == 1 else 0.0
@@ -231,9 +230,7 @@ class _Trial:
         qualities = []
         for rho in (0.0, *rhos):
             users, items = with_recency(found.factors.user[self.places], found.factors.item, rho * recent)
-            qualities.append(
-                float(judge(users, items, self.part, [neighbors], [gamma], self.touched, self.threads)[0, 0])
-            )
+            qualities.append(float(judge(users, items, self.part, self.sums, [gamma], self.threads)[kind, 0]))
         best = int(np.argmax(qualities))
         return (0.0, *rhos)[best] if qualities[best] > qualities[0] * (1.0 + LEAST_GAIN) else 0.0
 

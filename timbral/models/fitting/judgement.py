@@ -1,4 +1,9 @@
-"""How well the hidden rows are ranked, by factors with neighbours of several weights at once."""
+"""How well the hidden rows are ranked, by factors with neighbours of several weights at once.
+
+A list is never made: of each hidden item it is counted how many others score as high. Only where it comes in the first
+``LENGTH`` matters; so of the items that no neighbour speaks for, the best so many are all that is looked at, whatever
+the weight.
+"""
 
 from __future__ import annotations
 
@@ -6,150 +11,149 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, float64, int32, int64
-from scipy import sparse
+from numba import float32, float64, int32, int64, njit, types
 
 from timbral.models.fitting.hidden_part import HiddenPart
-from timbral.models.kernels.heap import offer, sort_best_first
+from timbral.models.fitting.neighbor_sums import NeighborSums
+from timbral.models.kernels.heap import offer
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.threads import Threads
-from timbral.models.neighbors.neighbors import Neighbors
-from timbral.models.search.top_k import top_k
+from timbral.models.kernels.vector_sum import LANES, UNROLLED, WIDE, aligned_zeros, weighted_sums_of_blocks
 
-__all__ = ["LENGTH", "judge", "touched_by"]
+__all__ = ["LENGTH", "judge"]
 
 LENGTH: Final = 50
 """Of the lists that are judged: longer ones than people see tell the same from fewer users."""
 
-USERS_PER_SPAN: Final = 50
+USERS_PER_SPAN: Final = 32
+SCORES_PER_SPAN: Final = 1 << 22
+"""Or fewer users, that all their scores are no more than that."""
+
+BLOCK_ITEMS: Final = WIDE * LANES
+RULED_OUT: Final = np.float32(-1.0)
 
 Matrix = npt.NDArray[np.float32]
 
 
+@njit(nogil=True, boundscheck=False, fastmath={"reassoc", "nsz"})
+def _n_as_high(scores, size, score):  # type: ignore[no-untyped-def]
+    """How many of ``scores[:size]`` are no less than ``score``."""
+    count = float32(0.0)  # exact up to 2^24, and as wide as the scores: a vector of them is compared at a time
+    for place in range(size):
+        count += float32(1.0) if scores[place] >= score else float32(0.0)
+    return np.int64(count)
+
+
+@njit(nogil=True, boundscheck=False, fastmath={"contract"})
+def _add(scores, sums, weight, size, out):  # type: ignore[no-untyped-def]
+    for place in range(size):
+        out[place] = scores[place] + weight * sums[place]
+
+
 @kernel(
-    matrix(float32), matrix(float32), vector(int64), vector(int64), vector(int32), vector(int64), vector(int32),
-    vector(int64),
-    vector(int32), vector(float32), vector(int64), vector(int32), matrix(float32), vector(float32), int64, int64,
-    vector(float64),
-    matrix(float64, writable=True), boundscheck=False, fastmath={"reassoc", "contract"},
+    matrix(float32), types.Array(float32, 3, "C", readonly=True), int64, vector(int64), vector(int64), vector(int32),
+    vector(int64), vector(int32), vector(int64), vector(int64), vector(int32), matrix(float32), vector(int32),
+    vector(float32), int64, int64, vector(float64), types.Array(float64, 3, "C"), boundscheck=False,
 )  # fmt: skip
 def _judge(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, judged, known_indptr, known, hidden_indptr, hidden, rest_indptr, rest, rest_scores,
-    pair_indptr,
-    pair_items, pair_weights, gammas, start, stop, discounts, quality,
+    user_factors, packed, n_items, judged, known_indptr, known, hidden_indptr, hidden, said_start, said_length,
+    said_items, said, hidden_place, gammas, start, stop, discounts, quality,
 ):  # fmt: skip
-    """Adds to ``quality[m, g]`` the mean of recall and NDCG of the users ``judged[start:stop]``, with weights
-    ``pair_weights[m]`` times ``gammas[g]``.
+    """``quality[n, m, g]`` (n_judged, kinds, weights): the mean of recall and NDCG of the judged users ``start`` to
+    ``stop`` with sums ``said[m]`` times ``gammas[g]``.
 
-    ``user_factors`` is by the judged users' places, ``known`` and ``hidden`` by users; ``rest`` has for each judged
-    user the best items
-    of those that no neighbour speaks for, as ``rest_scores`` has their scores.
+    ``user_factors`` (n_judged, k + zeros up to a multiple of UNROLLED) goes by the judged users' places, ``known`` and
+    ``hidden`` by users; ``packed`` (n_blocks, k, LANES) are the item factors; ``said_start``, ``said_length``,
+    ``said_items``, ``said`` and ``hidden_place`` are those of NeighborSums.
     """
-    n_items, n_kinds, k = len(item_rows), len(pair_weights), user_factors.shape[1]
     length = len(discounts)
-    sums = np.zeros((n_kinds, n_items), np.float32)
-    is_touched, is_known = np.zeros(n_items, np.bool_), np.zeros(n_items, np.bool_)
-    touched, scores = np.empty(n_items, np.int32), np.empty(n_items, np.float32)
-    is_hidden = np.zeros(n_items, np.bool_)
-    best, best_scores = np.empty(length, np.int32), np.empty(length, np.float32)
-    for place in range(start, stop):
-        user = judged[place]
-        n_touched = 0
+    scores = np.empty((stop - start, len(packed) * LANES), np.float32)
+    components = np.minimum(np.arange(user_factors.shape[1]), packed.shape[1] - 1)
+    for block in range(0, len(packed), WIDE):
+        for number in range(start, stop):
+            out = scores[number - start, block * LANES : (block + WIDE) * LANES]
+            weighted_sums_of_blocks(
+                user_factors[number], components, user_factors.shape[1], packed, block, float32(0.0), out
+            )
+    longest, most_hidden = 0, 0
+    for number in range(start, stop):
+        longest = max(longest, said_length[number])
+        most_hidden = max(most_hidden, hidden_indptr[judged[number] + 1] - hidden_indptr[judged[number]])
+    own, whole = np.empty(longest, np.float32), np.empty(longest, np.float32)
+    own_hidden = np.empty(most_hidden, np.float32)
+    left = np.empty(most_hidden, np.float32)
+    # One more than a list has: a hidden item among them is counted with itself.
+    rest, rest_items = np.empty(length + 1, np.float32), np.empty(length + 1, np.int32)
+    for number in range(start, stop):
+        user, row, first, n_said = judged[number], scores[number - start], said_start[number], said_length[number]
+        first_hidden = hidden_indptr[user]
+        n_hidden = hidden_indptr[user + 1] - first_hidden
+        for place in range(n_hidden):
+            own_hidden[place] = row[hidden[first_hidden + place]]
+        for place in range(n_said):
+            own[place] = row[said_items[first + place]]
+        for place in range(n_said):
+            row[said_items[first + place]] = RULED_OUT
         for entry in range(known_indptr[user], known_indptr[user + 1]):
-            is_known[known[entry]] = True
-        for entry in range(known_indptr[user], known_indptr[user + 1]):
-            for pair in range(pair_indptr[known[entry]], pair_indptr[known[entry] + 1]):
-                item = pair_items[pair]
-                if not is_touched[item]:
-                    is_touched[item] = True
-                    touched[n_touched] = item
-                    n_touched += 1
-                for kind in range(n_kinds):
-                    sums[kind, item] += pair_weights[kind, pair]
-        n_rivals = 0
-        for number in range(n_touched):
-            item = touched[number]
-            if not is_known[item]:
-                touched[n_rivals], touched[number] = item, touched[n_rivals]
-                score = float32(0.0)
-                for f in range(k):
-                    score += user_factors[place, f] * item_rows[item, f]
-                scores[n_rivals] = score
-                n_rivals += 1
-        n_hidden = hidden_indptr[user + 1] - hidden_indptr[user]
+            row[known[entry]] = RULED_OUT
+        n_rest, least = 0, RULED_OUT
+        for item in range(n_items):
+            if row[item] > least:
+                n_rest = offer(rest, rest_items, n_rest, row[item], item)
+                if n_rest == length + 1:
+                    least = rest[0]
         ideal = 0.0
         for rank in range(min(n_hidden, length)):
             ideal += discounts[rank]
-        for entry in range(hidden_indptr[user], hidden_indptr[user + 1]):
-            is_hidden[hidden[entry]] = True
-        for kind in range(n_kinds):
+        for kind in range(len(said)):
             for g in range(len(gammas)):
-                size = 0
-                for other in range(rest_indptr[place], rest_indptr[place + 1]):
-                    size = offer(best_scores, best, size, rest_scores[other], rest[other])
-                for number in range(n_rivals):
-                    score = scores[number] + gammas[g] * sums[kind, touched[number]]
-                    if size < length or score >= best_scores[0]:
-                        size = offer(best_scores, best, size, score, touched[number])
-                sort_best_first(best_scores, best, size)
-                for rank in range(size):
-                    if is_hidden[best[rank]]:
-                        quality[kind, g] += (1.0 / n_hidden + discounts[rank] / ideal) / 2.0
-        for entry in range(hidden_indptr[user], hidden_indptr[user + 1]):
-            is_hidden[hidden[entry]] = False
-        for number in range(n_touched):
-            is_touched[touched[number]] = False
-            for kind in range(n_kinds):
-                sums[kind, touched[number]] = 0.0
-        for entry in range(known_indptr[user], known_indptr[user + 1]):
-            is_known[known[entry]] = False
+                _add(own, said[kind, first : first + n_said], gammas[g], n_said, whole)
+                for place in range(n_hidden):
+                    where = hidden_place[first_hidden + place]
+                    left[place] = whole[where] if where >= 0 else own_hidden[place]
+                for _ in range(min(n_hidden, length)):
+                    # The best of the hidden items that are left; once one comes too late, all others do.
+                    best = 0
+                    for place in range(1, n_hidden):
+                        if left[place] > left[best]:
+                            best = place
+                    score = left[best]
+                    left[best] = RULED_OUT
+                    rank = _n_as_high(rest, n_rest, score) + _n_as_high(whole, n_said, score) - 1
+                    if rank >= length:
+                        break
+                    quality[number, kind, g] += (1.0 / n_hidden + discounts[rank] / ideal) / 2.0
 
 
 def judge(
-    user_factors: Matrix,
-    item_rows: Matrix,
-    part: HiddenPart,
-    neighbors: list[Neighbors],
-    gammas: npt.ArrayLike,
-    touched: sparse.csr_matrix,
+    user_factors: Matrix, item_rows: Matrix, part: HiddenPart, sums: NeighborSums, gammas: npt.ArrayLike,
     threads: Threads,
-) -> npt.NDArray[np.float64]:
-    """The mean of recall and NDCG at ``LENGTH`` over the full ranking, for each of ``neighbors`` and each weight;
-    float64 (kinds, weights).
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """The mean of recall and NDCG at ``LENGTH`` over the full ranking, for each line of ``sums`` and each weight;
+    float64 (kinds, weights). Of equal scores the hidden one comes last.
 
     Args:
         user_factors: those of the judged users, (n, k).
-        neighbors: all with the same pairs.
-        touched: what ``touched_by`` says of them; it is the same for all factors.
+        item_rows: (n_items, k).
     """
     judged, known, hidden = part.judged, part.known, part.hidden
-    first = neighbors[0]
-    seen = known.as_csr()[judged]
-    rest = top_k(user_factors, item_rows.T, LENGTH, seen=seen, blocked_by_user=touched, n_threads=threads.n_threads)
-    weights = np.stack([kind.weights for kind in neighbors])
+    n_items, k = item_rows.shape
+    users = np.zeros((len(judged), -(-k // UNROLLED) * UNROLLED), np.float32)
+    users[:, :k] = user_factors
+    packed = aligned_zeros((-(-n_items // BLOCK_ITEMS) * WIDE, k, LANES))
+    whole_blocks = n_items // LANES
+    packed[:whole_blocks] = item_rows[: whole_blocks * LANES].reshape(whole_blocks, LANES, k).transpose(0, 2, 1)
+    if n_items % LANES:
+        packed[whole_blocks, :, : n_items % LANES] = item_rows[whole_blocks * LANES :].T
     gammas = np.asarray(gammas, dtype=np.float32)
     discounts = 1.0 / np.log2(np.arange(2.0, LENGTH + 2.0))
-    spans = [(start, min(start + USERS_PER_SPAN, len(judged))) for start in range(0, len(judged), USERS_PER_SPAN)]
-    parts = np.zeros((len(spans), len(neighbors), len(gammas)))
-
-    def judge_span(start: int, stop: int) -> None:
-        _judge(
-            user_factors, item_rows, judged, known.indptr, known.indices, hidden.indptr, hidden.indices, rest.indptr,
-            rest.item_indices, rest.scores, first.indptr, first.items, weights, gammas, start, stop, discounts,
-            parts[start // USERS_PER_SPAN],
-        )  # fmt: skip
-
-    threads.run(judge_span, spans)
-    return np.asarray(parts.sum(axis=0) / len(judged))
-
-
-def touched_by(part: HiddenPart, neighbors: Neighbors) -> sparse.csr_matrix:
-    """For each judged user the items that a neighbour speaks for: CSR (n_judged, n_items), whose values say nothing."""
-    n_items = neighbors.n_items
-    ones = np.ones(len(neighbors.items), np.float32)
-    pairs = sparse.csr_matrix((ones, neighbors.items, neighbors.indptr), shape=(n_items, n_items))
-    known = part.known.as_csr()[part.judged]
-    played = sparse.csr_matrix((np.ones(known.nnz, np.float32), known.indices, known.indptr), shape=known.shape)
-    touched = sparse.csr_matrix(played @ pairs)
-    touched.sort_indices()
-    return touched
+    quality = np.zeros((len(judged), len(sums.sums), len(gammas)))
+    step = max(1, min(USERS_PER_SPAN, SCORES_PER_SPAN // n_items))
+    threads.run(
+        lambda start, stop: _judge(
+            users, packed, n_items, judged, known.indptr, known.indices, hidden.indptr, hidden.indices, sums.start,
+            sums.length, sums.items, sums.sums, sums.hidden_place, gammas, start, stop, discounts, quality,
+        ),
+        [(start, min(start + step, len(judged))) for start in range(0, len(judged), step)],
+    )  # fmt: skip
+    return np.asarray(quality.mean(axis=0))

@@ -7,10 +7,10 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int32, int64
+from numba import float32, int32, int64, njit
 
 from timbral.models.engine.sparse_rows import SparseRows
-from timbral.models.kernels.heap import offer, sort_best_first
+from timbral.models.kernels.heap import is_worse
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.threads import Threads, spans
 
@@ -33,15 +33,16 @@ SPANS_PER_THREAD: Final = 32
 
 @dataclass(frozen=True)
 class CoPlays:
-    """G = Σ_u n_u^-p x_u x_uᵀ, of which each row's largest entries by G_ij / √(G_ii G_jj) are kept, the largest first.
+    """G = Σ_u n_u^-p x_u x_uᵀ, of which each row's largest entries by G_ij / √(G_ii G_jj) are kept.
 
-    ``items`` (n_items, width) int32, −1 where a row has no more; ``values`` (n_items, width) float32: G_ij;
-    ``diagonal`` (n_items,)
-    float32: G_ii.
+    ``items`` (n_items, width) int32: the first n_candidates are the largest of the row, in no order; a full row's last
+    one is its least. ``values`` (n_items, width) float32: G_ij; ``lengths`` (n_items,) int64: how many places of a row
+    are filled; the others hold anything. ``diagonal`` (n_items,) float32: G_ii.
     """
 
     items: npt.NDArray[np.int32]
     values: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int64]
     diagonal: npt.NDArray[np.float32]
 
     @classmethod
@@ -57,18 +58,19 @@ class CoPlays:
             diagonal[filled] = np.add.reduceat(weights[columns.indices], columns.indptr[:-1][filled], dtype=np.float64)
         n_items = rows.n_columns
         width = min(n_items, max(n_candidates, min(ROW, TABLE_BYTES // (8 * n_items))))
-        items = np.full((n_items, width), -1, dtype=np.int32)
-        values = np.zeros((n_items, width), dtype=np.float32)
+        items = np.empty((n_items, width), dtype=np.int32)
+        values = np.empty((n_items, width), dtype=np.float32)
+        lengths = np.zeros(n_items, dtype=np.int64)
         roots = np.sqrt(np.maximum(diagonal, 1e-30)).astype(np.float32)
         parts = spans(columns.indptr, 1.0, SPANS_PER_THREAD * threads.n_threads)
         threads.run(
             lambda start, stop: _co_plays(
                 rows.indptr, rows.indices, weights.astype(np.float32), columns.indptr, columns.indices, roots,
-                start, stop, items, values
+                n_candidates, start, stop, items, values, lengths,
             ),
             parts,
         )  # fmt: skip
-        return cls(items, values, diagonal.astype(np.float32))
+        return cls(items, values, lengths, diagonal.astype(np.float32))
 
 
 def _without_the_longest(rows: SparseRows, seed: int) -> SparseRows:
@@ -84,17 +86,43 @@ def _without_the_longest(rows: SparseRows, seed: int) -> SparseRows:
     return rows.only(kept)
 
 
+@njit(nogil=True, boundscheck=False)
+def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]
+    """Bring the ``n_best`` best of ``size`` entries to the front, in no order (Hoare's quickselect)."""
+    low, high = 0, size - 1
+    while low < high:
+        middle = (low + high) // 2
+        pivot, pivot_item = scores[middle], items[middle]
+        left, right = low, high
+        while left <= right:
+            while is_worse(pivot, pivot_item, scores[left], items[left]):
+                left += 1
+            while is_worse(scores[right], items[right], pivot, pivot_item):
+                right -= 1
+            if left <= right:
+                scores[left], scores[right] = scores[right], scores[left]
+                items[left], items[right] = items[right], items[left]
+                left, right = left + 1, right - 1
+        if n_best <= right:
+            high = right
+        elif n_best >= left:
+            low = left
+        else:
+            break
+
+
 @kernel(
-    vector(int64), vector(int32), vector(float32), vector(int64), vector(int32), vector(float32), int64, int64,
-    matrix(int32, writable=True), matrix(float32, writable=True), boundscheck=False,
+    vector(int64), vector(int32), vector(float32), vector(int64), vector(int32), vector(float32), int64, int64, int64,
+    matrix(int32, writable=True), matrix(float32, writable=True), vector(int64, writable=True), boundscheck=False,
 )  # fmt: skip
 def _co_plays(  # type: ignore[no-untyped-def]
-    user_indptr, user_items, user_weight, item_indptr, item_users, roots, start, stop, items, values
+    user_indptr, user_items, user_weight, item_indptr, item_users, roots, n_candidates, start, stop, items, values,
+    lengths,
 ):  # fmt: skip
-    """Rows ``start`` to ``stop`` of ``items`` and ``values``; ``roots`` are √G_ii."""
+    """Rows ``start`` to ``stop`` of ``items``, ``values`` and ``lengths``; ``roots`` are √G_ii."""
     n_items, width = len(roots), items.shape[1]
     total = np.zeros(n_items, np.float32)
-    touched = np.empty(n_items, np.int32)
+    touched, likeness = np.empty(n_items, np.int32), np.empty(n_items, np.float32)
     for item in range(start, stop):
         n_touched = 0
         for place in range(item_indptr[item], item_indptr[item + 1]):
@@ -106,15 +134,27 @@ def _co_plays(  # type: ignore[no-untyped-def]
                     touched[n_touched] = other
                     n_touched += 1
                 total[other] += weight
-        best_items, best, size = items[item], values[item], 0
+        size = 0
         for place in range(n_touched):
             other = touched[place]
             if other != item:
-                likeness = total[other] / roots[other]
-                if size < width or likeness >= best[0]:
-                    size = offer(best, best_items, size, likeness, other)
-        sort_best_first(best, best_items, size)
-        for place in range(size):
-            best[place] = total[best_items[place]]
+                touched[size], touched[place] = other, touched[size]  # all stay, to be set back
+                likeness[size] = total[other] / roots[other]
+                size += 1
+        length = min(size, width)
+        if size > width:
+            _select(likeness, touched, size, width)
+        if length > n_candidates:
+            _select(likeness, touched, length, n_candidates)
+        if length == width and length > 0:
+            worst = n_candidates if length > n_candidates else 0
+            for place in range(worst + 1, length):
+                if is_worse(likeness[place], touched[place], likeness[worst], touched[worst]):
+                    worst = place
+            touched[worst], touched[length - 1] = touched[length - 1], touched[worst]
+        for place in range(length):
+            items[item, place] = touched[place]
+            values[item, place] = total[touched[place]]
+        lengths[item] = length
         for place in range(n_touched):
             total[touched[place]] = 0

@@ -21,6 +21,7 @@ from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors.co_plays import CoPlays
 from timbral.models.neighbors.non_negative_fit import fit_weights
+from timbral.models.neighbors.pairs_once import PairsOnce
 
 __all__ = ["Neighbors"]
 
@@ -139,12 +140,14 @@ def _fit_pairs(
     mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
     ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)
     n_items, width = len(share), min(n_neighbors, co_plays.items.shape[1])
+    once = PairsOnce.of(co_plays, width, threads)
+    table = co_plays.items, co_plays.values, co_plays.lengths, co_plays.diagonal, once.indptr, once.items, once.values
     blocks = [(start, min(start + BLOCK_ITEMS, n_items)) for start in range(0, n_items, BLOCK_ITEMS)]
     found: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]] = {}
 
     def fit_block(start: int, stop: int) -> None:
         weights = np.empty((len(ridges), stop - start, width), np.float32)
-        fit_weights(co_plays.items, co_plays.values, co_plays.diagonal, width, ridges, start, stop, weights)
+        fit_weights(*table, width, ridges, start, stop, weights)
         weights *= share[None, start:stop, None]
         kept = (weights > LEAST_SHARE * weights.max(axis=2, keepdims=True, initial=0.0)).any(axis=0)
         found[start] = kept.sum(axis=1), co_plays.items[start:stop, :width][kept], weights[:, kept]
