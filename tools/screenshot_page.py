@@ -1,37 +1,49 @@
-"""Pictures of the page at ``/`` for the docs: ``python -m tools.screenshot_page [folder]``; needs a chromium on the
-PATH."""
+"""Pictures of the console for the docs: ``python -m tools.screenshot_page [folder]``; needs a chromium on the PATH."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import redis
+
+from timbral import keys
+from timbral.queue import dead_letters, ended_jobs
+from timbral.redis_server.replies import server_now_s
 from timbral.stack.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
 from tools.example_users import seed
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-LISTENER = 17
+USER = 17
 SHOWN = "return document.getElementById('results').getAttribute('aria-busy') === 'false'"
 OPENED = (
     "return document.querySelectorAll('#gets .reason').length && document.querySelectorAll('#gets .chips li').length"
 )
+SETTLED = "return !/(Looking|Counting|Adding up)/.test(document.body.innerText)"
+NDCG = (0.252, 0.261, 0.259, 0.268, 0.274, 0.247, 0.281, 0.286)
+"""Of the versions in the pictures, the oldest first; one is worse, and was held back."""
 
 
 @contextmanager
 def api() -> Iterator[str]:
-    """Address of an API before a server with users of our own making."""
+    """Address of an API before a server with users, versions and jobs of our own making."""
     with EmbeddedServer(append_only=False) as server, tempfile.TemporaryDirectory() as directory:
         with server.client() as client:
-            seed(client, Path(directory) / "models", n_users=3_000, n_items=1_500)
+            example = seed(client, Path(directory) / "models", n_users=3_000, n_items=1_500)
+            _add_versions(client, example.served.version)
+            _add_jobs(client)
         environment = os.environ | {
             "REDIS_URL": server.url,
             "MODEL_DIR": f"{directory}/models",
+            "DATA_DIR": directory,
             "API_HOST": "127.0.0.1",
             "API_PORT": "0",
             "API_WORKERS": "1",
@@ -51,23 +63,70 @@ def api() -> Iterator[str]:
             process.wait(20)
 
 
+def _add_versions(client: redis.Redis, live: str) -> None:
+    known = json.loads(client.get(keys.model_metadata(live)) or "{}")
+    now, before = datetime.now(UTC), ""
+    for place, ndcg in enumerate(NDCG):
+        at = now - timedelta(days=len(NDCG) - 1 - place, minutes=20)
+        is_last = place == len(NDCG) - 1
+        version = live if is_last else f"{at:%Y%m%dT%H%M%S}-{place + 1}"
+        is_worse = bool(place) and ndcg < NDCG[place - 1] - 0.01
+        verdict = {"outcome": "first"} if not place else {
+            "outcome": "worse" if is_worse else "not worse", "against": before, "candidate": ndcg,
+            "live": NDCG[place - 1], "n_users": 2_987,
+        }  # fmt: skip
+        record = known | {
+            "version": version,
+            "created_at": at.isoformat(timespec="seconds"),
+            "metrics": {"ndcg@20": ndcg, "recall@20": ndcg * 1.17, "coverage@20": 0.6 + ndcg},
+            "errors": {"ndcg@20": 0.004, "recall@20": 0.005},
+            "baseline": {"ndcg@20": 0.11, "recall@20": 0.12, "coverage@20": 0.03},
+            "verdict": verdict,
+            "iterations": 12,
+            "loss": 0.31,
+            "loss_per_iteration": [0.3 + 0.7 / sweep**1.4 for sweep in range(1, 13)],
+        }
+        client.set(keys.model_metadata(version), json.dumps(record))
+        client.zadd(keys.MODEL_VERSIONS, {version: place + 1})
+        if not is_worse:
+            client.lpush(keys.MODEL_HISTORY, version)
+            before = version
+    client.set(keys.MODEL_CURRENT, live)
+
+
+def _add_jobs(client: redis.Redis) -> None:
+    now = server_now_s(client)
+    client.zadd(keys.WORKERS, {"worker@music-1": now + 3_600, "trainer@music-1": now + 3_600})
+    sent = {"task": "train_model", "kwargs": {}, "queue": "training", "at": now - 40}
+    job_id = "7c1f5a52-3c0e-4ad5-9c39-0f6d2f1a9b11"
+    client.hset(keys.SUBMITTED, job_id, json.dumps(sent))
+    client.set(f"celery-task-meta-{job_id}", json.dumps({"status": "PROGRESS", "result": {}, "name": "train_model"}))
+    client.hset(keys.progress(job_id), mapping={"done": 154, "total": 400, "text": "measuring: sweep 155, loss 0.3127"})
+    dead_letters.park(
+        client, b"{", kind="garbage", reason="it is not JSON: Expecting property name", queue="celery", deliveries=1
+    )
+    ended_jobs.note(client, "5d8f7f0a-0d3e-4b5c-a1f2-93f1f3b4c2d0", "compute_recommendations", "SUCCESS", {})
+
+
 def take(url: str, folder: Path) -> None:
     """Take all the pictures."""
-    with Chromium(1120, 900) as browser:
-        browser.open(f"{url}/?user={LISTENER}")
-        browser.wait_for(SHOWN)
+    with Chromium(1120, 860) as browser:
+        for name, path in (("home", "/"), ("models", "/console/models")):
+            browser.open(url + path)
+            browser.wait_for(SETTLED, timeout_s=60)
+            browser.picture(folder / f"console-{name}.png", whole_page=False)
+        browser.open(f"{url}/console/users?user={USER}")
+        browser.wait_for(SHOWN, timeout_s=60)
         browser.click("#gets .line")
-        browser.wait_for(OPENED)
-        browser.run("document.activeElement.blur()")
-        browser.picture(folder / "page.png")
-        browser.open(f"{url}/?user=somebody-new")
-        browser.wait_for(SHOWN)
-        browser.picture(folder / "page-unknown.png")
+        browser.wait_for(OPENED, timeout_s=60)
+        browser.run("document.activeElement.blur(); scrollTo(0, 0)")
+        browser.picture(folder / "console-user.png", whole_page=False)
     with Chromium(390, 844, dark=True, scale=2) as phone:
-        phone.open(f"{url}/?user={LISTENER}")
-        phone.wait_for(SHOWN)
-        phone.run("document.activeElement.blur()")
-        phone.picture(folder / "page-phone-dark.png", whole_page=False)
+        phone.open(url)
+        phone.picture(folder / "console-phone-dark.png", whole_page=False)
+    with Chromium(390, 844, scale=2) as phone:
+        phone.open(f"{url}/console/models")
+        phone.picture(folder / "console-models-phone.png", whole_page=False)
 
 
 def main() -> int:
@@ -78,7 +137,7 @@ def main() -> int:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
     with api() as url:
         take(url, folder)
-    for picture in sorted(folder.glob("page*.png")):
+    for picture in sorted(folder.glob("console*.png")):
         print(f"{picture} ({picture.stat().st_size // 1024} KB)")
     return 0
 

@@ -60,7 +60,7 @@ def test_with_a_read_token_reading_needs_one_of_both_tokens(start_api: StartApi)
         assert status("GET", path, "read it") != 401
         assert status("GET", path, "write it") != 401
     assert status("POST", "/tasks/train_model", "read it") == 401
-    for path in ("/", "/health", "/openapi.json", "/static/page.js"):
+    for path in ("/console/login", "/health", "/openapi.json", "/static/page.js"):
         assert status("GET", path, None) == 200
     assert httpx.get(api.url + "/openapi.json").json()["paths"]["/models"]["get"]["security"] == [{"token": []}]
 

@@ -47,6 +47,10 @@ def test_an_api_works_with_the_rights_that_the_docs_give_it(
             ):
                 answer = client.get(path)
                 assert answer.status_code == 200, (path, answer.text)
+            for screen in ("models", "jobs", "dead-letters", "data", "fleet", "items/exposure", "users/actions?user=1"):
+                answer = client.get(f"/console/{screen}")
+                assert answer.status_code == 200, (screen, answer.text)
+            assert client.get("/").status_code == 200
             assert client.delete(f"/jobs/{job_id}").status_code == 202
         assert "may not write" not in api.log
         denied = [entry for entry in admin.acl_log() if entry["reason"] != "auth"]

@@ -8,28 +8,42 @@ import httpx
 
 from timbral.api.routes.page import FILES
 
+VENDORED = ("htmx.min.js", "htmx-sse.min.js")
 
-def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(http: httpx.Client) -> None:
-    answer = http.get("/")
 
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert set(re.findall(r'(?:src|href)="([^"#]+)"', answer.text)) == {
-        "/",
-        "/docs",
-        "/static/icon.svg",
-        "/static/page.css",
-        "/static/page.js",
-    }
-    assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|javascript:", answer.text)
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "script-src 'self'" in policy
-    assert "frame-ancestors 'none'" in policy
-    assert "unsafe" not in policy
+def test_no_page_loads_anything_from_elsewhere_or_runs_anything_inline(http: httpx.Client) -> None:
+    for path in ("/", "/console/users", "/console/models", "/console/jobs", "/console/login", "/console/nothing"):
+        answer = http.get(path)
+
+        assert answer.headers["content-type"] == "text/html; charset=utf-8", path
+        assert all(one.startswith(("/", "#")) for one in re.findall(r'(?:src|href|action)="([^"]+)"', answer.text)), (
+            path
+        )
+        assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=|javascript:|hx-on", answer.text), path
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_our_files_name_no_other_host_and_make_no_markup_of_text() -> None:
     for name, file in FILES.items():
         text = file.content.decode()
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), name
-        assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|\beval\(", text), name
+        if name not in VENDORED:
+            assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|\beval\(", text), name
+
+
+def test_a_page_with_all_that_it_loads_weighs_little(http: httpx.Client) -> None:
+    for path in ("/", "/console/users", "/console/models"):
+        page = http.get(path)
+        files = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text))
+
+        weight = len(page.content) + sum(len(http.get(name).content) for name in files)
+
+        assert weight <= 150_000, (path, weight)
 
 
 def test_files_are_sent_once_and_confirmed_after_that(http: httpx.Client) -> None:

@@ -39,7 +39,7 @@ def examples(name: str) -> list[str]:
 def test_every_command_that_was_promised_is_there() -> None:
     assert set(COMMANDS) == {
         "train", "tune", "recommend", "refresh", "show", "block", "unblock", "hide", "unhide", "forget", "export-user",
-        "health", "names", "version", "demo", "up", "serve",
+        "health", "doctor", "report", "names", "version", "demo", "up", "serve",
         "plays record", "plays import", "plays export", "plays stats",
         "job list", "job status", "job wait", "job cancel", "queue drop",
         "models list", "models show", "models compare", "models promote", "models roll-back", "models prune",

@@ -65,7 +65,7 @@ def test_the_wheel_brings_the_celery_settings_and_the_pages_files(python_with_th
     code = (
         "import timbral, producers; from pathlib import Path; from timbral.config.fleet_celery import celery_settings\n"
         "here = Path(timbral.__file__).parent; assert 'venv' in str(here) and 'site-packages' in str(here), here\n"
-        "assert (here / 'api/static/page.html').is_file() and (here / 'py.typed').is_file()\n"
+        "assert (here / 'console/templates/base.html').is_file() and (here / 'py.typed').is_file()\n"
         "assert Path(celery_settings().__file__).parent == here.parent and celery_settings().task_acks_late\n"
     )
 

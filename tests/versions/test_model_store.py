@@ -209,6 +209,23 @@ def test_prune_keeps_the_newest_the_live_one_what_came_before_it_and_what_a_job_
     assert not client.exists(keys.model_metadata(versions[0]))
 
 
+def test_one_version_is_removed_unless_it_is_needed(store: ModelStore, client: redis.Redis) -> None:
+    old, before, live, in_use = (trained(store, task) for task in ("old", "before", "live", "in use"))
+    store.promote(before)
+    store.promote(live)
+    client.hset(keys.job("j"), "model_version", in_use)
+    client.zadd(keys.JOBS_OPEN, {"j": 1})
+
+    removed = [store.remove(version) for version in (old, before, live, in_use)]
+
+    assert removed == [True, False, False, False]
+    assert store.versions() == [in_use, live, before]
+    assert not store.path(old).exists()
+    assert not client.exists(keys.model_metadata(old))
+    with pytest.raises(ModelNotFoundError):
+        store.remove(old)
+
+
 def test_prune_counts_the_versions_that_were_live_apart_from_the_experiments(store: ModelStore) -> None:
     # given: one that served for long, a promotion that was rolled back, one that was not, and many experiments
     good, rolled_back, live = (trained(store, task) for task in ("good", "rolled back", "live"))

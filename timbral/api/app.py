@@ -23,15 +23,19 @@ from timbral.api.description import describe
 from timbral.api.ids import SlashesInIds
 from timbral.api.known_parameters import only_known_parameters
 from timbral.api.metrics import Metrics
-from timbral.api.middleware.auth import Auth
+from timbral.api.middleware.auth import Auth, is_console
 from timbral.api.middleware.fast_lane import FastLane
 from timbral.api.middleware.head import Head
 from timbral.api.middleware.limits import Limits, SecurityHeaders
 from timbral.api.refusals import Refused, error_response, kind_of, redis_away
 from timbral.api.routes import erasure, events, health, items, jobs, models, page, plays, recommendations, tasks, users
+from timbral.api.sessions import Sessions
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings, read_settings
-from timbral.errors import MessageError, ModelFileError, ModelNotFoundError, RedisUnavailableError
+from timbral.console.guard import LoginNeeded, login_redirect
+from timbral.console.problems import as_page
+from timbral.console.routes import router as console
+from timbral.errors import MessageError, ModelFileError, ModelNotFoundError, RedisUnavailableError, TimbralError
 
 __all__ = ["app_from_environment", "create_app"]
 
@@ -68,6 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for part in (plays, tasks, jobs, events, recommendations, users, erasure, items, models, health, page):
         app.include_router(part.router)
+    app.include_router(console)
+    app.state.sessions = Sessions(settings)
     describe(app, settings)
     _answer_errors(app, settings)
     # The last one added is the first one asked.
@@ -124,10 +130,17 @@ def _answer_errors(app: FastAPI, settings: Settings) -> None:
     def no_redis(_: Request, error: Exception) -> Response:
         return redis_away(settings.redis_url, error)
 
-    def no_model(_: Request, error: Exception) -> Response:
+    def no_model(request: Request, error: Exception) -> Response:
+        if is_console(request.url.path):
+            return ours(request, error)
         return error_response(
             503, type(error).__name__, "There is no model to ask: none is live yet, or its file is not here"
         )
+
+    def ours(request: Request, error: Exception) -> Response:
+        if not is_console(request.url.path):
+            raise error  # the API's routes name what may happen; anything else is a fault, and is logged
+        return error_response(404 if isinstance(error, FileNotFoundError) else 422, type(error).__name__, str(error))
 
     def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
@@ -154,9 +167,11 @@ def _answer_errors(app: FastAPI, settings: Settings) -> None:
         RedisError: no_redis,
         ModelNotFoundError: no_model,
         ModelFileError: no_model,
+        TimbralError: ours,
         HTTPException: http_error,
         Exception: unexpected,
     }
+    app.add_exception_handler(LoginNeeded, _as_coroutine(login_redirect))
     for kind, handler in handlers.items():
         # Starlette runs handlers that are not coroutines in a thread; these do nothing that waits.
         app.add_exception_handler(kind, _as_coroutine(handler))
@@ -165,7 +180,8 @@ def _answer_errors(app: FastAPI, settings: Settings) -> None:
 def _as_coroutine(handler: Any) -> Any:
     async def handle(request: Request, error: Exception) -> Response:
         made: Response = handler(request, error)
-        return made
+        is_for_a_person = is_console(request.url.path) and made.media_type == "application/json"
+        return as_page(request, error, made) if is_for_a_person else made
 
     return handle
 

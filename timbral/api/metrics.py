@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["EVENT_STREAMS", "RECOMMENDATIONS", "Metrics", "exposition"]
+__all__ = ["EVENT_STREAMS", "RECOMMENDATIONS", "Metrics", "exposition", "lists_handed_out"]
 
 REQUESTS = Counter("timbral_http_requests", "Requests answered.", ["method", "route", "status"])
 DURATION = Histogram(
@@ -70,8 +70,19 @@ class Metrics:
 
 def exposition() -> bytes:
     """All metrics in Prometheus' text format, of every process where there are several."""
+    return generate_latest(_registry())
+
+
+def lists_handed_out() -> dict[str, int]:
+    """How many lists were handed out since the API started, by where they came from; of every process."""
+    families = [family for family in _registry().collect() if family.name == "timbral_http_recommendations"]
+    samples = [sample for family in families for sample in family.samples if sample.name.endswith("_total")]
+    return {sample.labels["source"]: int(sample.value) for sample in samples}
+
+
+def _registry() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
+        return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry

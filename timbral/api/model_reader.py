@@ -77,7 +77,7 @@ class ModelReader:
         if not self._settings.MODEL_DIR.is_dir():
             return
         with contextlib.suppress(ModelNotFoundError, ModelFileError, redis.RedisError):
-            await self._ask(lambda served: served.seen.nnz)
+            await self.ask(lambda served: served.seen.nnz)
 
     async def seen_among(self, user_id: str, item_ids: Sequence[int | str]) -> set[int | str]:
         """Those of ``item_ids`` that the user had played at the training; none where there is no model or no such
@@ -92,7 +92,7 @@ class ModelReader:
             return {item_id for item_id, code in zip(item_ids, codes, strict=True) if code in seen}
 
         try:
-            return await self._ask(ask)
+            return await self.ask(ask)
         except (ModelNotFoundError, ModelFileError):
             return set()
 
@@ -112,7 +112,7 @@ class ModelReader:
             listed = zip(served.item_ids.ids(items[most]), plays[most].tolist(), strict=True)
             return History(served.version, original, len(items), list(listed))
 
-        return await self._ask(ask)
+        return await self.ask(ask)
 
     async def explain(self, user_id: str, item_id: str, limit: int) -> Explanation:
         """Why the user gets the item.
@@ -130,7 +130,7 @@ class ModelReader:
             because = list(zip(served.item_ids.ids(items), parts.tolist(), strict=True))
             return Explanation(served.version, original_user, original_item, score, because)
 
-        return await self._ask(ask)
+        return await self.ask(ask)
 
     async def similar(self, item_id: str, limit: int) -> Similar:
         """Items like this one.
@@ -147,9 +147,14 @@ class ModelReader:
                 served.version, original, list(zip(served.item_ids.ids(items), scores.tolist(), strict=True))
             )
 
-        return await self._ask(ask)
+        return await self.ask(ask)
 
-    async def _ask(self, question: Callable[[ServedModel], T]) -> T:
+    async def ask(self, question: Callable[[ServedModel], T]) -> T:
+        """The answer of ``question`` to the live model, from a thread.
+
+        Raises:
+            ModelNotFoundError, ModelFileError: no model to ask.
+        """
         # Threads of their own: a slow model must not take those that enqueue.
         self._limiter = self._limiter or CapacityLimiter(MAX_THREADS)
         return await run_sync(lambda: question(self._take()), limiter=self._limiter)

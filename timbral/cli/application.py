@@ -16,6 +16,7 @@ import timbral
 from timbral import logs
 from timbral.cli import (
     dead_letters,
+    doctor,
     jobs,
     models,
     names,
@@ -81,6 +82,7 @@ models.register(application)
 dead_letters.register(application)
 queue.register(application)
 operating.register(application)
+doctor.register(application)
 names.register(application)
 programs.register(application)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from producers.connections import connections
 from timbral.cli.output import AsJson, hint, print_answer, print_json, print_table
 from timbral.config.settings import settings
+from timbral.errors import ModelFileError
 from timbral.extras import require
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ Version = Annotated[str, typer.Argument(help="A version, as timbral models list 
 def register(application: typer.Typer) -> None:
     """Add the commands."""
     application.add_typer(models, name="models", rich_help_panel="Operate")
+    application.command(rich_help_panel="Operate")(report)
 
 
 @contextmanager
@@ -149,8 +152,32 @@ def prune(
     _say({"removed": gone}, "\n".join(gone) if gone else "nothing to remove", as_json)
 
 
-def _say(report: dict[str, Any], text: str, as_json: bool) -> None:
-    print_json(report) if as_json else typer.echo(text)
+def report(
+    version: Version,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file; VERSION.html if not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a version's report: one HTML file with its plots, to be mailed. Needs the api extra.
+
+    $ timbral report 20260101T120000-7
+    """
+    require("timbral report", "worker", "api")
+    from timbral.console.report import report as made
+
+    with _store() as store:
+        try:
+            served = store.get(version)
+        except ModelFileError as error:
+            hint(f"timbral: the report is without what only the model knows: {error}")
+            served = None
+        text = made(store.redis, version, served)
+    path = output or Path(f"{version}.html")
+    path.write_text(text, encoding="utf-8")
+    _say({"version": version, "file": str(path)}, str(path), as_json)
+
+
+def _say(answer: dict[str, Any], text: str, as_json: bool) -> None:
+    print_json(answer) if as_json else typer.echo(text)
 
 
 COLUMNS = {"users": "n_users", "data set": "dataset", "recall": "recall@20", "ndcg": "ndcg@20"}

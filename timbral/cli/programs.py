@@ -107,17 +107,20 @@ def up(
     concurrency: Annotated[int | None, typer.Option(min=1, help="Processes of the worker's pool.")] = None,
     api_port: Annotated[int | None, typer.Option(help="Port of the HTTP API; API_PORT if not given.")] = None,
     flower_port: Annotated[int | None, typer.Option(help="Port of Flower.")] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the console in a browser.")] = False,
 ) -> None:
     """Run the whole stack in this terminal: server, workers, scheduler, Flower, HTTP API. Ctrl-C stops it.
 
-    $ timbral up
+    $ timbral up --open
 
     $ timbral up --concurrency 2 --api-port 8080
     """
     require("timbral up", "worker", "dashboard", "api", "embedded")
     from timbral.stack.up import up as run_up
 
-    raise typer.Exit(run_up(concurrency=concurrency, api_port=api_port, flower_port=flower_port))
+    raise typer.Exit(
+        run_up(concurrency=concurrency, api_port=api_port, flower_port=flower_port, open_browser=open_browser)
+    )
 
 
 def serve(

@@ -205,6 +205,14 @@ class Settings(BaseSettings):
     )
 
     # Seeing it
+    FLOWER_URL: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Where people reach Flower, for the console's link to it; none if unset.",
+    )
+    GRAFANA_URL: str | None = Field(
+        None, pattern=r"^https?://", description="Where people reach Grafana, for the console's link; none if unset."
+    )
     DEBUG: bool = Field(False, description="Log at DEBUG level, and let the HTTP API show tracebacks.")
     LOG_FORMAT: Literal["console", "json"] = Field(
         "console", description="Logs for a person, or one JSON object a line."

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +28,7 @@ from timbral.history.play_rows import PARTITIONS, SCHEMA
 from timbral.history.watermark import NOTHING, watermark_of
 from timbral.messages import Id
 
-__all__ = ["STREAM", "HistoryStats", "HistoryTable"]
+__all__ = ["STREAM", "HistoryFile", "HistoryStats", "HistoryTable"]
 
 logger = structlog.get_logger(__name__)
 
@@ -56,6 +56,17 @@ class HistoryStats(NamedTuple):
     watermark: str
     rows: int
     files: int
+    bytes: int
+    oldest: datetime | None
+    newest: datetime | None
+
+
+class HistoryFile(NamedTuple):
+    """One file: ``oldest`` and ``newest`` are the times of its plays, None where the log does not say."""
+
+    path: str
+    month: str
+    rows: int
     bytes: int
     oldest: datetime | None
     newest: datetime | None
@@ -125,23 +136,45 @@ class HistoryTable:
             own = (ds.field("user_id") == str(user_id)) & (ds.field("user_is_int") == isinstance(user_id, int))
             return rows.to_table(filter=own, columns=SCHEMA.names).sort_by("at")
 
+    def files(self, version: int | None = None) -> list[HistoryFile]:
+        """The files of a version (the newest where None), from the log alone."""
+        table = self._table(version)
+        return [] if table is None else self._files(table)
+
     def stats(self, version: int | None = None) -> HistoryStats:
         """Rows, files and times, from the log alone."""
         table = self._table(version)
         if table is None:
             return HistoryStats(-1, NOTHING, 0, 0, 0, None, None)
-        with self._errors():
-            files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-        times = [(file["min.at"], file["max.at"]) for file in files if file.get("max.at") is not None]
+        files = self._files(table)
         return HistoryStats(
             version=int(table.version()),
             watermark=self.watermark(int(table.version())),
-            rows=sum(int(file["num_records"]) for file in files),
+            rows=sum(file.rows for file in files),
             files=len(files),
-            bytes=sum(int(file["size_bytes"]) for file in files),
-            oldest=min((oldest for oldest, _ in times), default=None),
-            newest=max((newest for _, newest in times), default=None),
+            bytes=sum(file.bytes for file in files),
+            oldest=min((file.oldest for file in files if file.oldest is not None), default=None),
+            newest=max((file.newest for file in files if file.newest is not None), default=None),
         )
+
+    def times_in(self, file: HistoryFile) -> pa.ChunkedArray:
+        """When the plays of one file were, and nothing else of them."""
+        table = self._table()
+        if table is None:
+            return pa.chunked_array([], SCHEMA.field("at").type)
+        with self._errors(), self._filesystem(table).open_input_file(file.path) as opened:
+            return parquet.ParquetFile(opened).read(columns=["at"])["at"]
+
+    def last_write(self) -> tuple[datetime, str] | None:
+        """When something was last written, and by which operation; None without a table."""
+        table = self._table()
+        if table is None:
+            return None
+        with self._errors():
+            commits = list(table.history(1))
+        if not commits or "timestamp" not in commits[0]:
+            return None
+        return datetime.fromtimestamp(commits[0]["timestamp"] / 1_000, UTC), str(commits[0].get("operation", ""))
 
     # Writing
 
@@ -239,6 +272,21 @@ class HistoryTable:
                 if version is not None:
                     raise
                 return None
+
+    def _files(self, table: DeltaTable) -> list[HistoryFile]:
+        with self._errors():
+            listed = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        return [
+            HistoryFile(
+                file["path"],
+                str(file.get("partition.month", "")),
+                int(file["num_records"]),
+                int(file["size_bytes"]),
+                file.get("min.at"),
+                file.get("max.at"),
+            )
+            for file in listed
+        ]
 
     def _vacuum(
         self, table: DeltaTable, hours: int | None, *, full: bool, keep_versions: list[int] | None = None

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import urllib.request
+import webbrowser
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def programs(settings: Settings, where: Addresses, concurrency: int) -> list[Pro
         "API_HOST": "127.0.0.1",
         "API_PORT": str(where.api_port),
         "API_WORKERS": "1",
+        "FLOWER_URL": where.flower,
         "FLOWER_ADDRESS": "127.0.0.1",
         "FLOWER_PORT": str(where.flower_port),
         "FLOWER_BASIC_AUTH": where.flower_auth,
@@ -107,6 +109,7 @@ def up(
     concurrency: int | None = None,
     api_port: int | None = None,
     flower_port: int | None = None,
+    open_browser: bool = False,
     out: IO[str] | None = None,
 ) -> int:
     """Run the stack until Ctrl-C or SIGTERM.
@@ -115,6 +118,7 @@ def up(
         concurrency: processes of the worker's pool; one less than the cores, at most 4, where None.
         api_port: of the HTTP API; API_PORT, or a free one where that is taken, where None.
         flower_port: 5555, or a free one, where None.
+        open_browser: show the console in a browser once it answers.
         out: where the lines go; standard output where None.
 
     Returns:
@@ -153,7 +157,7 @@ def up(
         supervisor.say(
             f"Redis on {public_address(server.url)}, data sets in {settings.DATA_DIR}/, models in {settings.MODEL_DIR}/"
         )
-        welcome = _Welcome(supervisor, where, server)
+        welcome = _Welcome(supervisor, where, server, settings, open_browser)
 
         def tick() -> None:
             if server.process is None or server.process.poll() is not None:
@@ -170,8 +174,11 @@ def up(
 class _Welcome:
     """Says the addresses, once the HTTP API and Flower answer and both workers take tasks."""
 
-    def __init__(self, supervisor: Supervisor, where: Addresses, server: EmbeddedServer) -> None:
+    def __init__(
+        self, supervisor: Supervisor, where: Addresses, server: EmbeddedServer, settings: Settings, open_browser: bool
+    ) -> None:
         self._supervisor, self._where, self._server = supervisor, where, server
+        self._settings, self._open_browser = settings, open_browser
         self._waiting = {f"{where.api}/health", f"{where.flower}/healthcheck", "worker", "trainer"}
 
     def __call__(self) -> None:
@@ -188,11 +195,21 @@ class _Welcome:
             is_usual = where.redis_url.endswith(f":{REDIS_PORT}")
             lines = [
                 "Ready. Ctrl-C stops everything.",
-                f"  HTTP API   {where.api}       a page for people; for programs: /openapi.json",
+                f"  Console    {where.api}       {_login_hint(self._settings)}",
+                f"  HTTP API   {where.api}       for programs: /openapi.json, /docs",
                 f"  Flower     {where.flower}       user {user}, password {password}",
                 f"  Redis      {where.redis_url}" + ("" if is_usual else f"       export REDIS_URL={where.redis_url}"),
             ]  # fmt: skip
             self._supervisor.say("\n".join(lines))
+            if self._open_browser and not webbrowser.open(where.api):
+                self._supervisor.say(f"No browser to open here; the console is at {where.api}")
+
+
+def _login_hint(settings: Settings) -> str:
+    has_token = {name: bool(getattr(settings, name)) for name in ("API_TOKEN", "API_READ_TOKEN")}
+    if has_token["API_READ_TOKEN"]:
+        return "log in with API_TOKEN, or API_READ_TOKEN to look"
+    return "log in with API_TOKEN to change things" if has_token["API_TOKEN"] else "open to all on this machine"
 
 
 @contextlib.contextmanager

@@ -391,6 +391,21 @@ class ModelStore:
             logger.info("pruned", versions=gone, keep=keep)
         return gone
 
+    def remove(self, version: str) -> bool:
+        """Remove one version. False where it stays: it is live, a roll back would go to it, or a job works with it.
+
+        Raises:
+            ModelNotFoundError: no such version.
+        """
+        if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
+            raise ModelNotFoundError(version)
+        known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN]
+        if not self._retire(keys=known, args=[version, keys.job("")]):
+            return False
+        self._remove_files(version)
+        logger.info("removed", version=version)
+        return True
+
     def _remove_files(self, version: str) -> None:
         self.path(version).unlink(missing_ok=True)
         if self.archive is not None:

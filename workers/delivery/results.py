@@ -9,16 +9,36 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
+import structlog
 from celery.backends.redis import RedisBackend
 from celery.backends.redis import SentinelBackend as CelerySentinelBackend
 
+from timbral.messages import MESSAGES
+from timbral.queue import ended_jobs, layout
 from timbral.queue.patience import heals
 
 __all__ = ["Backend", "SentinelBackend"]
 
+logger = structlog.get_logger(__name__)
+
 
 class Backend(RedisBackend):
-    """Stores state, result, and the task's name."""
+    """Stores state, result, and the task's name; notes which jobs have ended."""
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **options: Any
+    ) -> Any:
+        """The result, and for a job's last one a line of what ended."""
+        stored = super().store_result(task_id, result, state, traceback=traceback, request=request, **options)
+        task = str(getattr(request, "task", None) or "")
+        if state in layout.DONE_STATES and task in MESSAGES:
+            arguments = getattr(request, "kwargs", None)
+            try:
+                ended_jobs.note(self.client, task_id, task, state, arguments if isinstance(arguments, dict) else None)
+            except redis.RedisError as error:  # the result is stored, and that is what somebody waits for
+                logger.warning("cannot note that a job ended", job=task_id, problem=str(error))
+        return stored
 
     def _get_result_meta(self, *args: Any, **options: Any) -> dict[str, Any]:
         meta: dict[str, Any] = super()._get_result_meta(*args, **options)

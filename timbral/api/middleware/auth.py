@@ -12,13 +12,15 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from timbral.api.refusals import Refused
+from timbral.api.sessions import COOKIE as SESSION_COOKIE
+from timbral.api.sessions import Sessions
 from timbral.config.settings import Settings
 from timbral.errors import SettingsError
 
-__all__ = ["Auth", "check_not_open_to_the_world", "is_loopback"]
+__all__ = ["Auth", "check_not_open_to_the_world", "is_console", "is_loopback"]
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_PATHS = frozenset({"/", "/health", "/ready", "/openapi.json", "/docs", "/favicon.ico"})
+OPEN_PATHS = frozenset({"/health", "/ready", "/openapi.json", "/docs", "/favicon.ico"})
 COOKIE = "timbral_token"
 """Where a page keeps the token that cannot send a header with its request: an EventSource, an image. It reads and never
 writes."""
@@ -55,9 +57,9 @@ class Auth:
     where
     API_READ_TOKEN is set.
 
-    It goes by the method and not by the route, so that no new route can be forgotten. Liveness, the page's files and
-    the
-    OpenAPI description are open: they tell nothing about a user.
+    It goes by the method and not by the route, so that no new route can be forgotten. Liveness, the console's files and
+    the OpenAPI description are open: they tell nothing about a user. The console's session reads, and never writes
+    here.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -66,6 +68,7 @@ class Auth:
         self._writers = [_digest(write)] if write else []
         self._readers = [_digest(read), *self._writers] if read else []
         self._local_names_only = not write
+        self._sessions = Sessions(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = self._check(scope) if scope["type"] == "http" else None
@@ -80,6 +83,8 @@ class Auth:
             host = _header(scope, b"host") or ""
             if not is_loopback(host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host):
                 return Refused(421, "Without API_TOKEN this context answers to localhost alone")
+        if is_console(path):
+            return None  # its screens ask for themselves, and send whoever may not to the login
         allowed = self._readers if scope["method"] in READING else self._writers
         if path.startswith("/users/") and path.rstrip("/").endswith("/export"):
             allowed = self._writers or self._readers  # all that is stored of a person is not for every reader
@@ -88,8 +93,13 @@ class Auth:
         scheme, _, token = (_header(scope, b"authorization") or "").partition(" ")
         if scheme.lower() == "bearer" and _is_one_of(token.strip(), allowed):
             return None
-        if scope["method"] in READING and _is_one_of(_cookie(scope), allowed):
+        if scope["method"] in READING and _is_one_of(_cookie(scope, COOKIE), allowed):
             return None
+        if scope["method"] in READING:
+            session = self._sessions.read(_cookie(scope, SESSION_COOKIE))
+            may = self._sessions.may_write if allowed is self._writers else self._sessions.may_read
+            if session is not None and may(session):
+                return None
         return Refused(401, "This needs an Authorization header with the right bearer token", headers=CHALLENGE)
 
 
@@ -107,10 +117,15 @@ def _is_one_of(token: str, allowed: Iterable[bytes]) -> bool:
     return bool(sum(hmac.compare_digest(given, one) for one in allowed))
 
 
-def _cookie(scope: Scope) -> str:
+def is_console(path: str) -> bool:
+    """Whether a path is one of the console's screens."""
+    return path == "/" or path == "/console" or path.startswith("/console/")
+
+
+def _cookie(scope: Scope, wanted: str) -> str:
     for pair in (_header(scope, b"cookie") or "").split(";"):
         name, _, value = pair.strip().partition("=")
-        if name == COOKIE:
+        if name == wanted:
             return unquote(value)
     return ""
 

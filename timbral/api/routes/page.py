@@ -1,4 +1,4 @@
-"""GET /: a page for a person, and its files. Nothing comes from another host, and no script or style is inline."""
+"""GET /docs, and the files of all pages. Nothing comes from another host, and no script or style is inline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from timbral.api.refusals import Refused
 
-__all__ = ["router"]
+__all__ = ["HEADERS", "router"]
 
 router = APIRouter(include_in_schema=False)
 
@@ -50,15 +50,9 @@ def _read_files(package: str) -> dict[str, PageFile]:
     return found
 
 
-FILES = _read_files("timbral.api")
+FILES = _read_files("timbral.api") | _read_files("timbral.console")
 SWAGGER = {name: file for name, file in _read_files("fastapi_offline").items() if name.startswith("swagger-ui")}
 """Swagger UI's, from a package that keeps them: FastAPI's own page would load them from another host."""
-
-
-@router.get("/")
-async def get_page(request: Request) -> Response:
-    """The page."""
-    return _send(request, "page.html")
 
 
 @router.get("/docs")

@@ -1,4 +1,4 @@
-"""ApiContext for the tests: real server processes before a real Redis that holds a model and everybody's lists."""
+"""The HTTP API for tests: real server processes before a real Redis that holds a model and everybody's lists."""
 
 from __future__ import annotations
 

@@ -17,9 +17,7 @@ const exact = (key, value, context) =>
   typeof value === "number" && key === "item_id" && !Number.isSafeInteger(value) && context?.source ? context.source : value;
 
 async function ask(path, signal) {
-  const token = sessionStorage.getItem("token");
-  const headers = token ? { authorization: `Bearer ${token}` } : {};
-  const response = await fetch(path, { signal, headers, cache: "no-store" });
+  const response = await fetch(path, { signal, cache: "no-store" });
   const text = await response.text();
   let answer = {};
   try {
@@ -169,13 +167,7 @@ function showTrouble(error) {
   $("results").hidden = true;
   const [title, text] = [$("trouble").querySelector("h2"), $("trouble").querySelector("p")];
   if (error.status === 401) {
-    const wrong = sessionStorage.getItem("token") !== null;
-    sessionStorage.removeItem("token");
-    $("unlock-note").textContent = wrong ? "That token is not the right one." : "It is kept until this tab is closed.";
-    $("unlock-note").classList.toggle("wrong", wrong);
-    $("unlock").hidden = false;
-    $("token").focus();
-    $("status").textContent = wrong ? "That token is not the right one" : "A token is needed for reading";
+    location.assign(`/console/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
     return;
   }
   title.textContent = error.kind === "RedisUnavailableError" ? "Redis is away" : error.status ? "That did not work" : "The server is away";
@@ -185,18 +177,18 @@ function showTrouble(error) {
 
 let asking = null;
 
-async function look(user) {
+async function look(user, again = false) {
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking;
-  $("trouble").hidden = $("unlock").hidden = $("note").hidden = true;
+  $("trouble").hidden = $("note").hidden = true;
   $("results").hidden = false;
   $("results").setAttribute("aria-busy", "true");
   $("status").textContent = "Looking…";
   $("who").textContent = `User ${user}`;
   $("path").textContent = `/users/${inPath(user)}/recommendations`;
   document.title = `${user} · timbral`;
-  ghosts();
+  if (!again) ghosts();
   try {
     const path = `/users/${inPath(user)}`;
     let noModel = false;
@@ -221,7 +213,12 @@ async function look(user) {
       $("note").hidden = false;
     }
     $("status").textContent = `User ${user}: ${recommended.items.length} items`;
+    if ($("actions").dataset.user !== user) {
+      $("actions").dataset.user = user;
+      htmx.ajax("GET", `/console/users/actions?${new URLSearchParams({ user })}`, "#actions");
+    }
     $("results").setAttribute("aria-busy", "false");
+    return JSON.stringify(recommended.items);
   } catch (error) {
     if (signal.aborted) return;
     $("results").setAttribute("aria-busy", "false");
@@ -237,27 +234,30 @@ function fromAddress() {
     return;
   }
   asking?.abort();
-  $("results").hidden = $("trouble").hidden = $("unlock").hidden = true;
-  document.title = "timbral";
+  $("results").hidden = $("trouble").hidden = true;
+  document.title = "Users · timbral";
 }
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const user = $("user").value.trim();
   if (!user) return;
-  const address = `/?${new URLSearchParams({ user })}`;
+  const address = `/console/users?${new URLSearchParams({ user })}`;
   if (address !== location.pathname + location.search) history.pushState(null, "", address);
   look(user).then(() => $("results").hidden || $("results").focus({ preventScroll: true }));
 });
-$("unlock").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem("token", $("token").value);
-  $("token").value = "";
-  showModel();
-  fromAddress();
-});
 $("again").addEventListener("click", () => look($("user").value.trim()));
 addEventListener("popstate", fromAddress);
+
+// A play was recorded, or an item blocked: workers renew the list within moments, so it is looked at until it has changed.
+document.body.addEventListener("listmoved", async () => {
+  const user = $("user").value.trim();
+  const before = await look(user);
+  for (const pause of [400, 800, 1600, 3000]) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    if (user !== $("user").value.trim() || (await look(user, true)) !== before) return;
+  }
+});
 
 async function showModel() {
   try {
@@ -270,17 +270,6 @@ async function showModel() {
   }
 }
 
-async function showFleet() {
-  try {
-    const { fleet } = await ask("/health");
-    $("fleet").textContent = fleet?.problems.length ? `Look at the fleet: ${fleet.problems.join("; ")}.` : "";
-  } catch {
-    $("fleet").textContent = "";
-  }
-  $("fleet").hidden = !$("fleet").textContent;
-}
-
 showModel();
-showFleet();
 fromAddress();
 if (!$("user").value) $("user").focus();

@@ -1,0 +1,112 @@
+"""``timbral doctor``: what it finds on real servers, and what it says to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from timbral import keys
+from timbral.config.settings import Settings, read_settings
+from timbral.stack import doctor
+from timbral.stack.doctor import Check, examine
+from timbral.stack.embedded_server import EmbeddedServer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer() as made:
+        yield made
+
+
+def settings(url: str, folder: Path, **more: str) -> Settings:
+    return read_settings(REDIS_URL=url, MODEL_DIR=str(folder), DATA_DIR=str(folder), API_PORT="0", **more)
+
+
+def found(settings: Settings) -> dict[str, Check]:
+    return {check.what: check for check in examine(settings)}
+
+
+def test_a_redis_that_is_away_is_the_problem_and_nothing_is_asked_of_it(tmp_path: Path) -> None:
+    checks = found(settings("redis://127.0.0.1:1", tmp_path))
+
+    assert checks["Redis"].state == "problem"
+    assert "REDIS_URL" in checks["Redis"].do
+    assert "Workers" not in checks
+    assert checks["Python"].state == "ok"
+
+
+def test_a_server_without_workers_and_without_a_model_says_what_to_start(
+    server: EmbeddedServer, tmp_path: Path
+) -> None:
+    checks = found(settings(server.url, tmp_path))
+
+    for name in (
+        "Redis",
+        "Redis, version",
+        "Redis, policy",
+        "Redis, persistence",
+        "Redis, permissions",
+        "Redis, clock",
+    ):
+        assert checks[name].state == "ok", checks[name]
+    assert checks["Workers"].state == "problem"
+    assert "timbral up" in checks["Workers"].do
+    assert checks["Model"].state == "problem"
+    assert all(check.do for check in checks.values() if check.state == "problem")
+
+
+def test_a_policy_that_evicts_the_queue_is_a_problem(server: EmbeddedServer, tmp_path: Path) -> None:
+    with server.client() as client:
+        before = client.config_get("maxmemory-policy")["maxmemory-policy"]
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            checks = found(settings(server.url, tmp_path))
+        finally:
+            client.config_set("maxmemory-policy", before)
+
+    assert checks["Redis, policy"].state == "problem"
+    assert "volatile-ttl" in checks["Redis, policy"].do
+
+
+def test_a_user_with_few_rights_is_told_which_it_lacks(server: EmbeddedServer, tmp_path: Path) -> None:
+    with server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "poor", "on", ">p", "~recommendations:*", "-@all", "+ping", "+get", "+time"
+        )
+    url = server.url.replace("://", "://poor:p@")
+
+    checks = found(settings(url, tmp_path))
+
+    assert checks["Redis"].state == "ok"
+    assert "may not read the live version" in checks["Redis, permissions"].said
+    assert "read lists" not in checks["Redis, permissions"].said
+    with pytest.raises(redis.AuthenticationError), redis.Redis.from_url(url.replace(":p@", ":wrong@")) as wrong:
+        wrong.ping()
+    assert found(settings(url.replace(":p@", ":wrong@"), tmp_path))["Redis"].state == "problem"
+
+
+def test_parked_messages_and_a_missing_file_are_seen(server: EmbeddedServer, tmp_path: Path) -> None:
+    with server.client() as client:
+        client.zadd(keys.DEAD_LETTERS, {"a": 1})
+        client.set(keys.MODEL_CURRENT, "20200101T000000-1")
+        client.zadd(keys.WORKERS, {"worker@here": client.time()[0]})
+        try:
+            checks = found(settings(server.url, tmp_path))
+        finally:
+            client.delete(keys.DEAD_LETTERS, keys.MODEL_CURRENT, keys.WORKERS)
+
+    assert checks["Dead letters"].state == "problem"
+    assert checks["Workers"].said == "1: worker@here"
+    assert "is not in" in checks["Model"].said
+
+
+def test_little_room_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "LITTLE_DISK_BYTES", 2**62)
+    monkeypatch.setattr(doctor, "LITTLE_MEMORY_BYTES", 2**62)
+
+    checks = found(settings("redis://127.0.0.1:1", tmp_path))
+
+    assert (checks["Disk of MODEL_DIR"].state, checks["Memory"].state) == ("problem", "problem")

@@ -1,0 +1,123 @@
+"""Jobs as server-sent events of HTML, which htmx puts into the page."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from anyio.to_thread import run_sync
+from fastapi.responses import StreamingResponse
+from markupsafe import Markup
+
+from producers.connections import connections
+from timbral.api.context import ApiContext
+from timbral.api.metrics import EVENT_STREAMS
+from timbral.api.refusals import Refused
+from timbral.api.routes.events import HEARTBEAT_S, LONGEST_S, MAX_STREAMS
+from timbral.console.plots import Series, line_plot
+from timbral.console.readers.jobs import JobDetail, read_job, read_open
+from timbral.console.readers.models import loss_series, read_version
+from timbral.console.rendering import render_text
+from timbral.errors import ModelNotFoundError, TimbralError
+
+__all__ = ["curve_of", "loss_plot", "stream_job", "stream_open"]
+
+LOOK_EVERY_S = 0.7
+_SWEEP = re.compile(r"^(\w+): sweep (\d+), loss ([0-9.e+-]+)$")
+
+Point = tuple[str, float, float]
+
+
+def stream_open(context: ApiContext) -> StreamingResponse:
+    """The open jobs, anew whenever something has moved."""
+
+    def look() -> tuple[str, bool]:
+        return render_text("jobs_open.html", jobs=read_open()), False
+
+    return _stream(context, look)
+
+
+def stream_job(context: ApiContext, job_id: str) -> StreamingResponse:
+    """One job until it is done; the losses that a training tells meanwhile grow into a curve."""
+    points: list[Point] = []
+
+    def look() -> tuple[str, bool]:
+        job = read_job(job_id)
+        if job is None:
+            return "", True
+        told = _SWEEP.match(job.row.text)
+        if told is not None:
+            point = (told[1], float(told[2]), float(told[3]))
+            if point not in points[-1:]:
+                points.append(point)
+        return render_text("job_now.html", job=job, plot=curve_of(job) or loss_plot(points)), job.final
+
+    return _stream(context, look)
+
+
+def curve_of(job: JobDetail) -> Markup | None:
+    """The losses of a training that is done, as its version's record has them; None for any other job."""
+    version = (job.answer or {}).get("model_version") if job.row.task == "train_model" else None
+    if not isinstance(version, str):
+        return None
+    try:
+        with connections().asking() as client:
+            series = loss_series(read_version(client, version))
+    except ModelNotFoundError:  # deleted since
+        return None
+    return line_plot("Loss after each sweep", series, x_label="Sweep", y_label="Loss")
+
+
+def loss_plot(points: Sequence[Point]) -> Markup | None:
+    """The losses seen so far, a line for each fit of the training; None before there are two."""
+    if len(points) < 2:
+        return None
+    names = dict.fromkeys(name for name, _, _ in points)
+    series = [Series(name, [(sweep, loss) for one, sweep, loss in points if one == name]) for name in names]
+    return line_plot("Loss after each sweep, since this page was opened", series, x_label="Sweep", y_label="Loss")
+
+
+def _stream(context: ApiContext, look: Callable[[], tuple[str, bool]]) -> StreamingResponse:
+    if context.streams.n_open >= MAX_STREAMS:
+        raise Refused(503, f"This process has {MAX_STREAMS} event streams open already; reload the page instead")
+    headers = {"x-accel-buffering": "no", "cache-control": "no-store"}
+    return StreamingResponse(_events(context, look), media_type="text/event-stream", headers=headers)
+
+
+async def _events(context: ApiContext, look: Callable[[], tuple[str, bool]]) -> AsyncIterator[str]:
+    streams = context.streams
+    streams.n_open += 1
+    EVENT_STREAMS.inc()
+    try:
+        began = spoke = time.monotonic()
+        shown = None
+        while time.monotonic() - began < LONGEST_S:
+            try:
+                html, is_last = await run_sync(look, limiter=context.job_threads)
+            except TimbralError:  # Redis is away: the fleet sits it out, and so do we
+                html, is_last = shown or "", False
+            now = time.monotonic()
+            if html != shown:
+                yield _event("moved", html)
+                shown, spoke = html, now
+            elif now - spoke > HEARTBEAT_S:
+                yield ": still there\n\n"
+                spoke = now
+            if is_last:
+                yield _event("done", "")
+                return
+            try:
+                await asyncio.wait_for(streams.closing.wait(), LOOK_EVERY_S)
+                return
+            except TimeoutError:
+                continue
+    finally:
+        streams.n_open -= 1
+        EVENT_STREAMS.dec()
+
+
+def _event(name: str, html: str) -> str:
+    lines = "\n".join(f"data: {line}" for line in html.splitlines() or [""])
+    return f"event: {name}\n{lines}\n\n"
