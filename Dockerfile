@@ -4,7 +4,7 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE}
 
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin timbral \
-    && mkdir -p /data /history /models /state /run/secrets && chown timbral:timbral /history /models /state /run/secrets && chmod 700 /state /run/secrets
+    && mkdir -p /data /history /models /training /state /run/secrets && chown timbral:timbral /history /models /training /state /run/secrets && chmod 700 /state /run/secrets
 
 # What timbral depends on: this layer changes with constraints.txt and the dependencies in pyproject.toml. What no service reads goes
 # in the same step, or the layer would keep it. EXTRAS="worker dashboard api" leaves the table of all plays out (130 MB).

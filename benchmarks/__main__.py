@@ -16,7 +16,7 @@ from benchmarks.results import Result
 NAMES = [
     "lastfm_quality", "time_quality", "fit_speed", "classic_speed", "time_to_quality", "top_k_speed", "scaling",
     "peak_memory",
-    "fold_in_speed", "fold_in_quality",
+    "fold_in_speed", "fold_in_quality", "train_engines",
 ]  # fmt: skip
 
 

@@ -80,6 +80,7 @@ def enqueue_train_model(
     target: Literal["one", "log", "value"] | None = None,
     settings: Literal["defaults", "tuned"] = "defaults",
     holdout: float = 0.2,
+    warm_start: bool = False,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
 ) -> Job:
     """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is
@@ -92,7 +93,7 @@ def enqueue_train_model(
     standard
     ``errors``, ``baseline`` (popularity's metrics), ``tuned`` (the search that its settings are from, or None),
     ``verdict`` (first, not worse, worse, not compared),
-    ``durations_s``.
+    ``durations_s``, ``started_from`` (the version that a warm start started from).
 
     Args:
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or
@@ -138,6 +139,7 @@ def enqueue_train_model(
         settings: where the model's arguments come from that are None: "defaults", or "tuned" for what
             ``enqueue_tune_model`` has found for this data set.
         holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
+        warm_start: start from the live model's factors, by id, with new users and items folded in: fewer sweeps.
         promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
 
     Raises:

@@ -160,6 +160,10 @@ class TrainModel(DataMessage):
         le=0.9,
         description="Share of each user's rows held out for the metrics; 0 for no metrics and no comparison.",
     )
+    warm_start: bool = Field(
+        False,
+        description="Start from the live model's factors: fewer sweeps are needed; the scheduler's trainings do.",
+    )
     promote: Literal["if_not_worse", "always", "never"] = Field(
         "if_not_worse",
         description="Whether the new version goes live: unless it is worse or cannot be compared; in any case; or not.",
@@ -261,7 +265,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components",
         "iterations", "loss",
         "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned",
-        "durations_s",
+        "durations_s", "started_from",
     ),
     "tune_model": (
         "job_id", "dataset", "outcome", "reason", "settings", "tried", "defaults", "quality", "importances", "trials",

@@ -85,7 +85,9 @@ def entries_of(settings: Settings) -> list[Entry]:
         SettingsError: recommendations would expire before they are renewed.
     """
     entries = []
-    training = {} if settings.RETRAIN_DATASET is None else {"dataset": settings.RETRAIN_DATASET}
+    training: dict[str, Any] = {"warm_start": True}
+    if settings.RETRAIN_DATASET is not None:
+        training["dataset"] = settings.RETRAIN_DATASET
     if settings.RENEW_EVERY_S:
         if settings.RENEW_EVERY_S >= settings.RECOMMENDATIONS_TTL_S:
             problem = (

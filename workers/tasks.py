@@ -37,6 +37,7 @@ __all__ = [
     "forget_users",
     "refresh_embeddings",
     "refresh_played",
+    "train_block",
     "train_model",
     "tune_model",
 ]
@@ -50,6 +51,7 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     """Train on the history of plays, or on a data set, and write a new model version."""
     # Imported here: what reads data sets takes 40 MB, and a worker that never trains does without.
     from timbral.logic.training import TrainingRun, fingerprint
+    from workers import train_blocks
 
     with delivery(self):
         message, tuned = KeptSettings(resources.records()).applied(read(self, TrainModel, args, arguments))
@@ -57,9 +59,14 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
         check = partial(resources.jobs().check_cancelled, task_id)
         if message.dataset is None and message.history_version is None:
             resources.archive().run()
-        run = TrainingRun(resources.store(), resources.overlay(), progress_of(self), check, tuned)
-        state = fingerprint(message)
-        answer = run_once(self, lambda digest: run.run(message, task_id), message.kwargs(), state)  # noqa: ARG005
+
+        def work(_digest: str) -> dict[str, Any]:
+            with train_blocks.engine_of(task_id, check) as engine:
+                store, overlay, progress = resources.store(), resources.overlay(), progress_of(self)
+                run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned)
+                return run.run(message, task_id)
+
+        answer = run_once(self, work, message.kwargs(), fingerprint(message))
         # Who played something before there was a model has waited for this one.
         played.send_if_waiting()
         return answer
@@ -105,6 +112,16 @@ def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[st
 def compute_chunk(self: Task, *args: Any, **arguments: Any) -> None:
     """One part of a job that ``compute_recommendations`` or ``tune_model`` has split."""
     chunks.compute(self, *chunks.read(args, arguments))
+
+
+@app.task(bind=True, name="train_block", ignore_result=True)
+def train_block(self: Task, **arguments: Any) -> None:
+    """One block of a training that the whole fleet does."""
+    # As in train_model.
+    from workers import train_blocks
+
+    with delivery(self):
+        train_blocks.do_block(arguments)
 
 
 @app.task(bind=True, name="refresh_embeddings")

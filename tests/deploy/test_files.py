@@ -55,7 +55,8 @@ def test_the_compose_file_gives_the_defaults_of_the_settings() -> None:
         match = re.fullmatch(r"\$\{(\w+):-(.*)\}", str(text))
         default = Settings.model_fields[name].default
         if match and match[1] == name and name != "LOG_FORMAT" and match[2] and default is not None:
-            made = json.loads(match[2]) if match[2].startswith("[") else type(default)(json.loads(match[2]))
+            read = match[2] if isinstance(default, str) else json.loads(match[2])
+            made = read if match[2].startswith("[") else type(default)(read)
             if made != (list(default) if isinstance(default, tuple) else default):
                 differs[name] = (match[2], default)
     assert differs == {}

@@ -24,6 +24,9 @@ Wait = Callable[..., None]
 
 def test_after_forget_user_the_id_is_in_no_key_and_in_no_file(known: Fleet) -> None:
     (known.data_dir / "plays.csv").unlink()
+    checkpoint = known.model_dir / "checkpoints" / "job-fit.000001.checkpoint"
+    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint.write_bytes(b"factors of theirs, if of no name")
     with known.server.client() as client:
         before = mentions(client, known.directory, USER)
         assert len([name for name in before if name.startswith("models/")]) == 2
@@ -32,6 +35,7 @@ def test_after_forget_user_the_id_is_in_no_key_and_in_no_file(known: Fleet) -> N
         receipt = producers.forget_user(USER).wait(60)
 
         assert mentions(client, known.directory, USER) == []
+    assert not checkpoint.exists()
     removed = receipt["removed"]
     assert (removed["model_files"], removed["model_rows"], removed["history_plays"]) == (2, 2, 3)
     assert (removed["lists"], removed["vectors"], removed["new_plays"], removed["blocks"]) == (1, 1, 4, 1)

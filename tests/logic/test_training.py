@@ -111,6 +111,81 @@ def test_a_training_that_is_delivered_again_after_its_end_answers_without_traini
     assert steps == []
 
 
+def test_a_warm_start_goes_on_from_the_live_model_and_takes_fewer_sweeps(
+    train: Train, store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: a live model, and a data set that has some more users and an item that it does not know
+    live = train("live")
+    write_history(tmp_path / "more.csv", [*history(206), (1000, 999, 3), (1001, 999, 2)])
+    cold = train("cold", dataset="more.csv", promote="never")
+    starts: list[Any] = []
+    fit = training.ModelTrainer.train_nmf_model
+    monkeypatch.setattr(
+        training.ModelTrainer,
+        "train_nmf_model",
+        lambda *args, **options: starts.append(options["known"]) or fit(*args, **options),
+    )
+
+    # when
+    warm = train("warm", dataset="more.csv", promote="never", warm_start=True)
+
+    # then
+    assert (live["started_from"], cold["started_from"], warm["started_from"]) == (None, None, live["model_version"])
+    assert warm["iterations"] < cold["iterations"]
+    assert warm["loss"] <= cold["loss"] * 1.001
+    assert starts[0] is None, "what is measured has not seen, through the live model, what is held out of it"
+    assert (~starts[1].knows_user).sum() == 6
+    assert (~starts[1].knows_item).sum() == 1
+    assert warm["metrics"] == cold["metrics"]
+
+
+def test_a_warm_start_without_a_live_model_that_fits_is_a_cold_one(train: Train) -> None:
+    first = train("first", warm_start=True)
+    wider = train("wider", warm_start=True, n_components=9, promote="never")
+
+    assert (first["started_from"], wider["started_from"]) == (None, None)
+
+
+def test_a_training_that_is_cut_off_goes_on_and_one_that_ends_leaves_nothing(
+    train: Train, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: it is killed in its last sweeps, after a checkpoint of each
+    monkeypatch.setattr(training, "settings", training.settings.model_copy(update={"CHECKPOINT_EVERY_S": 0.0}))
+    uncut = train("uncut", promote="never")
+    folder = store.model_dir / "checkpoints"
+    assert list(folder.iterdir()) == []
+    texts: list[str] = []
+
+    def killed(done: int, total: int, text: str) -> None:
+        texts.append(text)
+        if text.startswith("training: sweep 4"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train("task", progress=killed, promote="never")
+    assert len(list(folder.iterdir())) == 2
+
+    # when
+    texts.clear()
+    answer = train("task", progress=lambda done, total, text: texts.append(text), promote="never")
+
+    # then
+    assert next(text for text in texts if "sweep" in text).startswith("training: sweep 4")
+    assert (answer["loss"], answer["metrics"]) == (uncut["loss"], uncut["metrics"])
+    users = [store.get(one["model_version"]).model.user_factors for one in (answer, uncut)]
+    np.testing.assert_array_equal(*users)
+    assert list(folder.iterdir()) == []
+
+    # and one that fails or is cancelled takes its own along, too
+    def cancelled(done: int, total: int, text: str) -> None:
+        if text.startswith("training: sweep 4"):
+            raise JobCancelledError("another", "it was cancelled")
+
+    with pytest.raises(JobCancelledError):
+        train("another", progress=cancelled, promote="never")
+    assert list(folder.iterdir()) == []
+
+
 def test_nothing_held_out_means_one_fit_no_metrics_and_a_person_to_decide(train: Train, store: ModelStore) -> None:
     assert train("first", holdout=0)["promoted"], "there is nothing to compare it with"
     answer = train("second", holdout=0)

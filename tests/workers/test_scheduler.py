@@ -165,7 +165,11 @@ def test_trainings_go_to_their_own_queue_and_need_no_model(start: Start, client:
     assert client.llen("celery") == 0, "nothing to renew before there is a model"
     assert json.loads(client.lindex("training", 0))["headers"]["task"] == "train_model"
     record = json.loads(client.hvals(keys.SUBMITTED)[0])
-    assert (record["task"], record["kwargs"], record["queue"]) == ("train_model", {"dataset": "plays.csv"}, "training")
+    assert (record["task"], record["kwargs"], record["queue"]) == (
+        "train_model",
+        {"warm_start": True, "dataset": "plays.csv"},
+        "training",
+    )
 
 
 def test_the_schedule_is_what_the_settings_ask_for() -> None:
@@ -173,12 +177,12 @@ def test_the_schedule_is_what_the_settings_ask_for() -> None:
 
     assert entries_of(settings) == [
         Entry("renew_recommendations", "compute_recommendations", {}, 60),
-        Entry("retrain", "train_model", {"dataset": "a.csv"}, 600),
+        Entry("retrain", "train_model", {"warm_start": True, "dataset": "a.csv"}, 600),
         Entry("archive_plays", "archive_plays", {}, 60),
     ]
     assert entries_of(read_settings(RENEW_EVERY_S=0, ARCHIVE_EVERY_S=0)) == []
     assert entries_of(read_settings(RENEW_EVERY_S=0, RETRAIN_AFTER_PLAYS=500, ARCHIVE_EVERY_S=30)) == [
-        Entry("retrain_after_plays", "train_model", {}, 0, 500),
+        Entry("retrain_after_plays", "train_model", {"warm_start": True}, 0, 500),
         Entry("archive_plays", "archive_plays", {}, 30),
     ]
 
@@ -199,7 +203,7 @@ def test_a_training_is_sent_after_so_many_plays_and_once(start: Start, client: r
 
     assert client.llen("training") == 1
     record = next(json.loads(value) for value in client.hvals(keys.SUBMITTED) if b"train_model" in value)
-    assert (record["task"], record["kwargs"], record["queue"]) == ("train_model", {}, "training")
+    assert (record["task"], record["kwargs"], record["queue"]) == ("train_model", {"warm_start": True}, "training")
 
 
 def test_a_renewal_that_comes_after_the_expiry_is_refused() -> None:

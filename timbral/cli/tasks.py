@@ -92,6 +92,9 @@ def train(
     apply_play_thresholds: Annotated[
         bool, typer.Option("--apply-play-thresholds", help="Leave rows with few plays out, cap the plays of a row.")
     ] = False,
+    warm_start: Annotated[
+        bool, typer.Option("--warm-start", help="Start from the live model's factors: fewer sweeps.")
+    ] = False,
     promote: Annotated[str, typer.Option(help="Go live if_not_worse, always or never.")] = "if_not_worse",
     regularization: Annotated[
         float | None, typer.Option(help="κ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
@@ -179,6 +182,7 @@ def train(
         tol=tol,
         holdout=holdout,
         apply_play_thresholds=apply_play_thresholds,
+        warm_start=warm_start,
         regularization=regularization,
         unobserved_weight=unobserved_weight,
         unobserved_target=unobserved_target,

@@ -104,6 +104,39 @@ class Settings(BaseSettings):
         "one always is.",
     )
 
+    # Trainings
+    TRAIN_STORE_URI: str | None = Field(
+        None,
+        description="A folder that all hosts of the fleet see, as a path or a file:// URI: for checkpoints, and for "
+        "the blocks of trainings that several hosts do; MODEL_DIR if unset.",
+    )
+    TRAIN_ENGINE: Literal["local", "fleet", "ray"] = Field(
+        "local",
+        description="Who does the sweeps of a training: the trainer's own cores, all workers of the queue of "
+        "chunks, or a Ray cluster. The model is the same to the bit. See scale.md.",
+    )
+    TRAIN_ENGINE_URL: str | None = Field(
+        None,
+        description="Where the engine ray is: ray://host:10001, or host:6379; one on the trainer's machine if unset.",
+    )
+    TRAIN_CACHE_DIR: Path | None = Field(
+        None,
+        description="A folder of each host's own, into which the factors that all rows need are copied once for each "
+        "half-sweep; they are mapped from the store if unset.",
+    )
+    TRAIN_BLOCKS: int = Field(
+        8,
+        ge=1,
+        le=1024,
+        description="Blocks that each half of a sweep is cut into, where the fleet or Ray does it.",
+    )
+    CHECKPOINT_EVERY_S: float = Field(
+        10.0,
+        ge=0,
+        description="Seconds between two checkpoints of a training, which goes on from the last one if it is cut off; "
+        "more where writing one takes more than 3 % of that. 0: after each sweep.",
+    )
+
     # The plays
     HISTORY_URI: str | None = Field(
         None,
@@ -194,6 +227,13 @@ class Settings(BaseSettings):
             RedisUrl.parse(url, cluster_tag="any" if is_cluster else "")
         return url
 
+    @field_validator("TRAIN_STORE_URI")
+    @classmethod
+    def _is_a_folder(cls, uri: str | None) -> str | None:
+        if uri is not None and "://" in uri and not uri.startswith("file:///"):
+            raise ValueError("must be a path or a file:/// URI: blocks are mapped from a folder that all hosts see")
+        return uri
+
     @model_validator(mode="after")
     def _cache_expires_before_results(self) -> Settings:
         # Under volatile-ttl Redis evicts what expires soonest: the cache has to go before the results do.
@@ -253,6 +293,11 @@ class Settings(BaseSettings):
     def history_uri(self) -> str:
         """Where the table of all plays is."""
         return self.HISTORY_URI or str(self.DATA_DIR / "history")
+
+    @property
+    def train_store(self) -> Path | None:
+        """The folder in ``TRAIN_STORE_URI``."""
+        return None if self.TRAIN_STORE_URI is None else Path(self.TRAIN_STORE_URI.removeprefix("file://"))
 
     def _read_url(self, name: str) -> RedisUrl:
         url = getattr(self, name) or self.REDIS_URL or LOCAL_REDIS

@@ -9,7 +9,10 @@ from typing import Any
 import numpy.typing as npt
 
 import timbral
-from timbral.models.engine.factorization import Callback
+from timbral.models.engine.factorization import Callback, HalvesOf
+from timbral.models.engine.halves import HalvesHere
+from timbral.models.engine.training_state import Checkpoints
+from timbral.models.fitting.warm_start import KnownFactors
 from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
 from timbral.utils.evaluation import EvaluationMetrics
@@ -43,6 +46,9 @@ class ModelTrainer:
         *,
         callback: Callback | None = None,
         times: npt.ArrayLike | None = None,
+        known: KnownFactors | None = None,
+        checkpoints: Checkpoints | None = None,
+        halves_of: HalvesOf = HalvesHere,
         **options: Any,
     ) -> NMFModel:
         """Fit an NMFModel to ``user_item_matrix`` and put a record of it into ``training_history``, in place of the one
@@ -53,13 +59,13 @@ class ModelTrainer:
         ``n_interactions``, ``density``, ``n_iterations``, ``converged``, ``loss`` (after the last sweep),
         ``loss_per_iteration``
         (a list), ``duration_s`` and ``version`` (timbral's); all of it is plain JSON.
-        None means what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones. Raises what ``NMFModel``
-        and its ``fit``
-        raise; a training that failed leaves the record as it was.
+        None means what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones, ``times``, ``known``,
+        ``checkpoints`` and ``halves_of`` those of its ``fit``. Raises what ``NMFModel`` and its ``fit`` raise; a
+        training that failed leaves the record as it was.
         """
         model = NMFModel(n_components, random_state, max_iter, tol, **options)
         started = time.perf_counter()
-        model.fit(user_item_matrix, callback=callback, times=times)
+        model.fit(user_item_matrix, callback, times=times, known=known, checkpoints=checkpoints, halves_of=halves_of)
         duration_s = time.perf_counter() - started
         self.training_history = {
             "parameters": model.parameters(),

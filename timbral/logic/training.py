@@ -7,6 +7,11 @@ than the time
 of the second fit. Where the live model held out other rows than this training does, one more fit makes the two
 comparable.
 ``holdout=0`` fits once, without metrics, and goes live only where ``promote`` is "always" or nothing is live yet.
+
+With ``warm_start`` the second fit starts from the live model's factors. The first one never does: the live model has
+seen rows that this training holds out.
+
+What each fit has reached is kept in checkpoints, so that a training that is cut off goes on when it is delivered again.
 """
 
 from __future__ import annotations
@@ -19,9 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import structlog
-from scipy import sparse
 
 import timbral
 from timbral.config.settings import Constants, settings
@@ -30,19 +33,24 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
-from timbral.errors import DataError, ModelFileError, ModelNotFoundError
+from timbral.engines.checkpoint_files import JobCheckpoints, checkpoint_folder, remove_orphans
+from timbral.errors import DataError, ModelFileError, ModelNotFoundError, RedisUnavailableError, TimbralError
 from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.popularity import popularity_ranking, users_per_item
 from timbral.lists.forgotten import Forgotten
 from timbral.logic import gate
+from timbral.logic.fits import Fits
 from timbral.logic.gate import Verdict
+from timbral.logic.live_start import live_start
 from timbral.logic.overlay import Overlay
 from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
-from timbral.messages import MODEL_OPTIONS, READ_ARGUMENTS, DataMessage, TrainModel, utc_now
+from timbral.messages import READ_ARGUMENTS, DataMessage, TrainModel, utc_now
+from timbral.models.engine.factorization import HalvesOf
+from timbral.models.engine.halves import HalvesHere
 from timbral.models.nmf_model import NMFModel
-from timbral.versions.model_store import ModelStore
+from timbral.versions.model_store import ModelStore, Training
 from timbral.versions.served_model import ServedModel
 
 __all__ = ["TrainingRun", "fingerprint"]
@@ -53,9 +61,12 @@ METRICS_K = 20
 MAX_EVALUATED = 50_000
 """Users that the metrics are taken over; of more, so many are drawn."""
 
+ORPHAN_AGE = 2
+"""Times TRAIN_TIME_LIMIT_S after which a training that was cut off does not come back."""
+
 COPIED = (
     "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss", "user_id_kind", "item_id_kind",
-    "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned",
+    "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned", "started_from",
 )  # fmt: skip
 """Fields of a version's record that stand in the training's answer too."""
 
@@ -71,6 +82,7 @@ class TrainingRun:
         overlay: new plays, of which those that the model was trained on are dropped when it goes live.
         on_progress: called with (done, total, text) after each step.
         check: called with each step; raises to stop the training, which then leaves nothing behind.
+        halves_of: who does the half-sweeps.
         tuned: where the message's settings are from that a search found; None where none are.
     """
 
@@ -78,6 +90,7 @@ class TrainingRun:
     overlay: Overlay
     on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005
     check: Callable[[], None] = lambda: None
+    halves_of: HalvesOf = HalvesHere
     tuned: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -92,12 +105,27 @@ class TrainingRun:
             ModelStoreError: the version cannot be written; nothing changed.
         """
         ticket = self.store.begin(task_id)
-        log = logger.bind(version=ticket.version)
         if ticket.answer is not None:
-            log.info("was trained before")
+            logger.info("was trained before", version=ticket.version)
             return ticket.answer
+        folder = checkpoint_folder(self.store.model_dir)
+        remove_orphans(folder, ORPHAN_AGE * settings.TRAIN_TIME_LIMIT_S)
+        checkpoints = JobCheckpoints(folder, task_id, settings.CHECKPOINT_EVERY_S)
+        try:
+            answer = self._train(message, task_id, ticket, checkpoints)
+        except TimbralError as error:
+            if not isinstance(error, RedisUnavailableError):  # which is tried again
+                checkpoints.clear()
+            raise
+        checkpoints.clear()
+        return answer
+
+    def _train(
+        self, message: TrainModel, task_id: str, ticket: Training, checkpoints: JobCheckpoints
+    ) -> dict[str, Any]:
+        log = logger.bind(version=ticket.version)
         durations_s: dict[str, float] = {}
-        fits = _Fits(message, self.on_progress, self.check)
+        fits = Fits(message, self.on_progress, self.check, checkpoints, self.halves_of)
         self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
         with _timed(durations_s, "read"):
             n_forgotten = self.forgotten.count()
@@ -120,7 +148,8 @@ class TrainingRun:
             del durations_s["evaluate"]
         metrics, baseline = ({}, {}) if measured is None else (measured[0].result(), measured[1].result())
         with _timed(durations_s, "fit"):
-            model = fits.fit(data.matrix, data.times, "training")
+            start = live_start(self.store, message, data)
+            model = fits.fit(data.matrix, data.times, "training", start)
         history = fits.trainer.training_history
         record = {
             "version": ticket.version,
@@ -135,6 +164,7 @@ class TrainingRun:
             "n_interactions": int(data.matrix.nnz),
             "n_components": model.n_components,
             "iterations": history["n_iterations"],
+            "started_from": None if start is None else start.version,
             "converged": history["converged"],
             "loss": float(history["loss"]),
             "loss_per_iteration": history["loss_per_iteration"],
@@ -231,7 +261,7 @@ class TrainingRun:
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         return (read.with_play_thresholds(*limits) if message.apply_play_thresholds else read), record
 
-    def _verdict(self, fits: _Fits, evaluated: NMFModel | None, split: Split | None, data: Interactions) -> Verdict:
+    def _verdict(self, fits: Fits, evaluated: NMFModel | None, split: Split | None, data: Interactions) -> Verdict:
         """How the new model compares with the live one, whatever ``promote`` says."""
         try:
             live = self.store.current()
@@ -257,44 +287,6 @@ class TrainingRun:
         if self.store.promote(version) == "stale":
             return False, "a training that began later went live meanwhile"
         return True, verdict.reason if verdict.promotes else f"promote is 'always'; {verdict.reason}"
-
-
-class _Fits:
-    """The fits of one training, all with the message's options, and their progress."""
-
-    def __init__(self, message: TrainModel, on_progress: OnProgress, check: Callable[[], None]) -> None:
-        self.trainer = ModelTrainer()
-        self._message = message
-        self._on_progress = on_progress
-        self._check = check
-        self._max_iter = Constants.NMF_MAX_ITER if message.max_iter is None else message.max_iter
-        self.total = self._max_iter * 2
-        self._start = 0 if message.holdout > 0 else self._max_iter
-
-    def fit(self, matrix: sparse.csr_matrix, times: npt.NDArray[np.int64] | None, what: str) -> NMFModel:
-        """One fit; ``what`` it is for stands in the progress."""
-        message, start = self._message, self._start
-        if what == "comparing":  # one more than was reckoned with
-            self.total += self._max_iter
-
-        def callback(iteration: int, max_iter: int, loss: float) -> None:
-            self._check()
-            done = start + min(iteration, max_iter) - 1
-            self._on_progress(done, self.total, f"{what}: sweep {iteration}, loss {loss:.6g}")
-
-        options = {name: getattr(message, name) for name in MODEL_OPTIONS if getattr(message, name) is not None}
-        model = self.trainer.train_nmf_model(
-            matrix,
-            message.n_components,
-            message.random_state,
-            message.max_iter,
-            message.tol,
-            callback=callback,
-            times=times,
-            **options,
-        )
-        self._start += self._max_iter
-        return model
 
 
 def digest_of(data: Interactions) -> str:

@@ -12,18 +12,20 @@ from scipy import sparse
 from timbral.config.settings import Constants, settings
 from timbral.errors import DataError, NotFittedError, ParameterError
 from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
-from timbral.models.engine.factorization import Callback
+from timbral.models.engine.factorization import Callback, HalvesOf
 from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.fold_in import fold_in
+from timbral.models.engine.halves import HalvesHere
 from timbral.models.engine.objective import Objective, Target
 from timbral.models.engine.sparse_rows import SparseRows, read_rows, read_times
+from timbral.models.engine.training_state import Checkpoints
 from timbral.models.engine.weighting import Side, Weighting
 from timbral.models.explanation import strongest
 from timbral.models.file.model_record import ModelRecord
 from timbral.models.file.stored_model import StoredModel
-from timbral.models.fitting.choice import CHOSEN
 from timbral.models.fitting.fitting import fit
 from timbral.models.fitting.options import PartOptions
+from timbral.models.fitting.warm_start import KnownFactors
 from timbral.models.kernels.threads import Threads, resolve_n_threads
 from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.scoring import Scoring
@@ -136,7 +138,14 @@ class NMFModel(StoredModel):
     # Training
 
     def fit(
-        self, user_item_matrix: Any, callback: Callback | None = None, *, times: npt.ArrayLike | None = None
+        self,
+        user_item_matrix: Any,
+        callback: Callback | None = None,
+        *,
+        times: npt.ArrayLike | None = None,
+        known: KnownFactors | None = None,
+        checkpoints: Checkpoints | None = None,
+        halves_of: HalvesOf = HalvesHere,
     ) -> Self:
         """Train on ``user_item_matrix`` (n_users, n_items): ndarray, DataFrame, scipy sparse, or what
         ``DataLoader.load_csr`` gives.
@@ -150,6 +159,11 @@ class NMFModel(StoredModel):
             times: when each entry was last played, ints, larger is newer, in the order of the ``data`` of a CSR matrix
                 with sorted indices. With them, what is
                 chosen is chosen on the newest rows, and a score can have a recency part.
+            known: factors of an earlier model to start from; its new rows are folded in. Fewer sweeps are needed then.
+            checkpoints: where this fit keeps what it has reached, and goes on from if it was cut off; the bits are
+                those of a fit that never was.
+            halves_of: who does the half-sweeps: this process's threads, or an engine (docs/scale.md). The bits are the
+                same.
 
         Raises:
             DataError: a value that is negative, NaN or infinite, an empty or not 2-D matrix, a table of interactions;
@@ -159,15 +173,17 @@ class NMFModel(StoredModel):
         rows = read_rows(user_item_matrix, "user_item_matrix")
         if len(rows.values) == 0:
             raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
+        if known is not None:
+            known.check(rows.n_rows, rows.n_columns, self.n_components)
         fitted = fit(
             self.objective, self.parts, rows, None if times is None else read_times(times, user_item_matrix),
             n_components=self.n_components, seed=self.random_state, max_iter=self.max_iter, tol=self.tol,
-            n_threads=resolve_n_threads(self.n_threads), callback=callback,
+            n_threads=resolve_n_threads(self.n_threads), callback=callback, known=known, checkpoints=checkpoints,
+            halves_of=halves_of,
         )  # fmt: skip
         factors, choice = fitted.factors, fitted.choice
         scoring = Scoring(factors.item, fitted.neighbors, fitted.recency)
-        chosen = {name: getattr(choice, name) for name in CHOSEN}
-        self._become(factors.user, scoring, rows, fitted.weighting, chosen, factors.loss)
+        self._become(factors.user, scoring, rows, fitted.weighting, choice.numbers(), factors.loss)
         self.converged = factors.converged
         logger.info("Trained %d × %d, k=%d, %d sweeps", self.n_users, self.n_items, self.n_components, self.n_iter_)
         return self

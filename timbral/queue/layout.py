@@ -67,6 +67,7 @@ _OWN_QUEUES: Final = {
     "train_model": TRAINING_QUEUE,
     "tune_model": TRAINING_QUEUE,
     "compute_chunk": BATCH_QUEUE,
+    "train_block": BATCH_QUEUE,
     "archive_plays": BATCH_QUEUE,  # not behind a long training: until it is done, plays take room in Redis
 }
 ROUTED_TASKS: Final = tuple(_OWN_QUEUES)

@@ -49,7 +49,9 @@ class Folding:
 
 def _is_small(event: Event) -> bool:
     name = event.get("name")
-    return name == "compute_chunk" or (name == "refresh_embeddings" and "'plays'" in str(event.get("kwargs")))
+    return name in ("compute_chunk", "train_block") or (
+        name == "refresh_embeddings" and "'plays'" in str(event.get("kwargs"))
+    )
 
 
 def install() -> None:

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timbral.models.engine.balance import balance, squares
+from timbral.models.kernels.threads import Threads
+
+ONE = Threads(1)
 
 
 @given(st.integers(0, 2**16), st.integers(1, 8))
@@ -15,11 +18,14 @@ def test_lowers_the_regularisation_by_what_it_says_and_no_scale_lowers_it_more(s
     user, item = (rng.random((n, k), dtype=np.float32) * 10.0 ** rng.integers(-3, 3, k) for n in (7, 5))
     user_l2, item_l2 = (rng.random(n, dtype=np.float32) + 0.1 for n in (7, 5))
     user, item = user.astype(np.float32), item.astype(np.float32)
-    before = squares(user_l2, user), squares(item_l2, item)
+    before = squares(user_l2, user, ONE)[0], squares(item_l2, item, ONE)[0]
 
     scale, gain = balance(*before)
 
-    after = squares(user_l2, (user * scale).astype(np.float32)), squares(item_l2, (item / scale).astype(np.float32))
+    after = (
+        squares(user_l2, (user * scale).astype(np.float32), ONE)[0],
+        squares(item_l2, (item / scale).astype(np.float32), ONE)[0],
+    )
     assert np.isclose(np.sum(before) - np.sum(after), gain, rtol=1e-3, atol=1e-5 * np.sum(before))
     np.testing.assert_allclose(after[0], after[1], rtol=1e-4)
     for other in (0.9, 1.1):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from timbral.models.engine import factorization
+from timbral.models.engine import half_sweep
 from timbral.models.engine.side_by_side import MOST_FEW, few_entries, lane_lines
 from timbral.models.kernels.lanes import LANES
 from timbral.models.nmf_model import NMFModel
@@ -45,7 +45,7 @@ def test_gets_what_rows_get_one_by_one(seed: int, k: int, n_rows: int, chosen: d
 
     together = model.fold_in(rows)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(factorization, "lane_lines", one_by_one)
+        patched.setattr(half_sweep, "lane_lines", one_by_one)
         alone = model.fold_in(rows)
 
     np.testing.assert_allclose(together, alone, rtol=2e-3, atol=2e-3 * max(alone.max(initial=0), 1e-6))
@@ -55,7 +55,7 @@ def test_a_training_is_as_good_either_way(monkeypatch: pytest.MonkeyPatch) -> No
     plays = sparse.random(300, 200, 0.1, "csr", np.float32, np.random.default_rng(0))
     together = NMFModel(12, 0, 15, 0.0, n_threads=1).fit(plays).training_history
 
-    monkeypatch.setattr(factorization, "lane_lines", one_by_one)
+    monkeypatch.setattr(half_sweep, "lane_lines", one_by_one)
     alone = NMFModel(12, 0, 15, 0.0, n_threads=1).fit(plays).training_history
 
     assert together[0] == pytest.approx(alone[0], rel=1e-4)

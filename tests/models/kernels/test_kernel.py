@@ -13,9 +13,9 @@ import timbral
 SUM = """
 import numpy as np
 from timbral.models.engine.balance import _add_squares as kernel
-sums = np.zeros(1)
-kernel(np.ones(4, np.float32), np.array([[1.0], [2.0], [3.0], [4.0]], np.float32), sums)
-print(sum(kernel._dispatcher.stats.cache_hits.values()), sums[0])
+sums = np.zeros((2, 1))
+kernel(np.ones(4, np.float32), np.array([[1.0], [2.0], [3.0], [4.0]], np.float32), 0, 4, sums)
+print(sum(kernel._dispatcher.stats.cache_hits.values()), sums[0, 0])
 """
 
 COMPILE = """

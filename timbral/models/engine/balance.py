@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, float64
+from numba import float32, float64, int64
 
+from timbral.models.engine.fixed_blocks import AddRows, sum_of_rows
 from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.kernels.threads import Threads
 
-__all__ = ["balance", "squares"]
+__all__ = ["add_squares", "balance", "squares"]
 
 Vector = npt.NDArray[np.float32]
 
 
-@kernel(vector(float32), matrix(float32), vector(float64, writable=True), fastmath=True, boundscheck=False)
-def _add_squares(l2, factors, total):  # type: ignore[no-untyped-def]
-    for row in range(factors.shape[0]):
+@kernel(
+    vector(float32), matrix(float32), int64, int64, matrix(float64, writable=True), fastmath=True, boundscheck=False
+)
+def _add_squares(l2, factors, start, stop, total):  # type: ignore[no-untyped-def]
+    for row in range(start, stop):
         for f in range(factors.shape[1]):
-            total[f] += l2[row] * factors[row, f] * factors[row, f]
+            total[0, f] += l2[row] * factors[row, f] * factors[row, f]
+            total[1, f] += factors[row, f]
 
 
-def squares(l2: Vector, factors: Vector) -> npt.NDArray[np.float64]:
-    """Σ_u l2[u] · factors[u]²: float64 (k,), for ``factors`` (n, k)."""
-    total = np.zeros(factors.shape[1])
-    _add_squares(l2, factors, total)
-    return total
+def add_squares(l2: Vector, factors: Vector) -> AddRows:
+    """Adds l2[u] · factors[u]² and factors[u] over rows u: (2, k)."""
+    return lambda start, stop, out: _add_squares(l2, factors, start, stop, out)
+
+
+def squares(l2: Vector, factors: Vector, threads: Threads) -> npt.NDArray[np.float64]:
+    """Σ_u l2[u] · factors[u]² and Σ_u factors[u]: float64 (2, k), for ``factors`` (n, k)."""
+    return sum_of_rows(len(factors), (2, factors.shape[1]), add_squares(l2, factors), threads)
 
 
 def balance(

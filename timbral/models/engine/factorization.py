@@ -5,29 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from timbral.errors import TrainingError
-from timbral.models.engine.balance import balance, squares
-from timbral.models.engine.classic_descent import descend_classic
-from timbral.models.engine.coordinate_descent import BUFFER_FLOATS, LANE, MIN_BLOCK, descend_weighted
-from timbral.models.engine.extrapolation import StepSize, extrapolate
+from timbral.models.engine.balance import balance
+from timbral.models.engine.extrapolation import extrapolate
 from timbral.models.engine.fixed import Fixed
-from timbral.models.engine.side_by_side import LANES, lane_lines
+from timbral.models.engine.halves import Halves, HalvesHere, Problem
+from timbral.models.engine.training_state import Checkpoints, TrainingState
 from timbral.models.engine.weighting import Side
-from timbral.models.kernels.threads import Threads, spans
+from timbral.models.kernels.threads import Threads
 
-__all__ = ["Callback", "Factors", "factorize", "half_sweep"]
+__all__ = ["Callback", "Factors", "HalvesOf", "factorize"]
 
 Callback = Callable[[int, int, float], Any]
 """``callback(iteration, max_iter, loss)`` after each sweep; False ends the training with a TrainingError, None goes
 on."""
 
-SPANS_PER_THREAD = 16
+HalvesOf = Callable[[Problem, Threads], Halves]
+"""Who does the half-sweeps of a problem."""
 
 FIRST_SWEEPS = 2
 """Sweeps from their own start at first: far from a minimum, the way that a sweep went does not lead on."""
@@ -53,68 +52,6 @@ class Factors:
         return Factors(self.user.copy(), self.item.copy())
 
 
-@dataclass
-class _Scratch:
-    """What a thread works in: made once for all of its spans, since new memory costs more than the work on a short
-    span."""
-
-    rows: Vector
-    entry: Vector
-    lanes: Vector
-
-    @classmethod
-    def of(cls, k: int, entry_rows: int, longest: int) -> Self:
-        shapes = (3, k), (entry_rows, longest), (lane_lines(k), LANES)
-        return cls(*(np.empty(shape, dtype=np.float32) for shape in shapes))
-
-
-def half_sweep(
-    side: Side,
-    fixed: Fixed,
-    solved: Vector,
-    *,
-    l1: float,
-    n_passes: int,
-    tol: float,
-    classic: bool,
-    threads: Threads,
-) -> tuple[float, int]:
-    """Improve ``solved`` (rows of ``side``) in place, ``fixed`` being fixed; returns the loss without ``fixed``'s
-    regularisation."""
-    rows = side.rows
-    k = fixed.factors.shape[1]
-    loss = np.empty(rows.n_rows)
-    passes = np.empty(rows.n_rows, dtype=np.int64)
-    longest = -(-max(1, int(np.diff(rows.indptr).max(initial=0))) // LANE) * LANE
-    entry_rows = 3 + max(MIN_BLOCK, -(-BUFFER_FLOATS // longest))
-
-    idle: list[_Scratch] = []
-
-    def descend(start: int, stop: int) -> None:
-        try:
-            own = idle.pop()
-        except IndexError:
-            own = _Scratch.of(k, entry_rows, longest)
-        if classic:
-            descend_classic(
-                rows.indptr, rows.indices, side.target, side.l2, l1, fixed.factors, fixed.gram, n_passes, tol, start,
-                stop, solved,
-                loss, passes, own.rows[0], own.rows[1],
-            )  # fmt: skip
-        else:
-            descend_weighted(
-                rows.indptr, rows.indices, side.confidence, side.target, side.unobserved_target, side.weight,
-                fixed.weight, side.l2,
-                l1, fixed.factors, fixed.gram, fixed.pull, n_passes, tol, start, stop, solved, loss, passes, own.rows,
-                own.entry,
-                own.lanes,
-            )  # fmt: skip
-        idle.append(own)
-
-    threads.run(descend, spans(rows.indptr, k, SPANS_PER_THREAD * threads.n_threads))
-    return math.fsum(loss), int(passes.sum())
-
-
 def factorize(
     users: Side,
     items: Side,
@@ -126,63 +63,99 @@ def factorize(
     classic: bool = False,
     threads: Threads,
     callback: Callback | None = None,
+    checkpoints: Checkpoints | None = None,
+    halves_of: HalvesOf = HalvesHere,
 ) -> Factors:
     """Train ``factors`` in place, from where they stand, for at most ``max_iter`` sweeps.
 
     ``factors.loss`` gets the loss after each sweep that lowered it. The factors that come back are those of the last
     loss.
+
+    Args:
+        checkpoints: where it goes on from, if this fit was cut off before; else it starts from ``factors``.
+        halves_of: who does the half-sweeps; the bits are the same whoever does.
     """
-    user, item = factors.user, factors.item
-    last_item = item.copy()
-    new_user, new_item = np.empty_like(user), np.empty_like(item)
-    mu = users.unobserved_target
-    beyond = mu**2 * float(users.weight.sum(dtype=np.float64)) * float(items.weight.sum(dtype=np.float64))
-    size = StepSize()
-    step = 0.0  # the first sweep has no way to go on
-    sweep = partial(half_sweep, l1=l1, n_passes=1, tol=0.0, classic=classic, threads=threads)
+    state = (checkpoints and checkpoints.load()) or TrainingState.of_start(factors.user, factors.item)
     with threads:
-        for iteration in range(1, max_iter + 1):
-            extrapolate(last_item, item, new_item, step, threads)
-            np.copyto(new_user, user)
-            sweep(users, Fixed.of(new_item, items.weight, mu, threads), new_user)
-            extrapolate(user, new_user, new_user, step, threads)
-            loss, _ = sweep(items, Fixed.of(new_user, users.weight, mu, threads), new_item)
-            user_squares = squares(users.l2, new_user)
-            loss += beyond + float(user_squares.sum())
-            loss += 2 * l1 * float(new_user.sum(dtype=np.float64))
-            if loss < 0.0:  # of a fit that is nearly perfect, rounding is what is left
-                loss = 0.0
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"The loss became {loss} in sweep {iteration}: the values are too large for this training"
-                )
-            if factors.loss and loss > factors.loss[-1] and step > 0.0:
-                size.shrink()
-                step = 0.0
-                continue
-            if l1 == 0.0:
-                scale, gain = balance(user_squares, squares(items.l2, new_item))
-                if gain > LEAST_GAIN * loss:
-                    loss -= gain
-                    for side in (user, new_user):
-                        side *= scale.astype(np.float32)
-                    for side in (item, new_item):
-                        side *= (1.0 / scale).astype(np.float32)
-            fall = factors.loss[-1] - loss if factors.loss else math.inf
-            user, new_user = new_user, user
-            last_item, item, new_item = item, new_item, last_item
-            factors.user, factors.item = user, item
-            factors.loss.append(loss)
-            answer = None if callback is None else callback(iteration, max_iter, loss)
-            if isinstance(answer, bool | np.bool_) and not answer:
-                raise TrainingError(f"The training was cancelled in sweep {iteration} of at most {max_iter}")
-            if fall < 2.0 * tol * abs(loss + fall):  # to first order, tol of the root
-                if step == 0.0:
-                    factors.converged = True
-                    break
-                step = 0.0  # only a sweep without a step tells that there is nothing left to gain
-                continue
-            if step > 0.0:
-                size.grow()
-            step = size.step if iteration >= FIRST_SWEEPS else 0.0
+        sweep = _Sweeps(Problem(users, items, l1, classic), state, threads, halves_of)
+        while not state.converged and state.iteration < max_iter:
+            fell = sweep.next()
+            if fell is not None:
+                answer = None if callback is None else callback(state.iteration, max_iter, state.loss[-1])
+                if isinstance(answer, bool | np.bool_) and not answer:
+                    raise TrainingError(f"The training was cancelled in sweep {state.iteration} of at most {max_iter}")
+                of_root = 2.0 * tol  # to first order, tol of the root
+                _choose_step(state, small=fell < of_root * abs(state.loss[-1] + fell))
+            if checkpoints is not None:
+                checkpoints.offer(state, last=state.converged or state.iteration == max_iter)
+    factors.user, factors.item = state.user, state.item
+    factors.loss, factors.converged = state.loss, state.converged
     return factors
+
+
+def _choose_step(state: TrainingState, *, small: bool) -> None:
+    """How far the next sweep goes on, after one that lowered the loss, if only by a ``small`` part."""
+    if small and state.step == 0.0:
+        state.converged = True
+    elif small:
+        state.step = 0.0  # only a sweep without a step tells that there is nothing left to gain
+    else:
+        if state.step > 0.0:
+            state.size.grow()
+        state.step = state.size.step if state.iteration >= FIRST_SWEEPS else 0.0
+
+
+class _Sweeps:
+    """Moves ``state`` on, a sweep at a time."""
+
+    def __init__(self, problem: Problem, state: TrainingState, threads: Threads, halves_of: HalvesOf) -> None:
+        self._problem = problem
+        self._state = state
+        self._threads = threads
+        self._half = halves_of(problem, threads)
+        self._new_user, self._new_item = np.empty_like(state.user), np.empty_like(state.item)
+        self._mu = problem.users.unobserved_target
+        weights = (float(side.weight.sum(dtype=np.float64)) for side in (problem.users, problem.items))
+        self._beyond = self._mu**2 * math.prod(weights)
+
+    def next(self) -> float | None:
+        """By how much the loss fell (infinite at first); None where the sweep was given up.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        state, problem, threads = self._state, self._problem, self._threads
+        state.iteration += 1
+        user, item = self._new_user, self._new_item
+        extrapolate(state.last_item, state.item, item, state.step, threads)
+        users = self._half(
+            "users", Fixed.of(item, problem.items.weight, self._mu, threads), state.user, user, state.step
+        )
+        assert users.products is not None  # noqa: S101 - for the type checker
+        fixed = Fixed.with_products(user, problem.users.weight, self._mu, users.products)
+        items = self._half("items", fixed, item, item, 0.0)
+        loss = items.loss + self._beyond + float(users.squares[0].sum())
+        loss += 2 * problem.l1 * float(users.squares[1].sum())
+        if loss < 0.0:  # of a fit that is nearly perfect, rounding is what is left
+            loss = 0.0
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss} in sweep {state.iteration}: the values are too large for this training"
+            )
+        if state.loss and loss > state.loss[-1] and state.step > 0.0:
+            state.size.shrink()
+            state.step = 0.0
+            return None
+        if problem.l1 == 0.0:
+            scale, gain = balance(users.squares[0], items.squares[0])
+            if gain > LEAST_GAIN * loss:
+                loss -= gain
+                for factors in (state.user, user):
+                    factors *= scale.astype(np.float32)
+                for factors in (state.item, item):
+                    factors *= (1.0 / scale).astype(np.float32)
+        fall = state.loss[-1] - loss if state.loss else math.inf
+        state.user, self._new_user = user, state.user
+        state.last_item, state.item, self._new_item = state.item, item, state.last_item
+        state.loss.append(loss)
+        return fall

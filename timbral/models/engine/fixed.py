@@ -8,7 +8,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from timbral.models.engine.gram import gram
+from timbral.models.engine.fixed_blocks import sum_of_rows
+from timbral.models.engine.gram import add_products, gram_of
 from timbral.models.kernels.threads import Threads
 
 __all__ = ["Fixed"]
@@ -29,5 +30,14 @@ class Fixed:
 
     @classmethod
     def of(cls, factors: Vector, weight: Vector, unobserved_target: float, threads: Threads) -> Self:
-        products, total = gram(factors, weight, threads)
-        return cls(factors, weight, products.astype(np.float32), (unobserved_target * total).astype(np.float32))
+        n, k = factors.shape
+        products = sum_of_rows(n, (k + 1, k), add_products(factors, weight), threads)
+        return cls.with_products(factors, weight, unobserved_target, products)
+
+    @classmethod
+    def with_products(
+        cls, factors: Vector, weight: Vector, unobserved_target: float, products: npt.NDArray[np.float64]
+    ) -> Self:
+        """Where the sums over the rows are known already, (k + 1, k) as ``gram.add_products`` has them."""
+        gram, total = gram_of(products)
+        return cls(factors, weight, gram.astype(np.float32), (unobserved_target * total).astype(np.float32))

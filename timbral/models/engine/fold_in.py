@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from timbral.models.engine.factorization import half_sweep
 from timbral.models.engine.fixed import Fixed
+from timbral.models.engine.half_sweep import half_sweep
 from timbral.models.engine.weighting import Side
 from timbral.models.kernels.threads import Threads
 

@@ -1,10 +1,5 @@
 """The Gram matrix of a factor matrix, Σ_j weight_j · h_j h_jᵀ, and its sum Σ_j weight_j · h_j, to the bit the same on
-any number of threads.
-
-Rows are summed in fixed blocks, and the blocks' sums are added in their order, so it does not matter who computed
-which. BLAS would
-split the sum by its own number of threads.
-"""
+any number of threads and hosts: see ``fixed_blocks``."""
 
 from __future__ import annotations
 
@@ -12,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, int64
 
+from timbral.models.engine.fixed_blocks import AddRows, sum_of_rows
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.threads import Threads
 
-__all__ = ["gram"]
+__all__ = ["add_products", "gram", "gram_of"]
 
-MAX_BLOCKS = 64
-BLOCK_ROWS = 512
-MAX_SUMS_BYTES = 64 * 2**20
+RUN = 512
+"""Rows that are summed in float32 before they are added in float64."""
 
 
 @kernel(
@@ -81,23 +76,26 @@ def _add_rows(factors, weights, start, stop, run, partial, total):  # type: igno
             total[k, p] += partial[k, p]
 
 
+def add_products(factors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> AddRows:
+    """Adds the products (lower triangle, k × k) and, as row k, the weighted sum of rows: (k + 1, k)."""
+    k = factors.shape[1]
+
+    def add(start: int, stop: int, out: npt.NDArray[np.float64]) -> None:
+        _add_rows(factors, weights, start, stop, RUN, np.empty((k + 1, k), dtype=np.float32), out)
+
+    return add
+
+
+def gram_of(products: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The whole Gram matrix (k, k) and the sum (k,), of what ``add_products`` has summed over all rows."""
+    lower = np.tril(products[:-1])
+    return lower + np.tril(lower, -1).T, products[-1]
+
+
 def gram(
     factors: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], threads: Threads
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Σ_j weights[j] · factors[j] factors[j]ᵀ and Σ_j weights[j] · factors[j]: float64, (k, k) and (k,), for
     ``factors`` of shape (n, k)."""
     n, k = factors.shape
-    n_blocks = max(1, min(MAX_BLOCKS, -(-n // BLOCK_ROWS), MAX_SUMS_BYTES // (8 * k * k)))
-    edges = np.linspace(0, n, n_blocks + 1).astype(np.int64)
-    sums = np.zeros((n_blocks, k + 1, k))
-
-    def add(block: int, _: int) -> None:
-        partial = np.empty((k + 1, k), dtype=np.float32)
-        _add_rows(factors, weights, edges[block], edges[block + 1], BLOCK_ROWS, partial, sums[block])
-
-    threads.run(add, ((block, block + 1) for block in range(n_blocks)))
-    total = sums[0]
-    for block in range(1, n_blocks):
-        total += sums[block]
-    lower = np.tril(total[:k])
-    return lower + np.tril(lower, -1).T, total[k]
+    return gram_of(sum_of_rows(n, (k + 1, k), add_products(factors, weights), threads))

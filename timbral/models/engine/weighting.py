@@ -33,6 +33,26 @@ class Side:
     l2: Vector
     """λ of each row."""
 
+    def part(self, start: int, stop: int) -> Side:
+        """Rows start..stop alone, their arrays shared."""
+        indptr = self.rows.indptr[start : stop + 1]
+        entries, rows = slice(indptr[0], indptr[-1]), slice(start, stop)
+        of_part = SparseRows(
+            indptr - indptr[0], self.rows.indices[entries], self.rows.values[entries], self.rows.n_columns
+        )
+        return Side(
+            of_part, self.confidence[entries], self.target[entries], self.unobserved_target, self.weight[rows],
+            self.l2[rows],
+        )  # fmt: skip
+
+    def of_rows(self, chosen: npt.NDArray[np.bool_]) -> Side:
+        """The rows ``chosen`` alone, a mark for each."""
+        entries = np.repeat(chosen, np.diff(self.rows.indptr))
+        return Side(
+            self.rows.of_rows(chosen), self.confidence[entries], self.target[entries], self.unobserved_target,
+            self.weight[chosen], self.l2[chosen],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Weighting:

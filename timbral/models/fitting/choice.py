@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,20 @@ class Choice:
     recency_weight: float
     factors: Factors | None = None
     tried_on: npt.NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of(cls, numbers: dict[str, float]) -> Self:
+        """What ``numbers`` gave, without factors to start from."""
+        return cls(
+            numbers["regularization"],
+            numbers["neighbor_regularization"],
+            numbers["neighbor_weight"],
+            numbers["recency_weight"],
+        )
+
+    def numbers(self) -> dict[str, float]:
+        """What was chosen, by the names in ``CHOSEN``."""
+        return {name: getattr(self, name) for name in CHOSEN}
 
     def start(self, rows: SparseRows, columns: SparseRows, n_components: int, typical: float, seed: int) -> Factors:
         """Where the training of ``rows`` starts."""

@@ -9,14 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from timbral.errors import TrainingError
-from timbral.models.engine.factorization import Callback, Factors, factorize
+from timbral.models.engine.factorization import Callback, Factors, HalvesOf, factorize
+from timbral.models.engine.halves import HalvesHere
 from timbral.models.engine.objective import Objective
 from timbral.models.engine.sparse_rows import SparseRows
+from timbral.models.engine.training_state import Checkpoints
 from timbral.models.engine.weighting import Weighting
 from timbral.models.fitting.choice import Choice, choose
 from timbral.models.fitting.hidden_part import Times
 from timbral.models.fitting.options import PartOptions
 from timbral.models.fitting.recency import recency
+from timbral.models.fitting.warm_start import KnownFactors, warm_start
 from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors.neighbors import Neighbors
 
@@ -47,29 +50,41 @@ def fit(
     tol: float,
     n_threads: int,
     callback: Callback | None,
+    known: KnownFactors | None = None,
+    checkpoints: Checkpoints | None = None,
+    halves_of: HalvesOf = HalvesHere,
 ) -> Fitted:
     """Train on ``rows`` (users × items).
+
+    Args:
+        known: factors of an earlier model to start from.
+        checkpoints: of this fit; where there are any, it goes on from there, with what it had chosen.
+        halves_of: who does the half-sweeps.
 
     Raises:
         TrainingError: the loss or a factor is not finite, or the callback ended it.
     """
     objective = objective.resolved()
     columns = rows.transposed()
-    choice = choose(objective, parts, rows, times, n_components=n_components, seed=seed, n_threads=n_threads)
+    chosen_before = None if checkpoints is None else checkpoints.chosen()
+    if chosen_before is None:
+        choice = choose(objective, parts, rows, times, n_components=n_components, seed=seed, n_threads=n_threads)
+    else:
+        choice = Choice.of(chosen_before)
+    if checkpoints is not None:
+        checkpoints.note_chosen(choice.numbers())
     chosen = replace(objective, regularization=choice.regularization)
     weighting = Weighting.measure(chosen, rows, np.diff(columns.indptr))
-    start = choice.start(rows, columns, n_components, weighting.typical_target, seed)
+    users, items = weighting.users_side(rows), weighting.items_side(columns)
+    l1, classic = objective.l1_regularization, objective.is_classic
+    if known is None or chosen_before is not None:
+        start = choice.start(rows, columns, n_components, weighting.typical_target, seed)
+    else:
+        start = warm_start(known, users, items, l1=l1, classic=classic, n_threads=n_threads)
     factors = factorize(
-        weighting.users_side(rows),
-        weighting.items_side(columns),
-        start,
-        l1=objective.l1_regularization,
-        max_iter=max_iter,
-        tol=tol,
-        classic=objective.is_classic,
-        threads=Threads(n_threads),
-        callback=callback,
-    )
+        users, items, start, l1=l1, max_iter=max_iter, tol=tol, classic=classic, threads=Threads(n_threads),
+        callback=callback, checkpoints=checkpoints, halves_of=halves_of,
+    )  # fmt: skip
     if not (np.isfinite(factors.user).all() and np.isfinite(factors.item).all()):
         raise TrainingError("The training gave factors that are not finite; the values are too large for it")
     neighbors = Neighbors.none(rows.n_columns)

@@ -20,7 +20,7 @@ from typing import Any
 import numba
 from numba import types
 
-__all__ = ["KERNELS", "Kernel", "kernel", "matrix", "vector"]
+__all__ = ["KERNELS", "Kernel", "kernel", "matrix", "sources_digest", "vector"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,9 @@ def matrix(dtype: types.Type, *, writable: bool = False) -> types.Array:
 
 
 @functools.cache
-def _sources() -> str:
-    """What the modules of timbral.models are, so that no kernel is taken from a cache which was filled by others."""
+def sources_digest() -> str:
+    """What the modules of timbral.models are: a kernel compiled from others, or a training that others began, is
+    another one."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
@@ -65,7 +66,7 @@ class Kernel:
             # part of numba.
             cache_file = getattr(self._dispatcher._cache, "_cache_file", None)
             if cache_file is not None:
-                cache_file._source_stamp = _sources()
+                cache_file._source_stamp = sources_digest()
         except RuntimeError:  # numba found no folder that it may write to
             logger.warning("No folder for numba's cache: %s is compiled anew in each process", self.__name__)
             self._dispatcher = numba.njit(nogil=True, **options)(function)

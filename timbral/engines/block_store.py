@@ -1,0 +1,136 @@
+"""BlockStore: the arrays of one training, each in a file that is mapped, in a folder that all hosts see."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from timbral.errors import ParameterError
+
+__all__ = ["BlockStore", "remove_old_stores"]
+
+Array = npt.NDArray[Any]
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}")
+CACHE_LIFE_S: Final = 600.0
+"""Seconds after which a cached array that nobody asked for again goes."""
+
+
+class BlockStore:
+    """The training ``name`` in ``folder``.
+
+    Args:
+        cache: a folder of this host's own, where arrays are copied to that all rows ask for; None where they are mapped
+            from ``folder``.
+    """
+
+    def __init__(self, folder: Path, name: str, cache: Path | None = None) -> None:
+        self.folder = Path(folder) / _checked(name)
+        self._cache = None if cache is None else Path(cache) / name
+
+    def exists(self) -> bool:
+        """Whether the training goes on, seen from this host."""
+        return self.folder.is_dir()
+
+    def put(self, name: str, array: Array) -> None:
+        """Write an array under a name that is new, or again what is there already; it is there whole or not at all.
+
+        Raises:
+            FileNotFoundError: the training has ended.
+        """
+        with self._new_file(name) as temporary, temporary.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def put_all(self, name: str, arrays: dict[str, Array]) -> None:
+        """Several arrays in one file, to be read once."""
+        with self._new_file(name) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    def get(self, name: str) -> Array:
+        """The array, mapped, read-only."""
+        return _mapped(self.folder / _checked(name))
+
+    def get_all(self, name: str) -> dict[str, Array]:
+        """What ``put_all`` has written; its checksums are checked."""
+        with np.load(self.folder / _checked(name), allow_pickle=False) as arrays:
+            return {one: arrays[one] for one in arrays.files}
+
+    def get_near(self, name: str) -> Array:
+        """The array, mapped from this host's cache, where the first that asks copies it to."""
+        if self._cache is None:
+            return self.get(name)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        path = self._cache / _checked(name)
+        with (self._cache / ".copying.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                remove_old_stores(self._cache.parent, CACHE_LIFE_S)
+                _remove_old_files(self._cache, CACHE_LIFE_S)
+                part = path.with_name(f".{name}.part")
+                shutil.copyfile(self.folder / name, part)
+                part.replace(path)
+        return _mapped(path)
+
+    def remove(self, prefix: str) -> None:
+        """Remove the arrays whose names begin so, from here and this host's cache; who has one mapped keeps it."""
+        for folder in (self.folder, self._cache):
+            for path in () if folder is None else folder.glob(f"{prefix}*"):
+                path.unlink(missing_ok=True)
+
+    def open(self) -> None:
+        """Make the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """The training has ended."""
+        for folder in (self.folder, self._cache):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _new_file(self, name: str) -> Any:
+        temporary = self.folder / f".{secrets.token_hex(8)}.part"
+        try:
+            yield temporary
+            # What is lost with a host's power is computed again: nothing is forced to disk.
+            os.replace(temporary, self.folder / _checked(name))  # noqa: PTH105
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_old_stores(folder: Path, older_than_s: float) -> None:
+    """Remove what was left by trainings that were cut off and never came back."""
+    oldest = time.time() - older_than_s
+    for path in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_dir() and path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_old_files(folder: Path, older_than_s: float) -> None:
+    oldest = time.time() - older_than_s
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest and not path.name.startswith("."):
+                path.unlink()
+
+
+def _mapped(path: Path) -> Array:
+    # Not as numpy's memmap, which no kernel has a signature for.
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    return array
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise ParameterError(f"{name[:80]!r} cannot be the name of a block: letters, digits, '.', '_' and '-' only")
+    return name

@@ -1,0 +1,133 @@
+"""Who does the sweeps of a training.
+
+The engine ``fleet``: the blocks of a half-sweep are messages on the queue of chunks, done by whoever listens there.
+
+The trainer that drives waits for the answers in a list of its own. A block whose worker was lost is delivered again
+like any message; and what nobody answers for long, the trainer does itself. So a block is done at least once, and twice
+does no harm: it is the same file with the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any, Final
+
+import structlog
+from celery import current_app
+
+from timbral import keys
+from timbral.config.settings import settings
+from timbral.engines.block_store import BlockStore
+from timbral.engines.block_task import Answer, BlockTask, solve
+from timbral.engines.ray_run import RayRun
+from timbral.engines.stored_engine import LocalEngine, StoredEngine, store_of
+from timbral.errors import MessageError, TrainingError
+from timbral.models.kernels.threads import resolve_n_threads
+from timbral.queue import layout
+from timbral.redis_server.replies import text
+from workers import resources
+
+__all__ = ["FleetRun", "do_block", "engine_of"]
+
+logger = structlog.get_logger(__name__)
+
+TASK: Final = "train_block"
+LOOK_S: Final = 1
+"""Seconds between two looks whether the training was cancelled."""
+LEAST_PATIENCE_S: Final = 5.0
+PATIENCE: Final = 4.0
+"""Times the longest wait for an answer until now, after which the trainer does a block itself."""
+ANSWERS_LIFE_S: Final = 3600
+
+
+class FleetRun:
+    """Has the blocks of one fit done by the fleet; ``check`` raises where the training was cancelled."""
+
+    def __init__(self, store: BlockStore, n_threads: int, check: Callable[[], None]) -> None:
+        self._store = store
+        self._n_threads = n_threads
+        self._check = check
+        self._key = keys.train_answers(store.folder.name)
+        self._longest_s = 0.0
+
+    def __call__(self, tasks: Sequence[BlockTask]) -> Iterator[Answer]:
+        waiting = {task.number: task for task in tasks}
+        with current_app.producer_or_acquire() as producer:
+            for task in tasks:
+                task_id = f"{task.training}.{task.half}.{task.number}"
+                current_app.send_task(
+                    TASK, kwargs=task.as_dict(), task_id=task_id, queue=layout.own_queue(TASK), producer=producer,
+                    headers={layout.WORK_HEADER: task_id}, ignore_result=True,
+                )  # fmt: skip
+        heard_s = time.monotonic()
+        while waiting:
+            answer = self._next_answer(blocking=time.monotonic() - heard_s < self._patience_s)
+            if answer is not None and answer["half"] == tasks[0].half and answer["number"] in waiting:
+                self._longest_s = max(self._longest_s, time.monotonic() - heard_s)
+                heard_s = time.monotonic()
+                if answer.get("unseen"):
+                    logger.error("a worker does not see the training's store", store=str(self._store.folder))
+                    answer = solve(waiting[answer["number"]], self._store, self._n_threads)
+            elif answer is None and time.monotonic() - heard_s >= self._patience_s:
+                self._check()
+                number = max(waiting)  # the one that was sent last is the least likely to be going on elsewhere
+                logger.info("does a block itself, which nobody has answered for", block=str(waiting[number]))
+                answer = solve(waiting[number], self._store, self._n_threads)
+            else:
+                self._check()
+                continue
+            del waiting[answer["number"]]
+            yield answer
+
+    def close(self) -> None:
+        """Nobody reads what comes late."""
+        resources.records().delete(self._key)
+
+    @property
+    def _patience_s(self) -> float:
+        return max(LEAST_PATIENCE_S, PATIENCE * self._longest_s)
+
+    def _next_answer(self, *, blocking: bool) -> Answer | None:
+        records = resources.records()
+        found = records.blpop([self._key], timeout=LOOK_S) if blocking else records.lpop(self._key)
+        if not found:
+            return None
+        answer: Answer = json.loads(text(found[1] if blocking else found))
+        return answer
+
+
+def do_block(arguments: dict[str, Any]) -> None:
+    """Do one block of somebody's training; nothing where that has ended."""
+    try:
+        task = BlockTask.from_dict(arguments)
+        store = store_of(task.training)
+    except (TypeError, ValueError) as error:
+        problem = {"field": "arguments", "problem": str(error)[:200], "value": repr(arguments)[:80]}
+        raise MessageError(TASK, [problem]) from None
+    if store.exists():
+        answer = solve(task, store, resolve_n_threads(resources.store().n_threads))
+    else:
+        answer = {"half": task.half, "number": task.number, "unseen": True}
+    key = keys.train_answers(task.training)
+    with resources.records().pipeline(transaction=True) as pipeline:
+        pipeline.rpush(key, json.dumps(answer))
+        pipeline.expire(key, ANSWERS_LIFE_S)
+        pipeline.execute()
+
+
+def engine_of(job_id: str, check: Callable[[], None]) -> LocalEngine | StoredEngine:
+    """What ``TRAIN_ENGINE`` says, for one training.
+
+    Raises:
+        TrainingError: it needs what is not installed.
+    """
+    if settings.TRAIN_ENGINE == "local":
+        return LocalEngine()
+    if settings.TRAIN_ENGINE == "ray":
+        if find_spec("ray") is None:
+            raise TrainingError("TRAIN_ENGINE=ray needs ray: pip install 'timbral[ray]'")
+        return StoredEngine(job_id, lambda store, n_threads: RayRun(store, settings.TRAIN_ENGINE_URL))  # noqa: ARG005
+    return StoredEngine(job_id, lambda store, n_threads: FleetRun(store, n_threads, check))
