@@ -1,8 +1,8 @@
 """GET /users/{id}/recommendations beside a bare Redis GET of the same lists: ``python -m benchmarks.http [--quick]``.
 
 One client process asks over 1, 16 and 64 connections that stay open, each sending its next question when it has the
-answer;
-it speaks HTTP to the API and RESP to Redis with the same code. Client, api and server share the machine's cores.
+answer; it speaks HTTP to the API and RESP to Redis with the same code. Client, api and server share the machine's
+cores.
 """
 
 from __future__ import annotations

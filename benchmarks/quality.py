@@ -1,9 +1,8 @@
 """Lists on open data sets beside implicit's ALS, EASE and popularity: ``python -m benchmarks.quality FOLDER``.
 
 FOLDER has an ``.npz`` for each data set: CSR matrices ``train_small`` and ``valid``, on which the peers' settings are
-chosen, ``train`` and ``test``, on which
-everybody is judged (each as ``_data``, ``_indices``, ``_indptr``), and ``meta``, JSON with their ``shapes``. timbral is
-at its defaults.
+chosen, ``train`` and ``test``, on which everybody is judged (each as ``_data``, ``_indices``, ``_indptr``), and
+``meta``, JSON with their ``shapes``. timbral is at its defaults.
 
 Not part of the whole run: it takes about an hour, most of it implicit's grid.
 """

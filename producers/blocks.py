@@ -67,8 +67,8 @@ def hide_items(item_ids: Iterable[Id]) -> int:
     """Show these items to nobody any more: what was taken down, is unlicensed, is broken.
 
     From the next read on they are in no list that is read through timbral, however many lists hold them:
-    recommendations,
-    popular and similar items. An app that GETs the keys itself sees them until the lists are written again.
+    recommendations, popular and similar items. An app that GETs the keys itself sees them until the lists are written
+    again.
 
     Returns:
         how many of them were not hidden before.

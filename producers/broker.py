@@ -35,8 +35,7 @@ class Broker:
     """Publishes tasks by name.
 
     It has a pool of its own, so that it touches no connection of an app that uses Celery itself. It has no result
-    backend:
-    Celery would hold a subscription for every task that was ever sent.
+    backend: Celery would hold a subscription for every task that was ever sent.
 
     Args:
         url: of the queue.

@@ -1,6 +1,5 @@
 """The connections of this process to the queue, to the results and to the cache: made when first used, and made anew in
-a
-forked child."""
+a forked child."""
 
 from __future__ import annotations
 

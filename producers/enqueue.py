@@ -88,23 +88,19 @@ def enqueue_train_model(
 
     The answer: ``model_version``, ``promoted`` and its ``reason``, ``n_users``, ``n_items``, ``n_interactions``,
     ``n_components``, ``iterations``, ``loss``, ``user_id_kind`` and ``item_id_kind`` ("int" or "str"), ``value_col``
-    (None: each
-    row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided), ``metrics`` and their
-    standard
-    ``errors``, ``baseline`` (popularity's metrics), ``tuned`` (the search that its settings are from, or None),
-    ``verdict`` (first, not worse, worse, not compared),
-    ``durations_s``, ``started_from`` (the version that a warm start started from).
+    (None: each row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided),
+    ``metrics`` and their standard ``errors``, ``baseline`` (popularity's metrics), ``tuned`` (the search that its
+    settings are from, or None), ``verdict`` (first, not worse, worse, not compared), ``durations_s``, ``started_from``
+    (the version that a warm start started from).
 
     Args:
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or
-            a folder;
-            where None, all plays that were recorded or imported until now.
+            a folder; where None, all plays that were recorded or imported until now.
         history_version: version of the history's table, to repeat a training; the newest where None.
         half_life_days: age at which a play of the history counts half, from the newest on; all count alike where None.
         format: by the ending or the content where None.
         preset: the form of a data set that many have ("lastfm-360k", "spotify-extended", …; docs/data.md); found by
-            itself
-            where the file tells.
+            itself where the file tells.
         separator: column separator of a csv file, one character or several; told from its first lines where None.
         columns: the names of a csv file's columns, where it has no header.
         quoted: whether quotes in a csv file are around fields; where None yes, but not if a tab separates them.
@@ -113,8 +109,7 @@ def enqueue_train_model(
         user_col: column of the users' ids; told by its name where None.
         item_col: column of the items' ids; told by its name where None.
         value_col: column of the plays or ratings; where there is no "rating", one that is unmistakably it ("plays", …).
-            1 a
-            row where there is none, or for None.
+            1 a row where there is none, or for None.
         time_col: column of the time of a row; the newest rows are held out, random ones where None.
         time_format: how times are written as text, in strptime's letters.
         on_missing: "refuse" or "drop" rows without an id, a value or a time.
@@ -185,14 +180,12 @@ def enqueue_tune_model(
 
     Args:
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or
-            a folder;
-            where None, all plays that were recorded or imported until now.
+            a folder; where None, all plays that were recorded or imported until now.
         history_version: version of the history's table, to repeat a training; the newest where None.
         half_life_days: age at which a play of the history counts half, from the newest on; all count alike where None.
         format: by the ending or the content where None.
         preset: the form of a data set that many have ("lastfm-360k", "spotify-extended", …; docs/data.md); found by
-            itself
-            where the file tells.
+            itself where the file tells.
         separator: column separator of a csv file, one character or several; told from its first lines where None.
         columns: the names of a csv file's columns, where it has no header.
         quoted: whether quotes in a csv file are around fields; where None yes, but not if a tab separates them.
@@ -201,8 +194,7 @@ def enqueue_tune_model(
         user_col: column of the users' ids; told by its name where None.
         item_col: column of the items' ids; told by its name where None.
         value_col: column of the plays or ratings; where there is no "rating", one that is unmistakably it ("plays", …).
-            1 a
-            row where there is none, or for None.
+            1 a row where there is none, or for None.
         time_col: column of the time of a row; the newest rows are held out, random ones where None.
         time_format: how times are written as text, in strptime's letters.
         on_missing: "refuse" or "drop" rows without an id, a value or a time.
@@ -237,8 +229,7 @@ def enqueue_compute_recommendations(
         top_k: items in a list.
         exclude_seen: leave out what a user has played.
         max_per_group: most items of one group in a list, 0 for any number; the app says in ``items:groups`` which item
-            is of which.
-            The workers' MAX_PER_GROUP where None.
+            is of which. The workers' MAX_PER_GROUP where None.
         exploration_share: share of a list's places for items from further down, drawn at random; their
             EXPLORATION_SHARE where None.
 
@@ -262,8 +253,7 @@ def enqueue_refresh_embeddings(
     Args:
         user_ids: original ids of the users; all users and items where neither these nor ``plays`` are given.
         plays: new plays, ``{"user_id": 7, "item_id": 12, "plays": 1}``; they are folded in at once, and kept until a
-            training
-            has seen them.
+            training has seen them.
         top_k: items in a renewed list of recommendations.
 
     Raises:
@@ -287,8 +277,7 @@ def enqueue(message_class: type[Message], arguments: dict[str, Any]) -> Job:
     reached = connections()
     queue = reached.broker.queue_of(task)
     # Celery takes a message off the queue before it notes who has it; this record closes that gap. It comes first, so
-    # that
-    # a task is never on the queue without one, and finds out quickly whether Redis is there.
+    # that a task is never on the queue without one, and finds out quickly whether Redis is there.
     recorded = _record(reached, task_id, {"task": task, "kwargs": kwargs, "queue": queue})
     try:
         reached.broker.publish(task, kwargs, task_id)

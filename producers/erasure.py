@@ -27,16 +27,12 @@ def forget_users(user_ids: Iterable[Id]) -> Job:
     """Have all that is stored of users removed, and keep them out from then on.
 
     Lists, vectors, new plays and blocks; what waits in queues and records; their plays in the history, whose files are
-    rewritten;
-    their rows in every model version that is kept. A salted hash of each id stays, so that what arrives late brings
-    nobody back:
-    an id that was forgotten stays out for good.
+    rewritten; their rows in every model version that is kept. A salted hash of each id stays, so that what arrives late
+    brings nobody back: an id that was forgotten stays out for good.
 
     The answer is a receipt that names nobody: ``users``, ``removed`` (counts by kind), ``kept`` (the hashes),
-    ``data_sets`` (files of
-    the app's that kept versions were trained on, and that the app has to rewrite itself), ``forgotten_at``. What Redis
-    holds is
-    gone within moments; the files follow when no training is before them.
+    ``data_sets`` (files of the app's that kept versions were trained on, and that the app has to rewrite itself),
+    ``forgotten_at``. What Redis holds is gone within moments; the files follow when no training is before them.
 
     Args:
         user_ids: original ids; 1 and "1" are one user.
@@ -52,9 +48,8 @@ def export_user(user_id: Id, *, timeout_s: float = EXPORT_TIMEOUT_S) -> dict[str
     """All that is stored of a user, as JSON data; gathered by a worker.
 
     ``recommendations``, ``embedding``, ``new_plays``, ``blocked_items``, ``on_their_way`` (what waits in queues),
-    ``history`` (every
-    recorded play), ``models`` (what each version that is kept was trained on, and the user's vector in it),
-    ``is_forgotten``.
+    ``history`` (every recorded play), ``models`` (what each version that is kept was trained on, and the user's vector
+    in it), ``is_forgotten``.
 
     Raises:
         MessageError: the id is neither an int nor a string.

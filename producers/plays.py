@@ -25,8 +25,8 @@ def record_plays(plays: Iterable[Play | Mapping[str, Any]]) -> int:
     """Record what users have played: ``{"user_id": 7, "item_id": 12}``, or with ``plays``, ``at`` and ``event_id``.
 
     When it returns, the plays are in Redis, each of them once. The users' vectors and lists follow within milliseconds,
-    those of new
-    users too; the next training learns from all of them, those of items that the model does not know yet too.
+    those of new users too; the next training learns from all of them, those of items that the model does not know yet
+    too.
 
     Give an ``event_id`` where the same play may be recorded twice, because your app tries again or reads from a queue
     of its own: within
@@ -38,8 +38,7 @@ def record_plays(plays: Iterable[Play | Mapping[str, Any]]) -> int:
     Raises:
         MessageError: lists each play that is wrong; none was recorded.
         RedisUnavailableError: a ConnectionError, within seconds. The plays may have been recorded or not, of more than
-            a thousand some:
-            record them again, with the same event ids.
+            a thousand some: record them again, with the same event ids.
     """
     listed = read_message(RecordPlays, {"plays": plain(plays)}).plays
     reached = connections()

@@ -31,8 +31,7 @@ def get_recommendations(user_id: Id, *, popular_if_cold: bool = False) -> Recomm
     Args:
         user_id: original id.
         popular_if_cold: give what most users play to a user who has no list, without what this user has played since
-            the
-            live model was trained. (The HTTP API, which reads the model, leaves out what was played before, too.)
+            the live model was trained. (The HTTP API, which reads the model, leaves out what was played before, too.)
 
     Returns:
         None where there is no list (a cold user, an expired key) or Redis is away: raises nothing for that.

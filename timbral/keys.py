@@ -2,8 +2,7 @@
 
 Keys that are a cache carry a TTL. What must not be lost, or must not be evicted while a job runs, carries none.
 In front of all of them stands KEY_PREFIX, which is empty unless it is set: several fleets, or other apps, in one
-database.
-Ids stand in key names as they are; in members and fields they are JSON, so that 1 and "1" stay two ids.
+database. Ids stand in key names as they are; in members and fields they are JSON, so that 1 and "1" stay two ids.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Logs: one line an event, for a person or as JSON, with the same fields everywhere.
 
 Modules log with ``logging.getLogger(__name__)``, or with ``structlog.get_logger(__name__)`` where they have fields to
-add. What is known of the
-work in hand (``task``, ``job``, ``user``, ``version``) is bound once with ``bind`` and stands in every line until
-``unbind``.
+add. What is known of the work in hand (``task``, ``job``, ``user``, ``version``) is bound once with ``bind`` and stands
+in every line until ``unbind``.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 it down.
 
 Needs ``docker compose`` (v2) or ``docker-compose`` (1.29) and an engine that they reach on this machine. It has a
-project
-name, ports, volumes and data of its own, and touches no other stack. Exit code 0 where everything held.
+project name, ports, volumes and data of its own, and touches no other stack. Exit code 0 where everything held.
 """
 
 from __future__ import annotations

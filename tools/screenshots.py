@@ -1,6 +1,5 @@
 """``make screenshots``: the pictures in docs/images, taken with a headless Chromium: Flower's from a stack that is
-started for them,
-and those of the HTTP API's page (tools/screenshot_page.py)."""
+started for them, and those of the HTTP API's page (tools/screenshot_page.py)."""
 
 from __future__ import annotations
 

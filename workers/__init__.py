@@ -9,8 +9,7 @@ from timbral.extras import require
 
 if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
     # The kernel ends the first process of a container by no signal that it has no handler for. Celery sets its own
-    # seconds
-    # later; a container that is stopped before would be waited for, and killed.
+    # seconds later; a container that is stopped before would be waited for, and killed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 try:

@@ -4,8 +4,7 @@ where asked to.
 Its lock and what it did last are in Redis. Of several schedulers one is in charge; another takes over when it is gone,
 and a restart neither
 repeats nor skips a renewal. Sending is one step with noting it: a script that refuses whoever is no longer in charge,
-and writes down
-what is owed, as producers do; should the message then be lost, the workers' sweep sends it again.
+and writes down what is owed, as producers do; should the message then be lost, the workers' sweep sends it again.
 """
 
 from __future__ import annotations
@@ -43,9 +42,8 @@ return 1
 """
 
 # KEYS: lock, schedule, submitted, counts of plays. ARGV: token, entry, period in s, task id, task, kwargs as JSON,
-# queue, plays after which it is
-# due (0: the period counts), seconds to the next look at these. Seconds until it is due, or until the next look; 0 for
-# sent.
+# queue, plays after which it is due (0: the period counts), seconds to the next look at these. Seconds until it is due,
+# or until the next look; 0 for sent.
 _CLAIM = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return ARGV[3] end
 local time = redis.call('TIME')

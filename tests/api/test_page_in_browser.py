@@ -175,9 +175,9 @@ def test_a_page_follows_a_job_by_an_event_source_with_the_cookie(
     store.set("celery-task-meta-followed", json.dumps({"status": "SUCCESS", "result": {"users": 1}, "name": "t"}))
     browser.open(f"{api.url}/console/users")
     browser.run(
-        """document.cookie = "timbral_token=" + encodeURIComponent("read me") + "; path=/; samesite=strict";
-        const source = new EventSource("/jobs/followed/events");
-        source.addEventListener("done", (event) => { source.close(); window.followed = event.data; });"""
+        """document.cookie = "timbral_token=" + encodeURIComponent("read me") + "; path=/; samesite=strict"; const
+        source = new EventSource("/jobs/followed/events"); source.addEventListener("done", (event) => { source.close();
+        window.followed = event.data; });"""
     )
     try:
         browser.wait_for("return window.followed?.includes('SUCCESS')")

@@ -1,8 +1,7 @@
 """Reading users' lists out of the cache, many users in one round trip.
 
 Requests that arrive while Redis is being asked wait for the next question and share it: one MGET for all of them. A
-lone
-request asks at once.
+lone request asks at once.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ def decoded(id_in_path: str) -> str:
     """The id as the client meant it: what ``SlashesInIds`` kept encoded is decoded.
 
     Browsers and proxies take ``.`` and ``..`` out of a path, ``%2E`` and ``%2E%2E`` too; ``%252E`` and ``%252E%252E``
-    are these ids
-    (and ``%25252E`` is the id ``%2E``).
+    are these ids (and ``%25252E`` is the id ``%2E``).
     """
     if "%" in id_in_path:
         id_in_path = id_in_path.replace("%2F", "/").replace("%2f", "/").replace("%25", "%")

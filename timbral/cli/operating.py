@@ -28,8 +28,7 @@ def health(as_json: AsJson = False) -> None:
     """Check Redis, the queues, the workers and the model.
 
     Exit code 0 where all is well, 1 without workers, without a model, with parked messages or with a Redis that may
-    evict the
-    queue or is short of connections (it says which), 3 where Redis is away.
+    evict the queue or is short of connections (it says which), 3 where Redis is away.
 
     $ timbral health
 

@@ -27,8 +27,7 @@ SECRETS_DIR: Final = Path("/run/secrets")
 
 class Settings(BaseSettings):
     """What a deployment may set. Every field can be set by an environment variable of its name, in ``.env``, or by a
-    file of its
-    name in ``/run/secrets``, where containers find secrets."""
+    file of its name in ``/run/secrets``, where containers find secrets."""
 
     model_config = SettingsConfigDict(
         env_file=".env",

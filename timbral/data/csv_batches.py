@@ -31,8 +31,7 @@ def csv_table(part: Part, options: ReadOptions, *, every_column: bool = False) -
     With ``every_column``, and where texts may stand for missing values, the values are strings too.
 
     UTF-8 or another encoding, with or without byte-order mark, any line end, quoted fields (a line end in quotes too)
-    where
-    the separator is no tab, compressed or not.
+    where the separator is no tab, compressed or not.
 
     Raises:
         DataError: at once for a bad header; while reading for a bad row, which it names.

@@ -38,8 +38,7 @@ class IdColumn:
         from_text: the file has no types (csv): the ids are ints if every one of them is an int written in the plain way
             ("7", "-7"), so that it can be written back; if one is not ("007", "x7"), all are strings.
         drop_odd: where all other ids are ints, those that stand for "there is none" or are not written as ints are left
-            out
-            (code -1 in the end), instead of refused.
+            out (code -1 in the end), instead of refused.
         believed: a text is an id whatever it says: an app gave it as one.
         strip_audio_suffix: take one of Constants.SUPPORTED_AUDIO_FORMATS off the end of an id, in any case.
     """

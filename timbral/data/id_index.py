@@ -27,15 +27,13 @@ class IdIndex:
     """Ids, all int (64-bit) or all str, in the order of their codes: the id of code ``c`` is the ``c``-th.
 
     ``IdIndex(ids)`` takes a sequence of distinct ids, a numpy int array or a pyarrow string array. Code order need not
-    be
-    sorted order; where it is (as ``load_csr`` makes it), the index needs no permutation beside the ids.
+    be sorted order; where it is (as ``load_csr`` makes it), the index needs no permutation beside the ids.
 
     1 and "1" are two ids: looking "1" up in an index of ints finds nothing.
 
     Raises:
         DataError: an id is neither int nor str, ints and strings are mixed, an int needs more than 64 bits, an id is
-            there
-            twice.
+            there twice.
     """
 
     __slots__ = ("_bytes", "_ints", "_offsets", "_order")

@@ -79,8 +79,7 @@ class MatrixBuilder:
         """The matrix of all that was added and ``rest``, with user ``u`` in row ``row_of[u]``; and its entries' times.
 
         A user or an item whose row or column is -1 is left out, and ``rows_left`` and ``columns_left`` then say which
-        rows and
-        columns have a place still. Zeros are no entries. The builder is empty afterwards.
+        rows and columns have a place still. Zeros are no entries. The builder is empty afterwards.
         """
         joined = _joined([*self._entries, self._counted(rest)])
         self._entries = []

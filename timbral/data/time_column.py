@@ -24,8 +24,7 @@ class TimeColumn:
 
     Ints stay what they are, in their own unit. Floats (taken for seconds), timestamps, dates and ISO 8601 text become
     microseconds (since 1970 where they are dates). One data set keeps to one of these kinds, but for ints and floats:
-    the
-    ints are seconds then, and ``in_seconds`` says that those before were.
+    the ints are seconds then, and ``in_seconds`` says that those before were.
 
     Args:
         column: its name, for error messages.

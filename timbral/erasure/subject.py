@@ -40,8 +40,7 @@ class Subject:
         """``value``, JSON of a message or a record, with pseudonyms in place of their ids and without their plays.
 
         A list of plays that would become empty keeps one play, of nobody: a message stays one that a worker takes, and
-        whoever
-        waits for it gets an answer.
+        whoever waits for it gets an answer.
         """
         if isinstance(value, list | tuple):
             return [self.redacted(one) for one in value]

@@ -1,8 +1,7 @@
 """PlayArchive: from the stream in Redis into the history's table, each play once, whoever dies in between.
 
 The table is written first, in a commit that names the last entry it holds; then the stream is cut up to where the table
-says that it is. What
-a worker leaves undone, the next one finds in the table.
+says that it is. What a worker leaves undone, the next one finds in the table.
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ __all__ = ["Imported", "import_plays"]
 DIGEST_BLOCK: Final = 2**20
 UNITS_US: Final = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
 """Whole numbers below the first are seconds, below the second milliseconds, below the third microseconds: each up to
-the
-year 5138."""
+the year 5138."""
 
 OnRows = Callable[[str, int], None]
 Mask = npt.NDArray[np.bool_]

@@ -19,9 +19,8 @@ def intra_list_diversity(lists: Ranking, train: sparse.csr_matrix) -> float | No
     """Mean over the lists of 1 − the mean cosine of two of their items, an item being the users who have it.
 
     In [0, 1]: 0 where the same users have all of a list, 1 where nobody has two of its items. None where no list has
-    two items.
-    (Smyth & McClave, "Similarity vs. Diversity", 2001; Castells, Hurley & Vargas, "Novelty and Diversity in Recommender
-    Systems", 2015.)
+    two items. (Smyth & McClave, "Similarity vs. Diversity", 2001; Castells, Hurley & Vargas, "Novelty and Diversity in
+    Recommender Systems", 2015.)
 
     Args:
         lists: items in [0, n_items), none twice in a list.

@@ -1,8 +1,7 @@
 """Holding entries out of a matrix, to measure on them what was trained on the rest.
 
 ``hold_out`` takes a share of each user's entries, at random or the newest; ``hold_out_last`` the newest few
-(leave-last-out);
-``hold_out_by_id`` those that a hash of their two ids picks, which stay the same as a data set grows.
+(leave-last-out); ``hold_out_by_id`` those that a hash of their two ids picks, which stay the same as a data set grows.
 """
 
 from __future__ import annotations
@@ -74,8 +73,7 @@ def hold_out_by_id(
     """Split off about ``share`` of each user's entries, by their ids alone; every user keeps one at least.
 
     What was held out from last week's data is held out from today's too, so that two models can be compared on entries
-    that neither
-    has seen. Of two shares, the smaller one's entries are among the larger one's.
+    that neither has seen. Of two shares, the smaller one's entries are among the larger one's.
 
     Args:
         matrix: shape (n_users, n_items), as for ``hold_out``.
@@ -108,8 +106,7 @@ def with_ties_broken(
     depends on the ids alone.
 
     Plays that were imported without times are all of one moment. Drawn at random, other ones would be held out tomorrow
-    than today, and a
-    model would be compared with the live one on rows that this one was trained on.
+    than today, and a model would be compared with the live one on rows that this one was trained on.
 
     Args:
         times: one per stored entry of ``matrix``, which has shape (n_users, n_items).

@@ -41,8 +41,7 @@ def judge_hits(
     hits: npt.NDArray[np.bool_], indptr: npt.NDArray[np.integer[Any]], n_relevant: npt.NDArray[Any], k: int
 ) -> ListMetrics:
     """Judge lists of at most ``k`` places: ``hits[indptr[i]:indptr[i + 1]]`` says of list ``i``, best first, which are
-    relevant of its
-    ``n_relevant[i]`` ≥ 1 relevant items.
+    relevant of its ``n_relevant[i]`` ≥ 1 relevant items.
     """
     n_lists, lengths = len(indptr) - 1, np.diff(indptr)
     owner = np.repeat(np.arange(n_lists), lengths)

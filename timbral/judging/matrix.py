@@ -1,8 +1,7 @@
 """A users × items matrix, checked and in one form, whatever it came as.
 
 What a model is fitted to and what it is judged by go through the same checks: a CSC matrix, one with the same entry
-twice or a table of
-interactions must not give plausible wrong numbers.
+twice or a table of interactions must not give plausible wrong numbers.
 """
 
 from __future__ import annotations
@@ -46,8 +45,7 @@ def read_matrix(
 
     Raises:
         DataError: a table of interactions, not 2-D, no rows or columns, not numbers, another shape, or a value that is
-            negative, NaN or
-            infinite; the text says which and where.
+            negative, NaN or infinite; the text says which and where.
     """
     if hasattr(data, "matrix") and hasattr(data, "item_ids"):  # Interactions
         data = data.matrix

@@ -1,10 +1,8 @@
 """Blocks at the moment of reading: stored lists without what their owner, or everybody, must not get by now.
 
 Lists are not rewritten when an item is hidden; whoever reads them leaves it out. The first question fetches the lists
-and asks whether
-there are any blocks at all; only where there are is a second one asked, about the items in the lists, whose cost does
-not grow with
-the number of hidden items.
+and asks whether there are any blocks at all; only where there are is a second one asked, about the items in the lists,
+whose cost does not grow with the number of hidden items.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Forgotten: who was forgotten, as salted hashes, so that nothing that arrives late brings them back.
 
 Whoever writes something of a user asks ``keep_out`` before and after: a user who is forgotten in between is found by
-one of the two,
-or by the erasure, which notes the hash first and removes everything after that.
+one of the two, or by the erasure, which notes the hash first and removes everything after that.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ class BatchRecommendation:
     """Computes and writes lists of ``top_k`` items.
 
     A user without plays gets what is popular, and nobody what they rated 0. A user with new plays is folded in first;
-    so is one whom the model does not know but who has played items that it
-    does know. Blocked items are in no list. A list that runs out of items is shorter, and may be empty. A user who was
-    forgotten is unknown, even to a model that this process mapped before.
+    so is one whom the model does not know but who has played items that it does know. Blocked items are in no list. A
+    list that runs out of items is shorter, and may be empty. A user who was forgotten is unknown, even to a model that
+    this process mapped before.
     """
 
     def __init__(
@@ -213,8 +213,7 @@ class BatchRecommendation:
         """Write list ``i`` of ``top`` as that of ``user_ids[i]``, each in one command with its life.
 
         ``newest[i]`` is the id in the stream of the newest play that list ``i`` knows of, "" for none. Whatever the
-        order in which two
-        workers write, the list that knows of the newer play stays.
+        order in which two workers write, the list that knows of the newer play stays.
         """
         used, place_of = np.unique(top.item_indices, return_inverse=True)
         heads = [f'{{"item_id": {json.dumps(item)}, "score": ' for item in self.served.item_ids.ids(used)]

@@ -44,8 +44,7 @@ class EmbeddingRefresh:
 
         A table is ``{"model_version", "ids", "factors"}``, ``factors`` float32 (len(ids), n_components). A large one is
         ``{"model_version", "shards", "rows", "shard_keys"}``: the shards come first and are keyed by version, so
-        whoever
-        reads the table's key finds a whole one, the old or the new.
+        whoever reads the table's key finds a whole one, the old or the new.
         """
         while True:
             n_forgotten = self.forgotten.count()

@@ -3,9 +3,8 @@ cannot be compared.
 
 Both rank for the same users and are judged by the same held-out rows. The candidate is the model of the training's
 evaluation, which saw only the rest; the live model is that of its own training's evaluation, with the users' rest
-folded in,
-so that neither has seen the held-out rows. The live one ranks among the items of the new data set; held-out items that
-it does not know are missed.
+folded in, so that neither has seen the held-out rows. The live one ranks among the items of the new data set; held-out
+items that it does not know are missed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Jobs: work that is fanned out over the fleet in chunks, and what is left of it.
 
 A job's id is its task's id. A chunk that is done twice counts once; whoever does the last one finishes the job. While
-the job's
-outcome is not stored for its caller it stays in ``jobs:open``, where a sweep finds it if nobody works on it any more.
+the job's outcome is not stored for its caller it stays in ``jobs:open``, where a sweep finds it if nobody works on it
+any more.
 """
 
 from __future__ import annotations

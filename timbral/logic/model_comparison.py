@@ -26,9 +26,8 @@ def compare_versions(
         ``metrics``: by name, the two values and their standard errors (None where there are none) and ``differs``:
             whether the two
         are further apart than two errors of their difference. ``same_rows``: whether they were measured on the same
-        rows of the same
-        data; where not, the metrics say more of the data than of the models. ``parameters``: those that are not equal,
-        as used.
+        rows of the same data; where not, the metrics say more of the data than of the models. ``parameters``: those
+        that are not equal, as used.
         ``overlap``: mean share of the ``top_k`` best unseen items of a user that both lists have, over ``n_users``
             users whom both
         know (None where there is none); ``same_first``: share of users with the same item in front.

@@ -51,8 +51,7 @@ class UserOverlay:
     """Of some users: ``plays`` and ``blocks`` by the user's place in the question, and what is blocked for all.
 
     ``newest`` is the id in the stream of a user's newest play, also by place; ``unlisted`` are the items of those plays
-    that no list of
-    theirs knows of, one a play.
+    that no list of theirs knows of, one a play.
     """
 
     plays: dict[int, dict[Id, float]]

@@ -1,10 +1,8 @@
 """SingleFlight: equal requests at the same time do the work once, and every caller gets the result.
 
 The first task to ask leads and does the work; those that ask the same meanwhile follow: they are noted in Redis and end
-without a
-result, which the leader stores for them. A leader is alive as long as its message is somewhere (in a queue, with a
-worker) or
-its job is open, so no lease has to be renewed; the time in ``once:open`` only says when to look.
+without a result, which the leader stores for them. A leader is alive as long as its message is somewhere (in a queue,
+with a worker) or its job is open, so no lease has to be renewed; the time in ``once:open`` only says when to look.
 """
 
 from __future__ import annotations
@@ -166,8 +164,7 @@ class SingleFlight:
             arguments: what a follower is sent again with if the leader is lost.
             own: what of the result is the follower's alone.
             sent_at_s: when it was sent, by the server's time: the result of equal work that ended after that is this
-                request's too, which
-                was in the queue while the work ran.
+                request's too, which was in the queue while the work ran.
             work: which work the task id is; the id itself where None.
             asked: what the caller wants besides the result; kept for ``asked_of``.
         """
@@ -220,8 +217,8 @@ class SingleFlight:
         self, digest: str, task_id: str, served: Collection[str] = (), result: dict[str, Any] | None = None
     ) -> list[str]:
         """The leader has stored the outcome for the followers ``served``. Gives those that still wait; with none, the
-        request
-        is over, and its ``result`` (none for a failure) stays for a while. A task that does not lead changes nothing.
+        request is over, and its ``result`` (none for a failure) stays for a while. A task that does not lead changes
+        nothing.
         """
         stored = "" if result is None else json.dumps(result)
         known: list[Any] = [digest, task_id, KEEP_S, stored, *served]

@@ -18,8 +18,8 @@ PER_CALL: Final = 200
 BYTES_PER_CALL: Final = 4_000_000
 
 # KEYS: records. ARGV: cursor, age in s, most records, most bytes. The next cursor, ids that are due, and ids whose time
-# is missing or wrong.
-# A time stands at the end of its record. The server reads them: a record has all the arguments of its task.
+# is missing or wrong. A time stands at the end of its record. The server reads them: a record has all the arguments of
+# its task.
 _DUE = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000

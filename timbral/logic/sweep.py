@@ -1,13 +1,11 @@
 """Sweep: finds work that nobody does any more, and has it done.
 
 Three records say what is owed: open jobs, requests with followers, and what producers submitted. A message that is in a
-queue or with
-a worker is safe already; what is owed and has no message is sent again, under the same id. Doing it once too often does
-no harm.
+queue or with a worker is safe already; what is owed and has no message is sent again, under the same id. Doing it once
+too often does no harm.
 
 What it costs does not follow what waits: it goes through the records by parts, has the server look through the queues,
-and is done so seldom that it
-takes a twentieth of the time at most.
+and is done so seldom that it takes a twentieth of the time at most.
 """
 
 from __future__ import annotations

@@ -55,13 +55,11 @@ class ModelTrainer:
         before.
 
         The record has ``parameters`` (a dict), ``chosen`` (what of them the data decided), ``n_users``, ``n_items``,
-        ``shape``,
-        ``n_interactions``, ``density``, ``n_iterations``, ``converged``, ``loss`` (after the last sweep),
-        ``loss_per_iteration``
-        (a list), ``duration_s`` and ``version`` (timbral's); all of it is plain JSON.
-        None means what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones, ``times``, ``known``,
-        ``checkpoints`` and ``halves_of`` those of its ``fit``. Raises what ``NMFModel`` and its ``fit`` raise; a
-        training that failed leaves the record as it was.
+        ``shape``, ``n_interactions``, ``density``, ``n_iterations``, ``converged``, ``loss`` (after the last sweep),
+        ``loss_per_iteration`` (a list), ``duration_s`` and ``version`` (timbral's); all of it is plain JSON. None means
+        what NMFModel takes for it; ``options`` are NMFModel's keyword-only ones, ``times``, ``known``, ``checkpoints``
+        and ``halves_of`` those of its ``fit``. Raises what ``NMFModel`` and its ``fit`` raise; a training that failed
+        leaves the record as it was.
         """
         model = NMFModel(n_components, random_state, max_iter, tol, **options)
         started = time.perf_counter()

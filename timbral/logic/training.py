@@ -3,10 +3,9 @@
 It fits twice. The first model sees all but the held-out rows: from it come the metrics and the gate's verdict. The
 second one sees
 everything, and is the version that goes live: a user's newest or a fifth of their plays are worth more in the model
-than the time
-of the second fit. Where the live model held out other rows than this training does, one more fit makes the two
-comparable.
-``holdout=0`` fits once, without metrics, and goes live only where ``promote`` is "always" or nothing is live yet.
+than the time of the second fit. Where the live model held out other rows than this training does, one more fit makes
+the two comparable. ``holdout=0`` fits once, without metrics, and goes live only where ``promote`` is "always" or
+nothing is live yet.
 
 With ``warm_start`` the second fit starts from the live model's factors. The first one never does: the live model has
 seen rows that this training holds out.
@@ -300,8 +299,7 @@ def digest_of(data: Interactions) -> str:
 
 def fingerprint(message: DataMessage) -> str:
     """What tells one state of the history or of the data set's files from another; equal trainings of equal states do
-    the work
-    once."""
+    the work once."""
     if message.dataset is None:
         return f"history:{open_history().version() if message.history_version is None else message.history_version}"
     file = resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES)

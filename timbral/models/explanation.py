@@ -23,22 +23,17 @@ def contributions(user: Vector, item: Vector, side: Side, fixed: Fixed) -> npt.N
     order.
 
     The score is shared out in proportion to how far it would fall without the item, so the contributions add up to it.
-    Items without
-    which it would rise contribute nothing; where no item makes it fall, all contribute the same.
+    Items without which it would rise contribute nothing; where no item makes it fall, all contribute the same.
 
     The falls need no folding in. Which factors the user has, A, is taken as given. There the user's vector solves M·u =
-    b, with
-    M = Σ_j w_j h_j h_jᵀ + Σ_history (c_j - w_j) h_j h_jᵀ + λI and b = μ Σ_j w_j h_j + Σ_history (c_j r_j - w_j μ) h_j,
-    less l1. That j
-    was not played, changes both by one vector, and the score falls by (Sherman, Morrison, 1950)
+    b, with M = Σ_j w_j h_j h_jᵀ + Σ_history (c_j - w_j) h_j h_jᵀ + λI and b = μ Σ_j w_j h_j + Σ_history (c_j r_j - w_j
+    μ) h_j, less l1. That j was not played, changes both by one vector, and the score falls by (Sherman, Morrison, 1950)
 
         [c_j r_j - w_j μ - (c_j - w_j) ŷ_j] · itemᵀ M⁻¹ h_j / (1 - (c_j - w_j) h_jᵀ M⁻¹ h_j).
 
     The first factor is what the entry adds to the user's pull, the second how alike the model takes the two items to
-    be, for this user.
-    Hu, Koren, Volinsky ("Collaborative Filtering for Implicit Feedback Datasets", 2008) explain by M⁻¹ too, by b's sum:
-    in it the part
-    that all users share would be some item's doing.
+    be, for this user. Hu, Koren, Volinsky ("Collaborative Filtering for Implicit Feedback Datasets", 2008) explain by
+    M⁻¹ too, by b's sum: in it the part that all users share would be some item's doing.
 
     Args:
         user, item: (k,).
@@ -78,8 +73,7 @@ def strongest(
     among equals.
 
     A played item's share is its contribution to the factors' part, and what it says for the item as a neighbour,
-    ``spoken`` (entries,). The ``recency`` of the item, which
-    no played item brings, is shared out in proportion.
+    ``spoken`` (entries,). The ``recency`` of the item, which no played item brings, is shared out in proportion.
     """
     parts = contributions(user, item, side, fixed) + spoken
     if recency > 0.0 and len(parts):

@@ -45,14 +45,12 @@ class NMFModel(StoredModel):
     """Non-negative matrix factorisation and non-negative neighbours, for listening data, ratings or clicks.
 
     A score is that of the factors, w_u·h_i, and where the data gain by it, what the played items say for this one as
-    its neighbours (see
-    ``timbral.models.neighbors.neighbors``), and how recently it is played.
+    its neighbours (see ``timbral.models.neighbors.neighbors``), and how recently it is played.
 
     Args:
         n_components: number of factors k; ``settings.NMF_N_COMPONENTS`` where None.
         random_state: seed; ``settings.NMF_RANDOM_STATE`` where None. Same seed, data and options give the same model to
-            the bit, on any
-            number of threads.
+            the bit, on any number of threads.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
         tol: stop when a sweep lowers the root of the loss by less than this share of it; ``Constants.NMF_TOL`` where
             None.
@@ -154,11 +152,10 @@ class NMFModel(StoredModel):
             user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made
                 dense.
             callback: ``callback(iteration, max_iter, loss)`` after each sweep; where it returns False or raises, the
-                training ends and
-                the model stays what it was.
+                training ends and the model stays what it was.
             times: when each entry was last played, ints, larger is newer, in the order of the ``data`` of a CSR matrix
-                with sorted indices. With them, what is
-                chosen is chosen on the newest rows, and a score can have a recency part.
+                with sorted indices. With them, what is chosen is chosen on the newest rows, and a score can have a
+                recency part.
             known: factors of an earlier model to start from; its new rows are folded in. Fewer sweeps are needed then.
             checkpoints: where this fit keeps what it has reached, and goes on from if it was cut off; the bits are
                 those of a fit that never was.
@@ -329,11 +326,10 @@ class NMFModel(StoredModel):
         Args:
             user_ids: the users; everybody where None (and neither ``plays`` nor ``user_factors``).
             plays: (n, n_items), what each of the asked users has played, in place of the training's: of users whom the
-                training did not see, too. Their vectors
-                are those of ``fold_in(plays)``.
+                training did not see, too. Their vectors are those of ``fold_in(plays)``.
             user_factors: (n, n_components), from ``fold_in``, where they are there already. The plays are ``plays``,
-                else the training's of ``user_ids``,
-                else ``seen``; without any of them the score is that of the factors alone.
+                else the training's of ``user_ids``, else ``seen``; without any of them the score is that of the factors
+                alone.
             top_k: most items a user.
             exclude_seen: leave out what a user has played, or ``seen`` where given.
             seen: sparse (n, n_items), what each of the asked users has seen, in place of the plays.

@@ -53,8 +53,7 @@ def similar_lists(
     best first.
 
     The scores are those of ``most_similar``, but for the last digits; -1 stands where there are no more. Takes
-    len(items)² · k
-    multiplications.
+    len(items)² · k multiplications.
 
     Args:
         together: CSR (n, n), how much each two items say for each other as neighbours.

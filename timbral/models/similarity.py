@@ -1,12 +1,9 @@
 """Items that are alike: the cosine of what their vectors have of their own.
 
 Where what was not observed aims above 0, all item vectors share what gives everybody that score, so that the plain
-cosine of any two is
-near 1. An item's own part is its unit vector less the mean of all items' unit vectors. An item with few users hardly
-leaves the mean,
-and in which direction is chance; so the cosine is that of vectors which have, besides, a part unlike any other item's,
-``DOUBT`` times as
-long as an own part is in the root mean square.
+cosine of any two is near 1. An item's own part is its unit vector less the mean of all items' unit vectors. An item
+with few users hardly leaves the mean, and in which direction is chance; so the cosine is that of vectors which have,
+besides, a part unlike any other item's, ``DOUBT`` times as long as an own part is in the root mean square.
 
 Which item goes with which, factors blur; so the doubt that they leave is lessened by what the two say for each other as
 neighbours: of a cosine c and a
@@ -89,10 +86,8 @@ def most_similar(
     """The rows of ``vectors`` (n, k) most like row ``which``: (indices, scores in (0, 1)), best first, without itself.
 
     1 would be the same direction, surely; two items of one direction, whose own parts are as long as usual, have 1 / (1
-    + DOUBT²) = 0.8.
-    a is as much like b as b is like a. Rows that are no more like it than the mean of all is, are left out; so fewer
-    than ``top_k`` may
-    come back. The lower index is first where scores are equal.
+    + DOUBT²) = 0.8. a is as much like b as b is like a. Rows that are no more like it than the mean of all is, are left
+    out; so fewer than ``top_k`` may come back. The lower index is first where scores are equal.
 
     Args:
         mean: (k,), ``mean_direction(vectors)``.

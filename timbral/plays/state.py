@@ -16,10 +16,8 @@ class PlaysState(NamedTuple):
     """Counts since the beginning, and ages in seconds.
 
     ``waiting`` plays are not in the history yet, the oldest of them for ``waiting_s`` (0 without any); ``archived_s``
-    is the age of the
-    newest play that it has, None before the first. ``unlisted_users`` have played something that their lists do not
-    know of, for
-    ``unlisted_s`` at most.
+    is the age of the newest play that it has, None before the first. ``unlisted_users`` have played something that
+    their lists do not know of, for ``unlisted_s`` at most.
     """
 
     recorded: int

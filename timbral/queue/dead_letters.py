@@ -4,8 +4,7 @@ Celery.
 A letter of kind "poison" was a proper message that was delivered too often; it is kept whole, and its number is bounded
 by what it takes
 to kill a worker. Everything else is garbage, or a task that no worker knows: its body is cut, and only the newest are
-kept, so that a flood of it
-does not fill Redis.
+kept, so that a flood of it does not fill Redis.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """HeldMessages: which tasks' messages are in a queue or with a worker. A task whose message is neither is lost or done.
 
 The looking is done by scripts on the server, which answer with ids: no message comes here, however long the queues and
-however large the
-messages. Each call looks at a bounded part, so that it holds up nobody.
+however large the messages. Each call looks at a bounded part, so that it holds up nobody.
 """
 
 from __future__ import annotations

@@ -47,8 +47,7 @@ DONE_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 """States of a stored result after which no other comes."""
 WORK_HEADER: Final = "timbral_work"
 """Header of a message that says which piece of work it is: the same on every delivery, retry and second sending of one
-piece; another where
-the task id is used again. Without it, it is the delivery tag that the sender made."""
+piece; another where the task id is used again. Without it, it is the delivery tag that the sender made."""
 
 
 def name(key: str) -> str:

@@ -1,8 +1,7 @@
 """``timbral up``: the whole stack on one machine in one terminal: server, workers, scheduler, Flower, HTTP API.
 
 Data sets are read from ./data and models kept in ./models (or where DATA_DIR and MODEL_DIR say); the server's and
-Flower's
-files lie in ./.timbral. Everything listens on 127.0.0.1 alone.
+Flower's files lie in ./.timbral. Everything listens on 127.0.0.1 alone.
 """
 
 from __future__ import annotations

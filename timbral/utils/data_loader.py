@@ -56,23 +56,18 @@ class DataLoader:
 
         Args:
             filepath: a csv, parquet or json file (an array of objects, or one object a line); csv and json also with
-                gzip,
-                bz2, zstd, lz4 or zip; a folder of such files, as Spark and Hive write them.
+                gzip, bz2, zstd, lz4 or zip; a folder of such files, as Spark and Hive write them.
             format: "csv", "parquet" or "json"; None tells it from the ending or the content.
             user_col, item_col: columns of the ids: int (64-bit) or str. In csv they are ints if all are plainly ints. A
                 dotted path is a field of a field ("track.id"), "artist + track" joins two columns, "a | b" takes the
-                first
-                that is there. None: told by the columns' names.
+                first that is there. None: told by the columns' names.
             value_col: column of plays or ratings. Where there is no "rating" and no other name was given, a column that
-                is
-                unmistakably one ("plays", "play_count", …) is taken, and copied to "rating"; where there is none
-                either,
-                or for None, each row counts 1.
+                is unmistakably one ("plays", "play_count", …) is taken, and copied to "rating"; where there is none
+                either, or for None, each row counts 1.
             separator: of csv, one character or several ("::"); told from the first lines where None.
             columns: the names of a csv file's columns, where it has no header.
             quoted: whether quotes in csv are around fields; None: yes, but not where the separator is a tab. A quote
-                that
-                would make rows one is refused then.
+                that would make rows one is refused then.
             encoding: of csv: "utf-8", "latin-1", "utf-16", …
             decimal: "," where values have a decimal comma.
             preset: the form of a data set that many have; found by itself where the file tells. See docs/data.md.
@@ -121,8 +116,7 @@ class DataLoader:
 
         Returns:
             DataFrame of shape (n_users, n_items) of pandas sparse columns (float64, fill value 0): its memory follows
-            the
-            number of interactions.
+            the number of interactions.
 
         Raises:
             MissingColumnsError (ValueError), DataError (ValueError): as for ``load_user_interactions``; the mappings
@@ -174,8 +168,7 @@ class DataLoader:
             time_col: column of times: ints, floats (seconds), timestamps, ISO 8601 text. Of repeated rows the latest.
             time_format: how times are written as text, in strptime's letters ("%d %b %Y %H:%M").
             repeats: what becomes of rows of the same user and item: their "sum", the "last" (by ``time_col``, or else
-                by
-                their order), the "max" or the "mean".
+                by their order), the "max" or the "mean".
             min_plays, max_plays: leave (user, item) pairs with less out, cap those with more; after ``repeats``.
             on_rows: called with the number of rows read so far, every few hundred thousand; raise in it to stop.
 

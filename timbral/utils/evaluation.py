@@ -144,8 +144,7 @@ class EvaluationMetrics:
         Returns:
             ``recall@k``, ``ndcg@k``, ``precision@k``, ``map@k``, ``mrr@k``, ``hit_rate@k``, ``coverage@k`` and, with
             ``train_csr``, ``novelty@k`` and ``diversity@k`` (see ``timbral.judging.diversity``); ``k`` stands for its
-            number, as in
-            ``recall@20``. ``n_users``: how many were ranked.
+            number, as in ``recall@20``. ``n_users``: how many were ranked.
 
         Raises:
             ParameterError: ``k`` is below 1, or the model was fitted to another shape.

@@ -1,8 +1,7 @@
 """How numpy arrays are spelt in a pickle, read without calling what the pickle names.
 
 Used by ``plain_pickle``. An array's dtype is rebuilt from its code and checked, and its bytes must fit its shape
-exactly, so
-a small pickle cannot ask for a large array.
+exactly, so a small pickle cannot ask for a large array.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Pickles of plain data, written and read without ever running what they say.
 
 ``pickle.loads`` calls whatever its input names. This reader has its own stack machine instead: it looks no name up,
-calls
-nothing, and knows only how plain containers, scalars, strings and numpy arrays are spelt (protocols 2 to 5, numpy 1 and
-2). Everything else is refused before it becomes an object. numpy is imported when a pickle holds an array, not before.
+calls nothing, and knows only how plain containers, scalars, strings and numpy arrays are spelt (protocols 2 to 5, numpy
+1 and 2). Everything else is refused before it becomes an object. numpy is imported when a pickle holds an array, not
+before.
 """
 
 from __future__ import annotations

@@ -36,8 +36,7 @@ PROBE_TIMEOUT_S: Final = 0.5
 BACK_OFF_FACTOR: Final = 10
 MAX_BACK_OFF_S: Final = 2.0
 """After a failed look nobody looks for ten times as long as it took, and for 2 s at most: callers lose a fifth of their
-time
-to a frozen server and next to none to one that refuses at once, which is found again within milliseconds of its
+time to a frozen server and next to none to one that refuses at once, which is found again within milliseconds of its
 start."""
 MAX_CONNECTIONS: Final = 1000
 
@@ -46,8 +45,8 @@ class RedisConnector:
     """Reads and writes the cache, and never takes its caller down with it.
 
     While Redis is away, or answers with an error, every call returns False or None and logs; it raises only for
-    arguments
-    that are wrong. The connection is looked for again by itself. Safe to share between threads, and across a fork.
+    arguments that are wrong. The connection is looked for again by itself. Safe to share between threads, and across a
+    fork.
 
     Args:
         url: of the server; REDIS_URL with REDIS_PASSWORD and REDIS_DB where None.
@@ -168,8 +167,7 @@ class RedisConnector:
 
         Returns:
             ``status`` "healthy" or "unhealthy"; ``latency_ms`` of a PING, ``version`` of the server, ``memory`` in use
-            as
-            text ("1.20M") and ``memory_bytes``, None where unknown; ``error``, None where healthy.
+            as text ("1.20M") and ``memory_bytes``, None where unknown; ``error``, None where healthy.
         """
         report: dict[str, Any] = dict.fromkeys(
             ("status", "latency_ms", "version", "memory", "memory_bytes", "error"), None

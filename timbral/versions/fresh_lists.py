@@ -7,8 +7,7 @@ otherwise. They are
   drawn by user and model version: a list that is written again is the same.
 
 Both pick from the candidates, the ``depth`` best items. A further rule (not what was shown five times without a play,
-say) is a further
-step of ``choose``.
+say) is a further step of ``choose``.
 """
 
 from __future__ import annotations
@@ -110,8 +109,7 @@ class FreshLists:
 
 def groups_of(client: redis.Redis, item_ids: IdIndex, items: npt.NDArray[np.int32]) -> Groups:
     """The group of each of ``items`` (codes): the place of the first asked item of the group, or minus the item's code
-    and 1 where the app
-    has given none.
+    and 1 where the app has given none.
     """
     asked, place_of = np.unique(items, return_inverse=True)
     if not len(asked):

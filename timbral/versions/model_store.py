@@ -1,8 +1,8 @@
 """ModelStore: the versions of the model, which of them is live, and the one copy of it that a process has mapped.
 
 A version is ``YYYYMMDDTHHMMSS-<fence>``. The fence counts trainings in the order in which they began; what is live
-never
-moves to a lower fence by itself, so a slow, older training cannot replace a newer model. An operator can move it back.
+never moves to a lower fence by itself, so a slow, older training cannot replace a newer model. An operator can move it
+back.
 """
 
 from __future__ import annotations
@@ -126,8 +126,7 @@ class ModelStore:
 
     def promote(self, version: str, *, force: bool = False) -> Promotion:
         """Make ``version`` live, in one step with its lists of similar and popular items; "stale" where a training that
-        began later
-        is, or was, live. Done again for the live one, it renews the lists.
+        began later is, or was, live. Done again for the live one, it renews the lists.
 
         ``force`` is an operator's: it may go back, and keeps the mark that holds older trainings off. The file is then
         checked first, every byte of it.
@@ -183,12 +182,10 @@ class ModelStore:
 
     def current(self) -> ServedModel:
         """The live model, mapped. Costs one question while it stays the same; a new version, or a new revision of it,
-        is taken
-        up, the old one let go.
+        is taken up, the old one let go.
 
         Where its file cannot be read, the model that was served goes on being served, or the newest older one that can
-        be
-        read is.
+        be read is.
 
         Raises:
             ModelNotFoundError: no version is live, or no file of any version is there.
@@ -370,8 +367,7 @@ class ModelStore:
 
     def prune(self, keep: int) -> Names:
         """Remove all but the ``keep`` newest of the versions that were live, and as many of those that were not;
-        returns the names
-        of those that went.
+        returns the names of those that went.
 
         The current version stays, the one that a roll back would go to, and those that an open job works with.
         """

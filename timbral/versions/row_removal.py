@@ -1,8 +1,7 @@
 """Taking users out of a model version: their rows hold nothing any more, and their ids are nobody's.
 
 The rows stay where they are, empty, so that the codes of everybody else stay what they were: a job that goes through
-the rows in chunks
-misses nobody. What the items' factors learned from all users together stays until the next training.
+the rows in chunks misses nobody. What the items' factors learned from all users together stays until the next training.
 """
 
 from __future__ import annotations

@@ -42,10 +42,8 @@ class ServedModel:
     ``users_per_item`` is int64 (n_items,), how many users an item has. ``evaluated`` is the model of the training's
     evaluation, which has not seen the held-out rows: item factors alone, None where the training measured nothing.
     ``rated_zero`` is CSR of shape (n_users, n_items), what users rated 0: it is in no list of theirs; None where nobody
-    did.
-    ``forgotten_rows`` are codes of rows that are empty because their users were forgotten; ``revision`` counts how
-    often the
-    version was rewritten for that. ``similar`` is found when the file is written.
+    did. ``forgotten_rows`` are codes of rows that are empty because their users were forgotten; ``revision`` counts how
+    often the version was rewritten for that. ``similar`` is found when the file is written.
     """
 
     version: str

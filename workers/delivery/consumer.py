@@ -143,8 +143,7 @@ class Consumer(CeleryConsumer):
 
     def _put_off(self, message: Any, why: str) -> None:
         """A message's last delivery is not shared with others that were there when a worker was lost: one of them is to
-        blame, and only
-        that one shall be parked. Nor are two messages of one task id worked on at a time."""
+        blame, and only that one shall be parked. Nor are two messages of one task id worked on at a time."""
         logger.info("Put off %s: %s", message.headers["id"], why)
         qos, tag = message.channel.qos, message.delivery_tag
         self.timer.call_after(PUT_OFF_S, qos.put_back, (tag,), {"leftmost": True})

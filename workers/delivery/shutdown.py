@@ -2,12 +2,11 @@
 always ends.
 
 One way for all who ask: SIGTERM, SIGINT, SIGHUP (which starts the worker anew), `celery control shutdown` and Flower's
-button. SIGQUIT and a second
-signal hand over at once.
+button. SIGQUIT and a second signal hand over at once.
 
 Celery's own soft shutdown sleeps in the signal handler, all of the time, with its event loop standing still: nothing
-that finishes meanwhile is
-acknowledged, and a worker whose only task ends at once still waits a minute. Its warm one waits for ever.
+that finishes meanwhile is acknowledged, and a worker whose only task ends at once still waits a minute. Its warm one
+waits for ever.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """kombu's Redis transport for workers: counts what is begun, renews and puts back by server time, and parks garbage.
 
 It stands in for kombu's own under ``redis://`` and ``rediss://`` wherever the Celery application is loaded. What it
-relies on that is private
-to kombu is in CONTRIBUTING.md, and tests/workers/delivery/test_private_names.py.
+relies on that is private to kombu is in CONTRIBUTING.md, and tests/workers/delivery/test_private_names.py.
 """
 
 from __future__ import annotations

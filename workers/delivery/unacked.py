@@ -1,11 +1,9 @@
 """The messages that workers hold and have not acknowledged, as Redis keeps them.
 
 The keys and their content are kombu's, so that its tools still read them; the steps are scripts, for three reasons.
-Times are
-the server's, so that a frozen or restarted server and a wrong clock on some host do not make held messages look
-abandoned. Putting
-back is one claim (HDEL) instead of WATCH on a hash that the whole fleet writes to. And what was begun is counted with
-it.
+Times are the server's, so that a frozen or restarted server and a wrong clock on some host do not make held messages
+look abandoned. Putting back is one claim (HDEL) instead of WATCH on a hash that the whole fleet writes to. And what was
+begun is counted with it.
 """
 
 from __future__ import annotations
@@ -33,10 +31,8 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 """
 
 # KEYS: index, content, begun deliveries, work, result. ARGV: tag, content, work, life of the record of work, task id, 1
-# where it is no new message.
-# Gives how often the message's work was begun before, and whether its task id is "new", of the "same" work, of other
-# work that is done
-# ("used"), or of other work whose message a worker holds ("busy").
+# where it is no new message. Gives how often the message's work was begun before, and whether its task id is "new", of
+# the "same" work, of other work that is done ("used"), or of other work whose message a worker holds ("busy").
 _TAKE = (
     _NOW
     + """
@@ -105,8 +101,8 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], 0, string.format('%.6f', now - tonum
 )
 
 # KEYS: index, content, queue, begun deliveries (if this one shall not count). ARGV: tag, message, side ('' for
-# nowhere), lapsed for,
-# 1 where there may be no record of it. Pushed first: where Redis is full that is refused, and nothing has changed.
+# nowhere), lapsed for, 1 where there may be no record of it. Pushed first: where Redis is full that is refused, and
+# nothing has changed.
 _PUT_BACK = (
     _NOW
     + """

@@ -2,8 +2,7 @@
 folder.
 
 Each of them can be set by an environment variable (``FLOWER_PORT``) or an option (``--port=5556``), which both win over
-this
-file. Flower runs it by itself, not as a module of the package.
+this file. Flower runs it by itself, not as a module of the package.
 """
 
 from __future__ import annotations

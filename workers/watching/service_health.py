@@ -2,8 +2,7 @@
 {api|flower|scheduler}``.
 
 Flower's own ``/healthcheck`` says OK whatever happens; here it has to count the queues, which takes Redis and its
-password. A
-scheduler is well while one of them is in charge.
+password. A scheduler is well while one of them is in charge.
 """
 
 from __future__ import annotations

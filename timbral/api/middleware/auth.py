@@ -54,8 +54,7 @@ def check_not_open_to_the_world(settings: Settings) -> None:
 
 class Auth:
     """ASGI middleware: writing needs API_TOKEN, and so does a user's export; reading needs API_READ_TOKEN or API_TOKEN
-    where
-    API_READ_TOKEN is set.
+    where API_READ_TOKEN is set.
 
     It goes by the method and not by the route, so that no new route can be forgotten. Liveness, the console's files and
     the OpenAPI description are open: they tell nothing about a user. The console's session reads, and never writes

@@ -42,8 +42,7 @@ def balance(
     regularisation.
 
     No score changes. Of t²·A + B/t² the least is 2·√(A·B), at t⁴ = B/A. Alternating steps get there, but slowly: each
-    can only fit one
-    side to the length that the other one has.
+    can only fit one side to the length that the other one has.
     """
     used = (user_squares > 0.0) & (item_squares > 0.0)
     scale = np.ones(len(used))

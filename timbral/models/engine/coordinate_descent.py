@@ -5,18 +5,13 @@ For each row u (a user; with the transposed matrix, an item), find w ≥ 0 that 
     Σ_{i observed} c_i (r_i − w·h_i)² + a_u Σ_{i not observed} s_i (μ − w·h_i)² + λ_u |w|² + 2 l1 Σ_f w_f
 
 The sum over what was not observed is a_u (wᵀ G w − 2 w·p) with the Gram matrix G = Σ_i s_i h_i h_iᵀ and the pull p = μ
-Σ_i s_i h_i, less the
-observed ones' part, and a constant: nothing is ever users × items. (Bayer, He, Kanagal, Rendle: "A Generic Coordinate
-Descent Framework
-for Learning from Implicit Feedback", 2017; item weights s: He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online
-Recommendation with Implicit
-Feedback", 2016.)
+Σ_i s_i h_i, less the observed ones' part, and a constant: nothing is ever users × items. (Bayer, He, Kanagal, Rendle:
+"A Generic Coordinate Descent Framework for Learning from Implicit Feedback", 2017; item weights s: He, Zhang, Kan,
+Chua: "Fast Matrix Factorization for Online Recommendation with Implicit Feedback", 2016.)
 
 A step changes one factor and, with it, the length of the whole row: the best (t, e) for w ← t·w + e·(factor f) is two
-equations with two
-unknowns, all of whose numbers are at hand. In a model whose every score is near μ the factors are nearly parallel, seen
-through A; what
-one adds the others have to give up, and steps of a single factor would be tiny.
+equations with two unknowns, all of whose numbers are at hand. In a model whose every score is near μ the factors are
+nearly parallel, seen through A; what one adds the others have to give up, and steps of a single factor would be tiny.
 
 Rows are independent of each other, so any number of threads gives the same bits.
 """
@@ -196,12 +191,9 @@ def descend_weighted(  # type: ignore[no-untyped-def]
     """At most ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
 
     ``scratch`` (3, k), ``lanes`` (lane_lines(k), LANES) and ``entry`` (at least 3 + MIN_BLOCK rows, of as many columns
-    as the longest
-    row has entries, rounded up to LANE) are scratch. A row is done early when no factor moved by more than ``tol``
-    times the row's greatest factor. ``loss[u]`` gets
-    the row's loss with the new factors, less a_u μ² Σ_i s_i, and without the fixed side's regularisation.
-    ``passes_done[u]`` gets the
-    passes used.
+    as the longest row has entries, rounded up to LANE) are scratch. A row is done early when no factor moved by more
+    than ``tol`` times the row's greatest factor. ``loss[u]`` gets the row's loss with the new factors, less a_u μ² Σ_i
+    s_i, and without the fixed side's regularisation. ``passes_done[u]`` gets the passes used.
     """
     slope, curvature, linear = scratch[0], scratch[1], scratch[2]
     order, n_few = descend_side_by_side(

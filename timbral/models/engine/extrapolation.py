@@ -1,9 +1,8 @@
 """Going further the way that the last sweep went: fewer sweeps to the same loss.
 
 After a half-sweep the factors go on by ``step`` times what it changed, cut off at 0. A sweep that ends with a higher
-loss than the last good
-one is given up, and the next one starts from there without a step; so the loss never rises. (Ang, Gillis: "Accelerating
-Nonnegative Matrix Factorization Algorithms Using Extrapolation", 2019.)
+loss than the last good one is given up, and the next one starts from there without a step; so the loss never rises.
+(Ang, Gillis: "Accelerating Nonnegative Matrix Factorization Algorithms Using Extrapolation", 2019.)
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ TOL: Final = 1e-4
 CLASSIC_ROUNDS: Final = 60
 CLASSIC_TOL: Final = 1e-6
 """Without regularisation, and with more factors than the data need, passes of single steps get on slowly: they are
-repeated, each time from
-sums made anew."""
+repeated, each time from sums made anew."""
 
 ONE_THREAD_ENTRIES: Final = 5_000
 """Up to so many entries, one thread is done before a second has started."""

@@ -19,8 +19,7 @@ FILLED: Final = 1 / 3
 
 def start_factors(users: SparseRows, items: SparseRows, n_components: int, typical: float, seed: int) -> Factors:
     """Random factors, two thirds of them 0, such that ŷ is a tenth of ``typical`` in the mean; all 0 of a row without
-    entries, of ``users``
-    (users × items) and ``items`` (items × users) each.
+    entries, of ``users`` (users × items) and ``items`` (items × users) each.
 
     Too large a start is slow to unlearn, and zeros set the factors apart from each other. What nobody played, no sweep
     moves: it would

@@ -45,34 +45,26 @@ class Objective:
     """The options of the objective. The defaults were chosen together, on several data sets.
 
     unobserved_weight: α₀, the mean weight of a (user, item) that was not observed; an observed one weighs 1 in the
-        mean. None chooses
-        it by the density of the data: ``UNOBSERVED_SHARE`` · density, at most 1.
+        mean. None chooses it by the density of the data: ``UNOBSERVED_SHARE`` · density, at most 1.
     unobserved_target: μ, what ŷ is to be where nothing was observed, of a user and an item that have entries elsewhere.
-        Factors that cannot be negative can only add to a score; where a
-        user is sure not to care, the score can fall below μ, but nothing falls below 0. So μ > 0 lets few factors tell
-        apart what
-        signed ones can. None means
-        a half where the target is "one"; else 0.
+        Factors that cannot be negative can only add to a score; where a user is sure not to care, the score can fall
+        below μ, but nothing falls below 0. So μ > 0 lets few factors tell apart what signed ones can. None means a half
+        where the target is "one"; else 0.
     popularity_exponent: s_i grows with the item's users to this power: that nobody played a popular item says more than
-        that nobody
-        played a rare one. (He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with Implicit
-        Feedback", 2016.) s has
-        the mean 1, and α₀·s_i stays ≤ 1, so that s is 1 where α₀ is 1.
+        that nobody played a rare one. (He, Zhang, Kan, Chua: "Fast Matrix Factorization for Online Recommendation with
+        Implicit Feedback", 2016.) s has the mean 1, and α₀·s_i stays ≤ 1, so that s is 1 where α₀ is 1.
     confidence: how much an entry's weight c grows with the logarithm l = log1p(x) of its value x, against the user's
-        mean of it (x in
-        units of the median, where that is below 1):
-        c = (1 + confidence · l / mean of l) / (1 + confidence). 0 is unit confidence, c = 1.
+        mean of it (x in units of the median, where that is below 1): c = (1 + confidence · l / mean of l) / (1 +
+        confidence). 0 is unit confidence, c = 1.
     target: what ŷ is to be where x was observed: 1 ("one"), log1p(x) ("log"), or x itself ("value"). None means "one",
-        but "value" where
-        confidence is 0: then the values would count for nothing.
+        but "value" where confidence is 0: then the values would count for nothing.
     regularization: κ, against the noise of the data: κ = 1 suppresses a factor that is as weak as pure noise of the
-        data's density makes
-        them, σ = rms(c·(r − μ)) · (√(mean entries a user) + √(mean entries an item)). λ is κ·σ in the mean of the
-        users, and of the items.
-        None has it tried on a part of the data: see ``timbral.models.fitting.choice``.
+        data's density makes them, σ = rms(c·(r − μ)) · (√(mean entries a user) + √(mean entries an item)). λ is κ·σ in
+        the mean of the users, and of the items. None has it tried on a part of the data: see
+        ``timbral.models.fitting.choice``.
     regularization_exponent: ν, how λ_u grows with the user's entries, and λ_i with the item's: λ ∝ (1 + entries)^ν.
-        (Rendle, Krichene,
-        Zhang, Koren: "Revisiting the Performance of iALS on Item Recommendation Benchmarks", 2021.) A row's noise grows
+        (Rendle, Krichene, Zhang, Koren: "Revisiting the Performance of iALS on Item Recommendation Benchmarks", 2021.)
+        A row's noise grows
             as its square root.
     l1_regularization: of all factors.
     """

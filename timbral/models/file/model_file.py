@@ -2,8 +2,7 @@
 
 Any safetensors reader can read it. Reading runs nothing from the file and copies nothing but the header. The content
 carries a CRC32 of each MiB: a small file is checked whole at each reading, of a large one ``SAMPLED_BLOCKS`` blocks
-are,
-and ``read(path, verify=True)`` checks all of it. CRC32 tells damage, not forgery.
+are, and ``read(path, verify=True)`` checks all of it. CRC32 tells damage, not forgery.
 """
 
 from __future__ import annotations

@@ -58,8 +58,7 @@ SUMS: Final = {"item_gram", "item_pull"}
 @dataclass(frozen=True)
 class ModelRecord:
     """``user`` (n_users, k), ``scoring`` with the items' part, ``chosen``: κ, λ, γ and ρ as used; ``fixed_items`` where
-    they are known; ``seen``: who played
-    what; the loss of each sweep.
+    they are known; ``seen``: who played what; the loss of each sweep.
     """
 
     parameters: dict[str, Any]

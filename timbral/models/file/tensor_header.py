@@ -1,8 +1,7 @@
 """The header of a safetensors file: made, and read with the distrust that a file from anywhere deserves.
 
 The format (https://github.com/huggingface/safetensors): 8 bytes, little endian, length of the header; the header, a
-JSON
-object that gives each tensor's dtype, shape and place; then the tensors, without gaps.
+JSON object that gives each tensor's dtype, shape and place; then the tensors, without gaps.
 """
 
 from __future__ import annotations

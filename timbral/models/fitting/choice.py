@@ -2,8 +2,7 @@
 and recency are worth.
 
 It is tried with the model that is trained: as many factors, nearly all of the data, and each try goes on from the
-factors of the one before. The training
-then starts from the best of them.
+factors of the one before. The training then starts from the best of them.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ class HiddenPart:
         """None where the data are too few to choose on.
 
         With times, the newest tenth of all rows is hidden from everybody, so that what changes with time is seen; where
-        that leaves too few users with
-        rows before and after, as where users stay for a day each, and without times, some rows of some users are.
+        that leaves too few users with rows before and after, as where users stay for a day each, and without times,
+        some rows of some users are.
         """
         if len(rows.values) < MIN_ENTRIES:
             return None

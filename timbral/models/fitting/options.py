@@ -21,8 +21,7 @@ class PartOptions:
     n_neighbors: most items that speak for an item; 0: no neighbour part.
     neighbor_weight: γ, what the neighbours' sum is multiplied by before it is added to the factors' score.
     neighbor_regularization: λ, in units of the mean diagonal of the co-play matrix; the larger it is, the more
-        neighbours share what one could
-        say alone.
+        neighbours share what one could say alone.
     recency_weight: ρ, of the recency part: what an item's recent share of plays, on a logarithmic scale, adds to its
         score. Only data with times have one.
     """

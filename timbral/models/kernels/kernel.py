@@ -1,10 +1,9 @@
 """Kernels: functions compiled by numba, with one fixed signature each, cached on disk.
 
 Importing a module that has kernels compiles nothing: a kernel is compiled, or read from numba's cache, at its first
-call.
-Its arrays are declared read-only where it only reads, so that arrays mapped from a model file need no second
-compilation.
-Kernels release the GIL and start no threads; ``timbral.models.kernels.threads`` runs them on several cores.
+call. Its arrays are declared read-only where it only reads, so that arrays mapped from a model file need no second
+compilation. Kernels release the GIL and start no threads; ``timbral.models.kernels.threads`` runs them on several
+cores.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Running a kernel on several cores: plain threads, made for a call and gone after it.
 
 numba's own parallel loops start a pool of threads in the process, which a Celery prefork child inherits broken. Threads
-that live
-no longer than a call have no such trap, and several calls may run at a time.
+that live no longer than a call have no such trap, and several calls may run at a time.
 """
 
 from __future__ import annotations

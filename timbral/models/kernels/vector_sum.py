@@ -1,10 +1,8 @@
 """One vector instruction's worth of weighted sums, which numba's own loops do not become.
 
 ``weighted_sums`` is written in LLVM's own terms, sixteen float32 lanes, and LLVM makes of them what the machine has:
-one
-register with AVX-512, two with AVX2, four with NEON. Against the same loop in Python, compiled by numba, it was
-measured 10
-times as fast.
+one register with AVX-512, two with AVX2, four with NEON. Against the same loop in Python, compiled by numba, it was
+measured 10 times as fast.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The neighbour part of a score: what each item that a user has played says for others.
 
 score(u, i) = w_u·h_i + Σ_{j played by u} v_ji, all v ≥ 0. Factors tell tastes apart; which item goes with which, they
-blur, and where the catalogue is large
-and plays are few, that is most of what there is to know. v is a sparse, non-negative form of SLIM (Ning & Karypis,
+blur, and where the catalogue is large and plays are few, that is most of what there is to know. v is a sparse,
+non-negative form of SLIM (Ning & Karypis,
 "SLIM: Sparse Linear Methods for Top-N Recommender
 Systems", 2011) and EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", 2019).
 """
@@ -29,8 +29,7 @@ BLOCK_ITEMS: Final = 256
 
 RARITY: Final = 0.3
 """What is said for an item is divided by (1 + its users)^this, against the mean of all items. Of what neighbours say,
-more is owed to popularity the more users an
-item has, and that the factors know already."""
+more is owed to popularity the more users an item has, and that the factors know already."""
 
 LEAST_SHARE: Final = 0.01
 """Of an item's greatest weight: what is less than this is left out."""
@@ -61,8 +60,7 @@ class Neighbors:
         cls, users: SparseRows, n_neighbors: int, regularizations: Sequence[float], seed: int, threads: Threads
     ) -> list[Self]:
         """One for each of ``regularizations`` (λ, in units of the mean of G's diagonal), all of the same pairs: at most
-        ``n_neighbors`` for each
-        item that is spoken for. The same on any number of threads.
+        ``n_neighbors`` for each item that is spoken for. The same on any number of threads.
         """
         n_items = users.n_columns
         fame = 1.0 + np.bincount(users.indices, minlength=n_items)

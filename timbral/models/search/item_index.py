@@ -1,10 +1,8 @@
 """Item factors rearranged so that a search for the best items can pass over most of them.
 
 Factors are not negative. So no item of a block scores higher for a user than the block's *ceiling* does: the largest
-value
-of each component within the block. Items are put beside items of like norm and like strongest components, which makes
-the
-ceilings low; 16 of them make a block, 32 blocks a group with a ceiling of its own.
+value of each component within the block. Items are put beside items of like norm and like strongest components, which
+makes the ceilings low; 16 of them make a block, 32 blocks a group with a ceiling of its own.
 """
 
 from __future__ import annotations
@@ -34,9 +32,9 @@ class ItemIndex:
     """A rearranged copy of the item factors, as large as they are. All arrays are read-only.
 
     ``shape`` is the factors' own, (n_components, n_items); ``packed`` (n_groups · 32, n_components, 16) float32: the
-    blocks; ``item_of`` (n_groups · 512,) int32: the item in each
-    place, −1 where there is none; ``block_ceilings`` (n_groups, n_components, 32) and ``group_ceilings``
-    (n_components, n_groups and zeros up to a multiple of 16) float32.
+    blocks; ``item_of`` (n_groups · 512,) int32: the item in each place, −1 where there is none; ``block_ceilings``
+    (n_groups, n_components, 32) and ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16)
+    float32.
     """
 
     shape: tuple[int, int]

@@ -79,15 +79,14 @@ def top_k(
 
     The score of user ``u`` and item ``i`` is the float32 nearest to the float64 sum, in the order of the components, of
     ``user_factors[u, c] * item_factors[c, i]``, and, in float64 too, the sum of what ``neighbors`` have for ``i`` of
-    the items in row ``u`` of
-    ``plays``, in their order there. Lists are ordered by this score, the lower item index first where scores
-    are equal; so the answer is one and the same whatever the number of threads, and the same as by brute force.
+    the items in row ``u`` of ``plays``, in their order there. Lists are ordered by this score, the lower item index
+    first where scores are equal; so the answer is one and the same whatever the number of threads, and the same as by
+    brute force.
 
     Args:
         user_factors: float32 of shape (n_users, n_components), not negative, finite; a row for each list.
         item_factors: float32 of shape (n_components, n_items), not negative, finite; the transpose of a C-contiguous
-            array
-            is taken as it is, another layout is copied.
+            array is taken as it is, another layout is copied.
         k: length of a list, at least 1; may exceed the number of items.
         neighbors: what a played item says for others; None: nothing.
         plays: sparse, shape (n_users, n_items): what is stored in row ``u`` was played by ``u``, once, whatever the
@@ -97,8 +96,7 @@ def top_k(
         blocked_by_user: like ``seen``.
         allowed: item indices; no other item is in any list.
         allowed_by_user: sparse, shape (n_users, n_items): only what is stored in row ``u`` is in list ``u``; an empty
-            row
-            makes an empty list.
+            row makes an empty list.
         index: ``ItemIndex.of(item_factors)``, for who calls often and keeps it; made here where it pays.
         n_threads: 0 takes every core that the process may use.
 

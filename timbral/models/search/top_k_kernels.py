@@ -1,23 +1,19 @@
 """Compiled loops of ``timbral.models.search.top_k``.
 
 A score is w·h + Σ v over what the user has played. The items that the second sum touches are few: they are scored
-first, all of them. All others are
-ranked by w·h alone, among which the index finds what is still good enough.
+first, all of them. All others are ranked by w·h alone, among which the index finds what is still good enough.
 
 What the kernels share: ``user_factors`` (n_users, k), a list each; ``start`` and ``stop``: the lists to make;
-``play_indptr`` and ``plays``, what the
-users have played; ``pair_indptr``, ``pair_items`` and ``pair_weights``, a Neighbors; ``seen…`` and ``blocked…``, what
-is in no list of
-a user's, as sparse rows; ``marks`` (n_items,), EXCLUDED where an item is in no list at all, and scratch otherwise;
-``sums`` and ``touched`` (n_items,), scratch, the
-first all 0; ``out_items`` and ``out_scores`` (n_users, the longest list), ``out_lengths`` (n_users,).
+``play_indptr`` and ``plays``, what the users have played; ``pair_indptr``, ``pair_items`` and ``pair_weights``, a
+Neighbors; ``seen…`` and ``blocked…``, what is in no list of a user's, as sparse rows; ``marks`` (n_items,), EXCLUDED
+where an item is in no list at all, and scratch otherwise; ``sums`` and ``touched`` (n_items,), scratch, the first all
+0; ``out_items`` and ``out_scores`` (n_users, the longest list), ``out_lengths`` (n_users,).
 
 A list under construction is a heap with its worst entry on top: the lowest score, of equal scores the highest item.
 
 A score that decides is always the exact one (``_score_of``); the index is searched with float32 sums, which of terms
-that
-are not negative are wrong by at most ``n_components`` roundings, relatively. ``_threshold`` leaves room for twice as
-much.
+that are not negative are wrong by at most ``n_components`` roundings, relatively. ``_threshold`` leaves room for twice
+as much.
 """
 
 from __future__ import annotations
