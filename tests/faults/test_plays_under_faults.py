@@ -27,9 +27,6 @@ from timbral.stack.embedded_server import EmbeddedServer
 
 pytestmark = pytest.mark.faults
 
-N_EVENTS = 3_000
-ROUNDS = 8
-
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
@@ -79,12 +76,23 @@ def recording(events: list[dict[str, Any]]) -> Iterator[threading.Thread]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     yield thread
-    thread.join(120)
+    thread.join(900)
     assert not thread.is_alive()
 
 
 @pytest.mark.timeout(400)
 def test_each_play_counts_once_whoever_is_killed(fleet: Fleet, wait_until: Any, observed: Any) -> None:
+    record_and_kill(fleet, wait_until, observed, 3_000, 2)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1_800)
+def test_so_does_each_of_a_hundred_thousand(fleet: Fleet, wait_until: Any, observed: Any) -> None:
+    record_and_kill(fleet, wait_until, observed, 100_000, 10)
+
+
+def record_and_kill(fleet: Fleet, wait_until: Any, observed: Any, n_events: int, n_rounds: int) -> None:
+    """Record ``n_events`` plays one by one while everything is killed ``n_rounds`` times; each counts once."""
     rng = random.Random(5)
     workers = fleet.start(2)
     producers.enqueue_train_model("plays.csv").wait(60)
@@ -96,7 +104,7 @@ def test_each_play_counts_once_whoever_is_killed(fleet: Fleet, wait_until: Any, 
             "item_id": 100 * rng.randrange(4) + rng.randrange(20),
             "event_id": f"e{n}",
         }
-        for n in range(N_EVENTS)
+        for n in range(n_events)
     ]
     expected = Counter((event["user_id"], event["item_id"]) for event in events)
     killed: Counter[str] = Counter()
@@ -119,7 +127,7 @@ def test_each_play_counts_once_whoever_is_killed(fleet: Fleet, wait_until: Any, 
 
     try:
         with recording(events) as thread:
-            for what in ["redis", "worker", "process", "scheduler"] * (ROUNDS // 4):
+            for what in ["redis", "worker", "process", "scheduler"] * n_rounds:
                 time.sleep(rng.uniform(0.5, 1.5))
                 kill(what)
             while thread.is_alive():
@@ -136,12 +144,12 @@ def test_each_play_counts_once_whoever_is_killed(fleet: Fleet, wait_until: Any, 
 
             assert in_history(HistoryTable(fleet.data_dir / "history")) == expected
             assert in_lists(client, {user for user, _ in expected}) == expected
-            assert int(client.hget(keys.PLAYS_COUNTS, "recorded") or 0) == N_EVENTS
+            assert int(client.hget(keys.PLAYS_COUNTS, "recorded") or 0) == n_events
     finally:
         beat.kill()
     shown = ", ".join(f"{what} × {n}" for what, n in killed.items())
     observed(
-        f"kill -9 while plays come: {shown}", f"each of {N_EVENTS:,} counted once; nothing waited {took_s:.0f} s later"
+        f"kill -9 while plays come: {shown}", f"each of {n_events:,} counted once; nothing waited {took_s:.0f} s later"
     )
 
 
