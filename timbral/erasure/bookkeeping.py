@@ -1,5 +1,5 @@
-"""Records of the fleet that name users: what producers submitted, requests that are being done, jobs, and results of
-failure."""
+"""Records of the fleet that name users: what producers submitted, requests that are being done, jobs, results of
+failure, and jobs that ended."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ class Bookkeeping:
             self._replace_fields(key, ("kwargs", "users:", "error"), subject, receipt)
         for key in self.broker.scan_iter(RESULTS, count=PER_CALL):
             self._blot_result(text(key), subject, receipt)
+        for raw in self.broker.lrange(keys.JOBS_ENDED, 0, -1):
+            if subject.mentioned_in(text(raw)):
+                receipt.add("records", self.broker.lrem(keys.JOBS_ENDED, 0, text(raw)))
 
     def _hashes(self, pattern: str, but: str) -> Iterator[str]:
         for key in self.records.scan_iter(pattern, count=PER_CALL, _type="HASH"):
