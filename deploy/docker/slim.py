@@ -9,14 +9,15 @@ import struct
 import sys
 from pathlib import Path
 
-# Below site-packages. pyarrow: flight is a server, gandiva an expression compiler, substrait a format of query plans.
+# Below site-packages. pyarrow: flight is a server, gandiva an expression compiler.
 # Optuna writes its trials into a journal of ours, and into no database.
 UNUSED = (
     "*/tests", "*/*/tests", "*/*/*/tests", "*/test", "*.dist-info/sboms",
     "pyarrow/include", "pyarrow/src", "pyarrow/includes", "pyarrow/*.pxd", "pyarrow/*.pyx", "pyarrow/*.pxi",
     "pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libgandiva*", "pyarrow/gandiva*",
-    "pyarrow/libarrow_python_flight*", "pyarrow/libarrow_substrait*", "pyarrow/_substrait*",
+    "pyarrow/libarrow_python_flight*",
     "pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*", "numpy/_core/include", "numpy/distutils",
+    "numba/cuda",
     "sqlalchemy", "alembic", "mako",
     "uvloop/*.c", "uvloop/*.pyx",
     "fastapi_offline/static/redoc*",
