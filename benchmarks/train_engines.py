@@ -55,7 +55,7 @@ def run(options: Options) -> Result:
         ),
     ]  # fmt: skip
     warm = {}
-    for name, data in {"made-up": matrix} | _lastfm(options):
+    for name, data in ({"made-up": matrix} | _lastfm(options)).items():
         warm[name] = cold, few = _warm(data)
         rows.append(
             Row(
