@@ -119,7 +119,9 @@ def record_and_kill(fleet: Fleet, wait_until: Any, observed: Any, n_events: int,
             beat.kill()
             beat.start()
         elif what == "process":
-            next(worker for worker in workers if worker.alive).kill_child()
+            # One that was just started may have no process of its pool yet.
+            wait_until(lambda: any(worker.alive and worker.children() for worker in workers), 30, "a process")
+            next(worker for worker in workers if worker.alive and worker.children()).kill_child()
         else:
             worker = rng.choice(workers)
             worker.kill()
