@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pytest
 import redis
 from cluster_fixtures import TAG, ClusterServers
 from fleet_fixtures import Fleet
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 from taste import history, write_history
 
 from timbral.redis_server.cluster import SlotConnection, slot_of
@@ -114,3 +118,25 @@ def test_a_slot_that_moves_is_followed_by_a_client_that_is_connected(cluster: Cl
     client.close()
     with cluster.owner().client() as owner:
         assert int(owner.get(PREFIX + "a") or 0) >= 2
+
+
+def test_a_node_that_answers_nobody_does_not_hold_up_the_search_for_the_owner(cluster: ClusterServers) -> None:
+    # given: a client as patient as a worker's, and a node that takes connections and says nothing
+    patience_s = 30.0
+    frozen = next(server for server in cluster.servers[:3] if not cluster.owns(server))
+    assert frozen.process is not None
+    nodes = sorted([("127.0.0.1", s.port) for s in cluster.servers], key=lambda node: node[1] != frozen.port)
+    retry = Retry(ExponentialBackoff(cap=3, base=0.2), 8)
+    pool = redis.ConnectionPool(
+        connection_class=SlotConnection, nodes=nodes, slot=slot_of(TAG), socket_timeout=patience_s, retry=retry
+    )
+    os.kill(frozen.process.pid, signal.SIGSTOP)
+    try:
+        with redis.Redis.from_pool(pool) as client:
+            began = time.monotonic()
+
+            assert client.set(PREFIX + "a", 1)
+
+            assert time.monotonic() - began < patience_s / 2, "the frozen node was waited for as the owner would be"
+    finally:
+        os.kill(frozen.process.pid, signal.SIGCONT)

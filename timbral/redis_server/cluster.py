@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
 
 __all__ = ["AsyncSlotConnection", "AsyncSlotSSLConnection", "SlotConnection", "SlotSSLConnection", "slot_of"]
 
 NOT_THE_OWNER = (AskError, ClusterDownError)
 """MOVED is an AskError too. None of them has done anything: whoever asked may ask again."""
 Node = tuple[str, int]
+ASK_TIMEOUT_S: Final = 1.0
+"""A node that is gone must not hold up the question to the next."""
 
 
 def slot_of(tag: str) -> int:
@@ -64,7 +69,7 @@ class SlotConnection(redis.Connection):
     def _find(self) -> Node:
         problems = []
         for host, port in _first(self._nodes, (self.host, self.port)):
-            asked = self._plain(host=host, port=port, **self._options)
+            asked = self._plain(host=host, port=port, **_impatient(self._options, Retry(NoBackoff(), 0)))
             try:
                 asked.connect()
                 asked.send_command("CLUSTER", "SLOTS")
@@ -119,7 +124,7 @@ class AsyncSlotConnection(redis.asyncio.Connection):
     async def _find(self) -> Node:
         problems = []
         for host, port in _first(self._nodes, (self.host, self.port)):
-            asked = self._plain(host=host, port=port, **self._options)
+            asked = self._plain(host=host, port=port, **_impatient(self._options, AsyncRetry(NoBackoff(), 0)))
             try:
                 await asked.connect()
                 await asked.send_command("CLUSTER", "SLOTS")
@@ -146,6 +151,15 @@ class AsyncSlotSSLConnection(AsyncSlotConnection, redis.asyncio.SSLConnection):
 def _first(nodes: tuple[Node, ...], last: Node) -> list[Node]:
     # The node of the last connection goes last: it may be the one that is gone.
     return sorted(nodes, key=lambda node: node == last)
+
+
+def _impatient(options: dict[str, Any], retry: Any) -> dict[str, Any]:
+    """The options of a connection, for one question: asked once, and not waited for long."""
+    timeouts = {
+        name: min(options.get(name) or ASK_TIMEOUT_S, ASK_TIMEOUT_S)
+        for name in ("socket_timeout", "socket_connect_timeout")
+    }
+    return {**options, **timeouts, "retry": retry}
 
 
 def _owner(ranges: Any, slot: int, asked: str) -> Node:
