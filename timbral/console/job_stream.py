@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,9 +12,7 @@ from markupsafe import Markup
 
 from producers.connections import connections
 from timbral.api.context import ApiContext
-from timbral.api.metrics import EVENT_STREAMS
-from timbral.api.refusals import Refused
-from timbral.api.routes.events import HEARTBEAT_S, LONGEST_S, MAX_STREAMS
+from timbral.api.streams import HEARTBEAT_S, LONGEST_S
 from timbral.console.plots import Series, line_plot
 from timbral.console.readers.jobs import JobDetail, read_job, read_open
 from timbral.console.readers.models import loss_series, read_version
@@ -80,17 +77,13 @@ def loss_plot(points: Sequence[Point]) -> Markup | None:
 
 
 def _stream(context: ApiContext, look: Callable[[], tuple[str, bool]]) -> StreamingResponse:
-    if context.streams.n_open >= MAX_STREAMS:
-        raise Refused(503, f"This process has {MAX_STREAMS} event streams open already; reload the page instead")
+    context.streams.check_room("reload the page instead")
     headers = {"x-accel-buffering": "no", "cache-control": "no-store"}
     return StreamingResponse(_events(context, look), media_type="text/event-stream", headers=headers)
 
 
 async def _events(context: ApiContext, look: Callable[[], tuple[str, bool]]) -> AsyncIterator[str]:
-    streams = context.streams
-    streams.n_open += 1
-    EVENT_STREAMS.inc()
-    try:
+    with context.streams.one():
         began = spoke = time.monotonic()
         shown = None
         while time.monotonic() - began < LONGEST_S:
@@ -108,14 +101,8 @@ async def _events(context: ApiContext, look: Callable[[], tuple[str, bool]]) -> 
             if is_last:
                 yield _event("done", "")
                 return
-            try:
-                await asyncio.wait_for(streams.closing.wait(), LOOK_EVERY_S)
+            if await context.streams.closing_within(LOOK_EVERY_S):
                 return
-            except TimeoutError:
-                continue
-    finally:
-        streams.n_open -= 1
-        EVENT_STREAMS.dec()
 
 
 def _event(name: str, html: str) -> str:

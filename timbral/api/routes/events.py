@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -10,22 +9,16 @@ from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
 from timbral.api.context import ApiContext, Context
-from timbral.api.metrics import EVENT_STREAMS
 from timbral.api.refusals import Refused, responses
 from timbral.api.routes.jobs import JobAnswer, JobId, read_job
-from timbral.api.streams import Streams
+from timbral.api.streams import HEARTBEAT_S, LONGEST_S
 from timbral.errors import TimbralError
 
-__all__ = ["MAX_STREAMS", "router"]
+__all__ = ["router"]
 
 router = APIRouter(tags=["jobs"])
 
-MAX_STREAMS = 100
-"""Of one process; each of them asks Redis a few times a second."""
 LOOK_EVERY_S = 0.25
-HEARTBEAT_S = 10.0
-LONGEST_S = 3600.0
-"""Then the stream ends without a last word, and an EventSource opens a new one by itself."""
 
 
 @router.get(
@@ -54,20 +47,14 @@ async def get_events(context: Context, job_id: JobId) -> StreamingResponse:
     """Server-sent events. A comment line comes every few seconds while nothing changes, so that proxies keep the line
     open."""
     first = await read_job(context, job_id)
-    if context.streams.n_open >= MAX_STREAMS:
-        raise Refused(
-            503, f"This process has {MAX_STREAMS} event streams open already; ask GET /jobs/{job_id} meanwhile"
-        )
+    context.streams.check_room(f"ask GET /jobs/{job_id} meanwhile")
     return StreamingResponse(
         _events(context, first), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
     )
 
 
 async def _events(context: ApiContext, job: JobAnswer) -> AsyncIterator[str]:
-    streams = context.streams
-    streams.n_open += 1
-    EVENT_STREAMS.inc()
-    try:
+    with context.streams.one():
         began = spoke = time.monotonic()
         shown = None
         while True:
@@ -81,7 +68,7 @@ async def _events(context: ApiContext, job: JobAnswer) -> AsyncIterator[str]:
             elif now - spoke > HEARTBEAT_S:
                 yield ": still there\n\n"
                 spoke = now
-            if now - began > LONGEST_S or await _closing_within(streams, LOOK_EVERY_S):
+            if now - began > LONGEST_S or await context.streams.closing_within(LOOK_EVERY_S):
                 return
             try:
                 job = await read_job(context, job.id)
@@ -89,14 +76,3 @@ async def _events(context: ApiContext, job: JobAnswer) -> AsyncIterator[str]:
                 return
             except TimbralError:  # Redis is away: the fleet sits it out, and so do we
                 continue
-    finally:
-        streams.n_open -= 1
-        EVENT_STREAMS.dec()
-
-
-async def _closing_within(streams: Streams, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(streams.closing.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True

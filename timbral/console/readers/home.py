@@ -1,4 +1,4 @@
-"""What the first screen shows: what is live, what runs, and what needs somebody."""
+"""What the first screen shows: what is live, what runs, and what needs attention."""
 
 from __future__ import annotations
 
@@ -92,7 +92,11 @@ def _needs(state: FleetState, failed: int) -> list[Need]:
         needs.append(Need(what, why, "Send again or delete", "/console/dead-letters"))
     if failed:
         what = f"{failed} job{'' if failed == 1 else 's'} failed in the last day"
-        needs.append(Need(what, "Each says why, and can be sent again.", "Look at them", "/console/jobs#ended"))
+        needs.append(
+            Need(
+                what, "Each says why; those that name no user can be sent again.", "Look at them", "/console/jobs#ended"
+            )
+        )
     model = state.model
     if model is not None and model.age_s is not None and model.age_s > STALE_AFTER_S:
         days = int(model.age_s // 86_400)

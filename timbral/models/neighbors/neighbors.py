@@ -2,9 +2,8 @@
 
 score(u, i) = w_u·h_i + Σ_{j played by u} v_ji, all v ≥ 0. Factors tell tastes apart; which item goes with which, they
 blur, and where the catalogue is large and plays are few, that is most of what there is to know. v is a sparse,
-non-negative form of SLIM (Ning & Karypis,
-"SLIM: Sparse Linear Methods for Top-N Recommender
-Systems", 2011) and EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", 2019).
+non-negative form of SLIM (Ning & Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", 2011) and EASE
+(Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", 2019).
 """
 
 from __future__ import annotations
