@@ -26,7 +26,7 @@ def run(options: Options) -> Result:
     )
     return Result(
         "fit_speed",
-        [Row(f"fit, {where}, k={k}", theirs / mine, "×", 15, 40, f"{mine:.2f} s", f"sklearn {theirs:.1f} s", note)],
+        [Row(f"fit, {where}, k={k}", theirs / mine, "×", 8, 15, f"{mine:.2f} s", f"sklearn {theirs:.1f} s", note)],
         {"ours_s": mine, "sklearn_plays_s": raw, "sklearn_log_s": logged, "sweeps": model.n_iter_},
     )
 
