@@ -56,7 +56,8 @@ class FoldJudge:
             users, items = with_recency(users, items, np.float32(recency_weight) * self._recency)
         users = np.ascontiguousarray(users)
         with Threads(self._n_threads) as threads:
-            return judge(users, items, self._part, self._sums, self.weights.weights, threads, K).mean(axis=0)
+            judged = judge(users, items, self._part, self._sums, self.weights.weights, threads, K)
+        return np.asarray(judged.mean(axis=0))
 
 
 def _drawn(users: npt.NDArray[np.int64], spoken: npt.NDArray[np.int64], max_users: int) -> npt.NDArray[np.int64]:
