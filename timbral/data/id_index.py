@@ -215,7 +215,7 @@ class IdIndex:
         return pa.Array.from_buffers(pa.large_string(), len(self), buffers)
 
 
-def _as_arrow(ids: Any) -> pa.Array:
+def _as_arrow(ids: Sequence[int] | Sequence[str] | npt.NDArray[Any] | pa.Array) -> pa.Array:
     """``ids`` as an int64 or large_string array without nulls."""
     if isinstance(ids, pa.Array | pa.ChunkedArray):
         array = ids

@@ -63,7 +63,7 @@ class _Reading:
         self._columns: list[str] = []
         self._batches: list[pa.RecordBatch] = []
         self._rows: list[dict[str, Any]] = []
-        self._values: list[Any] = []
+        self._values: list[pa.Array] = []
         self._n_rows = 0
 
     def add(self, table: Table, filepath: str) -> None:
