@@ -79,7 +79,7 @@ class _Reading:
             else:
                 objects = table.rows.pop()
                 said = {name: batch[name] for name in table.partitions}
-                for at in range(len(objects)) if kept is None else rows.place.kept.tolist():  # type: ignore[union-attr]
+                for at in range(len(objects)) if rows.place.kept is None else rows.place.kept.tolist():
                     self._rows.append(objects[at] | {name: array[at].as_py() for name, array in said.items()})
             self._check(rows, table)
 

@@ -122,7 +122,7 @@ def _joined(parts: list[Entries]) -> Entries:
         del arrays
         for part in parts:
             setattr(part, name, GONE)
-    return Entries(**joined)  # type: ignore[arg-type]
+    return Entries(**joined)  # type: ignore[arg-type]  # by the names of its fields
 
 
 def _merged(entries: Entries, shape: tuple[int, int], repeats: Repeats) -> tuple[npt.NDArray[np.int32], Entries]:

@@ -433,7 +433,7 @@ class NMFModel(StoredModel):
             scoring=self.scoring,
             chosen=self._chosen,
             fixed_items=self._fixed_side("items"),
-            seen=SparseRows(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]
+            seen=SparseRows(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]  # see as_csr
             weighting=weighting,
             loss=self.training_history,
             converged=self.converged,

@@ -31,7 +31,7 @@ NOISE: Final = 1e-10
 
 
 @kernel(matrix(float32), vector(float64, writable=True), fastmath=True)
-def _add_units(vectors, total):  # type: ignore[no-untyped-def]
+def _add_units(vectors, total):  # type: ignore[no-untyped-def]  # numba types it
     """Add the unit vectors of all rows to ``total``; returns how many rows are not 0."""
     n, k = vectors.shape
     filled = 0
@@ -48,7 +48,7 @@ def _add_units(vectors, total):  # type: ignore[no-untyped-def]
 
 
 @kernel(matrix(float32), vector(float32), vector(float32), float32, vector(float32, writable=True), fastmath=True)
-def _compare(vectors, mean, own, doubt, scores):  # type: ignore[no-untyped-def]
+def _compare(vectors, mean, own, doubt, scores):  # type: ignore[no-untyped-def]  # numba types it
     """The score of each row with ``own``, an own part divided by its length with the doubt; ``doubt`` is squared."""
     n, k = vectors.shape
     for i in range(n):

@@ -16,7 +16,7 @@ __all__ = ["descend_classic"]
     vector(float32, writable=True), vector(float32, writable=True),
     fastmath=True, boundscheck=False,
 )  # fmt: skip
-def descend_classic(  # type: ignore[no-untyped-def]
+def descend_classic(  # type: ignore[no-untyped-def]  # numba types it
     indptr, indices, target, l2, l1, fixed, gram, n_passes, tol, start, stop, solved, loss, passes_done, slope, product,
 ):  # fmt: skip
     """``descend_weighted`` for confidence 1 and all weights 1, where the observed entries only enter through X·H: no

@@ -40,7 +40,7 @@ _inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
 
 
 @numba.njit(inline="always")
-def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]
+def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]  # numba types it
     """(t, e) such that w ← t·w + e·(factor f) has the least loss wᵀAw − 2·b·w with w ≥ 0, where w's factor f is
     ``old``.
 
@@ -61,7 +61,7 @@ def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-untyped-def]
+def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-untyped-def]  # numba types it
     """``slope`` gets a·G·w + λ·w; gives w·slope and (a·p − l1)·w."""
     for f in range(k):
         slope[f] = lam * w[f]
@@ -83,7 +83,7 @@ def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-unty
 
 
 @_inlined
-def _row_of_many(  # type: ignore[no-untyped-def]
+def _row_of_many(  # type: ignore[no-untyped-def]  # numba types it
     idx, c, r, mu, a, column_weight, lam, l1, fixed, gram, all_pull, n_passes, tol, w, slope, curvature, linear, entry
 ):  # fmt: skip
     """A row with many entries, which are gathered. Gives the row's loss and the passes used."""
@@ -183,7 +183,7 @@ def _row_of_many(  # type: ignore[no-untyped-def]
     matrix(float32, writable=True),
     matrix(float32, writable=True), fastmath=True, boundscheck=False,
 )  # fmt: skip
-def descend_weighted(  # type: ignore[no-untyped-def]
+def descend_weighted(  # type: ignore[no-untyped-def]  # numba types it
     indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
     start, stop,
     solved, loss, passes_done, scratch, entry, lanes,

@@ -34,7 +34,7 @@ ROWS = 4096
     fastmath=True,
     boundscheck=False,
 )
-def _extrapolate_rows(before, after, out, step, start, stop):  # type: ignore[no-untyped-def]
+def _extrapolate_rows(before, after, out, step, start, stop):  # type: ignore[no-untyped-def]  # numba types it
     for row in range(start, stop):
         for f in range(before.shape[1]):
             out[row, f] = max(after[row, f] + step * (after[row, f] - before[row, f]), float32(0.0))

@@ -22,7 +22,7 @@ RUN = 512
     matrix(float64, writable=True),
     fastmath=True, boundscheck=False,
 )  # fmt: skip
-def _add_rows(factors, weights, start, stop, run, partial, total):  # type: ignore[no-untyped-def]
+def _add_rows(factors, weights, start, stop, run, partial, total):  # type: ignore[no-untyped-def]  # numba types it
     """Add rows start..stop to ``total``; float32 within runs of ``run`` rows, float64 across them.
 
     The lower triangle of the first k rows gets the products, row k the sum.

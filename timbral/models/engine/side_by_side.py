@@ -50,7 +50,7 @@ def lane_lines(k: int) -> int:
 
 
 @numba.njit(nogil=True, fastmath=True, boundscheck=False)
-def _dot(left, u, right, j):  # type: ignore[no-untyped-def]
+def _dot(left, u, right, j):  # type: ignore[no-untyped-def]  # numba types it
     dot = float32(0.0)
     for f in range(left.shape[1]):
         dot += left[u, f] * right[j, f]
@@ -58,7 +58,7 @@ def _dot(left, u, right, j):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, fastmath={"contract", "nsz"}, boundscheck=False)
-def _rows_of_few(  # type: ignore[no-untyped-def]
+def _rows_of_few(  # type: ignore[no-untyped-def]  # numba types it
     rows, n_rows, n, indptr, indices, c, r, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
     solved, loss, passes_done, w, slope, lines, entries, ids, lane32, lane64,
 ):  # fmt: skip
@@ -139,7 +139,7 @@ def _rows_of_few(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, boundscheck=False)
-def descend_side_by_side(  # type: ignore[no-untyped-def]
+def descend_side_by_side(  # type: ignore[no-untyped-def]  # numba types it
     indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
     start, stop,
     solved, loss, passes_done, lanes,

@@ -36,7 +36,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 @njit(nogil=True, boundscheck=False, fastmath={"reassoc", "nsz"})
-def _n_as_high(scores, size, score):  # type: ignore[no-untyped-def]
+def _n_as_high(scores, size, score):  # type: ignore[no-untyped-def]  # numba types it
     """How many of ``scores[:size]`` are no less than ``score``."""
     count = float32(0.0)  # exact up to 2^24, and as wide as the scores: a vector of them is compared at a time
     for place in range(size):
@@ -45,7 +45,7 @@ def _n_as_high(scores, size, score):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, boundscheck=False, fastmath={"contract"})
-def _add(scores, sums, weight, size, out):  # type: ignore[no-untyped-def]
+def _add(scores, sums, weight, size, out):  # type: ignore[no-untyped-def]  # numba types it
     for place in range(size):
         out[place] = scores[place] + weight * sums[place]
 
@@ -55,7 +55,7 @@ def _add(scores, sums, weight, size, out):  # type: ignore[no-untyped-def]
     vector(int64), vector(int32), vector(int64), vector(int64), vector(int32), matrix(float32), vector(int32),
     vector(float32), int64, int64, vector(float64), types.Array(float64, 3, "C"), boundscheck=False,
 )  # fmt: skip
-def _judge(  # type: ignore[no-untyped-def]
+def _judge(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, packed, n_items, judged, known_indptr, known, hidden_indptr, hidden, said_start, said_length,
     said_items, said, hidden_place, gammas, start, stop, discounts, quality,
 ):  # fmt: skip

@@ -61,7 +61,7 @@ class NeighborSums:
     matrix(float32), int64, int64, vector(int64), vector(int64, writable=True), vector(int32, writable=True),
     matrix(float32, writable=True), vector(int32, writable=True), boundscheck=False,
 )  # fmt: skip
-def _sum(  # type: ignore[no-untyped-def]
+def _sum(  # type: ignore[no-untyped-def]  # numba types it
     judged, known_indptr, known, hidden_indptr, hidden, pair_indptr, pair_items, pair_weights, begin, end, start,
     length, items, sums, hidden_place,
 ):  # fmt: skip

@@ -87,7 +87,7 @@ def _without_the_longest(rows: SparseRows, seed: int) -> SparseRows:
 
 
 @njit(nogil=True, boundscheck=False)
-def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]
+def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]  # numba types it
     """Bring the ``n_best`` best of ``size`` entries to the front, in no order (Hoare's quickselect)."""
     low, high = 0, size - 1
     while low < high:
@@ -115,7 +115,7 @@ def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]
     vector(int64), vector(int32), vector(float32), vector(int64), vector(int32), vector(float32), int64, int64, int64,
     matrix(int32, writable=True), matrix(float32, writable=True), vector(int64, writable=True), boundscheck=False,
 )  # fmt: skip
-def _co_plays(  # type: ignore[no-untyped-def]
+def _co_plays(  # type: ignore[no-untyped-def]  # numba types it
     user_indptr, user_items, user_weight, item_indptr, item_users, roots, n_candidates, start, stop, items, values,
     lengths,
 ):  # fmt: skip

@@ -18,7 +18,7 @@ TOL = 1e-2
     matrix(int32), matrix(float32), vector(int64), vector(float32), vector(int64), vector(int32), vector(float32),
     int64, vector(float32), int64, int64, types.Array(float32, 3, "C"), fastmath=True, boundscheck=False,
 )  # fmt: skip
-def fit_weights(  # type: ignore[no-untyped-def]
+def fit_weights(  # type: ignore[no-untyped-def]  # numba types it
     items, values, lengths, diagonal, pair_indptr, pair_items, pair_values, n_candidates, ridges, start, stop, weights
 ):  # fmt: skip
     """``weights[r, i - start, a]`` (n_ridges, stop - start, n_candidates): for each item i and ridge, the weight of

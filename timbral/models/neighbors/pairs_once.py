@@ -59,7 +59,7 @@ class PairsOnce:
 
 
 @njit(nogil=True, boundscheck=False)
-def _has(items, values, roots, lengths, row, item, value):  # type: ignore[no-untyped-def]
+def _has(items, values, roots, lengths, row, item, value):  # type: ignore[no-untyped-def]  # numba types it
     """Whether ``row`` has ``item``, whose entry is ``value``: all rows with places left have all of their pairs, and
     the others end with the worst that they have."""
     last = items.shape[1] - 1
@@ -74,7 +74,7 @@ def _has(items, values, roots, lengths, row, item, value):  # type: ignore[no-un
     vector(int64, writable=True), int64, vector(int32, writable=True), vector(float32, writable=True),
     boundscheck=False,
 )  # fmt: skip
-def _keep(  # type: ignore[no-untyped-def]
+def _keep(  # type: ignore[no-untyped-def]  # numba types it
     items, values, roots, asked, lengths, start, stop, ends, is_written, kept_items, kept_values
 ):  # fmt: skip
     """Counts ``ends`` of rows ``start`` to ``stop`` up by the pairs that stay in them; writes them there, too."""

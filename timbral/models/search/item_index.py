@@ -67,7 +67,7 @@ class ItemIndex:
 
 
 @kernel(matrix(float32), vector(uint64, writable=True))
-def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]
+def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]  # numba types it
     """A sorting key for each item: norm in half octaves, strongest component, second strongest, norm; large norms
     first."""
     n_items, n_components = item_rows.shape
@@ -91,7 +91,7 @@ def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]
 
 
 @kernel(matrix(float32), vector(int32), _WRITABLE_BLOCKS, _WRITABLE_BLOCKS, matrix(float32, writable=True))
-def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]
+def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]  # numba types it
     for block in range(len(packed)):
         group, number = block // GROUP_BLOCKS, block % GROUP_BLOCKS
         for lane in range(BLOCK_ITEMS):

@@ -46,7 +46,7 @@ _OUT = matrix(int32, writable=True), matrix(float32, writable=True), vector(int6
 
 
 @_jit
-def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: ignore[no-untyped-def]
+def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: ignore[no-untyped-def]  # numba types it
     for place in range(seen_indptr[row], seen_indptr[row + 1]):
         if marks[seen[place]] != EXCLUDED:
             marks[seen[place]] = row + 1
@@ -56,7 +56,9 @@ def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: igno
 
 
 @_jit
-def _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched):  # type: ignore[no-untyped-def]
+def _add_neighbors(  # type: ignore[no-untyped-def]  # numba types it
+    row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched
+):
     """Σ v of each item, in ``sums``; returns how many of ``touched`` have one."""
     n_touched = 0
     for place in range(play_indptr[row], play_indptr[row + 1]):
@@ -73,13 +75,13 @@ def _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weight
 
 
 @_jit
-def _clear(sums, touched, n_touched):  # type: ignore[no-untyped-def]
+def _clear(sums, touched, n_touched):  # type: ignore[no-untyped-def]  # numba types it
     for place in range(n_touched):
         sums[touched[place]] = 0.0
 
 
 @_jit
-def _score_of(user, item, neighbors):  # type: ignore[no-untyped-def]
+def _score_of(user, item, neighbors):  # type: ignore[no-untyped-def]  # numba types it
     total = 0.0
     for component in range(len(user)):
         total += np.float64(user[component]) * np.float64(item[component])
@@ -87,7 +89,7 @@ def _score_of(user, item, neighbors):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _score_in_block(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]
+def _score_in_block(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]  # numba types it
     """``_score_of``, leaving out the components that are zero in the user's vector: they change no sum."""
     total = 0.0
     for place in range(n_weights):
@@ -96,7 +98,7 @@ def _score_in_block(weights, components, n_weights, block, lane):  # type: ignor
 
 
 @_reordering_jit
-def _nearly(user, item):  # type: ignore[no-untyped-def]
+def _nearly(user, item):  # type: ignore[no-untyped-def]  # numba types it
     total = np.float32(0.0)
     for component in range(len(user)):
         total += user[component] * item[component]
@@ -104,7 +106,7 @@ def _nearly(user, item):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]
+def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]  # numba types it
     """What a float32 sum must reach for its item to have a chance."""
     if size < len(scores):
         return np.float32(-1.0)
@@ -113,7 +115,7 @@ def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _offer_touched(  # type: ignore[no-untyped-def]
+def _offer_touched(  # type: ignore[no-untyped-def]  # numba types it
     user, item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, n_touched, items, scores
 ):  # fmt: skip
     """Begin a list with the items that neighbours speak for; gives its length and its threshold."""
@@ -134,7 +136,7 @@ def _offer_touched(  # type: ignore[no-untyped-def]
     *_RULED_OUT,
     *_SCRATCH, vector(uint64, writable=True), *_OUT,
 )  # fmt: skip
-def search_index(  # type: ignore[no-untyped-def]
+def search_index(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, packed, item_of, block_ceilings, group_ceilings, start, stop, play_indptr, plays,
     pair_indptr,
     pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, has_touched, out_items,
@@ -248,7 +250,7 @@ def search_index(  # type: ignore[no-untyped-def]
 
 
 @kernel(matrix(float32), matrix(float32), vector(int32), int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
-def search_all(  # type: ignore[no-untyped-def]
+def search_all(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, item_of, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
     seen_indptr, seen,
     blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
@@ -276,7 +278,7 @@ def search_all(  # type: ignore[no-untyped-def]
 
 
 @kernel(matrix(float32), matrix(float32), *_ROWS, int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
-def search_listed(  # type: ignore[no-untyped-def]
+def search_listed(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, listed_indptr, listed, start, stop, play_indptr, plays, pair_indptr, pair_items,
     pair_weights,
     seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
@@ -299,7 +301,7 @@ def search_listed(  # type: ignore[no-untyped-def]
 @kernel(
     matrix(float32), matrix(float32), vector(int64), vector(int64), *_NEIGHBORS, vector(float32, writable=True)
 )  # fmt: skip
-def score_pairs(  # type: ignore[no-untyped-def]
+def score_pairs(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, users, items, play_indptr, plays, pair_indptr, pair_items, pair_weights, scores
 ):  # fmt: skip
     """``scores[n]``: the very score by which a list has ``items[n]`` for ``users[n]``."""
