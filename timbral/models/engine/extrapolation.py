@@ -25,12 +25,12 @@ ROWS = 4096
 
 
 @kernel(
-    matrix(float32),
-    matrix(float32),
-    matrix(float32, writable=True),
-    float32,
-    int64,
-    int64,
+    before=matrix(float32),
+    after=matrix(float32),
+    out=matrix(float32, writable=True),
+    step=float32,
+    start=int64,
+    stop=int64,
     fastmath=True,
     boundscheck=False,
 )

@@ -73,7 +73,13 @@ def sum_of_rows(n_rows: int, shape: tuple[int, ...], add: AddRows, threads: Thre
     return total
 
 
-@kernel(vector(float64), int64, int64, vector(float64, writable=True), boundscheck=False)
+@kernel(
+    values=vector(float64),
+    start=int64,
+    stop=int64,
+    out=vector(float64, writable=True),
+    boundscheck=False,
+)
 def _add_values(values, start, stop, out):  # type: ignore[no-untyped-def]  # numba types it
     for place in range(start, stop):
         out[0] += values[place]
