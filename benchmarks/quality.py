@@ -109,10 +109,11 @@ def main() -> int:
         judged = columns(read(path), with_peers=not options.no_peers)
         table = table or Table("recall@20 / NDCG@20", *judged)
         cells = []
-        for judge in judged.values():
+        for name, judge in judged.items():
             started = time.perf_counter()
             found = judge()
             cells.append(f"{found.recall:.4f} / {found.ndcg:.4f} ({time.perf_counter() - started:.0f} s)")
+            print(f"{path.stem}, {name}: {cells[-1]}", file=sys.stderr, flush=True)
         table.add_row(path.stem, *cells)
     Console().print(table)
     return 0
