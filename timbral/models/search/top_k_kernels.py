@@ -159,9 +159,7 @@ def _offer_touched(  # type: ignore[no-untyped-def]  # numba types it
     **_NEIGHBORS,
     **_RULED_OUT,
     **_SCRATCH,
-    has_touched=vector(
-        uint64, writable=True
-    ),  # (n_items,): scratch, all 0; a bit for each user whose neighbours touched it
+    has_touched=vector(uint64, writable=True),  # (n_items,): scratch, all 0; a bit for each user it was said to
     **_OUT,
 )
 def search_index(  # type: ignore[no-untyped-def]  # numba types it
