@@ -68,7 +68,7 @@ def columns(parts: dict[str, Csr], *, with_peers: bool) -> dict[str, Callable[[]
     train, test, small, valid = (parts[name] for name in ("train", "test", "train_small", "valid"))
 
     def ours(k: int, **options: int) -> Quality:
-        return peers.quality_of_ours(NMFModel(k, 0, **options).fit(train), test)  # type: ignore[arg-type]
+        return peers.quality_of_ours(NMFModel(k, 0, **options).fit(train), test)
 
     def popularity() -> Quality:
         users = peers.users_of(test)
