@@ -47,6 +47,7 @@ class WarmProcess:
 
     def __init__(self, command: list[str], *, cwd: Path, env: dict[str, str], output: Path) -> None:
         assert command[0] == "-m", command
+        output.touch()
         self._parent = _parent()
         self.pid: int = self._parent.ask(command=command[1:], cwd=str(cwd), env=env, output=str(output))
         self.returncode: int | None = None
@@ -166,6 +167,8 @@ def _become(command: list[str], cwd: str, env: dict[str, str], output: str) -> N
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if isinstance(ended.code, str):
+            sys.stderr.write(ended.code + "\n")
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
