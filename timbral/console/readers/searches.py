@@ -28,6 +28,13 @@ class EndedSearch(NamedTuple):
     job: EndedJob
     answer: dict[str, Any]
 
+    @property
+    def dataset(self) -> str:
+        """What was searched on, as people say it."""
+        if self.job.arguments is None and not self.answer:
+            return "a data set that was not noted"
+        return str({**(self.job.arguments or {}), **self.answer}.get("dataset") or "the history of plays")
+
 
 class Searches(NamedTuple):
     """The screen: ``kept`` has the answer of the search that each data set's settings are from; None is the history."""
