@@ -100,7 +100,7 @@ class SearchDetail(NamedTuple):
 
 def read_searches() -> Searches:
     """Those that run, the last that ended, and what is kept of their data sets."""
-    running = [row for row in read_open().rows if row.task == TASK]
+    running = read_open(SHOWN, TASK).rows
     ended = [one for one in read_ended(ended_jobs.KEPT, 0)[0] if one.task == TASK][:SHOWN]
     datasets = list(dict.fromkeys([None, *(dict(one.arguments or {}).get("dataset") for one in ended)]))
     with connections().asking() as client:
