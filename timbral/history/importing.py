@@ -83,7 +83,7 @@ def import_plays(
     options: ReadOptions,
     *,
     played_now: bool = False,
-    on_rows: OnRows = lambda what, n_rows: None,  # noqa: ARG005
+    on_rows: OnRows = lambda what, n_rows: None,  # noqa: ARG005 - called with both
 ) -> Imported:
     """Write all rows of ``file``, in one commit; the same content, read in the same way, is written once.
 

@@ -23,7 +23,7 @@ def import_noted(
     notes: ImportNotes,
     *,
     played_now: bool = False,
-    on_rows: OnRows = lambda what, n_rows: None,  # noqa: ARG005
+    on_rows: OnRows = lambda what, n_rows: None,  # noqa: ARG005 - called with both
 ) -> Imported:
     """``import_plays``, noted from its first row to its end; ``notes`` has begun.
 

@@ -44,7 +44,7 @@ def one_worker(url: str, log_path: Path, environment: Mapping[str, str], *, conc
     command += ["--concurrency", str(concurrency), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     with log_path.open("wb") as log:
         # A session of its own, so that Ctrl-C reaches this program alone and it ends the whole group.
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - our own programs
             command, env=theirs, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     try:
