@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from markupsafe import Markup
 
-__all__ = ["Series", "bar_plot", "line_plot", "scatter_plot", "share_plot"]
+__all__ = ["Series", "bar_plot", "line_plot", "scatter_plot", "share_plot", "standalone"]
 
 WIDTH: Final = 460.0
 HEIGHT: Final = 240.0
@@ -22,6 +22,13 @@ LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 12.0, 40.0
 N_TICKS: Final = 5
 MAX_MARKS: Final = 60
 """A line with more points has no mark on each."""
+STYLE: Final = (
+    ".plot{background:#fff;font:11px system-ui,sans-serif}.plot text{fill:#65595e}.plot .grid{stroke:#e6dfdb}"
+    ".plot .axis{stroke:#65595e}.plot .line{fill:none;stroke-width:2;stroke-linejoin:round}"
+    ".plot .line.s0{stroke:#8f3a60}.plot .line.s1{stroke:#1f6f6b}.plot .line.s2{stroke:#65595e;stroke-dasharray:5 4}"
+    ".plot .mark.s0,.plot .bar-of.s0{fill:#8f3a60}.plot .mark.s1,.plot .bar-of.s1{fill:#1f6f6b}"
+    ".plot .mark.s2,.plot .bar-of.s2{fill:#65595e}"
+)
 
 
 @dataclass(frozen=True)
@@ -179,6 +186,12 @@ def _legend(names: Sequence[str]) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def standalone(plot: str) -> str:
+    """A plot as an SVG file of its own, in the console's light colours: for notebooks and documents."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:g}" '
+    return plot.replace("<svg ", head, 1).replace(">", f"><style>{STYLE}</style>", 1)
 
 
 def _svg(title: str, parts: Sequence[str], height: float = HEIGHT) -> Markup:
