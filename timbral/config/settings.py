@@ -145,6 +145,12 @@ class Settings(BaseSettings):
     ARCHIVE_EVERY_S: int = Field(
         60, ge=0, description="Seconds between two moves of recorded plays into the history; 0 for with trainings only."
     )
+    IMPORT_MAX_MB: int = Field(
+        1_000,
+        ge=0,
+        description="Largest file, in MB as it is stored, that the console imports into the history; it lies in the "
+        "system's temporary folder (TMPDIR) meanwhile. 0: none.",
+    )
     EVENT_ID_WINDOW_S: int = Field(
         86_400, ge=60, description="Seconds in which a play with the same event_id, recorded again, counts once."
     )
