@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from timbral.config.train_engine import EngineName
 from timbral.data_message import READ_ARGUMENTS, DataMessage, Message, PresetName
 from timbral.errors import MessageError
 
@@ -163,6 +164,9 @@ class TrainModel(DataMessage):
     warm_start: bool = Field(
         False,
         description="Start from the live model's factors: fewer sweeps are needed; the scheduler's trainings do.",
+    )
+    engine: EngineName | None = Field(
+        None, description="Who does the sweeps, to the same model to the bit (scale.md); TRAIN_ENGINE if unset."
     )
     promote: Literal["if_not_worse", "always", "never"] = Field(
         "if_not_worse",

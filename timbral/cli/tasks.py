@@ -95,6 +95,10 @@ def train(
     warm_start: Annotated[
         bool, typer.Option("--warm-start", help="Start from the live model's factors: fewer sweeps.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Who does the sweeps: local, fleet, ray or spark; the trainer's TRAIN_ENGINE if not given."),
+    ] = None,
     promote: Annotated[str, typer.Option(help="Go live if_not_worse, always or never.")] = "if_not_worse",
     regularization: Annotated[
         float | None, typer.Option(help="κ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
@@ -160,6 +164,7 @@ def train(
         "on_missing": on_missing,
         "repeats": repeats,
         "promote": promote,
+        "engine": engine,
         "target": target,
         "settings": settings_from,
     }

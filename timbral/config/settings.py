@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from timbral.config.redis_url import CLUSTER, RedisUrl
+from timbral.config.train_engine import EngineName, url_problem
 from timbral.errors import SettingsError
 
 __all__ = ["Constants", "Settings", "settings"]
@@ -109,14 +110,15 @@ class Settings(BaseSettings):
         description="A folder that all hosts of the fleet see, as a path or a file:// URI: for checkpoints, and for "
         "the blocks of trainings that several hosts do; MODEL_DIR if unset.",
     )
-    TRAIN_ENGINE: Literal["local", "fleet", "ray"] = Field(
+    TRAIN_ENGINE: EngineName = Field(
         "local",
-        description="Who does the sweeps of a training: the trainer's own cores, all workers of the queue of "
-        "chunks, or a Ray cluster. The model is the same to the bit. See scale.md.",
+        description="Who does the sweeps of a training that names no engine: the trainer's own cores, all workers of "
+        "the queue of chunks, a Ray cluster, or Spark. The model is the same to the bit. See scale.md.",
     )
     TRAIN_ENGINE_URL: str | None = Field(
         None,
-        description="Where the engine ray is: ray://host:10001, or host:6379; one on the trainer's machine if unset.",
+        description="Where the engine is: of spark its Spark Connect server, sc://host:15002; of ray ray://host:10001 "
+        "or host:6379, and one on the trainer's machine if unset.",
     )
     TRAIN_CACHE_DIR: Path | None = Field(
         None,
@@ -127,7 +129,7 @@ class Settings(BaseSettings):
         8,
         ge=1,
         le=1024,
-        description="Blocks that each half of a sweep is cut into, where the fleet or Ray does it.",
+        description="Blocks that each half of a sweep is cut into, where others than the trainer do it.",
     )
     CHECKPOINT_EVERY_S: float = Field(
         10.0,
@@ -232,6 +234,13 @@ class Settings(BaseSettings):
         if uri is not None and "://" in uri and not uri.startswith("file:///"):
             raise ValueError("must be a path or a file:/// URI: blocks are mapped from a folder that all hosts see")
         return uri
+
+    @model_validator(mode="after")
+    def _engine_is_reached(self) -> Settings:
+        problem = url_problem(self.TRAIN_ENGINE, self.TRAIN_ENGINE_URL)
+        if problem is not None:
+            raise ValueError(f"TRAIN_ENGINE={self.TRAIN_ENGINE}: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _cache_expires_before_results(self) -> Settings:
