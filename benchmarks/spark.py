@@ -26,7 +26,7 @@ from tools.spark_cluster import SparkCluster, missing
 __all__ = ["spark_rows"]
 
 N_WORKERS = 2
-N_BLOCKS = 8
+N_BLOCKS = 2 * N_WORKERS
 KILLED_IN = 15
 """The half-sweep in which an executor is killed."""
 

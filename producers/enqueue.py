@@ -16,7 +16,7 @@ from producers.connections import Connections, connections
 from producers.jobs import Job
 from producers.plain import plain
 from timbral import keys
-from timbral.config.train_engine import EngineName
+from timbral.config.train_engine import EngineName, ListEngineName
 from timbral.errors import RedisUnavailableError
 from timbral.messages import (
     ComputeRecommendations,
@@ -223,6 +223,7 @@ def enqueue_compute_recommendations(
     exclude_seen: bool = True,
     max_per_group: int | None = None,
     exploration_share: float | None = None,
+    engine: ListEngineName | None = None,
 ) -> Job:
     """Have the recommendations of the users named, or of everybody, written into the cache.
 
@@ -236,6 +237,7 @@ def enqueue_compute_recommendations(
             is of which. The workers' MAX_PER_GROUP where None.
         exploration_share: share of a list's places for items from further down, drawn at random; their
             EXPLORATION_SHARE where None.
+        engine: who makes everybody's lists, the same ones: the "fleet", or "spark"; the fleet where None.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.

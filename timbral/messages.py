@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from timbral.config.train_engine import EngineName
+from timbral.config.train_engine import EngineName, ListEngineName
 from timbral.data_message import READ_ARGUMENTS, DataMessage, Message, PresetName
 from timbral.errors import MessageError
 
@@ -213,6 +213,15 @@ class ComputeRecommendations(Message):
     exploration_share: float | None = Field(
         None, ge=0, lt=1, description="Share of places for items from further down; EXPLORATION_SHARE if unset."
     )
+    engine: ListEngineName | None = Field(
+        None, description="Who makes everybody's lists, the same ones (scale.md); the fleet if unset."
+    )
+
+    @model_validator(mode="after")
+    def _engines_are_for_everybody(self) -> Self:
+        if self.engine not in (None, "fleet") and self.user_ids is not None:
+            raise ValueError(f"engine {self.engine!r} makes everybody's lists: leave user_ids out, or the engine")
+        return self
 
 
 class RefreshEmbeddings(Message):

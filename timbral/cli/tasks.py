@@ -223,6 +223,9 @@ def recommend(
     exploration_share: Annotated[
         float | None, typer.Option(help="Share of places for items from further down; EXPLORATION_SHARE if not given.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Who makes everybody's lists: fleet or spark; the fleet if not given.")
+    ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -242,12 +245,14 @@ def recommend(
         options = {"max_per_group": max_per_group, "exploration_share": exploration_share}
         preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
         return
+    words: dict[str, Any] = {"engine": engine}  # the message checks it
     job = producers.enqueue_compute_recommendations(
         user_ids=users,
         top_k=top_k,
         exclude_seen=not include_seen,
         max_per_group=max_per_group,
         exploration_share=exploration_share,
+        **words,
     )
     sent(job, wait=wait, as_json=as_json)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["EngineName", "url_problem"]
+__all__ = ["EngineName", "ListEngineName", "url_problem"]
 
 EngineName = Literal["local", "fleet", "ray", "spark"]
 """The process that has the job, the fleet's queue of chunks, a Ray cluster, Spark by Spark Connect."""
+
+
+ListEngineName = Literal["fleet", "spark"]
+"""Of these, who makes lists."""
 
 
 def url_problem(engine: str, url: str | None) -> str | None:

@@ -74,7 +74,8 @@ def _session(url: str) -> Any:
 def _rpc_error() -> type[Exception]:
     from grpc import RpcError
 
-    return RpcError
+    error: type[Exception] = RpcError
+    return error
 
 
 def _each(

@@ -19,7 +19,7 @@ from timbral.models.engine.factorization import HalvesOf
 from timbral.models.engine.halves import Halves, HalvesHere, Problem
 from timbral.models.kernels.threads import Threads
 
-__all__ = ["ClosableRun", "LocalEngine", "StoredEngine", "blocks_folder", "store_of"]
+__all__ = ["ClosableRun", "LocalEngine", "StoredEngine", "blocks_folder", "job_digest", "store_of"]
 
 logger = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ class StoredEngine:
 
     def __init__(self, job_id: str, run_of: Callable[[BlockStore, int], ClosableRun]) -> None:
         self._run_of = run_of
-        self._job = hashlib.blake2b(job_id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        self._job = job_digest(job_id)
         self._store: BlockStore | None = None
         self._run: ClosableRun | None = None
 
@@ -83,6 +83,11 @@ class StoredEngine:
         if self._run is not None:
             self._run.close()
         self._store = self._run = None
+
+
+def job_digest(job_id: str) -> str:
+    """A job's id as a part of its stores' names."""
+    return hashlib.blake2b(job_id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def blocks_folder() -> Path:
