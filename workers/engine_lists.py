@@ -13,8 +13,8 @@ import structlog
 
 from timbral.config.settings import settings
 from timbral.config.train_engine import url_problem
-from timbral.engines.block_store import BlockStore, remove_old_stores
-from timbral.engines.stored_engine import blocks_folder, job_digest, store_of
+from timbral.engines import stores
+from timbral.engines.block_store import BlockStore
 from timbral.errors import ParameterError
 from timbral.extras import require
 from timbral.messages import ComputeRecommendations
@@ -47,7 +47,7 @@ def make(job_id: str, message: ComputeRecommendations, served: ServedModel) -> N
     from timbral.engines.made_lists import make_all
     from timbral.engines.spark_session import on_spark
 
-    remove_old_stores(blocks_folder(), 2.0 * settings.TRAIN_TIME_LIMIT_S)
+    stores.remove_old()
     fresh = (message.max_per_group, settings.MAX_PER_GROUP), (message.exploration_share, settings.EXPLORATION_SHARE)
     is_fresh = any(default if asked is None else asked for asked, default in fresh)
     hidden = served.codes_of_items(resources.overlay().blocked_items())
@@ -84,4 +84,4 @@ def forget(job_id: str) -> None:
 
 
 def _store(job_id: str) -> BlockStore:
-    return store_of(f"{job_digest(job_id)}-lists")
+    return stores.store_of(f"{stores.job_digest(job_id)}-lists")

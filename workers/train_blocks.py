@@ -24,7 +24,8 @@ from timbral.engines.block_store import BlockStore
 from timbral.engines.block_task import Answer, BlockTask, solve
 from timbral.engines.ray_run import RayRun
 from timbral.engines.spark_run import SparkRun
-from timbral.engines.stored_engine import LocalEngine, StoredEngine, store_of
+from timbral.engines.stored_engine import LocalEngine, StoredEngine
+from timbral.engines.stores import store_of
 from timbral.errors import MessageError, ParameterError
 from timbral.extras import require
 from timbral.models.kernels.kernel import sources_digest

@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     # Trainings
     TRAIN_STORE_URI: str | None = Field(
         None,
-        description="A folder that all hosts of the fleet see, as a path or a file:// URI: for checkpoints, and for "
-        "the blocks of trainings that several hosts do; MODEL_DIR if unset.",
+        description="What all hosts of the fleet see, for checkpoints, and for the blocks of trainings that several "
+        "hosts do: a folder, as a path or a file:// URI, or s3://…, which needs TRAIN_CACHE_DIR. MODEL_DIR if unset.",
     )
     TRAIN_ENGINE: EngineName = Field(
         "local",
@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     TRAIN_CACHE_DIR: Path | None = Field(
         None,
         description="A folder of each host's own, into which the factors that all rows need are copied once for each "
-        "half-sweep; they are mapped from the store if unset.",
+        "half-sweep; they are mapped from the store if unset. From s3:// everything is.",
     )
     TRAIN_BLOCKS: int = Field(
         8,
@@ -230,10 +230,16 @@ class Settings(BaseSettings):
 
     @field_validator("TRAIN_STORE_URI")
     @classmethod
-    def _is_a_folder(cls, uri: str | None) -> str | None:
-        if uri is not None and "://" in uri and not uri.startswith("file:///"):
-            raise ValueError("must be a path or a file:/// URI: blocks are mapped from a folder that all hosts see")
+    def _is_seen_by_all(cls, uri: str | None) -> str | None:
+        if uri is not None and "://" in uri and not uri.startswith(("file:///", "s3://")):
+            raise ValueError("must be a path, a file:/// URI or an s3:// URI")
         return uri
+
+    @model_validator(mode="after")
+    def _remote_store_has_a_cache(self) -> Settings:
+        if self.train_store_is_remote and self.TRAIN_CACHE_DIR is None:
+            raise ValueError(f"TRAIN_STORE_URI={self.TRAIN_STORE_URI} needs TRAIN_CACHE_DIR: files are mapped from it")
+        return self
 
     @model_validator(mode="after")
     def _engine_is_reached(self) -> Settings:
@@ -304,8 +310,15 @@ class Settings(BaseSettings):
 
     @property
     def train_store(self) -> Path | None:
-        """The folder in ``TRAIN_STORE_URI``."""
+        """The folder in ``TRAIN_STORE_URI``; this host's cache where it is none."""
+        if self.train_store_is_remote:
+            return self.TRAIN_CACHE_DIR
         return None if self.TRAIN_STORE_URI is None else Path(self.TRAIN_STORE_URI.removeprefix("file://"))
+
+    @property
+    def train_store_is_remote(self) -> bool:
+        """Whether ``TRAIN_STORE_URI`` is no folder."""
+        return self.TRAIN_STORE_URI is not None and self.TRAIN_STORE_URI.startswith("s3://")
 
     def _read_url(self, name: str) -> RedisUrl:
         url = getattr(self, name) or self.REDIS_URL or LOCAL_REDIS

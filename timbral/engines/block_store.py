@@ -58,7 +58,7 @@ class BlockStore:
 
     def get(self, name: str) -> Array:
         """The array, mapped, read-only."""
-        return _mapped(self.folder / _checked(name))
+        return _mapped(self._here(name))
 
     def put_file(self, name: str, path: Path) -> None:
         """A copy of a file that is there; a second name of it where that can be, since nobody writes into either."""
@@ -70,7 +70,7 @@ class BlockStore:
 
     def get_all(self, name: str) -> dict[str, Array]:
         """What ``put_all`` has written; its checksums are checked."""
-        with np.load(self.folder / _checked(name), allow_pickle=False) as arrays:
+        with np.load(self._here(name), allow_pickle=False) as arrays:
             return {one: arrays[one] for one in arrays.files}
 
     def get_near(self, name: str) -> Array:
@@ -108,6 +108,10 @@ class BlockStore:
         for folder in (self.folder, self._cache):
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _here(self, name: str) -> Path:
+        """The file that is mapped where a copy for this host does not pay."""
+        return self.folder / _checked(name)
 
     @contextlib.contextmanager
     def new_file(self, name: str) -> Iterator[Path]:
