@@ -18,7 +18,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "history": ("deltalake",),
     "tune": ("optuna",),
     "ray": ("ray",),
-    "spark": ("pyspark", "grpc"),
+    "spark": ("pyspark",),
 }
 """By extra, modules that come with it."""
 SERVERS: Final = ("redis-server", "valkey-server")

@@ -142,5 +142,5 @@ def engine_of(asked: EngineName | None, job_id: str, check: Callable[[], None]) 
     if problem is not None:
         raise ParameterError(f"the engine {engine}: {problem}")
     if engine == "ray":
-        return StoredEngine(job_id, lambda store, n_threads: RayRun(store, url))  # noqa: ARG005
-    return StoredEngine(job_id, lambda store, n_threads: SparkRun(store, url or ""))  # noqa: ARG005
+        return StoredEngine(job_id, lambda store, _: RayRun(store, url))
+    return StoredEngine(job_id, lambda store, _: SparkRun(store, url or ""))

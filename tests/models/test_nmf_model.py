@@ -90,7 +90,7 @@ class TestMaking:
 
     def test_options_are_keyword_only(self) -> None:
         with pytest.raises(TypeError):
-            NMFModel(8, 0, 10, 1e-4, 0.1)  # type: ignore[misc]
+            NMFModel(8, 0, 10, 1e-4, 0.1)
 
 
 class TestFit:

@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     )
 
     # The HTTP API
-    API_HOST: str = Field("0.0.0.0", description="Address that the HTTP API listens on.")  # noqa: S104
+    API_HOST: str = Field("0.0.0.0", description="Address that the HTTP API listens on.")  # noqa: S104 - meant
     API_PORT: int = Field(8000, ge=0, le=65_535, description="Port of the HTTP API; 0 takes a free one.")
     API_WORKERS: int = Field(4, ge=1, le=256, description="Processes of the HTTP API.")
     API_TOKEN: SecretStr | None = Field(
