@@ -117,12 +117,12 @@ def announce(job_id: str) -> None:
         return
     task = outcome.task
     if outcome.answer is not None:
-        successors.succeed(job_id, task, outcome.answer, outcome.asked)
+        successors.succeed(job_id, task, outcome.answer, outcome.asked, outcome.kwargs)
         serve_followers(task, outcome.digest, job_id, outcome.answer)
         event: dict[str, Any] = {"kind": "task-succeeded", "result": repr(outcome.answer), "runtime": outcome.runtime_s}
     else:
         error = outcome.error or JobError(job_id, "it ended without a reason")
-        successors.fail(job_id, task, error, outcome.asked)
+        successors.fail(job_id, task, error, outcome.asked, outcome.kwargs)
         fail_followers(task, outcome.digest, job_id, error)
         event = {"kind": "task-failed", "exception": repr(error), "traceback": ""}
     forget_submitted([job_id])

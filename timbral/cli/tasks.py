@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import producers
+from timbral.cli.at_hand import worker_at_hand
 from timbral.cli.data_options import (
     Columns,
     CountRows,
@@ -31,7 +32,6 @@ from timbral.cli.data_options import (
 )
 from timbral.cli.lists import preview
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
-from timbral.config.settings import settings
 from timbral.errors import ParameterError
 
 __all__ = ["dataset_below", "parsed_play", "register"]
@@ -168,40 +168,41 @@ def train(
         "target": target,
         "settings": settings_from,
     }
-    job = producers.enqueue_train_model(
-        None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
-        history_version=history_version,
-        half_life_days=half_life_days,
-        separator=separator_meant(separator),
-        columns=column_list(columns),
-        quoted=quoted,
-        encoding=encoding,
-        user_col=user_col,
-        item_col=item_col,
-        value_col=None if count_rows else value_col,
-        time_col=time_col,
-        time_format=time_format,
-        n_components=n_components,
-        random_state=random_state,
-        max_iter=max_iter,
-        tol=tol,
-        holdout=holdout,
-        apply_play_thresholds=apply_play_thresholds,
-        warm_start=warm_start,
-        regularization=regularization,
-        unobserved_weight=unobserved_weight,
-        unobserved_target=unobserved_target,
-        popularity_exponent=popularity_exponent,
-        confidence=confidence,
-        regularization_exponent=regularization_exponent,
-        n_neighbors=n_neighbors,
-        neighbor_weight=neighbor_weight,
-        neighbor_regularization=neighbor_regularization,
-        recency_weight=recency_weight,
-        l1_regularization=l1_regularization,
-        **words,
-    )
-    sent(job, wait=wait, as_json=as_json)
+    with worker_at_hand(dataset, wait=wait) as data_dir:
+        job = producers.enqueue_train_model(
+            None if dataset is None else dataset_below(dataset, data_dir),
+            history_version=history_version,
+            half_life_days=half_life_days,
+            separator=separator_meant(separator),
+            columns=column_list(columns),
+            quoted=quoted,
+            encoding=encoding,
+            user_col=user_col,
+            item_col=item_col,
+            value_col=None if count_rows else value_col,
+            time_col=time_col,
+            time_format=time_format,
+            n_components=n_components,
+            random_state=random_state,
+            max_iter=max_iter,
+            tol=tol,
+            holdout=holdout,
+            apply_play_thresholds=apply_play_thresholds,
+            warm_start=warm_start,
+            regularization=regularization,
+            unobserved_weight=unobserved_weight,
+            unobserved_target=unobserved_target,
+            popularity_exponent=popularity_exponent,
+            confidence=confidence,
+            regularization_exponent=regularization_exponent,
+            n_neighbors=n_neighbors,
+            neighbor_weight=neighbor_weight,
+            neighbor_regularization=neighbor_regularization,
+            recency_weight=recency_weight,
+            l1_regularization=l1_regularization,
+            **words,
+        )
+        sent(job, wait=wait, as_json=as_json)
 
 
 def recommend(
@@ -246,15 +247,16 @@ def recommend(
         preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
         return
     words: dict[str, Any] = {"engine": engine}  # the message checks it
-    job = producers.enqueue_compute_recommendations(
-        user_ids=users,
-        top_k=top_k,
-        exclude_seen=not include_seen,
-        max_per_group=max_per_group,
-        exploration_share=exploration_share,
-        **words,
-    )
-    sent(job, wait=wait, as_json=as_json)
+    with worker_at_hand(wait=wait):
+        job = producers.enqueue_compute_recommendations(
+            user_ids=users,
+            top_k=top_k,
+            exclude_seen=not include_seen,
+            max_per_group=max_per_group,
+            exploration_share=exploration_share,
+            **words,
+        )
+        sent(job, wait=wait, as_json=as_json)
 
 
 def refresh(
@@ -280,8 +282,9 @@ def refresh(
     """
     users = [parsed_id(text, as_text=text_ids) for text in user] if user else None
     plays = [parsed_play(text, as_text=text_ids) for text in play] if play else None
-    job = producers.enqueue_refresh_embeddings(user_ids=users, plays=plays, top_k=top_k)
-    sent(job, wait=wait, as_json=as_json)
+    with worker_at_hand(wait=wait):
+        job = producers.enqueue_refresh_embeddings(user_ids=users, plays=plays, top_k=top_k)
+        sent(job, wait=wait, as_json=as_json)
 
 
 def dataset_below(dataset: str, data_dir: Path) -> str:

@@ -22,12 +22,13 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.interactions import Interactions
 from timbral.data.read_options import ReadOptions
 from timbral.demo.data_source import DemoData, own_history, recognise
-from timbral.demo.fleet import demo_server, demo_worker
+from timbral.demo.demo_server import demo_server
 from timbral.demo.new_plays import play_something_new
 from timbral.demo.report import print_keys, print_quality, print_users
 from timbral.history.importing import import_plays
 from timbral.history.table import HistoryTable
 from timbral.redis_server.client import connect
+from timbral.stack.one_worker import cores, one_worker
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -69,9 +70,13 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
                 f"[bold]server[/]  "
                 f"{public_address(url)}{'' if os.environ.get('REDIS_URL') else ', private, just started'}"
             )
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            concurrency = max(1, min(4, cores))
-            with demo_worker(url, data.path.parent.resolve(), directory, concurrency=concurrency):
+            concurrency = max(1, min(4, cores()))
+            environment = {
+                "DATA_DIR": str(data.path.parent.resolve()),
+                "MODEL_DIR": str(directory / "models"),
+                "HISTORY_URI": str(directory / "history"),
+            }
+            with one_worker(url, directory / "worker.log", environment, concurrency=concurrency):
                 console.print(f"[bold]worker[/]  celery -A workers.app worker, {concurrency} processes")
                 producers.connect(redis_url=url)
                 try:
@@ -93,12 +98,7 @@ def _data(options: DemoOptions, directory: Path) -> DemoData:
 def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, directory: Path) -> None:
     n_rows = _import(data, directory)
     console.print(f"[bold]history[/] {n_rows:,} rows imported; what users play from now on is added to them\n")
-    bar = Progress(
-        TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[text]}[/]"),
-        console=console,
-    )  # fmt: skip
-    with bar:
+    with _bar(console) as bar:
         job = producers.enqueue_train_model(n_components=options.n_components)
         trained = _follow(bar, "train_model", job)
         _follow(bar, "refresh_embeddings", producers.enqueue_refresh_embeddings())
@@ -112,7 +112,7 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, 
     with connect(url, timeout_s=10, connect_timeout_s=3) as client:
         shown = print_users(console, client, data, plays, options.n_users, options.random_state)
         played = play_something_new(console, data, shown, plays.user_ids.ids(range(min(1_000, len(plays.user_ids)))))
-        _train_again(console, bar, options, played)
+        _train_again(console, options, played)
         print_keys(console, client, shown)
 
 
@@ -122,16 +122,23 @@ def _import(data: DemoData, directory: Path) -> int:
     return import_plays(HistoryTable(directory / "history"), DatasetFile.of(data.path), options).rows
 
 
-def _train_again(console: Console, bar: Progress, options: DemoOptions, played: list[int | str]) -> None:
+def _train_again(console: Console, options: DemoOptions, played: list[int | str]) -> None:
     console.print()
-    with bar:
+    with _bar(console) as bar:
         job = producers.enqueue_train_model(n_components=options.n_components, promote="always")
         trained = _follow(bar, "train_model, again", job)
     console.print(
         f"\nModel [bold]{trained['model_version']}[/] has learnt from the {len(played)} plays too: it was trained on "
-        f"the history, "
-        f"which has {trained['n_interactions']:,} entries now\n"
+        f"the history, which has {trained['n_interactions']:,} entries now. The gate: {trained['reason']}\n"
     )
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[text]}[/]"),
+        console=console,
+    )  # fmt: skip
 
 
 def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
@@ -147,7 +154,7 @@ def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
 
 def _said(name: str, answer: dict[str, Any]) -> str:
     if name.startswith("train_model"):
-        return str(answer["reason"])
+        return f"{answer['iterations']} sweeps"
     if name == "refresh_embeddings":
         return f"{answer['users']:,} users, {answer['items']:,} items"
     return f"{answer['users_done']:,} users"

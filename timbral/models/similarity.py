@@ -30,12 +30,8 @@ NOISE: Final = 1e-10
 """Square of the length up to which an own part is what float32 rounds away."""
 
 
-@kernel(
-    vectors=matrix(float32),
-    total=vector(float64, writable=True),
-    fastmath=True,
-)
-def _add_units(vectors, total):  # type: ignore[no-untyped-def]  # numba types it
+@kernel(matrix(float32), vector(float64, writable=True), fastmath=True)
+def _add_units(vectors, total):  # type: ignore[no-untyped-def]
     """Add the unit vectors of all rows to ``total``; returns how many rows are not 0."""
     n, k = vectors.shape
     filled = 0
@@ -51,15 +47,8 @@ def _add_units(vectors, total):  # type: ignore[no-untyped-def]  # numba types i
     return filled
 
 
-@kernel(
-    vectors=matrix(float32),
-    mean=vector(float32),
-    own=vector(float32),
-    doubt=float32,
-    scores=vector(float32, writable=True),
-    fastmath=True,
-)
-def _compare(vectors, mean, own, doubt, scores):  # type: ignore[no-untyped-def]  # numba types it
+@kernel(matrix(float32), vector(float32), vector(float32), float32, vector(float32, writable=True), fastmath=True)
+def _compare(vectors, mean, own, doubt, scores):  # type: ignore[no-untyped-def]
     """The score of each row with ``own``, an own part divided by its length with the doubt; ``doubt`` is squared."""
     n, k = vectors.shape
     for i in range(n):

@@ -88,9 +88,9 @@ class Kernel:
         return (self._compiled or self.compile())(*args)
 
 
-def kernel(**given: Any) -> Callable[[Callable[..., Any]], Kernel]:
+def kernel(*unnamed: types.Type, **given: Any) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorator that makes a Kernel: each parameter of the function and its numba type, in their order, and options of
-    ``numba.njit``.
+    ``numba.njit``. Of few parameters the types may stand alone.
 
     Raises:
         TypeError: they are not those of the function.
@@ -100,7 +100,9 @@ def kernel(**given: Any) -> Callable[[Callable[..., Any]], Kernel]:
 
     def decorate(function: Callable[..., Any]) -> Kernel:
         parameters = list(inspect.signature(function).parameters)
-        if parameters != list(signature):
+        if unnamed and not signature:
+            return Kernel(function, unnamed, options)
+        if unnamed or parameters != list(signature):
             raise TypeError(f"{function.__name__} has the parameters {parameters}, its signature {list(signature)}")
         return Kernel(function, tuple(signature.values()), options)
 

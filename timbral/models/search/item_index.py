@@ -66,11 +66,8 @@ class ItemIndex:
         return cls((n_components, n_items), packed, item_of, block_ceilings, group_ceilings)
 
 
-@kernel(
-    item_rows=matrix(float32),
-    keys=vector(uint64, writable=True),
-)
-def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]  # numba types it
+@kernel(matrix(float32), vector(uint64, writable=True))
+def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]
     """A sorting key for each item: norm in half octaves, strongest component, second strongest, norm; large norms
     first."""
     n_items, n_components = item_rows.shape
@@ -93,14 +90,8 @@ def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]  # numba types i
         keys[item] = np.uint64(((128 - np.int64(level)) << 48) | (first_at << 36) | (second_at << 24) | within)
 
 
-@kernel(
-    item_rows=matrix(float32),
-    item_of=vector(int32),
-    packed=_WRITABLE_BLOCKS,
-    block_ceilings=_WRITABLE_BLOCKS,
-    group_ceilings=matrix(float32, writable=True),
-)
-def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]  # numba types it
+@kernel(matrix(float32), vector(int32), _WRITABLE_BLOCKS, _WRITABLE_BLOCKS, matrix(float32, writable=True))
+def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]
     for block in range(len(packed)):
         group, number = block // GROUP_BLOCKS, block % GROUP_BLOCKS
         for lane in range(BLOCK_ITEMS):

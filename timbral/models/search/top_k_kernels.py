@@ -3,6 +3,12 @@
 A score is w·h + Σ v over what the user has played. The items that the second sum touches are few: they are scored
 first, all of them. All others are ranked by w·h alone, among which the index finds what is still good enough.
 
+What the kernels share: ``user_factors`` (n_users, k), a list each; ``start`` and ``stop``: the lists to make;
+``play_indptr`` and ``plays``, what the users have played; ``pair_indptr``, ``pair_items`` and ``pair_weights``, a
+Neighbors; ``seen…`` and ``blocked…``, what is in no list of a user's, as sparse rows; ``marks`` (n_items,), EXCLUDED
+where an item is in no list at all, and scratch otherwise; ``sums`` and ``touched`` (n_items,), scratch, the first all
+0; ``out_items`` and ``out_scores`` (n_users, the longest list), ``out_lengths`` (n_users,).
+
 A list under construction is a heap with its worst entry on top: the lowest score, of equal scores the highest item.
 
 A score that decides is always the exact one (``_score_of``); the index is searched with float32 sums, which of terms
@@ -32,33 +38,15 @@ _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be wr
 _reordering_jit = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
 _BLOCKS = types.Array(float32, 3, "C", readonly=True)
-_NEIGHBORS = {
-    "play_indptr": vector(int64),  # (n_users + 1,)
-    "plays": vector(int32),  # (n_plays,): what each user has played
-    "pair_indptr": vector(int64),  # (n_items + 1,): Neighbors' indptr
-    "pair_items": vector(int32),  # (n_pairs,): its items
-    "pair_weights": vector(float32),  # (n_pairs,): its weights
-}
-_RULED_OUT = {
-    "seen_indptr": vector(int64),  # (n_users + 1,)
-    "seen": vector(int32),  # (n_seen,): what is not in a user's list
-    "blocked_indptr": vector(int64),  # (n_users + 1,)
-    "blocked": vector(int32),  # (n_blocked,): the same
-    "marks": vector(int32, writable=True),  # (n_items,): EXCLUDED where an item is in no list; scratch otherwise
-}
-_SCRATCH = {
-    "sums": vector(float64, writable=True),  # (n_items,): all 0
-    "touched": vector(int32, writable=True),  # (n_items,)
-}
-_OUT = {
-    "out_items": matrix(int32, writable=True),  # (n_users, the longest list)
-    "out_scores": matrix(float32, writable=True),  # the same
-    "out_lengths": vector(int64, writable=True),  # (n_users,)
-}
+_ROWS = vector(int64), vector(int32)
+_RULED_OUT = (*_ROWS, *_ROWS, vector(int32, writable=True))
+_NEIGHBORS = (*_ROWS, *_ROWS, vector(float32))
+_SCRATCH = vector(float64, writable=True), vector(int32, writable=True)
+_OUT = matrix(int32, writable=True), matrix(float32, writable=True), vector(int64, writable=True)
 
 
 @_jit
-def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: ignore[no-untyped-def]  # numba types it
+def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: ignore[no-untyped-def]
     for place in range(seen_indptr[row], seen_indptr[row + 1]):
         if marks[seen[place]] != EXCLUDED:
             marks[seen[place]] = row + 1
@@ -68,9 +56,7 @@ def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: igno
 
 
 @_jit
-def _add_neighbors(  # type: ignore[no-untyped-def]  # numba types it
-    row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched
-):
+def _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched):  # type: ignore[no-untyped-def]
     """Σ v of each item, in ``sums``; returns how many of ``touched`` have one."""
     n_touched = 0
     for place in range(play_indptr[row], play_indptr[row + 1]):
@@ -87,13 +73,13 @@ def _add_neighbors(  # type: ignore[no-untyped-def]  # numba types it
 
 
 @_jit
-def _clear(sums, touched, n_touched):  # type: ignore[no-untyped-def]  # numba types it
+def _clear(sums, touched, n_touched):  # type: ignore[no-untyped-def]
     for place in range(n_touched):
         sums[touched[place]] = 0.0
 
 
 @_jit
-def _score_of(user, item, neighbors):  # type: ignore[no-untyped-def]  # numba types it
+def _score_of(user, item, neighbors):  # type: ignore[no-untyped-def]
     total = 0.0
     for component in range(len(user)):
         total += np.float64(user[component]) * np.float64(item[component])
@@ -101,7 +87,7 @@ def _score_of(user, item, neighbors):  # type: ignore[no-untyped-def]  # numba t
 
 
 @_jit
-def _score_in_block(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]  # numba types it
+def _score_in_block(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]
     """``_score_of``, leaving out the components that are zero in the user's vector: they change no sum."""
     total = 0.0
     for place in range(n_weights):
@@ -110,7 +96,7 @@ def _score_in_block(weights, components, n_weights, block, lane):  # type: ignor
 
 
 @_reordering_jit
-def _nearly(user, item):  # type: ignore[no-untyped-def]  # numba types it
+def _nearly(user, item):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for component in range(len(user)):
         total += user[component] * item[component]
@@ -118,7 +104,7 @@ def _nearly(user, item):  # type: ignore[no-untyped-def]  # numba types it
 
 
 @_jit
-def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]  # numba types it
+def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]
     """What a float32 sum must reach for its item to have a chance."""
     if size < len(scores):
         return np.float32(-1.0)
@@ -127,14 +113,10 @@ def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]  # n
 
 
 @_jit
-def _offer_touched(  # type: ignore[no-untyped-def]  # numba types it
+def _offer_touched(  # type: ignore[no-untyped-def]
     user, item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, n_touched, items, scores
 ):  # fmt: skip
-    """Begin a list with the items that neighbours speak for; gives its length and its threshold.
-
-    ``user`` (k,) are the factors of row ``row``, ``touched[:n_touched]`` those items, ``sums`` what is said for them,
-    ``items`` and ``scores`` the row's list. The others are as for ``search_index``.
-    """
+    """Begin a list with the items that neighbours speak for; gives its length and its threshold."""
     _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
     size, threshold = 0, np.float32(-1.0)
     for place in range(n_touched):
@@ -148,29 +130,21 @@ def _offer_touched(  # type: ignore[no-untyped-def]  # numba types it
 
 
 @kernel(
-    user_factors=matrix(float32),  # (n_users, k)
-    item_rows=matrix(float32),  # (n_items, k): the item factors
-    packed=_BLOCKS,  # (n_blocks, k, BLOCK_ITEMS): the index's
-    item_of=vector(int32),  # (n_blocks · BLOCK_ITEMS,)
-    block_ceilings=_BLOCKS,  # (n_groups, k, GROUP_BLOCKS)
-    group_ceilings=matrix(float32),  # (k, n_groups, up to a multiple of LANES)
-    start=int64,  # first list to make
-    stop=int64,  # the list behind the last, at most 64 on
-    **_NEIGHBORS,
-    **_RULED_OUT,
-    **_SCRATCH,
-    has_touched=vector(uint64, writable=True),  # (n_items,): scratch, all 0; a bit for each user it was said to
-    **_OUT,
-)
-def search_index(  # type: ignore[no-untyped-def]  # numba types it
+    matrix(float32), matrix(float32), _BLOCKS, vector(int32), _BLOCKS, matrix(float32), int64, int64, *_NEIGHBORS,
+    *_RULED_OUT,
+    *_SCRATCH, vector(uint64, writable=True), *_OUT,
+)  # fmt: skip
+def search_index(  # type: ignore[no-untyped-def]
     user_factors, item_rows, packed, item_of, block_ceilings, group_ceilings, start, stop, play_indptr, plays,
-    pair_indptr, pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched,
-    has_touched, out_items, out_scores, out_lengths,
+    pair_indptr,
+    pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, has_touched, out_items,
+    out_scores, out_lengths,
 ):  # fmt: skip
     """Lists from an ItemIndex, for at most 64 users.
 
     Groups of items are visited in rounds, for each user the ones with the highest ceilings first. All users of a round
-    share the group that is in the cache.
+    share the group that is in the cache. ``has_touched`` (n_items,) is scratch, all 0: a bit for each user whose
+    neighbours touched the item.
     """
     n_users, n_components, n_groups = stop - start, user_factors.shape[1], len(block_ceilings)
     weights = np.zeros((n_users, n_components + UNROLLED), np.float32)
@@ -196,7 +170,8 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
         if n_touched > 0:
             out_lengths[row], thresholds[user] = _offer_touched(
                 user_factors[row], item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched,
-                n_touched, out_items[row], out_scores[row],
+                n_touched,
+                out_items[row], out_scores[row],
             )  # fmt: skip
             for place in range(n_touched):
                 has_touched[touched[place]] |= uint64(1) << uint64(user)
@@ -272,22 +247,16 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
         sort_best_first(out_scores[row], out_items[row], out_lengths[row])
 
 
-@kernel(
-    user_factors=matrix(float32),  # (n_users, k)
-    item_rows=matrix(float32),  # (n, k): the factors of these items
-    item_of=vector(int32),  # (n,): the items that may be listed
-    start=int64,  # first list to make
-    stop=int64,  # the list behind the last
-    **_NEIGHBORS,
-    **_RULED_OUT,
-    **_SCRATCH,
-    **_OUT,
-)
-def search_all(  # type: ignore[no-untyped-def]  # numba types it
+@kernel(matrix(float32), matrix(float32), vector(int32), int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
+def search_all(  # type: ignore[no-untyped-def]
     user_factors, item_rows, item_of, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
-    seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
+    seen_indptr, seen,
+    blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
-    """Lists, each score computed: for few users, for whom no index is worth making, or few items."""
+    """Lists, each score computed: for few users, for whom no index is worth making, or few items.
+
+    ``item_rows`` (n, k) are the factors of the items ``item_of`` (n,).
+    """
     n_items, n_components = item_rows.shape
     for row in range(start, stop):
         n_touched = _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
@@ -306,22 +275,11 @@ def search_all(  # type: ignore[no-untyped-def]  # numba types it
         out_lengths[row] = size
 
 
-@kernel(
-    user_factors=matrix(float32),  # (n_users, k)
-    item_rows=matrix(float32),  # (n_items, k): the item factors
-    listed_indptr=vector(int64),  # (n_users + 1,)
-    listed=vector(int32),  # (n_listed,): rows of the items that are in a user's list
-    start=int64,  # first list to make
-    stop=int64,  # the list behind the last
-    **_NEIGHBORS,
-    **_RULED_OUT,
-    **_SCRATCH,
-    **_OUT,
-)
-def search_listed(  # type: ignore[no-untyped-def]  # numba types it
+@kernel(matrix(float32), matrix(float32), *_ROWS, int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
+def search_listed(  # type: ignore[no-untyped-def]
     user_factors, item_rows, listed_indptr, listed, start, stop, play_indptr, plays, pair_indptr, pair_items,
-    pair_weights, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, out_items, out_scores,
-    out_lengths,
+    pair_weights,
+    seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
     """Lists, each from the items that ``listed`` has for the user."""
     for row in range(start, stop):
@@ -339,14 +297,9 @@ def search_listed(  # type: ignore[no-untyped-def]  # numba types it
 
 
 @kernel(
-    user_factors=matrix(float32),  # (n_users, k)
-    item_rows=matrix(float32),  # (n_items, k): the item factors
-    users=vector(int64),  # (n,): a row of ``user_factors`` and of ``plays``
-    items=vector(int64),  # (n,): the item to score for it
-    **_NEIGHBORS,
-    scores=vector(float32, writable=True),  # (n,): out
-)
-def score_pairs(  # type: ignore[no-untyped-def]  # numba types it
+    matrix(float32), matrix(float32), vector(int64), vector(int64), *_NEIGHBORS, vector(float32, writable=True)
+)  # fmt: skip
+def score_pairs(  # type: ignore[no-untyped-def]
     user_factors, item_rows, users, items, play_indptr, plays, pair_indptr, pair_items, pair_weights, scores
 ):  # fmt: skip
     """``scores[n]``: the very score by which a list has ``items[n]`` for ``users[n]``."""
