@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,8 +37,9 @@ from timbral.cli.data_options import (
 from timbral.cli.output import AsJson, TextIds, hint, print_answer, print_json
 from timbral.cli.tasks import parsed_play
 from timbral.config.settings import settings
-from timbral.errors import ParameterError, RedisUnavailableError
+from timbral.errors import ParameterError, RedisUnavailableError, TimbralError
 from timbral.extras import require
+from timbral.plays.imports import ImportNotes
 from timbral.plays.state import read_plays_state
 
 __all__ = ["register"]
@@ -95,9 +96,17 @@ def import_(
     value_col: ValueCol = "rating",
     count_rows: CountRows = False,
     time_col: Annotated[
-        str | None, typer.Option(help="Column of the time of a row; now if not given.", rich_help_panel=DATA_PANEL)
+        str | None,
+        typer.Option(
+            help="Column of the time of a row; told by its name if not given, now if there is none.",
+            rich_help_panel=DATA_PANEL,
+        ),
     ] = None,
     time_format: TimeFormat = None,
+    played_now: Annotated[
+        bool,
+        typer.Option("--played-now", help="Read no times: the rows were played now.", rich_help_panel=DATA_PANEL),
+    ] = False,
     on_missing: OnMissing = None,
     as_json: AsJson = False,
 ) -> None:
@@ -110,11 +119,12 @@ def import_(
     require("timbral plays import", "worker", "history")
     from timbral.data.dataset_file import DatasetFile
     from timbral.data.read_options import ReadOptions
-    from timbral.history.importing import import_plays
     from timbral.history.location import open_history
+    from timbral.history.noted_import import import_noted
 
     given: dict[str, Any] = {"on_missing": on_missing}  # ReadOptions checks them, and says what they may be
     names = column_list(columns)
+    notes = ImportNotes(lambda: connections().asking(), str(file), file.stat().st_size if file.is_file() else 0)
     options = ReadOptions(
         user_col=user_col,
         item_col=item_col,
@@ -130,16 +140,27 @@ def import_(
         preset=preset,
         **given,
     )
+    with suppress(TimbralError):  # an import needs no Redis; the console shows it where there is one
+        notes.begin()
     with _bar(file.name) as (bar, line):
-        imported = import_plays(
+        imported = import_noted(
             open_history(),
             DatasetFile.of(file),
             options,
+            notes,
+            played_now=played_now,
             on_rows=lambda what, n_rows: bar.update(line, completed=n_rows, description=f"{file.name}: {what}"),
         )
+    hint(f"timbral: {file} was read as {', '.join(imported.told)}")
     if imported.was_there:
         hint(f"timbral: {file} was imported before; nothing was added")
-    answer = {"rows": imported.rows, "digest": imported.digest, "history": settings.history_uri}
+    answer = {
+        "rows": imported.rows,
+        "left_out": imported.left_out,
+        "unread": imported.unread,
+        "digest": imported.digest,
+        "history": settings.history_uri,
+    }
     print_json(answer) if as_json else print_answer(answer)
 
 

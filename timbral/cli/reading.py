@@ -8,6 +8,7 @@ import typer
 
 import producers
 from producers.connections import connections
+from timbral.cli.at_hand import server_at_hand
 from timbral.cli.lists import print_list
 from timbral.cli.output import AsJson, TextIds, hint, parsed_id, print_json
 from timbral.errors import ParameterError
@@ -45,6 +46,11 @@ def show(
     """
     if user is None and not popular:
         raise ParameterError("say whose recommendations to show (timbral show USER), or --popular")
+    with server_at_hand():
+        _show(user, popular=popular, text_ids=text_ids, as_json=as_json)
+
+
+def _show(user: str | None, *, popular: bool, text_ids: bool, as_json: bool) -> None:
     if user is None:
         listed = producers.get_popular()
     else:

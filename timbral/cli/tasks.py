@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import producers
+from timbral.cli.at_hand import worker_at_hand
 from timbral.cli.data_options import (
     Columns,
     CountRows,
@@ -31,7 +32,6 @@ from timbral.cli.data_options import (
 )
 from timbral.cli.lists import preview
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
-from timbral.config.settings import settings
 from timbral.errors import ParameterError
 
 __all__ = ["dataset_below", "parsed_play", "register"]
@@ -95,6 +95,10 @@ def train(
     warm_start: Annotated[
         bool, typer.Option("--warm-start", help="Start from the live model's factors: fewer sweeps.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Who does the sweeps: local, fleet, ray or spark; the trainer's TRAIN_ENGINE if not given."),
+    ] = None,
     promote: Annotated[str, typer.Option(help="Go live if_not_worse, always or never.")] = "if_not_worse",
     regularization: Annotated[
         float | None, typer.Option(help="κ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
@@ -160,43 +164,45 @@ def train(
         "on_missing": on_missing,
         "repeats": repeats,
         "promote": promote,
+        "engine": engine,
         "target": target,
         "settings": settings_from,
     }
-    job = producers.enqueue_train_model(
-        None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
-        history_version=history_version,
-        half_life_days=half_life_days,
-        separator=separator_meant(separator),
-        columns=column_list(columns),
-        quoted=quoted,
-        encoding=encoding,
-        user_col=user_col,
-        item_col=item_col,
-        value_col=None if count_rows else value_col,
-        time_col=time_col,
-        time_format=time_format,
-        n_components=n_components,
-        random_state=random_state,
-        max_iter=max_iter,
-        tol=tol,
-        holdout=holdout,
-        apply_play_thresholds=apply_play_thresholds,
-        warm_start=warm_start,
-        regularization=regularization,
-        unobserved_weight=unobserved_weight,
-        unobserved_target=unobserved_target,
-        popularity_exponent=popularity_exponent,
-        confidence=confidence,
-        regularization_exponent=regularization_exponent,
-        n_neighbors=n_neighbors,
-        neighbor_weight=neighbor_weight,
-        neighbor_regularization=neighbor_regularization,
-        recency_weight=recency_weight,
-        l1_regularization=l1_regularization,
-        **words,
-    )
-    sent(job, wait=wait, as_json=as_json)
+    with worker_at_hand(dataset, wait=wait) as data_dir:
+        job = producers.enqueue_train_model(
+            None if dataset is None else dataset_below(dataset, data_dir),
+            history_version=history_version,
+            half_life_days=half_life_days,
+            separator=separator_meant(separator),
+            columns=column_list(columns),
+            quoted=quoted,
+            encoding=encoding,
+            user_col=user_col,
+            item_col=item_col,
+            value_col=None if count_rows else value_col,
+            time_col=time_col,
+            time_format=time_format,
+            n_components=n_components,
+            random_state=random_state,
+            max_iter=max_iter,
+            tol=tol,
+            holdout=holdout,
+            apply_play_thresholds=apply_play_thresholds,
+            warm_start=warm_start,
+            regularization=regularization,
+            unobserved_weight=unobserved_weight,
+            unobserved_target=unobserved_target,
+            popularity_exponent=popularity_exponent,
+            confidence=confidence,
+            regularization_exponent=regularization_exponent,
+            n_neighbors=n_neighbors,
+            neighbor_weight=neighbor_weight,
+            neighbor_regularization=neighbor_regularization,
+            recency_weight=recency_weight,
+            l1_regularization=l1_regularization,
+            **words,
+        )
+        sent(job, wait=wait, as_json=as_json)
 
 
 def recommend(
@@ -218,6 +224,9 @@ def recommend(
     exploration_share: Annotated[
         float | None, typer.Option(help="Share of places for items from further down; EXPLORATION_SHARE if not given.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Who makes everybody's lists: fleet or spark; the fleet if not given.")
+    ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -237,14 +246,17 @@ def recommend(
         options = {"max_per_group": max_per_group, "exploration_share": exploration_share}
         preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
         return
-    job = producers.enqueue_compute_recommendations(
-        user_ids=users,
-        top_k=top_k,
-        exclude_seen=not include_seen,
-        max_per_group=max_per_group,
-        exploration_share=exploration_share,
-    )
-    sent(job, wait=wait, as_json=as_json)
+    words: dict[str, Any] = {"engine": engine}  # the message checks it
+    with worker_at_hand(wait=wait):
+        job = producers.enqueue_compute_recommendations(
+            user_ids=users,
+            top_k=top_k,
+            exclude_seen=not include_seen,
+            max_per_group=max_per_group,
+            exploration_share=exploration_share,
+            **words,
+        )
+        sent(job, wait=wait, as_json=as_json)
 
 
 def refresh(
@@ -270,8 +282,9 @@ def refresh(
     """
     users = [parsed_id(text, as_text=text_ids) for text in user] if user else None
     plays = [parsed_play(text, as_text=text_ids) for text in play] if play else None
-    job = producers.enqueue_refresh_embeddings(user_ids=users, plays=plays, top_k=top_k)
-    sent(job, wait=wait, as_json=as_json)
+    with worker_at_hand(wait=wait):
+        job = producers.enqueue_refresh_embeddings(user_ids=users, plays=plays, top_k=top_k)
+        sent(job, wait=wait, as_json=as_json)
 
 
 def dataset_below(dataset: str, data_dir: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import producers
+from timbral.cli.at_hand import worker_at_hand
 from timbral.cli.data_options import (
     Columns,
     CountRows,
@@ -28,7 +29,6 @@ from timbral.cli.data_options import (
 )
 from timbral.cli.output import AsJson, Wait, print_table, sent
 from timbral.cli.tasks import PANEL, dataset_below
-from timbral.config.settings import settings
 
 __all__ = ["register"]
 
@@ -92,27 +92,28 @@ def tune(
         "on_missing": on_missing,
         "repeats": repeats,
     }
-    job = producers.enqueue_tune_model(
-        None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
-        minutes=minutes,
-        trials=trials,
-        history_version=history_version,
-        half_life_days=half_life_days,
-        separator=separator_meant(separator),
-        columns=column_list(columns),
-        quoted=quoted,
-        encoding=encoding,
-        user_col=user_col,
-        item_col=item_col,
-        value_col=None if count_rows else value_col,
-        time_col=time_col,
-        time_format=time_format,
-        random_state=random_state,
-        holdout=holdout,
-        apply_play_thresholds=apply_play_thresholds,
-        **words,
-    )
-    sent(job, wait=wait, as_json=as_json, show_answer=show_found)
+    with worker_at_hand(dataset, wait=wait) as data_dir:
+        job = producers.enqueue_tune_model(
+            None if dataset is None else dataset_below(dataset, data_dir),
+            minutes=minutes,
+            trials=trials,
+            history_version=history_version,
+            half_life_days=half_life_days,
+            separator=separator_meant(separator),
+            columns=column_list(columns),
+            quoted=quoted,
+            encoding=encoding,
+            user_col=user_col,
+            item_col=item_col,
+            value_col=None if count_rows else value_col,
+            time_col=time_col,
+            time_format=time_format,
+            random_state=random_state,
+            holdout=holdout,
+            apply_play_thresholds=apply_play_thresholds,
+            **words,
+        )
+        sent(job, wait=wait, as_json=as_json, show_answer=show_found)
 
 
 def show_found(answer: dict[str, Any]) -> None:

@@ -12,11 +12,12 @@ import structlog
 from optuna.pruners import SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from timbral.tuning.journal import RedisJournal
 from timbral.tuning.space import N_NEAR, Space
 from timbral.tuning.trial import FIRST_STEP, REDUCTION
+from timbral.tuning.trials import importances_of
 
 __all__ = ["TrialStudy"]
 
@@ -26,9 +27,6 @@ optuna.logging.set_verbosity(logging.WARNING)
 
 MAX_ATTEMPTS: Final = 2
 """Times that a trial is begun: one that has ended its worker twice is not begun a third time."""
-
-LEAST_TRIALS: Final = 10
-"""Of which something can be said of what mattered."""
 
 CHUNK: Final = "chunk"
 ATTEMPT: Final = "attempt"
@@ -118,27 +116,8 @@ class TrialStudy:
         }
 
     def importances(self) -> dict[str, float]:
-        """Share that each setting has in what made trials differ at their first look, which all of them had; the
-        greatest first. Empty where there are too few to tell.
-
-        PED-ANOVA (Watanabe, Bansal, Hutter: "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
-        Subspaces", 2023).
-        """
-        looked_at = [trial for trial in self._trials() if FIRST_STEP in trial.intermediate_values]
-        if len(looked_at) < LEAST_TRIALS:
-            return {}
-        looks = optuna.create_study(direction="maximize")
-        looks.add_trials(
-            [
-                create_trial(
-                    params=trial.params,
-                    distributions=trial.distributions,
-                    value=trial.intermediate_values[FIRST_STEP],
-                )
-                for trial in looked_at
-            ]
-        )
-        return {name: float(share) for name, share in optuna.importance.get_param_importances(looks).items()}
+        """What made trials differ: ``importances_of`` all of them."""
+        return importances_of(self._trials())
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
