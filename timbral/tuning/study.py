@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from typing import Any, Final
 
@@ -22,8 +21,6 @@ from timbral.tuning.trials import importances_of
 __all__ = ["TrialStudy"]
 
 logger = structlog.get_logger(__name__)
-
-optuna.logging.set_verbosity(logging.WARNING)
 
 MAX_ATTEMPTS: Final = 2
 """Times that a trial is begun: one that has ended its worker twice is not begun a third time."""
