@@ -15,7 +15,7 @@ from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.jobs import MAX_ATTEMPTS, Chunk, chunk_task_id
 from timbral.messages import ComputeRecommendations, TuneModel
 from timbral.versions.served_model import ServedModel
-from workers import outcome, publishing, resources, tuning
+from workers import engine_lists, outcome, publishing, resources, tuning
 from workers.execution import TRANSIENT, again_later
 
 __all__ = ["compute", "enqueue_missing", "fan_out", "read"]
@@ -39,11 +39,13 @@ def fan_out(
     """
     jobs, size = resources.jobs(), settings.CHUNK_SIZE
     everybody = message.user_ids is None
+    if not jobs.is_open(job_id):
+        engine_lists.make(job_id, message, served)
     # New users, whom the model has not seen: they are in no row of it.
     listed = list(dict.fromkeys(message.user_ids or _new_users(served)))
     created = jobs.create(
         job_id,
-        arguments={name: getattr(message, name) for name in LIST_OPTIONS},
+        arguments={name: getattr(message, name) for name in (*LIST_OPTIONS, "engine")},
         model_version=served.version,
         n_rows=len(served.user_ids) if everybody else 0,
         chunk_size=size,
@@ -134,9 +136,13 @@ def _work(chunk: Chunk) -> bool:
 
 def _recommend(chunk: Chunk) -> tuple[int, int]:
     served = resources.store().get(chunk.model_version)
+    made = None
+    if chunk.arguments.get("engine") == "spark" and chunk.user_ids is None:
+        made = engine_lists.made_for(chunk.job_id, chunk.model_version)
     batch = BatchRecommendation(
         resources.records(),
         served,
+        made=made,
         **{name: chunk.arguments[name] for name in LIST_OPTIONS if name in chunk.arguments},
     )
     if chunk.user_ids is not None:

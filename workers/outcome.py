@@ -18,7 +18,7 @@ from timbral.logic.dropping import drop_queue
 from timbral.logic.single_flight import Flight
 from timbral.logic.submitted import Submitted
 from timbral.queue import layout
-from workers import publishing, resources, successors
+from workers import engine_lists, publishing, resources, successors
 
 __all__ = [
     "NODE",
@@ -127,6 +127,8 @@ def announce(job_id: str) -> None:
         event = {"kind": "task-failed", "exception": repr(error), "traceback": ""}
     forget_submitted([job_id])
     if jobs.close(job_id):
+        if outcome.kwargs.get("engine") == "spark":
+            engine_lists.forget(job_id)
         _send_event(task_id=job_id, **event)
         logger.info("job ended", job=job_id, state=outcome.state, runtime_s=round(outcome.runtime_s, 3))
 

@@ -95,6 +95,10 @@ def train(
     warm_start: Annotated[
         bool, typer.Option("--warm-start", help="Start from the live model's factors: fewer sweeps.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Who does the sweeps: local, fleet, ray or spark; the trainer's TRAIN_ENGINE if not given."),
+    ] = None,
     promote: Annotated[str, typer.Option(help="Go live if_not_worse, always or never.")] = "if_not_worse",
     regularization: Annotated[
         float | None, typer.Option(help="κ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
@@ -160,6 +164,7 @@ def train(
         "on_missing": on_missing,
         "repeats": repeats,
         "promote": promote,
+        "engine": engine,
         "target": target,
         "settings": settings_from,
     }
@@ -219,6 +224,9 @@ def recommend(
     exploration_share: Annotated[
         float | None, typer.Option(help="Share of places for items from further down; EXPLORATION_SHARE if not given.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Who makes everybody's lists: fleet or spark; the fleet if not given.")
+    ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -238,6 +246,7 @@ def recommend(
         options = {"max_per_group": max_per_group, "exploration_share": exploration_share}
         preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
         return
+    words: dict[str, Any] = {"engine": engine}  # the message checks it
     with worker_at_hand(wait=wait):
         job = producers.enqueue_compute_recommendations(
             user_ids=users,
@@ -245,6 +254,7 @@ def recommend(
             exclude_seen=not include_seen,
             max_per_group=max_per_group,
             exploration_share=exploration_share,
+            **words,
         )
         sent(job, wait=wait, as_json=as_json)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,13 @@ from timbral.lists.forgotten import Forgotten
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
-from timbral.models.nmf_model import NMFModel
 from timbral.models.search.top_k import TopK
 from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
+
+if TYPE_CHECKING:  # who reads no such lists does without parquet
+    from timbral.engines.made_lists import MadeLists
 
 __all__ = ["BatchRecommendation", "Done"]
 
@@ -62,6 +64,7 @@ class BatchRecommendation:
         exclude_seen: bool = True,
         max_per_group: int | None = None,
         exploration_share: float | None = None,
+        made: MadeLists | None = None,
     ) -> None:
         self.redis = redis_client
         self.served = served
@@ -71,6 +74,7 @@ class BatchRecommendation:
             settings.MAX_PER_GROUP if max_per_group is None else max_per_group,
             settings.EXPLORATION_SHARE if exploration_share is None else exploration_share,
         )
+        self.made = made
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
         self.overlay = Overlay(redis_client)
         self.newest_wins = NewestWins(redis_client)
@@ -114,13 +118,7 @@ class BatchRecommendation:
         trained = np.flatnonzero((codes >= 0) & ~is_folded)
         if len(trained):
             names = [user_ids[place] for place in trained.tolist()]
-            top = self._lists(
-                names,
-                model,
-                user_ids=codes[trained],
-                blocked=blocked,
-                blocked_by_user=self._blocks(trained, codes, overlay),
-            )
+            top = self._lists(names, self._asking(trained, codes, overlay, blocked))
             newest = [overlay.newest.get(place, "") for place in trained.tolist()]
             self.write_lists(names, top, newest)
             if vectors is not None:
@@ -130,14 +128,9 @@ class BatchRecommendation:
             names = [user_ids[place] for place in folding]
             rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
             folded = model.fold_in(rows)
-            top = self._lists(
-                names,
-                model,
-                plays=rows,
-                user_factors=folded,
-                blocked=blocked,
-                blocked_by_user=self._blocks(np.asarray(folding), codes, overlay),
-            )
+            asked = {"plays": rows, "user_factors": folded, "blocked": blocked}
+            zeros = self._blocks(np.asarray(folding), codes, overlay)
+            top = self._lists(names, self._recommending(blocked_by_user=zeros, **asked))
             newest = [overlay.newest.get(place, "") for place in folding]
             self.write_lists(names, top, newest)
             if vectors is not None:
@@ -163,10 +156,42 @@ class BatchRecommendation:
                 [user_ids[place] for place in rest], [overlay.newest[place] for place in rest], n_unknown
             )
 
-    def _lists(self, names: list[Id], model: NMFModel, **asked: Any) -> TopK:
-        """The lists of ``names``, by ``model.recommend(**asked)``, as fresh as they are to be."""
+    def _recommending(self, **asked: Any) -> Callable[[int], TopK]:
+        """The best items by ``model.recommend(**asked)``, as many as are asked for."""
+        return lambda top_k: self.served.model.recommend(top_k=top_k, exclude_seen=self.exclude_seen, **asked)
+
+    def _asking(
+        self,
+        places: npt.NDArray[np.int64],
+        codes: npt.NDArray[np.int32],
+        overlay: UserOverlay,
+        blocked: npt.NDArray[np.int32] | None,
+    ) -> Callable[[int], TopK]:
+        """The best items of users whom the model knows: those that an engine has made, and of users with blocks of
+        their own by the model."""
+
+        def by_model(some: npt.NDArray[np.int64]) -> Callable[[int], TopK]:
+            zeros = self._blocks(some, codes, overlay)
+            return self._recommending(user_ids=codes[some], blocked=blocked, blocked_by_user=zeros)
+
+        made = self.made
+        hidden = np.empty(0, np.int32) if blocked is None else blocked
+        if made is None or made.exclude_seen != self.exclude_seen or not np.array_equal(made.blocked, hidden):
+            return by_model(places)
+        is_made = np.array([not overlay.blocks.get(place) for place in places.tolist()])
+        others = by_model(places[~is_made])
+
+        def ask(top_k: int) -> TopK:
+            if top_k > made.top_k:
+                return by_model(places)(top_k)
+            return made.lists(codes[places], is_made, top_k, others)
+
+        return ask
+
+    def _lists(self, names: list[Id], ask: Callable[[int], TopK]) -> TopK:
+        """The lists of ``names``, of the items that ``ask`` gives, as fresh as they are to be."""
         return self.fresh.lists(
-            lambda top_k: model.recommend(top_k=top_k, exclude_seen=self.exclude_seen, **asked),
+            ask,
             self.top_k,
             len(self.served.item_ids),
             [f"{self.served.version} {keys.encode_id(name)}" for name in names]
@@ -182,7 +207,7 @@ class BatchRecommendation:
         self, places: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], overlay: UserOverlay
     ) -> sparse.csr_matrix | None:
         """What each user must not get: their blocks, and what they rated 0 where what they know is left out."""
-        zeros = self._rated_zero(codes[places]) if self.exclude_seen else None
+        zeros = self.served.rated_zero_of(codes[places]) if self.exclude_seen else None
         if not overlay.blocks:
             return zeros
         nothing = np.empty(0, dtype=np.int32)
@@ -196,16 +221,6 @@ class BatchRecommendation:
             (np.ones(len(indices), np.float32), indices, indptr), shape=(len(places), len(self.served.item_ids))
         )
         return blocks if zeros is None else (blocks + zeros).tocsr()
-
-    def _rated_zero(self, codes: npt.NDArray[np.int32]) -> sparse.csr_matrix | None:
-        rated = self.served.rated_zero
-        if rated is None:
-            return None
-        rows = rated[np.maximum(codes, 0)].astype(np.float32)
-        if (codes < 0).any():  # not in the model: no row is theirs
-            rows = (sparse.diags((codes >= 0).astype(np.float32)) @ rows).tocsr()
-            rows.eliminate_zeros()
-        return rows
 
     # Writing
 
