@@ -91,6 +91,8 @@ def _each(
 
 def _problem(error: Exception) -> str:
     """The line of Spark's that says something."""
+    if isinstance(error, _rpc_error()):  # the server was not reached, or not reached any more
+        return str(getattr(error, "details", lambda: error)())[:500]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "Error: " in line or "Exception: " in line]
     return ((told or lines or [type(error).__name__])[-1 if told else 0])[:500]
