@@ -53,7 +53,7 @@ def make(job_id: str, message: ComputeRecommendations, served: ServedModel) -> N
     hidden = served.codes_of_items(resources.overlay().blocked_items())
     make_all(
         _store(job_id),
-        resources.store().path(served.version),
+        resources.store().files.path(served.version),
         served,
         # What is picked from comes from further down.
         top_k=min(message.top_k * (DEPTH if is_fresh else 1), len(served.item_ids)),

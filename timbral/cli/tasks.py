@@ -11,25 +11,7 @@ import typer
 
 import producers
 from timbral.cli.at_hand import worker_at_hand
-from timbral.cli.data_options import (
-    Columns,
-    CountRows,
-    Decimal,
-    Encoding,
-    Format,
-    ItemCol,
-    OnMissing,
-    PresetOption,
-    Quoted,
-    Repeats,
-    Separator,
-    TimeCol,
-    TimeFormat,
-    UserCol,
-    ValueCol,
-    column_list,
-    separator_meant,
-)
+from timbral.cli.data_options import TrainingDataOptions, with_data_options
 from timbral.cli.lists import preview
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
 from timbral.errors import ParameterError
@@ -50,7 +32,9 @@ def register(application: typer.Typer) -> None:
     application.command(rich_help_panel=PANEL)(refresh)
 
 
+@with_data_options
 def train(
+    *,
     dataset: Annotated[
         str | None,
         typer.Argument(
@@ -58,21 +42,7 @@ def train(
             "the history of plays if not given."
         ),
     ] = None,
-    format: Format = None,  # noqa: A002 - the option's name
-    preset: PresetOption = None,
-    separator: Separator = None,
-    columns: Columns = None,
-    quoted: Quoted = None,
-    encoding: Encoding = "utf-8",
-    decimal: Decimal = ".",
-    user_col: UserCol = None,
-    item_col: ItemCol = None,
-    value_col: ValueCol = "rating",
-    count_rows: CountRows = False,
-    time_col: TimeCol = None,
-    time_format: TimeFormat = None,
-    on_missing: OnMissing = None,
-    repeats: Repeats = "sum",
+    data: TrainingDataOptions,
     history_version: Annotated[
         int | None, typer.Option(help="Version of the history's table, to repeat a training; the newest if not given.")
     ] = None,
@@ -158,11 +128,6 @@ def train(
     """
     # The message checks them, and says what they may be.
     words: dict[str, Any] = {
-        "format": format,
-        "preset": preset,
-        "decimal": decimal,
-        "on_missing": on_missing,
-        "repeats": repeats,
         "promote": promote,
         "engine": engine,
         "target": target,
@@ -173,15 +138,6 @@ def train(
             None if dataset is None else dataset_below(dataset, data_dir),
             history_version=history_version,
             half_life_days=half_life_days,
-            separator=separator_meant(separator),
-            columns=column_list(columns),
-            quoted=quoted,
-            encoding=encoding,
-            user_col=user_col,
-            item_col=item_col,
-            value_col=None if count_rows else value_col,
-            time_col=time_col,
-            time_format=time_format,
             n_components=n_components,
             random_state=random_state,
             max_iter=max_iter,
@@ -200,6 +156,7 @@ def train(
             neighbor_regularization=neighbor_regularization,
             recency_weight=recency_weight,
             l1_regularization=l1_regularization,
+            **data.arguments(),
             **words,
         )
         sent(job, wait=wait, as_json=as_json)
