@@ -82,7 +82,7 @@ def _fit(plays: sparse.csr_matrix, k: int, sweeps: int, asked: dict[str, Any]) -
     ends: list[float] = []
     model = NMFModel(k, 0, sweeps, 0.0, regularization=0.3, n_neighbors=0, n_threads=N_WORKERS)
     model.fit(plays, lambda *_: ends.append(time.perf_counter()), **asked)
-    return list(np.diff(ends)), model
+    return np.diff(ends).tolist(), model
 
 
 def _equal(mine: NMFModel, theirs: NMFModel) -> bool:
