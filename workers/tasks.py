@@ -187,7 +187,7 @@ def export_user(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
 def refresh_played(self: Task) -> None:
     """Refresh the vectors and lists of users who have played something; sent with the plays that ``record_plays``
     records."""
-    with delivery(self):
+    with delivery(self, is_job=False):
         played.refresh_waiting()
 
 

@@ -91,7 +91,10 @@ class BatchRecommendation:
         return self._write(self.served.user_ids.ids(codes), codes)
 
     def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, UserVector]:
-        """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown users none."""
+        """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown users none.
+
+        Whoever writes the vectors asks ``Forgotten.keep_out`` about all ``user_ids`` once more after that.
+        """
         vectors: dict[Id, UserVector] = {}
         self._write(list(user_ids), self.served.user_ids.codes(user_ids), vectors)
         return vectors
@@ -104,12 +107,12 @@ class BatchRecommendation:
     ) -> Done:
         if not user_ids:
             return Done(0, 0)
-        forgotten = self.forgotten.keep_out(user_ids)
+        overlay = self.overlay.load(user_ids, self.served)
+        forgotten = self.forgotten.keep_out(user_ids, overlay.salt)
         if forgotten:
             places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
             others = self._write([user_ids[place] for place in places], codes[places], vectors)
             return Done(others.users, others.unknown + len(user_ids) - len(places))
-        overlay = self.overlay.load(user_ids, self.served)
         model = self.served.model
         folding = [place for place in overlay.plays if codes[place] >= 0 or self._knows_any(overlay.plays[place])]
         blocked = self.served.codes_of_items(overlay.blocked_items)
@@ -136,7 +139,8 @@ class BatchRecommendation:
             if vectors is not None:
                 vectors.update(zip(names, map(UserVector, newest, folded), strict=True))
         self._settle(user_ids, overlay, trained, folding)
-        self.forgotten.keep_out(user_ids)
+        if vectors is None:
+            self.forgotten.keep_out(user_ids)
         done = len(trained) + len(folding)
         return Done(done, len(user_ids) - done)
 

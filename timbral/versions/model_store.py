@@ -181,9 +181,12 @@ class ModelStore:
         """The version that is live, None before the first."""
         return text(self.redis.get(keys.MODEL_CURRENT)) or None
 
-    def current(self) -> ServedModel:
+    def current(self, live: tuple[str, dict[str, str]] | None = None) -> ServedModel:
         """The live model, mapped. Costs one question while it stays the same; a new version, or a new revision of it,
         is taken up, the old one let go.
+
+        Args:
+            live: the version that is live and the revisions of all, where the caller has just asked for them.
 
         Where its file cannot be read, the model that was served goes on being served, or the newest older one that can
         be read is.
@@ -192,14 +195,10 @@ class ModelStore:
             ModelNotFoundError: no version is live, or no file of any version is there.
             ModelFileError: the current file is damaged, and there is no other one.
         """
-        with self.redis.pipeline(transaction=False) as pipeline:
-            pipeline.get(keys.MODEL_CURRENT)
-            pipeline.hgetall(keys.MODEL_REVISIONS)
-            live, revisions = pipeline.execute()
-        version = text(live)
+        version, revisions = self._live() if live is None else live
         if not version:
             raise ModelNotFoundError(f"{keys.MODEL_CURRENT}: no version is live yet, send train_model first")
-        self._let_go_of_older(texts(revisions))
+        self._let_go_of_older(revisions)
         if self._served is not None and self._served.version == version:
             return self._served
         if self._served is not None and self._instead_of == version and time.monotonic() < self._look_again_at:
@@ -212,6 +211,13 @@ class ModelStore:
             self._instead_of, self._look_again_at = version, time.monotonic() + LOOK_AGAIN_S
             logger.error("model cannot be read", version=version, served=self._served.version, problem=str(error))
         return self._served
+
+    def _live(self) -> tuple[str, dict[str, str]]:
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.get(keys.MODEL_CURRENT)
+            pipeline.hgetall(keys.MODEL_REVISIONS)
+            live, revisions = pipeline.execute()
+        return text(live), texts(revisions)
 
     def get(self, version: str) -> ServedModel:
         """One version, mapped: that of a job that goes on while another one went live."""
