@@ -146,7 +146,7 @@ class CheckpointFiles:
                 logger.warning("checkpoint cannot be read", file=path.name, problem=str(error))
                 continue
             self._chosen = {name: float(value) for name, value in told["chosen"].items()}
-            logger.info("goes on from a checkpoint", sweep=state.iteration, loss=state.loss[-1:])
+            logger.info("resuming from a checkpoint", sweep=state.iteration, loss=state.loss[-1:])
             return state
         return None
 
