@@ -19,11 +19,11 @@ from timbral.config.settings import Settings
 )
 def test_a_url_that_does_not_fit_its_engine_is_refused(engine: str, url: str | None, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Settings(TRAIN_ENGINE=engine, TRAIN_ENGINE_URL=url)  # type: ignore[arg-type]
+        Settings(TRAIN_ENGINE=engine, TRAIN_ENGINE_URL=url)
 
 
 @pytest.mark.parametrize(
     ("engine", "url"), [("spark", "sc://host:15002"), ("ray", "ray://host:10001"), ("ray", None), ("fleet", None)]
 )
 def test_one_that_fits_is_taken(engine: str, url: str | None) -> None:
-    assert url == Settings(TRAIN_ENGINE=engine, TRAIN_ENGINE_URL=url).TRAIN_ENGINE_URL  # type: ignore[arg-type]
+    assert url == Settings(TRAIN_ENGINE=engine, TRAIN_ENGINE_URL=url).TRAIN_ENGINE_URL
