@@ -58,7 +58,10 @@ def _quality(axes: Axes, numbers: dict[str, Any]) -> None:
 
 def _time_to_quality(axes: Axes, numbers: dict[str, Any]) -> None:
     name = next((name for name in numbers if name.startswith("Last.fm")), next(iter(numbers)))
-    for label, key, colour in (("timbral", "ours", OURS), ("implicit ALS", "implicit", IMPLICIT)):
+    for label, key, colour in (
+        ("timbral, its choice included", "ours, with its choice", OURS),
+        ("implicit ALS", "implicit", IMPLICIT),
+    ):
         points = [(took, score) for took, score, _ in numbers[name][key]]
         axes.plot(*zip(*points, strict=True), "o-", color=colour, label=label)
     axes.axhline(numbers[name]["goal"], color=IMPLICIT, ls=":", lw=1)

@@ -1,4 +1,9 @@
-"""Seconds of training until a model is as good as implicit's ALS ever gets, k=64 and 256."""
+"""Seconds of training until a model is as good as implicit's ALS ever gets, k=64 and 256.
+
+implicit is given the settings that a grid found on the very data it is judged by, and its search is in no time. Ours is
+timed twice: all of a fit with defaults, which chooses its settings from the training data, and a fit that is given what
+that choice was, as implicit is.
+"""
 
 from __future__ import annotations
 
@@ -41,25 +46,33 @@ def _compare(name: str, train: peers.Csr, held: peers.Csr, settings: Als, result
         lambda sweeps: dataclasses.replace(settings, iterations=sweeps).fit(train),
         lambda model: peers.quality_of_als(model, train, held),
     )
-    ours = _curve(
-        lambda sweeps: NMFModel(settings.factors, 0, sweeps, 0.0).fit(train),
-        lambda model: peers.quality_of_ours(model, held),
-    )
-    goal, best = (max(score for _, score, _ in curve) for curve in (theirs, ours))
-    their_time, mine = _time_to(theirs, goal), _time_to(ours, goal)
-    result.rows.append(
-        Row(
-            f"time to implicit's quality, {name}",
-            their_time / mine if mine else 0.0,
-            "×",
-            1.5,
-            3,
-            f"{mine:.2f} s" if mine else "not reached",
-            f"implicit {their_time:.2f} s",
-            f"recall@20 + NDCG@20 of {goal:.3f}; ours gets to {best:.3f}; {settings}",
+    goal = max(score for _, score, _ in theirs)
+    their_time = _time_to(theirs, goal)
+    result.numbers[name] = {"implicit": theirs, "goal": goal}
+    chosen = NMFModel(settings.factors, 0).fit(train).chosen_
+    for how, given in (("settings given to both", chosen), ("ours chooses its settings", {})):
+        ours = _curve(
+            functools.partial(_fit, train, settings.factors, given),
+            lambda model: peers.quality_of_ours(model, held),
         )
-    )
-    result.numbers[name] = {"ours": ours, "implicit": theirs, "goal": goal}
+        mine, best = _time_to(ours, goal), max(score for _, score, _ in ours)
+        result.rows.append(
+            Row(
+                f"time to implicit's quality, {name}, {how}",
+                their_time / mine if mine else 0.0,
+                "×",
+                1.5,
+                3,
+                f"{mine:.2f} s" if mine else "not reached",
+                f"implicit {their_time:.2f} s",
+                f"recall@20 + NDCG@20 of {goal:.3f}; ours gets to {best:.3f}; {settings}",
+            )
+        )
+        result.numbers[name]["ours" if given else "ours, with its choice"] = ours
+
+
+def _fit(train: peers.Csr, k: int, given: dict[str, float], sweeps: int) -> NMFModel:
+    return NMFModel(k, 0, sweeps, 0.0, **given).fit(train)
 
 
 def _curve(fit: Callable[[int], Any], judge: Callable[[Any], Quality]) -> Curve:
