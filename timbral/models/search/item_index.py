@@ -44,9 +44,11 @@ class ItemIndex:
     group_ceilings: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, item_factors: npt.NDArray[np.float32]) -> ItemIndex:
-        """The index of ``item_factors``, float32 of shape (n_components, n_items). Raises ParameterError on a negative
-        value."""
+    def of(cls, item_factors: npt.NDArray[np.float32], recency: npt.NDArray[np.float32] | None = None) -> ItemIndex:
+        """The index of ``item_factors``, float32 of shape (n_components, n_items), and of ``recency`` (n_items,) as one
+        component more, where it is given. Raises ParameterError on a negative value."""
+        if recency is not None:
+            item_factors = np.vstack([item_factors, recency[None, :].astype(np.float32)])
         n_components, n_items = item_factors.shape
         if item_factors.size and not (item_factors.min() >= 0 and item_factors.max() < np.inf):
             raise ParameterError("item_factors must be finite and not negative")
