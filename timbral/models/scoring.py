@@ -32,21 +32,16 @@ class Scoring:
 
     def index(self) -> ItemIndex:
         """The items' index, for who asks often and keeps it."""
-        return ItemIndex.of(self.items.T, self._boost)
-
-    @property
-    def index_shape(self) -> tuple[int, int]:
-        """Of what the index is of: recency is one component more."""
-        return self.items.shape[1] + int(self._boost is not None), self.items.shape[0]
+        return ItemIndex.of(self.items.T, self.boost)
 
     def of_pairs(
         self, factors: Vector, plays: Any, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
     ) -> Vector:
         """Scores of ``users[n]``, rows of ``factors`` and ``plays``, with ``items[n]``: float32, to the bit as in a
         list."""
-        parts: dict[str, Any] = {"recency": self._boost, "neighbors": self.neighbors, "plays": plays}
+        parts: dict[str, Any] = {"recency": self.boost, "neighbors": self.neighbors, "plays": plays}
         scores = scores_of(factors, self.items.T, users, items, **parts)
-        if self._boost is not None:
+        if self.boost is not None:
             scores[~self.knows(factors, plays)[users]] = 0.0
         return scores
 
@@ -55,7 +50,7 @@ class Scoring:
         None: nothing that
         neighbours could tell by; ``options`` are those of ``top_k``.
         """
-        parts: dict[str, Any] = {"recency": self._boost, "neighbors": self.neighbors, "plays": plays}
+        parts: dict[str, Any] = {"recency": self.boost, "neighbors": self.neighbors, "plays": plays}
         found = top_k(factors, self.items.T, k, **parts, **options)
         empty = ~self.knows(factors, plays)
         return found.without(empty) if empty.any() else found
@@ -66,6 +61,6 @@ class Scoring:
         return known if plays is None else known | (np.diff(plays.indptr) > 0)
 
     @cached_property
-    def _boost(self) -> Vector | None:
+    def boost(self) -> Vector | None:
         """The recency, None where it is 0 for all items."""
         return self.recency if self.recency.any() else None

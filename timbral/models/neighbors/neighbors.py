@@ -103,17 +103,16 @@ class Neighbors:
                 found[place] = self.weights[self.indptr[one] + where]
         return found
 
-    def likeness(self, item: int, weight: float) -> npt.NDArray[np.float32]:
-        """How much each item and ``item`` say for each other, in [0, 1): float32 (n_items,); ``weight`` is what
-        ``times`` was given."""
-        said = np.zeros(self.n_items)
-        if len(self.items):
-            row = slice(self.indptr[item], self.indptr[item + 1])
-            said[self.items[row]] = self.weights[row]
-            places = np.flatnonzero(self.items == item)
-            said[np.searchsorted(self.indptr, places, side="right") - 1] += self.weights[places]
-            said /= 2.0 * weight
-        return np.asarray(said / (1.0 + said), dtype=np.float32)
+    def likeness(self, item: int, weight: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Items, ascending, and how much each of them and ``item`` say for each other, in (0, 1); ``weight`` is what
+        ``times`` was given. The others say nothing."""
+        row = slice(self.indptr[item], self.indptr[item + 1])
+        places = np.flatnonzero(self.items == item)
+        others = np.searchsorted(self.indptr, places, side="right") - 1
+        items, where = np.unique(np.concatenate([self.items[row], others]), return_inverse=True)
+        weights = np.concatenate([self.weights[row], self.weights[places]]).astype(np.float64)
+        said = np.bincount(where, weights, len(items)) / (2.0 * weight)
+        return items[said > 0].astype(np.int32), (said / (1.0 + said))[said > 0]
 
     def all_likenesses(self, weight: float) -> sparse.csr_matrix:
         """``likeness`` of every item: CSR of shape (n_items, n_items), without the zeros."""

@@ -7,22 +7,27 @@ makes the ceilings low; 16 of them make a block, 32 blocks a group with a ceilin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 from numba import float32, int32, types, uint64
 
-from timbral.errors import ParameterError
+from timbral.errors import DataError, ParameterError
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, aligned_zeros
+from timbral.models.search.index_check import check_order, check_shapes
 
 __all__ = ["BLOCK_ITEMS", "GROUP_BLOCKS", "ItemIndex"]
 
 BLOCK_ITEMS = LANES
 GROUP_BLOCKS = 32
 GROUP_ITEMS = BLOCK_ITEMS * GROUP_BLOCKS
+
+CHECKED_BLOCKS: Final = 64
+PARTS: Final = ("packed", "item_of", "block_ceilings", "group_ceilings")
 
 _WRITABLE_BLOCKS = types.Array(float32, 3, "C")
 
@@ -66,6 +71,48 @@ class ItemIndex:
         for array in arrays:
             array.flags.writeable = False
         return cls((n_components, n_items), packed, item_of, block_ceilings, group_ceilings)
+
+    def tensors(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
+        """For a model's file."""
+        return {f"{prefix}{name}": getattr(self, name) for name in PARTS}
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: Mapping[str, npt.NDArray[Any]],
+        prefix: str,
+        vectors: npt.NDArray[np.float32],
+        recency: npt.NDArray[np.float32] | None,
+    ) -> Self:
+        """What ``tensors`` gave; a kernel will read memory where these arrays say, so all that could lead it astray is
+        checked, and of the rest a sample.
+
+        Args:
+            vectors, recency: the items' (n_items, k) and (n_items,) or None, of which it must be.
+
+        Raises:
+            DataError: it is not the index of these.
+            KeyError: there is none.
+        """
+        n_items, width = len(vectors), vectors.shape[1] + int(recency is not None)
+        made = cls((width, n_items), *(tensors[f"{prefix}{name}"] for name in PARTS))
+        n_groups = -(-n_items // GROUP_ITEMS)
+        shapes = {
+            "packed": (n_groups * GROUP_BLOCKS, width, BLOCK_ITEMS),
+            "item_of": (n_groups * GROUP_ITEMS,),
+            "block_ceilings": (n_groups, width, GROUP_BLOCKS),
+            "group_ceilings": (width, -(-n_groups // LANES) * LANES),
+        }
+        check_shapes("item index", made, shapes, {"item_of": np.int32})
+        check_order("item index", made.item_of, n_items)
+        for block in np.unique(np.linspace(0, -(-n_items // BLOCK_ITEMS) - 1, CHECKED_BLOCKS).astype(int)):
+            items = made.item_of[block * BLOCK_ITEMS : (block + 1) * BLOCK_ITEMS] if block >= 0 else made.item_of[:0]
+            items = items[items >= 0]
+            rows = vectors[items] if recency is None else np.hstack([vectors[items], recency[items, None]])
+            ceilings = made.block_ceilings[block // GROUP_BLOCKS, :, block % GROUP_BLOCKS] if len(items) else 0
+            if (made.packed[block].T[: len(items)] != rows).any() or (rows > ceilings).any():
+                raise DataError("its item index is another model's")
+        return made
 
 
 @kernel(matrix(float32), vector(uint64, writable=True))

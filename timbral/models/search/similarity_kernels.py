@@ -15,21 +15,25 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import float32, float64, int32, int64, types
+from numba import float32, float64, int32, int64, types, uint8
 
 from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
-from timbral.models.kernels.vector_sum import LANES, UNROLLED, weighted_sums
-from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS
+from timbral.models.kernels.nibble_sums import CODE_STEPS, CODED_ITEMS, MOST, lanes_that_reach
 
-__all__ = ["NOISE", "alike_all", "alike_indexed", "own_parts", "said_together"]
+__all__ = ["NOISE", "alike_all", "alike_indexed", "encode", "own_parts", "said_together"]
 
 NOISE = 1e-10
 """Square of the length up to which an own part is what float32 rounds away."""
 
+MIDDLE = CODE_STEPS / 2
+ROUNDED = 1e-6
+"""Room for what float32 and float64 round."""
+TINY, HUGE = np.float32(1e-30), np.float32(1e30)
+
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
 _reordering_jit = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
-_BLOCKS = types.Array(float32, 3, "C", readonly=True)
+_CODES = types.Array(uint8, 3, "C", readonly=True)
 _QUESTION = (
     matrix(float32), vector(float32), float64, int64, vector(int32), vector(float64), vector(int32, writable=True),
 )  # fmt: skip
@@ -84,6 +88,16 @@ def _nearly(vectors, item, mean, own):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def _may_reach(vectors, item, mean, own, doubt, slack, worst):  # type: ignore[no-untyped-def]
+    square, length, product = _nearly(vectors, item, mean, own)
+    if square < TINY or not square < HUGE:
+        return True  # not for float32 to say
+    # An own part is a difference: of a short one, what float32 rounds away is a larger part.
+    inverse = np.float32(1.0) / np.sqrt(length + doubt)
+    return product * inverse + slack * (np.float32(1.0) + inverse) >= worst
+
+
+@_jit
 def _slack(n_components):  # type: ignore[no-untyped-def]
     return np.float32((n_components + 8) * 2.0**-22)
 
@@ -118,78 +132,57 @@ def alike_all(vectors, mean, doubt, which, likely, likeness, marks, out_items, o
     for item in range(n_items):
         if marks[item] != 0:
             continue
-        square, length, product = _nearly(vectors, item, mean, own32)
-        if square == 0 and not vectors[item].any():
-            continue
-        # An own part is a difference: of a short one, what float32 rounds away is a larger part.
-        inverse = np.float32(1.0) / np.sqrt(max(length, np.float32(0.0)) + doubt32)
         worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
-        if np.isfinite(inverse) and product * inverse + slack * (np.float32(1.0) + inverse) < worst:
-            continue
-        size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
+        if _may_reach(vectors, item, mean, own32, doubt32, slack, worst):
+            size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
     sort_best_first(out_scores, out_items, size)
     return size
 
 
-@kernel(*_QUESTION, _BLOCKS, vector(int32), _BLOCKS, matrix(float32), *_OUT)
+@kernel(*_QUESTION, _CODES, vector(int32), vector(float32), vector(float32), *_OUT)
 def alike_indexed(  # type: ignore[no-untyped-def]
-    vectors, mean, doubt, which, likely, likeness, marks, packed, item_of, block_bounds, group_bounds, out_items,
-    out_scores,
+    vectors, mean, doubt, which, likely, likeness, marks, codes, item_of, scales, errors, out_items, out_scores
 ):  # fmt: skip
-    """The list from a SimilarityIndex; returns its length."""
-    n_components, n_groups = vectors.shape[1], len(block_bounds)
+    """The list from a SimilarityIndex; returns its length.
+
+    With q for the own part that others are compared with, and v for theirs, q·v = q'·v' + q'·(v - v') + (q - q')·v,
+    where q' and v' are what whole numbers stand for: the first product is of whole numbers, the others are no more than
+    |q'| · errors and |q - q'|.
+    """
+    n_components = vectors.shape[1]
     own, theirs = np.empty(n_components), np.empty(n_components)
     size = _begin(vectors, mean, doubt, which, likely, likeness, marks, own, theirs, out_items, out_scores)
-    weights = np.zeros(n_components + UNROLLED, np.float32)
-    components = np.zeros(n_components + UNROLLED, np.int64)
-    bounds = np.zeros(n_components + UNROLLED, np.int64)
-    n_weights = 0
-    for f in range(n_components):
-        if own[f] != 0:
-            weights[n_weights] = own[f]
-            components[n_weights] = f
-            bounds[n_weights] = f if own[f] > 0 else n_components + f
-            n_weights += 1
-    n_weights = -(-n_weights // UNROLLED) * UNROLLED
-    if n_weights == 0:
-        n_groups = 0  # it has nothing of its own: what neighbours say is all
-    # Bounds are of vectors that no item need have, as long as √k.
-    slack, room = _slack(n_components), _slack(n_components) * np.float32(np.sqrt(n_components) + 1.0)
-    ceilings, sums = np.empty(group_bounds.shape[1], np.float32), np.empty(LANES, np.float32)
-    for first in range(0, group_bounds.shape[1] if n_groups else 0, LANES):
-        weighted_sums(weights, bounds, n_weights, group_bounds, first, np.float32(0.0), ceilings[first:])
-    for group in np.argsort(-ceilings[:n_groups]):
+    own32, slack, doubt32 = own.astype(np.float32), _slack(n_components), np.float32(doubt)
+    weights = np.zeros(codes.shape[1], np.int16)
+    step = np.abs(own).sum() / (MOST // CODE_STEPS - (n_components + 1) // 2)
+    total, length, error = 0.0, 0.0, 0.0
+    for f in range(n_components if step > 0 else 0):
+        whole = np.rint(own[f] / step)
+        weights[f] = np.int16(whole)
+        total += whole
+        length += (whole * step) ** 2
+        error += (own[f] - whole * step) ** 2
+    length, error = np.sqrt(length), np.sqrt(error)
+    for block in range(len(codes) if step > 0 else 0):
+        if scales[block] == 0:
+            continue  # of items that have nothing of their own
         worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
-        if ceilings[group] < worst - room:
-            break
-        for first in range(0, GROUP_BLOCKS, LANES):
-            blocks = weighted_sums(weights, bounds, n_weights, block_bounds[group], first, worst - room, sums)
-            block = group * GROUP_BLOCKS + first
-            while blocks != 0:
-                if blocks & 1:
+        needed = (worst - ROUNDED - length * errors[block] - error) / (step * scales[block])
+        least = np.floor(needed + MIDDLE * total) - 1.0
+        if least > MOST:
+            continue
+        lanes = lanes_that_reach(weights, codes, block, np.int64(max(least, -MOST)))
+        lane = 0
+        while lanes != 0:
+            if lanes & 1:
+                item = item_of[block * CODED_ITEMS + lane]
+                if item >= 0 and marks[item] == 0:
                     worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
-                    if sums[block - group * GROUP_BLOCKS - first] >= worst - room:
-                        size = _look_into(
-                            block, weights, components, n_weights, packed, item_of, own, vectors, mean, doubt, marks,
-                            theirs, worst - slack, out_items, out_scores, size,
-                        )  # fmt: skip
-                blocks >>= 1
-                block += 1
+                    if _may_reach(vectors, item, mean, own32, doubt32, slack, worst):
+                        size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
+            lanes >>= 1
+            lane += 1
     sort_best_first(out_scores, out_items, size)
-    return size
-
-
-@_jit
-def _look_into(  # type: ignore[no-untyped-def]
-    block, weights, components, n_weights, packed, item_of, own, vectors, mean, doubt, marks, theirs, threshold, items,
-    scores, size,
-):  # fmt: skip
-    sums = np.empty(LANES, np.float32)
-    lanes = weighted_sums(weights, components, n_weights, packed[block], 0, threshold, sums)
-    for lane in range(LANES):
-        item = item_of[block * BLOCK_ITEMS + lane]
-        if (lanes >> lane) & 1 and item >= 0 and marks[item] == 0:
-            size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, scores, items, size)
     return size
 
 
@@ -201,6 +194,30 @@ def own_parts(vectors, mean, doubt, out):  # type: ignore[no-untyped-def]
         _own_part(vectors, item, mean, doubt, theirs)
         for f in range(len(mean)):
             out[item, f] = theirs[f]
+
+
+@kernel(
+    matrix(float32), vector(int32), types.Array(uint8, 3, "C"), vector(float32, writable=True),
+    vector(float32, writable=True),
+)  # fmt: skip
+def encode(own, item_of, codes, scales, errors):  # type: ignore[no-untyped-def]
+    """``codes`` of the own parts of ``item_of``, in blocks: a code u stands for (u − 7.5) · the block's scale.
+    ``errors`` are the longest distances between an own part and what its codes stand for."""
+    for block in range(len(codes)):
+        places = item_of[block * CODED_ITEMS : (block + 1) * CODED_ITEMS]
+        largest = np.float32(0.0)
+        for item in places:
+            for f in range(own.shape[1] if item >= 0 else 0):
+                largest = max(largest, abs(own[item, f]))
+        scales[block], errors[block] = largest / np.float32(MIDDLE), 0.0
+        scale = np.float64(scales[block])
+        for lane in range(CODED_ITEMS if scale > 0 else 0):
+            item, square = places[lane], 0.0
+            for f in range(own.shape[1] if item >= 0 else 0):
+                code = min(max(np.rint(own[item, f] / scale + MIDDLE), 0.0), np.float64(CODE_STEPS))
+                square += (own[item, f] - (code - MIDDLE) * scale) ** 2
+                codes[block, f, lane % 16] |= np.uint8(code) << np.uint8(4 if lane >= 16 else 0)
+            errors[block] = max(errors[block], np.float32(np.sqrt(square) * (1.0 + 1e-6)))
 
 
 @kernel(
