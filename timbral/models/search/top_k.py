@@ -202,8 +202,7 @@ def _search(
         raise ParameterError("user_factors must be finite and not negative")
     if index is None:
         return partial(kernels.search_all, users, item_rows, recency)
-    parts = index.packed, index.item_of, index.block_ceilings, index.group_ceilings
-    return partial(kernels.search_index, users, item_rows, recency, *parts)
+    return partial(kernels.search_index, users, item_rows, recency, *index.parts)
 
 
 def _shared(items: npt.NDArray[np.int64], n_users: int) -> tuple[npt.NDArray[Any], ...]:

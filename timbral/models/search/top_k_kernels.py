@@ -26,7 +26,7 @@ from numba import float32, float64, int32, int64, types, uint8, uint64
 from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, UNROLLED, WIDE, weighted_sums, weighted_sums_of_blocks
-from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS
+from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, ROOM
 
 EXCLUDED = -1
 ROUND_SHARE = np.float32(0.7)
@@ -142,13 +142,39 @@ def _offer_touched(  # type: ignore[no-untyped-def]
     return size, threshold
 
 
+@_jit
+def _split_user(weights, components, n_weights, direction):  # type: ignore[no-untyped-def]
+    """What a user has along the items' mean direction and across it."""
+    along, square, left = 0.0, 0.0, 1.0
+    for place in range(n_weights):
+        along += weights[place] * direction[components[place]]
+    for place in range(n_weights):
+        square += (weights[place] - along * direction[components[place]]) ** 2
+        left -= direction[components[place]] ** 2
+    # Where the user has nothing, the direction alone is left.
+    square += max(left, 0.0) * along * along
+    # The room for what is rounded away where next to nothing is left across.
+    return np.float32(along * ROOM), np.float32(np.sqrt(square) * ROOM + 1e-7 * along)
+
+
+@_jit
+def _blocks_that_reach(along, across, lengths, first, threshold):  # type: ignore[no-untyped-def]
+    blocks = 0
+    for number in range(LANES):
+        # Not "at least": what is no number may be anything.
+        if not along * lengths[0, first + number] + across * lengths[1, first + number] < threshold:
+            blocks |= 1 << number
+    return blocks
+
+
 @kernel(
-    matrix(float32), matrix(float32), _RECENCY, _BLOCKS, vector(int32), _BLOCKS, matrix(float32), int64, int64,
+    matrix(float32), matrix(float32), _RECENCY, _BLOCKS, vector(int32), _BLOCKS, matrix(float32), vector(float64),
+    _BLOCKS, matrix(float32), int64, int64,
     *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, vector(uint64, writable=True), *_OUT,
 )  # fmt: skip
 def search_index(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, recency, packed, item_of, block_ceilings, group_ceilings, start, stop, play_indptr, plays,
-    pair_indptr, pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched,
+    user_factors, item_rows, recency, packed, item_of, block_ceilings, group_ceilings, direction, block_lengths,
+    group_lengths, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched,
     has_touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
     """Lists from an ItemIndex, for at most 64 users. Where there is recency, it is the index's last component.
@@ -164,6 +190,7 @@ def search_index(  # type: ignore[no-untyped-def]
     ceilings = np.empty((n_users, group_ceilings.shape[1]), np.float32)
     upper, lower = np.empty(n_users, np.float32), np.empty(n_users, np.float32)
     thresholds = np.empty(n_users, np.float32)
+    along, across = np.empty(n_users, np.float32), np.empty(n_users, np.float32)
     block_sums = np.empty(WIDE * LANES, np.float32)
     for user in range(n_users):
         size = 0
@@ -195,7 +222,11 @@ def search_index(  # type: ignore[no-untyped-def]
             weighted_sums(
                 weights[user], components[user], n_weights[user], group_ceilings, first, 0.0, ceilings[user, first:]
             )
+        along[user], across[user] = _split_user(weights[user], components[user], size, direction)
         for group in range(n_groups):
+            reach = along[user] * group_lengths[0, group] + across[user] * group_lengths[1, group]
+            if reach < ceilings[user, group]:
+                ceilings[user, group] = reach
             highest = max(highest, ceilings[user, group])
         upper[user] = np.inf
         lower[user] = highest * ROUND_SHARE
@@ -213,7 +244,10 @@ def search_index(  # type: ignore[no-untyped-def]
                 threshold, is_marked = thresholds[user], False
                 w, c, n = weights[user], components[user], n_weights[user]
                 for first in range(0, GROUP_BLOCKS, LANES):
-                    blocks = weighted_sums(w, c, n, block_ceilings[group], first, threshold, block_sums)
+                    blocks = _blocks_that_reach(along[user], across[user], block_lengths[group], first, threshold)
+                    if blocks == 0:
+                        continue
+                    blocks &= weighted_sums(w, c, n, block_ceilings[group], first, threshold, block_sums)
                     block = group * GROUP_BLOCKS + first
                     while blocks != 0:
                         if blocks & 1 == 0:
