@@ -6,12 +6,12 @@ with few users hardly leaves the mean, and in which direction is chance; so the 
 besides, a part unlike any other item's, ``DOUBT`` times as long as an own part is in the root mean square.
 
 Which item goes with which, factors blur; so the doubt that they leave is lessened by what the two say for each other as
-neighbours: of a cosine c and a
-likeness p, both below 1, the score is 1 − (1 − c)(1 − p).
+neighbours: of a cosine c and a likeness p, both below 1, the score is 1 − (1 − c)(1 − p).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -59,7 +59,8 @@ def doubt_of(mean: Vector) -> float:
     """Square of the part that each item has for itself; ``mean`` as ``mean_direction`` gives it."""
     # Of unit vectors, the mean square of the distance from their mean is 1 - |mean|².
     # Summed one by one: a product of vectors may differ in its last bit by where they lie in memory.
-    return DOUBT**2 * max(1.0 - sum(value * value for value in mean.tolist()), kernels.NOISE)
+    square = math.fsum(value * value for value in mean.tolist())
+    return DOUBT**2 * max(1.0 - square, kernels.NOISE)
 
 
 def most_similar(

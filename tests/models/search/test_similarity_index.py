@@ -92,9 +92,7 @@ def test_the_index_has_what_it_needs_for_what_neighbours_say() -> None:
     index = SimilarityIndex.of(rng.random((60, 5), dtype=np.float32), neighbors)
 
     for item in range(60):
-        for mine, theirs in zip(
-            index.together(neighbors, item, 0.3), neighbors.likeness(item, 0.3), strict=True
-        ):
+        for mine, theirs in zip(index.together(neighbors, item, 0.3), neighbors.likeness(item, 0.3), strict=True):
             np.testing.assert_array_equal(mine, theirs)
 
 

@@ -80,9 +80,7 @@ class StoredModel(ABC):
         DataError or ParameterError where they are none's."""
         return cls()._read(tensors, metadata, with_indexes)
 
-    def _read(
-        self, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str], with_indexes: bool
-    ) -> Self:
+    def _read(self, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str], with_indexes: bool) -> Self:
         """Another model, which has of this one what no file holds."""
         model = copy.copy(self)
         model._restore(ModelRecord.from_tensors(tensors, metadata))

@@ -13,9 +13,7 @@ from timbral.errors import DataError
 __all__ = ["check_order", "check_shapes"]
 
 
-def check_shapes(
-    what: str, index: object, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, type[np.generic]]
-) -> None:
+def check_shapes(what: str, index: object, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, Any]) -> None:
     """Raise DataError unless each array of ``index`` has its shape and its dtype, float32 where none is named."""
     for name, shape in shapes.items():
         array, dtype = getattr(index, name), np.dtype(dtypes.get(name, np.float32))

@@ -83,7 +83,9 @@ class ItemIndex:
         item_of[:n_items] = np.lexsort((-lengths[0], -level))
         padded = np.zeros((2, n_groups * GROUP_ITEMS), np.float32)
         padded[:, :n_items] = lengths[:, item_of[:n_items]]
-        block_lengths = np.ascontiguousarray(padded.reshape(2, n_groups, GROUP_BLOCKS, BLOCK_ITEMS).max(3).swapaxes(0, 1))
+        block_lengths = np.ascontiguousarray(
+            padded.reshape(2, n_groups, GROUP_BLOCKS, BLOCK_ITEMS).max(3).swapaxes(0, 1)
+        )
         group_lengths = np.ascontiguousarray(block_lengths.max(2, initial=0.0).T)
         packed = aligned_zeros((n_groups * GROUP_BLOCKS, n_components, BLOCK_ITEMS))
         block_ceilings = aligned_zeros((n_groups, n_components, GROUP_BLOCKS))
@@ -146,7 +148,7 @@ class ItemIndex:
             _split(np.ascontiguousarray(rows, np.float32), made.direction, lengths)
             place = block // GROUP_BLOCKS, slice(None), block % GROUP_BLOCKS
             is_below = (rows <= made.block_ceilings[place]).all() and (
-                lengths.T <= made.block_lengths[place] * np.float32(ROOM)
+                made.block_lengths[place] * np.float32(ROOM) >= lengths.T
             ).all()
             if (made.packed[block].T[: len(items)] != rows).any() or not is_below:
                 raise DataError("its item index is another model's")

@@ -118,7 +118,12 @@ class SimilarityIndex:
             "source_indptr": (n_items + 1,),
             "sources": (n_pairs,),
         }
-        dtypes = {"codes": np.uint8, "item_of": np.int32, "source_indptr": np.int64, "sources": np.int32}
+        dtypes: dict[str, Any] = {
+            "codes": np.uint8,
+            "item_of": np.int32,
+            "source_indptr": np.int64,
+            "sources": np.int32,
+        }
         check_shapes("similarity index", made, shapes, dtypes)
         ends = made.source_indptr
         if ends[0] != 0 or ends[-1] != n_pairs or (np.diff(ends) < 0).any():

@@ -84,9 +84,9 @@ def top_k(
 
     The score of user ``u`` and item ``i`` is the float32 nearest to the float64 sum, in the order of the components, of
     ``user_factors[u, c] * item_factors[c, i]``, of ``recency[i]``, and of the sum, in float64 too, of what
-    ``neighbors`` have for ``i`` of the items in row ``u`` of ``plays``, in their order there. Lists are ordered by this score, the lower item index
-    first where scores are equal; so the answer is one and the same whatever the number of threads, and the same as by
-    brute force.
+    ``neighbors`` have for ``i`` of the items in row ``u`` of ``plays``, in their order there. Lists are ordered by this
+    score, the lower item index first where scores are equal; so the answer is one and the same whatever the number of
+    threads, and the same as by brute force.
 
     Args:
         user_factors: float32 of shape (n_users, n_components), not negative, finite; a row for each list.
@@ -155,7 +155,12 @@ def top_k(
     if min(k, width):
         chunks = iter(range(0, n_users, CHUNK_USERS))  # shared: a thread that is done takes the next chunk
         ruled_out = *seen_rows, *blocked_rows, _read_only(barred.view(np.uint8))
-        marked = [seen_rows[1], blocked_rows[1], *([] if some is None else [some]), *(listed[2:] if listed else [])]
+        marked: list[npt.NDArray[Any]] = [
+            seen_rows[1],
+            blocked_rows[1],
+            *([] if some is None else [some]),
+            *(listed[2:] if listed else []),
+        ]
 
         def work() -> None:
             with scratch(n_items, marked) as held:
@@ -186,7 +191,13 @@ def scores_of(
     pairs = _pairs(neighbors, plays, len(user_factors), item_factors.shape[1])
     boost = _recency(recency, item_factors.shape[1])
     kernels.score_pairs(
-        _read_only(user_factors), _read_only(item_factors.T), boost, _read_only(users), _read_only(items), *pairs, scores
+        _read_only(user_factors),
+        _read_only(item_factors.T),
+        boost,
+        _read_only(users),
+        _read_only(items),
+        *pairs,
+        scores,
     )
     return scores
 

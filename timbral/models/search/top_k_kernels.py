@@ -169,13 +169,12 @@ def _blocks_that_reach(along, across, lengths, first, threshold):  # type: ignor
 
 @kernel(
     matrix(float32), matrix(float32), _RECENCY, _BLOCKS, vector(int32), _BLOCKS, matrix(float32), vector(float64),
-    _BLOCKS, matrix(float32), int64, int64,
-    *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, vector(uint64, writable=True), *_OUT,
+    _BLOCKS, matrix(float32), int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, vector(uint64, writable=True), *_OUT,
 )  # fmt: skip
 def search_index(  # type: ignore[no-untyped-def]
     user_factors, item_rows, recency, packed, item_of, block_ceilings, group_ceilings, direction, block_lengths,
-    group_lengths, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched,
-    has_touched, out_items, out_scores, out_lengths,
+    group_lengths, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen,
+    blocked_indptr, blocked, barred, marks, sums, touched, has_touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
     """Lists from an ItemIndex, for at most 64 users. Where there is recency, it is the index's last component.
 
