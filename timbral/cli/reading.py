@@ -8,6 +8,7 @@ import typer
 
 import producers
 from producers.connections import connections
+from timbral.cli.item_sets import Allow, Exclude
 from timbral.cli.lists import print_list
 from timbral.cli.output import AsJson, TextIds, hint, parsed_id, print_json
 from timbral.errors import ParameterError
@@ -34,6 +35,8 @@ def show(
     popular: Annotated[
         bool, typer.Option("--popular", help="What most users play: for a user without a list, or for nobody.")
     ] = False,
+    allow: Allow = None,
+    exclude: Exclude = None,
     text_ids: TextIds = False,
     as_json: AsJson = False,
 ) -> None:
@@ -46,9 +49,12 @@ def show(
     if user is None and not popular:
         raise ParameterError("say whose recommendations to show (timbral show USER), or --popular")
     if user is None:
+        if allow or exclude:
+            raise ParameterError("popular items are of all items: --allow and --exclude need a user")
         listed = producers.get_popular()
     else:
-        listed = producers.get_recommendations(parsed_id(user, as_text=text_ids), popular_if_cold=popular)
+        wanted = {"allow": allow or (), "exclude": exclude or ()}
+        listed = producers.get_recommendations(parsed_id(user, as_text=text_ids), popular_if_cold=popular, **wanted)
     if listed is None:
         with connections().asking() as client:
             client.ping()  # reading answers None while Redis is away, too: that has an exit code of its own

@@ -340,7 +340,8 @@ class NMFModel(StoredModel):
             top_k: most items a user.
             exclude_seen: leave out what a user has played, or ``seen`` where given.
             seen: sparse (n, n_items), what each of the asked users has seen, in place of the plays.
-            blocked, allowed: item ids that nobody gets, or the only ones that anybody gets.
+            blocked, allowed: item ids that nobody gets, or the only ones that anybody gets; or bool (n_items,), True
+                for these.
             blocked_by_user, allowed_by_user: sparse (n, n_items), the same for each of the asked users.
         """
         scoring = self.scoring

@@ -20,9 +20,9 @@ def popular_where_unknown(
     k: int,
     *,
     seen: sparse.csr_matrix | None,
-    blocked: npt.NDArray[np.int32] | None,
+    blocked: npt.NDArray[Any] | None,
     blocked_by_user: sparse.csr_matrix | None,
-    allowed: npt.NDArray[np.int32] | None,
+    allowed: npt.NDArray[Any] | None,
     allowed_by_user: sparse.csr_matrix | None,
     n_threads: int,
 ) -> TopK:
