@@ -165,9 +165,7 @@ def test_who_is_unknown_gets_what_is_popular_of_what_is_allowed(
     assert made.list_of("nobody") is None
     popular = items_of(made.popular("nobody"))
 
-    users = {
-        item: n for item, n in zip(served.item_ids.ids(range(len(served.item_ids))), served.users_per_item, strict=True)
-    }
+    users = dict(zip(served.item_ids.ids(range(len(served.item_ids))), served.users_per_item, strict=True))
     assert len(popular) == 5
     assert {item % 2 for item in popular} == {0}
     assert min(users[item] for item in popular) >= np.sort([n for item, n in users.items() if item % 2 == 0])[-5]

@@ -217,7 +217,7 @@ class BatchRecommendation:
 
     def _lists(
         self,
-        user_ids: list[Id],
+        users: list[Id],
         places: npt.NDArray[np.int64],
         codes: npt.NDArray[np.int32],
         overlay: UserOverlay,
@@ -230,7 +230,7 @@ class BatchRecommendation:
             lambda top_k: model.recommend(top_k=top_k, exclude_seen=self.exclude_seen, **asked),
             self.top_k,
             len(self.served.item_ids),
-            [f"{self.served.version} {keys.encode_id(user_ids[p])}" if exploring else "" for p in places.tolist()],
+            [f"{self.served.version} {keys.encode_id(users[p])}" if exploring else "" for p in places.tolist()],
             partial(groups_of, self.redis, self.served.item_ids),
         )
 
