@@ -40,6 +40,7 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+unit: export PYTHONDONTWRITEBYTECODE :=  # six processes collect the tests: what one has compiled is the others', too
 unit: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses 5 --dist loadfile $(ARGS)
 

@@ -110,7 +110,7 @@ async def load(
     asking = []
     for _ in range(n_connections):
         made = Asking(question, is_whole, until, rng)
-        await loop.create_connection(lambda made=made: made, "127.0.0.1", port)  # type: ignore[misc]
+        await loop.create_connection(lambda made=made: made, "127.0.0.1", port)
         asking.append(made)
     began = time.perf_counter()
     await asyncio.gather(*(one.done for one in asking))

@@ -23,7 +23,7 @@ def seconds(function: Callable[[], T], repeats: int = 3) -> tuple[float, T]:
         start = time.perf_counter()
         made = function()
         best = min(best, time.perf_counter() - start)
-    return best, made  # type: ignore[return-value]
+    return best, made
 
 
 def n_cores() -> int:

@@ -68,7 +68,7 @@ def columns(parts: dict[str, Csr], *, with_peers: bool) -> dict[str, Callable[[]
     train, test, small, valid = (parts[name] for name in ("train", "test", "train_small", "valid"))
 
     def ours(k: int, **options: int) -> Quality:
-        return peers.quality_of_ours(NMFModel(k, 0, **options).fit(train), test)  # type: ignore[arg-type]
+        return peers.quality_of_ours(NMFModel(k, 0, **options).fit(train), test)
 
     def popularity() -> Quality:
         users = peers.users_of(test)
@@ -109,10 +109,11 @@ def main() -> int:
         judged = columns(read(path), with_peers=not options.no_peers)
         table = table or Table("recall@20 / NDCG@20", *judged)
         cells = []
-        for judge in judged.values():
+        for name, judge in judged.items():
             started = time.perf_counter()
             found = judge()
             cells.append(f"{found.recall:.4f} / {found.ndcg:.4f} ({time.perf_counter() - started:.0f} s)")
+            print(f"{path.stem}, {name}: {cells[-1]}", file=sys.stderr, flush=True)
         table.add_row(path.stem, *cells)
     Console().print(table)
     return 0

@@ -63,7 +63,7 @@ class Soak:
 
     def __init__(self, server: EmbeddedServer | SentinelServers, directory: Path, seed: int) -> None:
         self.server = server
-        self.fleet = Fleet(server, directory)  # type: ignore[arg-type]
+        self.fleet = Fleet(server, directory)
         self.rng = random.Random(seed)
         self.faults = Faults(server, self.fleet, self.rng, self.start_worker)
         self.jobs: list[tuple[str, Any, Callable[[redis.Redis, Any], bool]]] = []

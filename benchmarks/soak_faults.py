@@ -144,7 +144,7 @@ class Faults:
 
 
 def _run(client: redis.Redis, *words: str) -> None:
-    client.execute_command(*words)  # type: ignore[no-untyped-call]
+    client.execute_command(*words)
 
 
 def _queues_of(worker: WorkerProcess) -> str:

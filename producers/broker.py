@@ -25,7 +25,7 @@ SHORT_WAITS: Final = {"socket_timeout": 3, "socket_connect_timeout": 2}
 """A web request that enqueues cannot wait as long as a worker does; every other transport option is the fleet's."""
 
 
-class _Sender(Celery):  # type: ignore[misc]
+class _Sender(Celery):  # type: ignore[misc]  # Celery has no types
     # Said here, and not in the configuration: to that Celery would prefer the environment, which another Celery may
     # own.
     backend_cls = "disabled"
@@ -50,7 +50,7 @@ class Broker:
             broker_transport_options={**self.app.conf.broker_transport_options, **url.celery_options, **SHORT_WAITS},
         )
         self._connections = self.app.connection_for_write(url.celery_url).Pool(limit=POOL_SIZE)
-        self._producers = ProducerPool(self._connections, limit=POOL_SIZE, Producer=self.app.amqp.Producer)  # type: ignore[no-untyped-call]
+        self._producers = ProducerPool(self._connections, limit=POOL_SIZE, Producer=self.app.amqp.Producer)
 
     def queue_of(self, task: str) -> str:
         """Name of the queue that the task goes to."""
@@ -63,7 +63,7 @@ class Broker:
             RedisUnavailableError: the queue cannot be reached or refused.
         """
         try:
-            with self._producers.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as producer:  # type: ignore[no-untyped-call]
+            with self._producers.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as producer:
                 self.app.send_task(
                     task,
                     kwargs=kwargs,
@@ -79,6 +79,6 @@ class Broker:
 
     def close(self) -> None:
         """Close every connection to the queue."""
-        self._producers.force_close_all()  # type: ignore[no-untyped-call]
+        self._producers.force_close_all()
         self._connections.force_close_all()
         self.app.close()

@@ -47,7 +47,7 @@ def enqueue_train_model(
     *,
     history_version: int | None = None,
     half_life_days: float | None = None,
-    format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002
+    format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002 - the public interface's name
     preset: PresetName | None = None,
     separator: str | None = None,
     columns: list[str] | None = None,
@@ -149,7 +149,7 @@ def enqueue_tune_model(
     *,
     history_version: int | None = None,
     half_life_days: float | None = None,
-    format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002
+    format: Literal["csv", "parquet", "json"] | None = None,  # noqa: A002 - the public interface's name
     preset: PresetName | None = None,
     separator: str | None = None,
     columns: list[str] | None = None,

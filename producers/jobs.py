@@ -49,7 +49,7 @@ class Job:
         task: the task's name, or None where only the id is known and nothing is stored yet.
     """
 
-    def __init__(self, id: str, task: str | None = None) -> None:  # noqa: A002
+    def __init__(self, id: str, task: str | None = None) -> None:  # noqa: A002 - the public interface's name
         self.id = id
         self._task = task
 
@@ -221,7 +221,7 @@ class Job:
         )
 
 
-def job(id: str) -> Job:  # noqa: A002
+def job(id: str) -> Job:  # noqa: A002 - the public interface's name
     """The job with this id, sent by whichever process; an id that nobody knows has the state PENDING."""
     return Job(id)
 

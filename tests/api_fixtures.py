@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import redis
+from warm_python import WarmProcess
 
 from timbral.stack.embedded_server import EmbeddedServer
 from tools.example_users import Example, seed
@@ -40,15 +39,9 @@ class ApiProcess:
 
     def start(self) -> ApiProcess:
         self.log_path = self.directory / f"api-{id(self)}.log"
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "timbral.api.serve"],
-                cwd=self.directory,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = WarmProcess(
+            ["-m", "timbral.api.serve"], cwd=self.directory, env=self.environment, output=self.log_path
+        )
         return self
 
     @property

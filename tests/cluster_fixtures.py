@@ -103,7 +103,7 @@ def _free_port() -> int:
 
 
 def _run(client: redis.Redis, *words: object) -> Any:
-    return client.execute_command(*words)  # type: ignore[no-untyped-call]
+    return client.execute_command(*words)
 
 
 def _info(client: redis.Redis, section: str) -> Any:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -18,6 +16,7 @@ from typing import Any, Self
 import pytest
 import redis
 from celery import Celery
+from warm_python import WarmProcess
 
 from timbral.stack.embedded_server import EmbeddedServer
 
@@ -32,7 +31,7 @@ FAST = {
 
 
 class WorkerProcess:
-    """One ``celery -A workers.app worker`` with its pool, in a process group of its own.
+    """One ``python -m celery -A workers.app worker`` with its pool, in a process group of its own.
 
     Args:
         server: the broker, results and cache.
@@ -61,7 +60,7 @@ class WorkerProcess:
         self.directory = directory
         self.name = name
         self.log_path = directory / f"{name}.log"
-        self.command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@test", "-Q", queues]
+        self.command = ["-m", "celery", "-A", app, "worker", "-n", f"{name}@test", "-Q", queues]
         self.command += ["-c", str(concurrency), "-P", pool, "-l", "INFO", *options]
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("REDIS_", "BROKER_"))},
@@ -74,23 +73,13 @@ class WorkerProcess:
         }
         if python_path is not None:
             self.environment["PYTHONPATH"] = os.pathsep.join([str(python_path), os.environ.get("PYTHONPATH", "")])
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: WarmProcess | None = None
 
     def spawn(self) -> Self:
         """Start the process and return at once."""
         for folder in ("data", "models"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=self.directory,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_the_tests,
-            )
+        self.process = WarmProcess(self.command, cwd=self.directory, env=self.environment, output=self.log_path)
         return self
 
     def start(self, timeout_s: float = 100.0) -> Self:
@@ -276,16 +265,6 @@ def own_fleet(own_server: EmbeddedServer, tmp_path: Path) -> Iterator[Fleet]:
 def _subscribers(client: redis.Redis) -> set[str]:
     """Ids of the connections that are subscribed to events."""
     return {str(one["id"]) for one in client.client_list() if int(one["psub"]) > 0}
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-PR_SET_PDEATHSIG = 1
-
-
-def _die_with_the_tests() -> None:
-    """In the new process: be killed with the one that runs the tests, which may be killed itself."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _local_ports(pid: int) -> set[int]:

@@ -113,7 +113,7 @@ class SentinelServers:
         for port in self.ports:
             try:
                 with redis.Redis(port=port, socket_timeout=2, decode_responses=True) as client:
-                    return client.execute_command("SENTINEL", *words)  # type: ignore[no-untyped-call]
+                    return client.execute_command("SENTINEL", *words)
             except redis.ConnectionError:
                 continue
         return []
@@ -123,7 +123,7 @@ def _start_replica(server: EmbeddedServer, primary_port: int) -> None:
 
     server.start()
     with server.client() as client:
-        client.replicaof("127.0.0.1", primary_port)  # type: ignore[no-untyped-call]
+        client.replicaof("127.0.0.1", primary_port)
 
 
 def _free_port() -> int:

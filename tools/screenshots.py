@@ -47,7 +47,7 @@ class Stack:
         text = self.log.read_text(errors="replace")
         self.api, self.flower, self.redis = (
             re.search(rf"{name} +(\S+)", text)[1] for name in ("HTTP API", "Flower", "  Redis")
-        )  # type: ignore[index]
+        )
 
     def close(self) -> None:
         """End everything."""

@@ -29,3 +29,4 @@ fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 # Compiled once here, so that nothing waits for it later.
 "$venv/bin/python" -m timbral.models.kernels.compile
+"$venv/bin/python" -m compileall -q timbral workers producers benchmarks tests tools

@@ -88,7 +88,7 @@ def delivery(task: Task) -> Iterator[None]:
 
 def again_later(task: Task, error: BaseException) -> NoReturn:
     """Put the task back with a delay that doubles each time. It stays the same task, with the same id."""
-    delay_s = min(MAX_BACK_OFF_S, 2.0**task.request.retries) * random.uniform(0.5, 1.0)  # noqa: S311
+    delay_s = min(MAX_BACK_OFF_S, 2.0**task.request.retries) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     logger.warning("retrying", delay_s=round(delay_s, 1), retries=task.request.retries, problem=str(error))
     try:
         retry = task.retry(exc=error, countdown=delay_s, max_retries=None, throw=False)

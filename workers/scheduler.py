@@ -128,7 +128,7 @@ class RedisScheduler(Scheduler):
             for entry in self.entries
         }
 
-    def tick(self, *args: Any, **options: Any) -> float:  # noqa: ARG002
+    def tick(self, *args: Any, **options: Any) -> float:  # noqa: ARG002 - Celery's signature
         """Send what is due, if this scheduler is in charge; seconds until the next look."""
         try:
             in_charge = bool(self._hold(keys=[keys.SCHEDULE_LOCK], args=[self.token, int(LOCK_S * 1000)]))

@@ -129,5 +129,5 @@ def engine_of(job_id: str, check: Callable[[], None]) -> LocalEngine | StoredEng
     if settings.TRAIN_ENGINE == "ray":
         if find_spec("ray") is None:
             raise TrainingError("TRAIN_ENGINE=ray needs ray: pip install 'timbral[ray]'")
-        return StoredEngine(job_id, lambda store, n_threads: RayRun(store, settings.TRAIN_ENGINE_URL))  # noqa: ARG005
+        return StoredEngine(job_id, lambda store, _: RayRun(store, settings.TRAIN_ENGINE_URL))
     return StoredEngine(job_id, lambda store, n_threads: FleetRun(store, n_threads, check))

@@ -55,7 +55,7 @@ def test_a_person_types_an_id_and_sees_plays_recommendations_reasons_and_similar
     most = max(played.values())
     first = browser.text("#plays li .name")
     assert first in {f"{example.name(item)} {item}" for item, plays in played.items() if plays == most}
-    listed = json.loads(store.get(keys.recommendations_user(7)))  # type: ignore[arg-type]
+    listed = json.loads(store.get(keys.recommendations_user(7)))
     names = browser.run("return [...document.querySelectorAll('#gets .name')].map(n => n.firstChild.data)")
     assert names == [example.name(item["item_id"]) for item in listed]
     assert browser.run("return location.search") == "?user=7"

@@ -24,14 +24,14 @@ def _get(http: httpx.Client, user_id: str, **query: Any) -> dict[str, Any]:
 
 
 def test_a_listener_gets_the_list_that_the_fleet_wrote(http: httpx.Client, store: redis.Redis) -> None:
-    written = json.loads(store.get(keys.recommendations_user(7)))  # type: ignore[arg-type]
+    written = json.loads(store.get(keys.recommendations_user(7)))
 
     assert _get(http, "7") == {"user_id": "7", "source": "cache", "items": written}
     assert len(written) == 10
 
 
 def test_an_unknown_listener_gets_popular_items_and_is_told_so(http: httpx.Client, store: redis.Redis) -> None:
-    popular = json.loads(store.get(keys.RECOMMENDATIONS_POPULAR))  # type: ignore[arg-type]
+    popular = json.loads(store.get(keys.RECOMMENDATIONS_POPULAR))
 
     assert _get(http, "nobody") == {"user_id": "nobody", "source": "popular", "items": popular}
 
@@ -41,20 +41,20 @@ def test_without_any_list_there_are_no_items_and_no_error(http: httpx.Client, st
     try:
         assert _get(http, "nobody") == {"user_id": "nobody", "source": "none", "items": []}
     finally:
-        store.set(keys.RECOMMENDATIONS_POPULAR, held)  # type: ignore[arg-type]
+        store.set(keys.RECOMMENDATIONS_POPULAR, held)
 
 
 def test_a_known_listener_without_a_list_gets_popular_items_that_they_have_not_played(
     http: httpx.Client, store: redis.Redis, example: Example
 ) -> None:
-    popular = [item["item_id"] for item in json.loads(store.get(keys.RECOMMENDATIONS_POPULAR))]  # type: ignore[arg-type]
+    popular = [item["item_id"] for item in json.loads(store.get(keys.RECOMMENDATIONS_POPULAR))]
     user_id = next(u for u in range(1, 400) if popular[0] in example.played_by(u))
     held = store.getdel(keys.recommendations_user(user_id))
     store.rpush(keys.plays_user(user_id), f"1-0 [{keys.encode_id(popular[-1])},1.0,0]")
     try:
         found = _get(http, str(user_id))
     finally:
-        store.set(keys.recommendations_user(user_id), held)  # type: ignore[arg-type]
+        store.set(keys.recommendations_user(user_id), held)
         store.delete(keys.plays_user(user_id))
 
     played = example.played_by(user_id)
@@ -151,7 +151,7 @@ def test_an_id_has_512_characters_at_most(http: httpx.Client) -> None:
 
 def test_many_requests_at_once_each_get_their_own_list(http: httpx.Client, store: redis.Redis) -> None:
     wanted = [1 + n % 400 for n in range(1200)]
-    lists = {u: json.loads(store.get(keys.recommendations_user(u))) for u in range(1, 401)}  # type: ignore[arg-type]
+    lists = {u: json.loads(store.get(keys.recommendations_user(u))) for u in range(1, 401)}
 
     with ThreadPoolExecutor(24) as threads:
         found = list(threads.map(lambda u: _get(http, str(u)), wanted))

@@ -70,7 +70,7 @@ def test_what_the_model_does_not_know_is_not_found(http: httpx.Client, path: str
 def test_an_explanation_names_played_items_that_make_up_the_score(
     http: httpx.Client, store: redis.Redis, example: Example
 ) -> None:
-    best = json.loads(store.get(keys.recommendations_user(11)))[0]  # type: ignore[arg-type]
+    best = json.loads(store.get(keys.recommendations_user(11)))[0]
 
     found = http.get(f"/users/11/explain/{best['item_id']}", params={"limit": 200}).json()
 

@@ -122,7 +122,7 @@ def test_names_are_loaded_from_a_file_whose_columns_are_guessed(
     assert cli("names", str(file)).out == "2 names loaded\n"
 
     assert client.hget(keys.ITEMS_NAMES, "51") == b'Ada "Lune"'
-    assert client.hget(keys.ITEMS_NAMES, "52").decode() == "Étoile"  # type: ignore[union-attr]
+    assert client.hget(keys.ITEMS_NAMES, "52").decode() == "Étoile"
     assert cli("names", str(tmp_path / "none.csv")).code == 2
 
 

@@ -115,7 +115,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
     console: ApiProcess, live_fleet: Fleet, axe: str, width: int, dark: bool
 ) -> None:
     with live_fleet.server.client() as store:
-        live = store.get(keys.MODEL_CURRENT).decode()  # type: ignore[union-attr]
+        live = store.get(keys.MODEL_CURRENT).decode()
         letter = dead_letters.park(
             store, b"no message", kind="garbage", reason="it is not JSON", queue="celery", args='{"a": 1}'
         )
@@ -146,7 +146,7 @@ def test_a_person_trains_watches_promotes_and_rolls_back(
     browser: Chromium, console: ApiProcess, live: Fleet, wait_until: Callable[..., None]
 ) -> None:
     with live.server.client() as store:
-        before = store.get(keys.MODEL_CURRENT).decode()  # type: ignore[union-attr]
+        before = store.get(keys.MODEL_CURRENT).decode()
     browser.open(f"{console.url}/console/jobs")
     browser.type("input[name=dataset]", "plays.csv")
     browser.click("#train .act")
@@ -159,18 +159,18 @@ def test_a_person_trains_watches_promotes_and_rolls_back(
     version = browser.run("return location.pathname.split('/').pop()")
 
     with live.server.client() as store:
-        if store.get(keys.MODEL_CURRENT).decode() == before:  # type: ignore[union-attr]
+        if store.get(keys.MODEL_CURRENT).decode() == before:
             browser.click(".confirm summary")
             browser.click(".confirm[open] button")
             browser.wait_for("return document.querySelector('.done')?.innerText.includes('is live')")
-        assert store.get(keys.MODEL_CURRENT).decode() == version  # type: ignore[union-attr]
+        assert store.get(keys.MODEL_CURRENT).decode() == version
 
         browser.open(f"{console.url}/console/models")
         browser.click(".confirm summary")
         browser.click(".confirm[open] button")
         browser.wait_for("return document.querySelector('.done')?.innerText.includes('live again')")
 
-        assert store.get(keys.MODEL_CURRENT).decode() == before  # type: ignore[union-attr]
+        assert store.get(keys.MODEL_CURRENT).decode() == before
     assert "action='rolled back'" in console.log
 
 

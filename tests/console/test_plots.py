@@ -33,7 +33,7 @@ def test_a_line_falls_where_its_values_fall_and_tells_each_of_them() -> None:
 def test_any_values_stay_inside_of_the_drawing(values: list[float]) -> None:
     made = parsed(line_plot("x", [Series("x", list(enumerate(values)))], x_label=""))
 
-    for point in str(made.find("polyline").attrib["points"]).split():  # type: ignore[union-attr]
+    for point in str(made.find("polyline").attrib["points"]).split():
         x, y = map(float, point.split(","))
         assert 0 <= x <= 460
         assert 0 <= y <= 240
@@ -42,7 +42,7 @@ def test_any_values_stay_inside_of_the_drawing(values: list[float]) -> None:
 def test_what_is_no_finite_number_is_left_out_and_nothing_is_said_to_be_nothing() -> None:
     some = parsed(line_plot("x", [Series("x", [(1, math.nan), (2, 1.0), (3, math.inf), (4, 2.0)])], x_label=""))
 
-    assert len(str(some.find("polyline").attrib["points"]).split()) == 2  # type: ignore[union-attr]
+    assert len(str(some.find("polyline").attrib["points"]).split()) == 2
     assert "nothing to draw yet" in line_plot("x", [Series("x", [(1, math.nan)])], x_label="")
     assert "nothing to draw yet" in bar_plot("x", [])
     assert "nothing to draw yet" in scatter_plot(

@@ -17,7 +17,7 @@ from tools.example_users import Example
 def test_a_report_is_one_file_with_its_plots(store: redis.Redis, example: Example, seeded: object) -> None:
     version = example.served.version
 
-    made = report(store, version, ModelStore(store, seeded.directory / "models").get(version))  # type: ignore[attr-defined]
+    made = report(store, version, ModelStore(store, seeded.directory / "models").get(version))
 
     assert version in made
     assert "<svg" in made

@@ -115,4 +115,4 @@ def test_no_rows_and_no_frame_are_refused() -> None:
     with pytest.raises(DataError, match="no rows"):
         DataLoader().create_user_item_matrix(frame().iloc[:0])
     with pytest.raises(DataError, match="must be a pandas DataFrame, got list"):
-        DataLoader().create_user_item_matrix([1])  # type: ignore[arg-type]
+        DataLoader().create_user_item_matrix([1])

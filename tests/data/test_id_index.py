@@ -99,13 +99,13 @@ def test_an_index_takes_numpy_and_arrow_arrays_and_slices_of_them() -> None:
 )
 def test_what_is_no_index_is_refused(ids: object, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        IdIndex(ids)  # type: ignore[arg-type]
+        IdIndex(ids)
 
 
 @pytest.mark.parametrize("codes", [[-1], [2], np.array([5])])
 def test_a_code_out_of_range_is_refused(codes: object) -> None:
     with pytest.raises(ParameterError, match=r"range \[0, 2\)"):
-        IdIndex([7, 8]).ids(codes)  # type: ignore[arg-type]
+        IdIndex([7, 8]).ids(codes)
 
 
 @pytest.mark.parametrize(

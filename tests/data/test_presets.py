@@ -117,7 +117,7 @@ def test_each_person_s_export_may_lie_in_a_folder_of_theirs(tmp_path: Path) -> N
 
 def test_an_unknown_preset_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"preset must be one of lastfm-360k, .*got 'lastfm'"):
-        DataLoader().load_csr(tmp_path / "x.csv", preset="lastfm")  # type: ignore[arg-type]
+        DataLoader().load_csr(tmp_path / "x.csv", preset="lastfm")
 
 
 def test_columns_with_names_of_their_own_are_no_preset(tmp_path: Path) -> None:

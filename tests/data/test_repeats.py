@@ -64,4 +64,4 @@ def test_repeats_are_what_plain_python_makes_of_them(
 
 def test_another_word_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="repeats must be one of 'sum', 'last', 'max', 'mean', got 'first'"):
-        DataLoader().load_csr(tmp_path / "x.csv", repeats="first")  # type: ignore[arg-type]
+        DataLoader().load_csr(tmp_path / "x.csv", repeats="first")

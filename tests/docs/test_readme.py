@@ -36,7 +36,7 @@ def test_the_example_in_the_readme_runs_as_it_stands(live: Fleet, capsys: pytest
     exec(compile(code[1], "README.md", "exec"), names)
 
     assert "'recall@20':" in capsys.readouterr().out
-    assert names["producers"].get_recommendations(1100)  # type: ignore[attr-defined]
+    assert names["producers"].get_recommendations(1100)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -77,7 +77,7 @@ def on(run: Run, folder: Path) -> HalvesOf:
 
 
 def model(**options: object) -> NMFModel:
-    return NMFModel(7, 0, 6, 0.0, regularization=0.3, n_neighbors=0, n_threads=1, **options)  # type: ignore[arg-type]
+    return NMFModel(7, 0, 6, 0.0, regularization=0.3, n_neighbors=0, n_threads=1, **options)
 
 
 def assert_same(mine: NMFModel, theirs: NMFModel) -> None:

@@ -93,7 +93,7 @@ def test_results_of_failure_and_jobs_name_nobody_and_the_erasures_own_message_st
     assert mentions(client, tmp_path, USER) == [keys.SUBMITTED]
     assert client.hget(keys.SUBMITTED, "the-erasure") == own.encode()
     assert 0 < client.ttl(layout.result_key("a")) <= 500
-    assert len(json.loads(client.hget(keys.job("b"), "users:3"))) == 2  # type: ignore[arg-type]
+    assert len(json.loads(client.hget(keys.job("b"), "users:3"))) == 2
 
 
 def test_plays_recorded_before_and_after_are_gone_from_redis_but_for_the_stream(

@@ -110,7 +110,7 @@ def test_a_slot_that_moves_is_followed_by_a_client_that_is_connected(cluster: Cl
     assert client.set(PREFIX + "a", 1)
 
     with cluster.servers[3].client() as replica:
-        replica.execute_command("CLUSTER", "FAILOVER")  # type: ignore[no-untyped-call]
+        replica.execute_command("CLUSTER", "FAILOVER")
     cluster.wait_for(lambda: cluster.owner().port != before.port, "the new owner")
 
     cluster.wait_for(lambda: client.incr(PREFIX + "a") >= 2, "a write through the connection that was there")

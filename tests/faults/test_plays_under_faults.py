@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -17,6 +15,7 @@ import pytest
 import redis
 from fleet_fixtures import Fleet, WorkerProcess
 from taste import history, write_history
+from warm_python import WarmProcess
 
 import producers
 from timbral import keys
@@ -43,15 +42,14 @@ class Beat:
     """The scheduler's process, which archives every second."""
 
     def __init__(self, worker: WorkerProcess) -> None:
-        self.command = [sys.executable, "-m", "celery", "-A", "workers.app", "beat", "-l", "WARNING"]
+        self.command = ["-m", "celery", "-A", "workers.app", "beat", "-l", "WARNING"]
         self.environment = worker.environment | {"ARCHIVE_EVERY_S": "1", "RENEW_EVERY_S": "0"}
         self.directory = worker.directory
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: WarmProcess | None = None
 
     def start(self) -> None:
-        quiet = subprocess.DEVNULL
-        self.process = subprocess.Popen(
-            self.command, env=self.environment, cwd=self.directory, stdout=quiet, stderr=quiet
+        self.process = WarmProcess(
+            self.command, cwd=self.directory, env=self.environment, output=self.directory / "beat.log"
         )
 
     def kill(self) -> None:

@@ -59,7 +59,7 @@ def test_a_kill_and_an_orderly_failover_under_load_lose_nothing_and_do_nothing_t
     # given
     workers = [
         WorkerProcess(
-            sentinels,  # type: ignore[arg-type]
+            sentinels,
             tmp_path,
             name=f"worker{n}",
             concurrency=2,

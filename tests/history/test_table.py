@@ -56,7 +56,7 @@ def test_of_two_writers_at_the_same_time_one_writes(history: HistoryTable) -> No
         looked.append(1)
         return stale if len(looked) == 1 else HistoryTable._table(late, version)
 
-    late._table = table  # type: ignore[method-assign, assignment]
+    late._table = table
     history.append(as_rows([play(1, 2)]), STREAM, 2, after=1)
 
     assert late.append(as_rows([play(1, 2), play(1, 3)]), STREAM, 3, after=1) is False
@@ -68,7 +68,7 @@ def test_of_two_writers_at_the_same_time_one_writes(history: HistoryTable) -> No
 def test_writers_of_different_things_do_not_hinder_each_other(history: HistoryTable) -> None:
     history.append(as_rows([play(1, 1)]), STREAM, 1)
     late, stale = HistoryTable(history.uri), history._table()
-    late._table = lambda version=None: stale  # type: ignore[method-assign]
+    late._table = lambda version=None: stale
     history.append(as_rows([play(1, 2)]), STREAM, 2, after=1)
 
     assert late.append(as_rows([play(1, 3)]), "a file", 1) is True

@@ -13,8 +13,8 @@ from timbral.judging.hold_out import hold_out_by_id
 
 
 def split(rows: list[tuple[object, object, int]], share: float = 0.2) -> tuple[set[tuple[object, object]], ...]:
-    users, items = (IdIndex(sorted({row[place] for row in rows})) for place in (0, 1))  # type: ignore[type-var]
-    entries = users.codes([r[0] for r in rows]), items.codes([r[1] for r in rows])  # type: ignore[misc]
+    users, items = (IdIndex(sorted({row[place] for row in rows})) for place in (0, 1))
+    entries = users.codes([r[0] for r in rows]), items.codes([r[1] for r in rows])
     matrix = sparse.csr_matrix((np.ones(len(rows), np.float32), entries), shape=(len(users), len(items)))
     parts = hold_out_by_id(matrix, users, items, share)
     assert ((parts[0] + parts[1]) != matrix).nnz == 0

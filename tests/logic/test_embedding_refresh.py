@@ -53,7 +53,7 @@ def test_a_large_table_lies_in_shards_that_come_before_the_list_of_them(
     seen: list[tuple[int, int]] = []
 
     EmbeddingRefresh(client, connector, served).everybody(
-        lambda done, total: seen.append((done, total, client.exists("embeddings:user_embeddings")))  # type: ignore[arg-type]
+        lambda done, total: seen.append((done, total, client.exists("embeddings:user_embeddings")))
     )
 
     manifest = connector.get_embeddings(keys.USER_EMBEDDINGS)

@@ -34,7 +34,7 @@ def grouped(client: redis.Redis, served: ServedModel) -> redis.Redis:
 
 
 def written(client: redis.Redis, name: str) -> list[Any]:
-    return [item["item_id"] for item in json.loads(client.get(name) or "[]")]  # type: ignore[arg-type]
+    return [item["item_id"] for item in json.loads(client.get(name) or "[]")]
 
 
 def lists(client: redis.Redis, served: ServedModel, **options: Any) -> list[list[Any]]:

@@ -42,7 +42,7 @@ def store(client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def listed(client: redis.Redis, served: ServedModel, user: int, **options: Any) -> list[int]:
     BatchRecommendation(client, served, **options).for_users([user])
-    return [item["item_id"] for item in json.loads(client.get(keys.recommendations_user(user)) or "[]")]  # type: ignore[arg-type]
+    return [item["item_id"] for item in json.loads(client.get(keys.recommendations_user(user)) or "[]")]
 
 
 def test_a_user_who_only_rated_0_gets_what_is_popular_without_it(store: ModelStore, client: redis.Redis) -> None:

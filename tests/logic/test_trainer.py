@@ -87,7 +87,7 @@ def test_what_the_data_decided_is_recorded_as_it_was_used(matrix: sparse.csr_mat
     assert chosen["unobserved_target"] == 0.5
 
 
-def test_takes_what_the_loader_makes(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_takes_what_the_loader_makes(tmp_path) -> None:
     frame = pd.DataFrame({"user_id": [1, 1, 2, 3], "item_id": [10, 11, 10, 12], "rating": [5, 3, 4, 1]})
     frame.to_csv(tmp_path / "plays.csv", index=False)
     trainer = ModelTrainer()

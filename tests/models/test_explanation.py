@@ -120,7 +120,7 @@ def test_the_genre_of_the_item_explains_it(model: NMFModel, matrix: sparse.csr_m
     ],
 )
 def test_contributions_add_up_whatever_the_objective(matrix: sparse.csr_matrix, options: dict[str, float]) -> None:
-    model = NMFModel(12, 1, 20, n_threads=1, **options).fit(matrix)  # type: ignore[arg-type]
+    model = NMFModel(12, 1, 20, n_threads=1, **options).fit(matrix)
 
     for user in range(20):
         for item in (0, 45, int(model.get_top_recommendations(user, 1)[0][0])):

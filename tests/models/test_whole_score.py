@@ -37,7 +37,7 @@ def recent(plays: sparse.csr_matrix) -> NMFModel:
     """With a recency part, too."""
     times = np.random.default_rng(1).integers(0, 10**6, plays.nnz)
     options = {"regularization": 0.5, "neighbor_weight": 0.8, "recency_weight": 0.1}
-    return NMFModel(8, 0, n_threads=1, **options).fit(plays, times=times)  # type: ignore[arg-type]
+    return NMFModel(8, 0, n_threads=1, **options).fit(plays, times=times)
 
 
 @pytest.fixture(params=["model", "recent"])
@@ -146,7 +146,7 @@ def test_what_nobody_played_has_no_factors(plays: sparse.csr_matrix, options: di
     rows = plays.toarray()
     rows[4], rows[:, 9] = 0, 0
 
-    model = NMFModel(8, 0, **options).fit(rows)  # type: ignore[arg-type]
+    model = NMFModel(8, 0, **options).fit(rows)
 
     assert not model.get_user_embeddings([4]).any()
     assert not model.get_item_embeddings([9]).any()
@@ -217,4 +217,4 @@ def test_times_that_are_not_those_of_the_entries_are_refused(
     given = {"none": np.arange(plays.nnz) + 0.5, "dense": np.arange(plays.nnz)}.get(str(times).lower(), times)
 
     with pytest.raises(DataError, match=problem):
-        NMFModel(2).fit(plays.toarray() if isinstance(times, str) else plays, times=given)  # type: ignore[arg-type]
+        NMFModel(2).fit(plays.toarray() if isinstance(times, str) else plays, times=given)

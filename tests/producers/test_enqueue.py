@@ -155,7 +155,7 @@ def test_a_hundred_tasks_leave_no_subscription_and_a_handful_of_connections(
     connected: EmbeddedServer, client: redis.Redis
 ) -> None:
     for _ in range(100):
-        producers.enqueue_refresh_embeddings(user_ids=[1]).state  # noqa: B018
+        producers.enqueue_refresh_embeddings(user_ids=[1]).state  # noqa: B018 - reading it asks
     clients: Any = client.client_list()
     assert sum(int(c["sub"]) + int(c["psub"]) for c in clients) == 0
     assert len(clients) <= 5

@@ -69,12 +69,12 @@ def test_a_frozen_server_is_an_error_while_it_is_still_frozen(
 ) -> None:
     monkeypatch.setattr("producers.connections.SOCKET_TIMEOUT_S", 0.5)
     producers.enqueue_train_model("plays.csv")
-    os.kill(server.process.pid, signal.SIGSTOP)  # type: ignore[union-attr]
+    os.kill(server.process.pid, signal.SIGSTOP)
     try:
         with pytest.raises(RedisUnavailableError, match="Timeout"):
             producers.enqueue_train_model("plays.csv")
     finally:
-        os.kill(server.process.pid, signal.SIGCONT)  # type: ignore[union-attr]
+        os.kill(server.process.pid, signal.SIGCONT)
     assert producers.enqueue_train_model("plays.csv").state == "PENDING"
 
 

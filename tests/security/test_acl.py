@@ -211,7 +211,7 @@ def test_a_user_without_a_password_does_not_exist() -> None:
 
 @pytest.mark.integration
 def test_a_worker_with_the_workers_user_does_tasks_and_is_never_refused(guarded: GuardedServer, tmp_path: Path) -> None:
-    worker = WorkerProcess(guarded, tmp_path, environment={"REDIS_URL": guarded.url("worker")})  # type: ignore[arg-type]
+    worker = WorkerProcess(guarded, tmp_path, environment={"REDIS_URL": guarded.url("worker")})
     with guarded.client("admin") as admin:
         admin.execute_command("ACL", "LOG", "RESET")
     worker.spawn()

@@ -116,7 +116,7 @@ def test_a_client_without_tls_gets_nothing(tls: TlsServer) -> None:
 
 @pytest.mark.integration
 def test_a_worker_takes_and_answers_tasks_by_tls(tls: TlsServer, tmp_path: Path) -> None:
-    worker = WorkerProcess(tls.server, tmp_path, environment=tls.environment(tls.ca))  # type: ignore[arg-type]
+    worker = WorkerProcess(tls.server, tmp_path, environment=tls.environment(tls.ca))
     worker.spawn()
     code = """
 import producers

@@ -70,9 +70,9 @@ def test_one_command_brings_the_stack_up_and_one_signal_takes_all_of_it_down(sta
     wait_until(lambda: "Ready." in stack.text or stack.process.poll() is not None, 60, "the stack")
     assert "Ready." in stack.text, stack.text[-3000:]
     text = stack.text
-    api = re.search(r"HTTP API +(\S+)", text)[1]  # type: ignore[index]
-    flower = re.search(r"Flower +(\S+)", text)[1]  # type: ignore[index]
-    url = re.search(r"Redis +(redis://\S+)", text)[1]  # type: ignore[index]
+    api = re.search(r"HTTP API +(\S+)", text)[1]
+    flower = re.search(r"Flower +(\S+)", text)[1]
+    url = re.search(r"Redis +(redis://\S+)", text)[1]
 
     # Then: it does a task …
     (stack.folder / "data/plays.csv").write_text(

@@ -100,7 +100,7 @@ def test_errors_of_values() -> None:
     [
         lambda: metrics.recall_at_k(LIST, ["a"], 0),
         lambda: metrics.ndcg_at_k(LIST, ["a"], -1),
-        lambda: metrics.precision_at_k(LIST, ["a"], 2.0),  # type: ignore[arg-type]
+        lambda: metrics.precision_at_k(LIST, ["a"], 2.0),
         lambda: metrics.precision_at_k(LIST, ["a"], True),
         lambda: metrics.recall_at_k(LIST, [], 5),
         lambda: metrics.map_at_k([["a"]], [["a"], ["b"]], 5),

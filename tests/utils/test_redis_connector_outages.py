@@ -105,7 +105,7 @@ def test_a_frozen_server_costs_one_bounded_wait_and_then_next_to_nothing(
 ) -> None:
     connector = RedisConnector(own_server.url, socket_timeout_s=0.4)
     assert connector.set_recommendations(1, [1])
-    os.kill(own_server.process.pid, signal.SIGSTOP)  # type: ignore[union-attr]
+    os.kill(own_server.process.pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
         assert connector.get_recommendations(1) is None
@@ -124,7 +124,7 @@ def test_a_frozen_server_costs_one_bounded_wait_and_then_next_to_nothing(
         assert looker.is_alive()
         looker.join()
     finally:
-        os.kill(own_server.process.pid, signal.SIGCONT)  # type: ignore[union-attr]
+        os.kill(own_server.process.pid, signal.SIGCONT)
     started = time.monotonic()
     wait_until(lambda: connector.get_recommendations(1) == [1], 5, "reading after the freeze")
     assert connector.redis_client is not None

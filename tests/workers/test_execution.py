@@ -43,7 +43,7 @@ def stored(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
 
 
 def run(task_id: str, work: Callable[[str], Answer], **options: Any) -> Answer:
-    return execution.run_once(FakeTask(task_id), work, {"user_ids": [7]}, "v1", **options)  # type: ignore[arg-type]
+    return execution.run_once(FakeTask(task_id), work, {"user_ids": [7]}, "v1", **options)
 
 
 def test_ten_refreshes_at_once_do_the_work_twice_at_most_and_each_gets_its_own_answer(stored: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ def test_followers_of_a_leader_whose_message_was_parked_get_the_reason(stored: d
     "error", [redis.exceptions.ConnectionError("x"), redis.exceptions.OutOfMemoryError("x"), TimeoutError()]
 )
 def test_what_time_heals_is_tried_again(stored: dict[str, Any], error: Exception) -> None:
-    with pytest.raises(Retry), execution.delivery(FakeTask("task")):  # type: ignore[arg-type]
+    with pytest.raises(Retry), execution.delivery(FakeTask("task")):
         raise error
 
 
@@ -143,14 +143,14 @@ def test_what_time_heals_is_tried_again(stored: dict[str, Any], error: Exception
 )
 def test_what_time_does_not_heal_fails_at_once(stored: dict[str, Any], client: redis.Redis, error: Exception) -> None:
     client.hset(keys.SUBMITTED, "task", "{}")
-    with pytest.raises(type(error)), execution.delivery(FakeTask("task")):  # type: ignore[arg-type]
+    with pytest.raises(type(error)), execution.delivery(FakeTask("task")):
         raise error
     assert not client.hexists(keys.SUBMITTED, "task")
 
 
 def test_after_the_last_try_an_outage_is_an_error_of_ours(stored: dict[str, Any]) -> None:
     task = FakeTask("task", retries=execution.MAX_RETRIES)
-    with pytest.raises(RedisUnavailableError, match="not available"), execution.delivery(task):  # type: ignore[arg-type]
+    with pytest.raises(RedisUnavailableError, match="not available"), execution.delivery(task):
         raise redis.exceptions.TimeoutError("slow")
 
 
@@ -158,12 +158,12 @@ def test_a_try_that_cannot_be_sent_leaves_the_message_in_the_queue(stored: dict[
     def retry(**options: Any) -> Retry:
         raise Reject("broker away", requeue=False)
 
-    with pytest.raises(Reject) as caught, execution.delivery(FakeTask("task", retry=retry)):  # type: ignore[arg-type]
+    with pytest.raises(Reject) as caught, execution.delivery(FakeTask("task", retry=retry)):
         raise ConnectionError("gone")
     assert caught.value.requeue is True
 
 
 def test_a_cancelled_task_is_not_begun(stored: dict[str, Any], cancel: Callable[[str], bool]) -> None:
     cancel("task")
-    with pytest.raises(JobCancelledError), execution.delivery(FakeTask("task")):  # type: ignore[arg-type]
+    with pytest.raises(JobCancelledError), execution.delivery(FakeTask("task")):
         pytest.fail("it was begun")

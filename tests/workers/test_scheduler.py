@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
+from warm_python import WarmProcess
 
 from timbral import keys
 from timbral.config.settings import read_settings
@@ -25,25 +24,22 @@ from timbral.plays.recorder import PlayRecorder
 from timbral.stack.embedded_server import EmbeddedServer
 from workers.scheduler import TICK_S, Entry, RedisScheduler, entries_of
 
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., WarmProcess]
 
 
 @pytest.fixture
 def start(redis_server: EmbeddedServer, tmp_path: Path) -> Iterator[Start]:
     """``start(RENEW_EVERY_S=2)``: a scheduler process; ended with the test."""
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[WarmProcess] = []
 
-    def begin(**settings: object) -> subprocess.Popen[bytes]:
+    def begin(**settings: object) -> WarmProcess:
         given = {name: str(value) for name, value in settings.items()}
-        with (tmp_path / f"beat{len(processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "workers.app", "beat", "-l", "INFO"],
-                cwd=tmp_path,
-                env={**os.environ, "REDIS_URL": redis_server.url, **given},
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,
-            )
+        process = WarmProcess(
+            ["-m", "celery", "-A", "workers.app", "beat", "-l", "INFO"],
+            cwd=tmp_path,
+            env={**os.environ, "REDIS_URL": redis_server.url, **given},
+            output=tmp_path / f"beat{len(processes)}.log",
+        )
         processes.append(process)
         return process
 

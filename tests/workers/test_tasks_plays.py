@@ -32,7 +32,7 @@ def table(bench: Any) -> HistoryTable:
 
 
 def recommended(user_id: object) -> list[Any]:
-    return [entry["item_id"] for entry in producers.get_recommendations(user_id) or []]  # type: ignore[arg-type]
+    return [entry["item_id"] for entry in producers.get_recommendations(user_id) or []]
 
 
 def in_history(table: HistoryTable, user_id: int | str) -> dict[str, float]:

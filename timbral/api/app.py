@@ -128,7 +128,7 @@ def _answer_errors(app: FastAPI, settings: Settings) -> None:
         return error_response(422, type(error).__name__, str(error)[:2000], problems=error.args[1])
 
     def bad_parameter(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - Starlette's handlers are typed by Exception
         problems = [
             {
                 "field": ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
@@ -156,7 +156,7 @@ def _answer_errors(app: FastAPI, settings: Settings) -> None:
         return error_response(404 if isinstance(error, FileNotFoundError) else 422, type(error).__name__, str(error))
 
     def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101
+        assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's handlers are typed by Exception
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["allow"] = _methods_of(app, request, headers.pop("Allow", ""))

@@ -105,7 +105,7 @@ class CachedLists:
         return {user_id: (one, n_blocks > 0) for user_id, one in zip(user_ids, raw, strict=True)}
 
     async def _round_trip(self, *commands: tuple[str, ...]) -> list[Any]:
-        connection = self._idle.pop() if self._idle else self._pool.make_connection()  # type: ignore[no-untyped-call]
+        connection = self._idle.pop() if self._idle else self._pool.make_connection()
         try:
             if not connection.is_connected:
                 await connection.connect()

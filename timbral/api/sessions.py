@@ -49,7 +49,7 @@ class Sessions:
         """What a token makes of who has it; None for one that is wrong."""
         given = _digest(token)
         right = [role for role, one in self._tokens.items() if hmac.compare_digest(given, _digest(one))]
-        return right[0] if right else None  # type: ignore[return-value]
+        return right[0] if right else None  # type: ignore[return-value]  # the names are those of Role
 
     def begin(self, role: Role) -> Session:
         """A session from now on, for LIFE_S."""
@@ -68,7 +68,7 @@ class Sessions:
         expected = self._signature(role, payload)
         if not hmac.compare_digest(signature.encode("utf-8", "surrogateescape"), expected.encode()):
             return None
-        return Session(role, value)  # type: ignore[arg-type]
+        return Session(role, value)  # type: ignore[arg-type]  # it is one of Role, see above
 
     @property
     def wants_token(self) -> bool:

@@ -83,7 +83,7 @@ def record(
 
 def import_(
     file: Annotated[Path, typer.Argument(help="A file or folder of plays, in any form that a training reads.")],
-    format: Format = None,  # noqa: A002
+    format: Format = None,  # noqa: A002 - the option's name
     preset: PresetOption = None,
     separator: Separator = None,
     columns: Columns = None,
@@ -145,7 +145,7 @@ def import_(
 
 def export(
     file: Annotated[Path, typer.Argument(help="Where to; csv, parquet or json (one object a line) by its ending.")],
-    format: Annotated[str | None, typer.Option(help="csv, parquet or json.")] = None,  # noqa: A002
+    format: Annotated[str | None, typer.Option(help="csv, parquet or json.")] = None,  # noqa: A002 - the option's name
     as_json: AsJson = False,
 ) -> None:
     """Write the whole history to one file: user_id, item_id, plays, at.

@@ -50,7 +50,7 @@ def demo(
         Path | None, typer.Option(help="A listening history, a file or a folder; made up if not given.")
     ] = None,
     names: Annotated[Path | None, typer.Option(help="A file with the items' names.")] = None,
-    format: Format = None,  # noqa: A002
+    format: Format = None,  # noqa: A002 - the option's name
     preset: PresetOption = None,
     separator: Separator = None,
     columns: Columns = None,

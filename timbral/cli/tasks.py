@@ -59,7 +59,7 @@ def train(
             "the history of plays if not given."
         ),
     ] = None,
-    format: Format = None,  # noqa: A002
+    format: Format = None,  # noqa: A002 - the option's name
     preset: PresetOption = None,
     separator: Separator = None,
     columns: Columns = None,

@@ -49,7 +49,7 @@ def tune(
         float | None, typer.Option("--minutes", "-m", help="Time for trials; 30 if neither this nor --trials is given.")
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Most trials; as many as there is time for if not given.")] = None,
-    format: Format = None,  # noqa: A002
+    format: Format = None,  # noqa: A002 - the option's name
     preset: PresetOption = None,
     separator: Separator = None,
     columns: Columns = None,

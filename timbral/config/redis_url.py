@@ -9,11 +9,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-__all__ = ["CLUSTER", "RedisUrl"]
+__all__ = ["CLUSTER", "RedisUrl", "parsed_url"]
 
 SCHEMES: Final = ("redis", "rediss", "unix", "sentinel")
 CLUSTER: Final = "+cluster"
@@ -287,3 +288,7 @@ def _tls_files(options: dict[str, Any], ca_certs: Path | None) -> dict[str, str]
         if files[name] and not Path(files[name]).is_file():
             raise ValueError(f"ssl_{name}={files[name]}: no such file")
     return files
+
+
+parsed_url: Final = lru_cache(maxsize=16)(RedisUrl.parse)
+"""Kept, because every call of a producer asks, and a CA file is read to see whether it can be."""

@@ -1,4 +1,4 @@
-"""Settings, read once from the environment and ``.env``, and the constants that no deployment changes.
+"""Settings, read once from the environment and ``.env``.
 
 ``settings`` is made at import; a value that cannot be right stops the process there, with a SettingsError that names
 it.
@@ -7,7 +7,6 @@ it.
 from __future__ import annotations
 
 import difflib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -15,7 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
-from timbral.config.redis_url import CLUSTER, RedisUrl
+from timbral.config.constants import Constants
+from timbral.config.redis_url import CLUSTER, RedisUrl, parsed_url
 from timbral.errors import SettingsError
 
 __all__ = ["Constants", "Settings", "settings"]
@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     )
 
     # The HTTP API
-    API_HOST: str = Field("0.0.0.0", description="Address that the HTTP API listens on.")  # noqa: S104
+    API_HOST: str = Field("0.0.0.0", description="Address that the HTTP API listens on.")  # noqa: S104 - meant
     API_PORT: int = Field(8000, ge=0, le=65_535, description="Port of the HTTP API; 0 takes a free one.")
     API_WORKERS: int = Field(4, ge=1, le=256, description="Processes of the HTTP API.")
     API_TOKEN: SecretStr | None = Field(
@@ -303,34 +303,14 @@ class Settings(BaseSettings):
         if CLUSTER in urlsplit(url).scheme:
             raise ValueError("must begin with redis:// or rediss://; CACHE_CLUSTER=true says that it is a cluster")
         is_cluster = self.CACHE_CLUSTER and name == "REDIS_URL"
-        return _parsed(
+        return parsed_url(
             url,
-            _secret(self.REDIS_PASSWORD),
-            self.REDIS_DB,
-            self.REDIS_CA_CERTS,
-            _secret(self.SENTINEL_PASSWORD),
-            self.KEY_PREFIX[1:].partition("}")[0] if is_cluster else "",
+            password=_secret(self.REDIS_PASSWORD),
+            db=self.REDIS_DB,
+            ca_certs=self.REDIS_CA_CERTS,
+            sentinel_password=_secret(self.SENTINEL_PASSWORD),
+            cluster_tag=self.KEY_PREFIX[1:].partition("}")[0] if is_cluster else "",
         )
-
-
-@lru_cache(maxsize=16)
-def _parsed(
-    url: str,
-    password: str | None,
-    db: int,
-    ca_certs: Path | None,
-    sentinel_password: str | None,
-    cluster_tag: str,
-) -> RedisUrl:
-    # Kept, because every call of a producer asks, and a CA file is read to see whether it can be.
-    return RedisUrl.parse(
-        url,
-        password=password,
-        db=db,
-        ca_certs=ca_certs,
-        sentinel_password=sentinel_password,
-        cluster_tag=cluster_tag,
-    )
 
 
 def _secret(value: SecretStr | None) -> str | None:
@@ -381,26 +361,3 @@ def _mistyped_names() -> list[str]:
 
 
 settings: Final[Settings] = read_settings()
-
-
-class Constants:
-    """Values that are part of the interface and the same everywhere."""
-
-    MIN_PLAYS_THRESHOLD: Final = 5
-    """Read by ``train_model`` with ``apply_play_thresholds``: rows with fewer plays are left out."""
-    MAX_PLAYS_THRESHOLD: Final = 10_000
-    """Read by ``train_model`` with ``apply_play_thresholds``: a row's plays are capped at this."""
-    NMF_MAX_ITER: Final = 200
-    """Read by NMFModel: most sweeps of a training; it stops before when the loss no longer falls."""
-    NMF_TOL: Final = 1e-4
-    """Read by NMFModel: a training stops when the loss falls by less than this, relative, in a sweep."""
-    USER_EMBEDDINGS_KEY: Final = "user_embeddings"
-    """Read by timbral.keys: the cache key of all users' embeddings."""
-    ITEM_EMBEDDINGS_KEY: Final = "item_embeddings"
-    """Read by timbral.keys: the cache key of all items' embeddings."""
-    RECOMMENDATIONS_KEY: Final = "recommendations"
-    """Read by timbral.keys: the prefix of the recommendations' keys."""
-    SUPPORTED_AUDIO_FORMATS: Final = (".mp3", ".wav", ".flac", ".m4a")
-    """Read by DataLoader: item ids that end in one of these are file names, and lose the ending where asked."""
-    SUPPORTED_DATA_FORMATS: Final = (".csv", ".parquet", ".json")
-    """Read by DataLoader: the endings from which a data set's format is told."""

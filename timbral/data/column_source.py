@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,12 +63,12 @@ class ColumnSource:
         return iter(self.columns)
 
 
-def _joined(parts: list[Any]) -> Any:
+def _joined(parts: list[pa.Array]) -> pa.Array:
     texts = [_filled_text(part) for part in parts]
     return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, pa.scalar(JOINED_BY, pa.large_string()))
 
 
-def _filled_text(array: Any) -> Any:
+def _filled_text(array: pa.Array) -> pa.Array:
     """``array`` as text, null where it is empty."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +23,10 @@ DROP_HINT = 'to leave such rows out: on_missing="drop" (--on-missing drop)'
 class CompleteRows:
     """Columns without nulls, ``value`` and ``time`` where there are such; and how many rows were left out."""
 
-    user: Any
-    item: Any
-    value: Any
-    time: Any
+    user: pa.Array
+    item: pa.Array
+    value: pa.Array | None
+    time: pa.Array | None
     place: Place
     n_dropped: int
 
@@ -41,7 +40,7 @@ def complete_rows(batch: pa.RecordBatch, found: FoundColumns, place: Place, *, d
     Raises:
         DataError: an id is missing, and ``drop`` is False; names the row.
     """
-    columns: list[Any] = [
+    columns: list[pa.Array] = [
         None if s is None else s.of_batch(batch) for s in (found.user, found.item, found.value, found.time)
     ]
     dropped = np.zeros(len(batch), dtype=bool)
@@ -68,7 +67,7 @@ def complete_rows(batch: pa.RecordBatch, found: FoundColumns, place: Place, *, d
     return CompleteRows(user, item, value, time, place, int(dropped.sum()))
 
 
-def _missing_ids(array: Any) -> npt.NDArray[np.bool_] | None:
+def _missing_ids(array: pa.Array) -> npt.NDArray[np.bool_] | None:
     """Which ids are null, empty or of spaces only; None where none is."""
     missing: npt.NDArray[np.bool_] | None = None
     if array.null_count:

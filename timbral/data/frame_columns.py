@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,18 +28,19 @@ NULLABLE: Final = {
 EXACT: Final = 2**53
 
 
-def column_of_parquet(column: Any) -> Any:
+def column_of_parquet(column: pa.ChunkedArray) -> pd.Series:
     """A typed column."""
     nullable = NULLABLE.get(column.type) if column.null_count else None
-    return column.to_pandas(types_mapper=None if nullable is None else lambda _: nullable)
+    made: pd.Series = column.to_pandas(types_mapper=None if nullable is None else lambda _: nullable)
+    return made
 
 
-def column_of_text(column: Any) -> Any:
+def column_of_text(column: pa.ChunkedArray) -> pd.Series:
     """A csv column as ints, floats or bools, where all of it is just that text when written back; as text otherwise."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(pa.string())
     if column.null_count == len(column):
-        return column.cast(pa.float64()).to_pandas()
+        return column_of_parquet(column.cast(pa.float64()))
     distinct = column.unique().drop_null()
     for data_type in (pa.int64(), pa.float64(), pa.bool_()):
         try:
@@ -48,10 +49,10 @@ def column_of_text(column: Any) -> Any:
             continue
         if [str(value) for value in values.to_pylist()] == distinct.to_pylist():
             return column_of_parquet(column.cast(data_type))
-    return column.to_pandas()
+    return column_of_parquet(column)
 
 
-def column_of_json(values: list[Any]) -> Any:
+def column_of_json(values: list[Any]) -> pd.Series | pd.api.extensions.ExtensionArray:
     """A column of json values, None where there is none."""
     kinds = {type(value) for value in values}
     has_gaps = type(None) in kinds
@@ -65,19 +66,19 @@ def column_of_json(values: list[Any]) -> Any:
     return pd.Series(values)
 
 
-def numbers_of(parts: list[Any], decimal: str) -> Any:
+def numbers_of(parts: list[pa.Array], decimal: str) -> npt.NDArray[Any]:
     """Plays or ratings that were checked, as ints where all of them are."""
     column = pa.chunked_array(
         [part.dictionary_decode() if pa.types.is_dictionary(part.type) else part for part in parts]
     )
-    if not is_text(column.type):
-        if pa.types.is_decimal(column.type):
-            return pc.cast(column, pa.float64(), safe=False).to_numpy()
-        return column.to_numpy()
-    trimmed = pc.utf8_trim_whitespace(column)
-    trimmed = trimmed if decimal == "." else pc.replace_substring(trimmed, decimal, ".")
-    try:
-        return trimmed.cast(pa.int64()).to_numpy()
-    except pa.ArrowInvalid:
-        numbers: np.ndarray = trimmed.cast(pa.float64()).to_numpy()
-        return numbers
+    if is_text(column.type):
+        trimmed = pc.utf8_trim_whitespace(column)
+        trimmed = trimmed if decimal == "." else pc.replace_substring(trimmed, decimal, ".")
+        try:
+            column = trimmed.cast(pa.int64())
+        except pa.ArrowInvalid:
+            column = trimmed.cast(pa.float64())
+    elif pa.types.is_decimal(column.type):
+        column = pc.cast(column, pa.float64(), safe=False)
+    numbers: npt.NDArray[Any] = column.to_numpy()
+    return numbers

@@ -77,7 +77,7 @@ class IdIndex:
             return NotImplemented
         return bool(self._array().equals(other._array()))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # Python's way to say that it is not hashable
 
     def __repr__(self) -> str:
         return f"IdIndex({len(self)} ids, {'int' if self.is_int else 'str'})"
@@ -185,7 +185,7 @@ class IdIndex:
 
     def _code(self, original_id: object) -> int:
         if self._ints is not None:
-            return int(self._codes_of_ints([original_id])[0])  # type: ignore[list-item]
+            return int(self._codes_of_ints([original_id])[0])  # type: ignore[list-item]  # -1 where it is no int
         text = _storable(original_id)
         if text is None:
             return -1
@@ -215,7 +215,7 @@ class IdIndex:
         return pa.Array.from_buffers(pa.large_string(), len(self), buffers)
 
 
-def _as_arrow(ids: Any) -> pa.Array:
+def _as_arrow(ids: Sequence[int] | Sequence[str] | npt.NDArray[Any] | pa.Array) -> pa.Array:
     """``ids`` as an int64 or large_string array without nulls."""
     if isinstance(ids, pa.Array | pa.ChunkedArray):
         array = ids

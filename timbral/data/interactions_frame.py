@@ -63,7 +63,7 @@ class _Reading:
         self._columns: list[str] = []
         self._batches: list[pa.RecordBatch] = []
         self._rows: list[dict[str, Any]] = []
-        self._values: list[Any] = []
+        self._values: list[pa.Array] = []
         self._n_rows = 0
 
     def add(self, table: Table, filepath: str) -> None:
@@ -79,7 +79,7 @@ class _Reading:
             else:
                 objects = table.rows.pop()
                 said = {name: batch[name] for name in table.partitions}
-                for at in range(len(objects)) if kept is None else rows.place.kept.tolist():  # type: ignore[union-attr]
+                for at in range(len(objects)) if rows.place.kept is None else rows.place.kept.tolist():
                     self._rows.append(objects[at] | {name: array[at].as_py() for name, array in said.items()})
             self._check(rows, table)
 

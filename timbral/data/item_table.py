@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -74,7 +73,7 @@ def _columns(file: DatasetFile, options: ReadOptions) -> list[str]:
     return table.columns
 
 
-def _texts(array: Any) -> pa.Array:
+def _texts(array: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     return array.cast(pa.large_string())

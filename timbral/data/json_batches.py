@@ -157,7 +157,7 @@ class _JsonColumns:
 _UNSTORABLE = (OverflowError, UnicodeEncodeError, pa.ArrowInvalid)
 
 
-def _is_storable(value: Any, data_type: Any) -> bool:
+def _is_storable(value: Any, data_type: pa.DataType) -> bool:
     try:
         pa.array([value], data_type)
     except _UNSTORABLE:

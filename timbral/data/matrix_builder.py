@@ -14,7 +14,7 @@ from timbral.errors import DataError
 
 __all__ = ["Entries", "MatrixBuilder"]
 
-GONE: Any = np.empty(0, dtype=np.int32)
+GONE: npt.NDArray[Any] = np.empty(0, dtype=np.int32)
 
 
 @dataclass
@@ -122,7 +122,7 @@ def _joined(parts: list[Entries]) -> Entries:
         del arrays
         for part in parts:
             setattr(part, name, GONE)
-    return Entries(**joined)  # type: ignore[arg-type]
+    return Entries(**joined)  # type: ignore[arg-type]  # by the names of its fields
 
 
 def _merged(entries: Entries, shape: tuple[int, int], repeats: Repeats) -> tuple[npt.NDArray[np.int32], Entries]:
@@ -131,7 +131,7 @@ def _merged(entries: Entries, shape: tuple[int, int], repeats: Repeats) -> tuple
     # Where there is more than values, or their order counts, places are sorted instead: one order serves all.
     by_value = times is None and counts is None and repeats in ("sum", "max")
     order = np.argsort(times, kind="stable") if repeats == "last" and times is not None else None
-    carried: Any
+    carried: npt.NDArray[Any]
     if by_value:
         carried = entries.values
     else:
@@ -159,7 +159,7 @@ def _merged(entries: Entries, shape: tuple[int, int], repeats: Repeats) -> tuple
     values: npt.NDArray[np.float32] = carried if by_value else entries.values[places]
     times = None if times is None else times[places]
     counts = None if counts is None else counts[places]
-    carried = places = None
+    del carried, places
     entries.values, entries.times, entries.counts = GONE, None, None
 
     if starts is not None:

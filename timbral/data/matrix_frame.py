@@ -69,7 +69,7 @@ def matrix_frame(frame: pd.DataFrame, options: ReadOptions) -> tuple[pd.DataFram
     data, rows_at, columns_at = (entries[name].to_numpy() for name in ("value", "user", "item"))
     matrix = sparse.coo_matrix((data, (rows_at, columns_at)), shape=shape).tocsc()
     matrix.eliminate_zeros()
-    made: pd.DataFrame = pd.DataFrame.sparse.from_spmatrix(  # type: ignore[attr-defined]
+    made: pd.DataFrame = pd.DataFrame.sparse.from_spmatrix(  # type: ignore[attr-defined]  # the stub does not have it
         matrix, index=indexes[0], columns=indexes[1]
     )
     made.index.name, made.columns.name = found.user.text, found.item.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,7 @@ def is_decimal(texts: pa.Array) -> npt.NDArray[np.bool_]:
     return _mask(pc.match_substring_regex(texts, DECIMAL))
 
 
-def plain_ints(texts: Any) -> pa.Array | None:
+def plain_ints(texts: pa.Array) -> pa.Array | None:
     """``texts`` as int64, where each is an int written in the plain way; else None."""
     try:
         ints = texts.cast(pa.int64())
@@ -59,6 +59,6 @@ def _fits(text: str) -> bool:
     return len(text) <= 20 and text.lstrip("-").isdigit() and -(2**63) <= int(text) < 2**63
 
 
-def _mask(matches: Any, *, null: bool = False) -> npt.NDArray[np.bool_]:
+def _mask(matches: pa.Array, *, null: bool = False) -> npt.NDArray[np.bool_]:
     mask: npt.NDArray[np.bool_] = pc.fill_null(matches, null).to_numpy(zero_copy_only=False)
     return mask

@@ -55,7 +55,7 @@ def parquet_table(part: Part, options: ReadOptions, *, every_column: bool = Fals
     )
 
 
-def _field(schema: pa.Schema, path: str) -> Any:
+def _field(schema: pa.Schema, path: str) -> pa.DataType | None:
     """The type of a column or, by its dotted path, of a field in it; None where there is none."""
     if path in schema.names:
         return schema.field(schema.names.index(path)).type
@@ -68,7 +68,7 @@ def _field(schema: pa.Schema, path: str) -> Any:
     return kind
 
 
-def _opened(file: DatasetFile, stream: Any, **options: Any) -> Any:
+def _opened(file: DatasetFile, stream: Any, **options: Any) -> parquet.ParquetFile:
     try:
         stream.seek(0)
         return parquet.ParquetFile(stream, pre_buffer=False, buffer_size=BUFFER_BYTES, **options)

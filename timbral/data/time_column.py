@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +128,7 @@ def _text_kinds(kind: str | None) -> tuple[str, ...]:
     return ("int", "float") if kind == "int" else (kind,)
 
 
-def _kind(data_type: Any) -> str | None:
+def _kind(data_type: pa.DataType) -> str | None:
     if pa.types.is_integer(data_type):
         return "int"
     if pa.types.is_floating(data_type):

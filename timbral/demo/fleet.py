@@ -74,7 +74,7 @@ def demo_worker(url: str, data_dir: Path, directory: Path, *, concurrency: int) 
     command += ["--concurrency", str(concurrency), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
     with log_path.open("wb") as log:
         # A session of its own, so that Ctrl-C reaches the demo alone and the demo ends the whole group.
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - our own programs
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     try:

@@ -34,7 +34,7 @@ def print_quality(console: Console, trained: dict[str, Any]) -> None:
     """Held-out metrics of the trained model beside those of plain popularity."""
     table = Table(box=box.SIMPLE_HEAD, title="On plays that it had not seen", title_justify="left", title_style="bold")
     for heading, justify in (("", "left"), ("timbral", "right"), ("popularity", "right"), ("", "right"), ("", "left")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]  # three of Rich's words
     for name, meaning in METRICS:
         ours, theirs = trained["metrics"][name], trained["baseline"][name]
         factor = f"×{ours / theirs:.1f}" if theirs else ""

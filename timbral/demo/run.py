@@ -93,12 +93,7 @@ def _data(options: DemoOptions, directory: Path) -> DemoData:
 def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, directory: Path) -> None:
     n_rows = _import(data, directory)
     console.print(f"[bold]history[/] {n_rows:,} rows imported; what users play from now on is added to them\n")
-    bar = Progress(
-        TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[text]}[/]"),
-        console=console,
-    )  # fmt: skip
-    with bar:
+    with _bar(console) as bar:
         job = producers.enqueue_train_model(n_components=options.n_components)
         trained = _follow(bar, "train_model", job)
         _follow(bar, "refresh_embeddings", producers.enqueue_refresh_embeddings())
@@ -112,7 +107,7 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, 
     with connect(url, timeout_s=10, connect_timeout_s=3) as client:
         shown = print_users(console, client, data, plays, options.n_users, options.random_state)
         played = play_something_new(console, data, shown, plays.user_ids.ids(range(min(1_000, len(plays.user_ids)))))
-        _train_again(console, bar, options, played)
+        _train_again(console, options, played)
         print_keys(console, client, shown)
 
 
@@ -122,16 +117,23 @@ def _import(data: DemoData, directory: Path) -> int:
     return import_plays(HistoryTable(directory / "history"), DatasetFile.of(data.path), options).rows
 
 
-def _train_again(console: Console, bar: Progress, options: DemoOptions, played: list[int | str]) -> None:
+def _train_again(console: Console, options: DemoOptions, played: list[int | str]) -> None:
     console.print()
-    with bar:
+    with _bar(console) as bar:
         job = producers.enqueue_train_model(n_components=options.n_components, promote="always")
         trained = _follow(bar, "train_model, again", job)
     console.print(
         f"\nModel [bold]{trained['model_version']}[/] has learnt from the {len(played)} plays too: it was trained on "
-        f"the history, "
-        f"which has {trained['n_interactions']:,} entries now\n"
+        f"the history, which has {trained['n_interactions']:,} entries now. The gate: {trained['reason']}\n"
     )
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<24}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[text]}[/]"),
+        console=console,
+    )  # fmt: skip
 
 
 def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
@@ -147,7 +149,7 @@ def _follow(bar: Progress, name: str, job: producers.Job) -> dict[str, Any]:
 
 def _said(name: str, answer: dict[str, Any]) -> str:
     if name.startswith("train_model"):
-        return str(answer["reason"])
+        return f"{answer['iterations']} sweeps"
     if name == "refresh_embeddings":
         return f"{answer['users']:,} users, {answer['items']:,} items"
     return f"{answer['users_done']:,} users"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import re
 import secrets
 import shutil
@@ -53,7 +52,7 @@ class BlockStore:
     def put_all(self, name: str, arrays: dict[str, Array]) -> None:
         """Several arrays in one file, to be read once."""
         with self._new_file(name) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
 
     def get(self, name: str) -> Array:
         """The array, mapped, read-only."""
@@ -102,7 +101,7 @@ class BlockStore:
         try:
             yield temporary
             # What is lost with a host's power is computed again: nothing is forced to disk.
-            os.replace(temporary, self.folder / _checked(name))  # noqa: PTH105
+            temporary.replace(self.folder / _checked(name))
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -35,7 +35,7 @@ def export_plays(
     history: HistoryTable,
     path: Path,
     data_format: str,
-    on_rows: Callable[[int], None] = lambda n_rows: None,  # noqa: ARG005
+    on_rows: Callable[[int], None] = lambda n_rows: None,  # noqa: ARG005 - called with it
 ) -> int:
     """Write user_id, item_id, plays and at of every row to ``path``, whole or not at all; returns the number of rows.
 

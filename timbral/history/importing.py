@@ -58,7 +58,7 @@ def import_plays(
     file: DatasetFile,
     options: ReadOptions,
     *,
-    on_rows: OnRows = lambda what, n_rows: None,  # noqa: ARG005
+    on_rows: OnRows = lambda what, n_rows: None,  # noqa: ARG005 - called with both
 ) -> Imported:
     """Write all rows of ``file``, in one commit; the same content, read in the same way, is written once.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.errors import ParameterError
-from timbral.judging.matrix import read_matrix
+from timbral.judging.matrix import MatrixLike, read_matrix
 
 if TYPE_CHECKING:
     from timbral.data.id_index import IdIndex
@@ -26,7 +26,7 @@ TIE_BITS: Final = 10
 
 
 def hold_out(
-    matrix: Any, share: float, random_state: int, times: npt.NDArray[Any] | None = None
+    matrix: MatrixLike, share: float, random_state: int, times: npt.NDArray[Any] | None = None
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Split off ``share`` of each user's entries: at random, or the newest where ``times`` are given.
 
@@ -55,7 +55,7 @@ def hold_out(
 
 
 def hold_out_last(
-    matrix: Any, times: npt.NDArray[Any], random_state: int, n_last: int = 1
+    matrix: MatrixLike, times: npt.NDArray[Any], random_state: int, n_last: int = 1
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Split off each user's ``n_last`` newest entries (leave-last-out); each user keeps one at least.
 
@@ -68,7 +68,7 @@ def hold_out_last(
 
 
 def hold_out_by_id(
-    matrix: Any, user_ids: IdIndex, item_ids: IdIndex, share: float
+    matrix: MatrixLike, user_ids: IdIndex, item_ids: IdIndex, share: float
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Split off about ``share`` of each user's entries, by their ids alone; every user keeps one at least.
 
@@ -129,7 +129,7 @@ def _check_share(share: float) -> None:
         raise ParameterError(f"share must be in [0, 1), got {share}")
 
 
-def _read(matrix: Any, times: npt.NDArray[Any] | None) -> tuple[sparse.csr_matrix, npt.NDArray[Any] | None]:
+def _read(matrix: MatrixLike, times: npt.NDArray[Any] | None) -> tuple[sparse.csr_matrix, npt.NDArray[Any] | None]:
     """``matrix`` checked and in order, ``times`` in the order of its entries."""
     read = read_matrix(matrix, "matrix")
     if times is None:

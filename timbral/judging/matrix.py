@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,31 @@ from timbral.errors import DataError, ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_rows", "read_matrix"]
+__all__ = ["Csr", "MatrixLike", "Sparse", "check_rows", "read_matrix"]
+
+
+class _HasMatrix(Protocol):
+    """As ``timbral.data.interactions.Interactions``, which this room does not know."""
+
+    @property
+    def matrix(self) -> sparse.csr_matrix: ...
+    @property
+    def item_ids(self) -> object: ...
+
+
+class Sparse(Protocol):
+    """A sparse matrix or array of scipy's, in any format."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def tocsr(self) -> Csr: ...
+
+
+Csr: TypeAlias = "sparse.csr_matrix | sparse.csr_array"
+
+
+MatrixLike: TypeAlias = "Sparse | pd.DataFrame | npt.ArrayLike | _HasMatrix"
+"""What ``read_matrix`` makes CSR of."""
 
 _A_USER: Final = re.compile(
     r"(user|listen(er)|customer|member|account|visitor|session|profile)s?(id|ids|name|hash|key|mbid|sha1|uuid)?"
@@ -31,7 +55,7 @@ _AN_ITEM: Final = re.compile(
 
 
 def read_matrix(
-    data: Any, name: str, *, shape: tuple[int | None, int | None] = (None, None), dtype: type[Any] | None = None
+    data: MatrixLike, name: str, *, shape: tuple[int | None, int | None] = (None, None), dtype: type[Any] | None = None
 ) -> sparse.csr_matrix:
     """``data`` as CSR with sorted indices, nothing twice, no stored zeros and native byte order. It may share arrays
     with ``data``.
@@ -75,7 +99,7 @@ def read_matrix(
     return made
 
 
-def check_rows(user_ids: Any, n_rows: int) -> npt.NDArray[np.int64]:
+def check_rows(user_ids: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.int64]:
     """``user_ids`` as a vector of matrix rows.
 
     Raises:
@@ -103,7 +127,7 @@ def _refuse_interactions(frame: pd.DataFrame, name: str) -> None:
         )
 
 
-def _from_sparse(data: Any, name: str) -> Any:
+def _from_sparse(data: Any, name: str) -> sparse.csr_matrix:
     if data.ndim != 2:
         raise DataError(f"{name} must be 2-D, got {data.ndim} dimension(s)")
     if data.format in ("csr", "csc", "bsr"):
@@ -120,13 +144,13 @@ def _from_sparse(data: Any, name: str) -> Any:
         raise DataError(f"{name} is not a valid sparse matrix: an index is outside of its shape {data.shape}")
     if data.dtype.kind in "biu" and data.dtype.itemsize < 8:
         data = data.astype(np.int64)  # entries in the same place are added up: in 8 bits they would wrap around
-    matrix = data.tocsr()
+    matrix: sparse.csr_matrix = data.tocsr()
     if not matrix.dtype.isnative:
         matrix = matrix.astype(matrix.dtype.newbyteorder("="))
     return matrix
 
 
-def _from_array(data: Any, name: str) -> Any:
+def _from_array(data: object, name: str) -> sparse.csr_matrix:
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -148,7 +172,7 @@ def _from_array(data: Any, name: str) -> Any:
     return sparse.csr_matrix((values.astype(values.dtype.newbyteorder("=")), columns, indptr), shape=array.shape)
 
 
-def _from_dataframe(data: pd.DataFrame, name: str) -> Any:
+def _from_dataframe(data: pd.DataFrame, name: str) -> sparse.csr_matrix | sparse.csc_matrix:
     """Column by column: sparse columns give their stored entries, dense ones their non-zeros."""
     n_rows, n_columns = data.shape
     rows, values, counts = [], [], np.zeros(n_columns + 1, dtype=np.int64)
@@ -185,7 +209,9 @@ def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
         raise DataError(f"{name} must hold real numbers, got dtype {dtype}")
 
 
-def _check_values(raw: Any, values: npt.NDArray[np.float32], rows: Any, name: str, data: Any) -> None:
+def _check_values(
+    raw: npt.NDArray[Any], values: npt.NDArray[Any], rows: sparse.csr_matrix, name: str, data: MatrixLike
+) -> None:
     for wrong, what in (
         (np.isnan(values), "a NaN"),
         (np.isinf(values), "an infinite value"),
@@ -203,7 +229,7 @@ def _check_values(raw: Any, values: npt.NDArray[np.float32], rows: Any, name: st
             )
 
 
-def _is_dataframe(data: Any) -> bool:
+def _is_dataframe(data: object) -> TypeGuard[pd.DataFrame]:
     # pandas is not imported for this: a worker that recommends does without it, and without its 40 MB.
     pandas: Any = sys.modules.get("pandas")
     return pandas is not None and isinstance(data, pandas.DataFrame)

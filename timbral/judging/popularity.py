@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.errors import ParameterError
-from timbral.judging.matrix import check_rows, read_matrix
+from timbral.judging.matrix import MatrixLike, check_rows, read_matrix
 from timbral.judging.ranking import Ranking
 
 __all__ = ["by_popularity", "popularity_ranking", "users_per_item"]
@@ -28,7 +28,7 @@ def by_popularity(users_per_item: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.argsort(-users_per_item.astype(np.int64), kind="stable")
 
 
-def popularity_ranking(train: Any, k: int, user_ids: npt.NDArray[Any] | None = None) -> Ranking:
+def popularity_ranking(train: MatrixLike, k: int, user_ids: npt.NDArray[Any] | None = None) -> Ranking:
     """The ``k`` items with most users that each user does not have: what a recommender has to beat.
 
     Args:

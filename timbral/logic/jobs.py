@@ -126,7 +126,8 @@ class Jobs:
         fields |= {f"users:{n_chunks + place}": json.dumps(list(part)) for place, part in enumerate(named)}
         flat = [item for pair in fields.items() for item in pair]
         known: list[Any] = [job_id, n_chunks + len(named), model_version, *flat]
-        return text(self._create(keys=[*self._keys(job_id), keys.MODEL_VERSIONS], args=known))  # type: ignore[return-value]
+        created = self._create(keys=[*self._keys(job_id), keys.MODEL_VERSIONS], args=known)
+        return text(created)  # type: ignore[return-value]  # the script says one of the three
 
     def remaining(self, job_id: str) -> list[int]:
         """Numbers of the chunks that are not done."""
@@ -221,7 +222,8 @@ class Jobs:
         runtime_s = float(self._age(keys=[keys.job(job_id)], args=[known["created_at"]]))
         kwargs, asked = json.loads(known["kwargs"]), json.loads(known.get("asked", "{}"))
         task = known.get("task", "compute_recommendations")
-        return Outcome(task, state, answer, error, known["digest"], kwargs, runtime_s, asked)  # type: ignore[arg-type]
+        ended: Any = state  # one of Outcome's, for the job has ended
+        return Outcome(task, ended, answer, error, known["digest"], kwargs, runtime_s, asked)
 
     def close(self, job_id: str) -> bool:
         """The outcome is stored for everyone who waits: the job is over. True for the first to say so."""

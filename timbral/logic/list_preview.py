@@ -22,7 +22,12 @@ class ListPreview(BatchRecommendation):
         self.for_users(list(dict.fromkeys(user_ids)))
         return {user_id: self._made[user_id] for user_id in user_ids if user_id in self._made}
 
-    def write_lists(self, user_ids: Sequence[Id], top: TopK, newest: Sequence[str] = ()) -> None:  # noqa: ARG002
+    def write_lists(
+        self,
+        user_ids: Sequence[Id],
+        top: TopK,
+        newest: Sequence[str] = (),  # noqa: ARG002 - the cache's signature
+    ) -> None:
         items = self.served.item_ids.ids(top.item_indices)
         for place, user_id in enumerate(user_ids):
             row = range(int(top.indptr[place]), int(top.indptr[place + 1]))

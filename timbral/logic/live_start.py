@@ -60,7 +60,7 @@ def _known(live: ServedModel, data: Interactions) -> KnownFactors:
         for mine, theirs in ((live.user_ids, data.user_ids), (live.item_ids, data.item_ids))
     )
     assert live.model.user_factors is not None  # noqa: S101 - for the type checker
-    assert live.model.item_factors is not None  # noqa: S101
+    assert live.model.item_factors is not None  # noqa: S101 - for the type checker
     return KnownFactors(
         # -1, of an id that is not known, takes the last row, which then says nothing.
         user=np.ascontiguousarray(live.model.user_factors[users], dtype=np.float32),

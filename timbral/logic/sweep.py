@@ -82,7 +82,7 @@ class Sweep:
         self.held = HeldMessages(broker)
         self.refreshes = RefreshQueue(records)
         self.submitted = Submitted(records)
-        self.flights = SingleFlight(records, lambda task_id: False, look_after_s=2 * self.every_s)  # noqa: ARG005
+        self.flights = SingleFlight(records, lambda _: False, look_after_s=2 * self.every_s)
 
     def run(self) -> Swept | None:
         """Look after everything once; None where another worker has just done so."""

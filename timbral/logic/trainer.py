@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 import timbral
+from timbral.judging.matrix import MatrixLike
 from timbral.models.engine.factorization import Callback, HalvesOf
 from timbral.models.engine.halves import HalvesHere
 from timbral.models.engine.training_state import Checkpoints
@@ -38,7 +39,7 @@ class ModelTrainer:
 
     def train_nmf_model(
         self,
-        user_item_matrix: Any,
+        user_item_matrix: MatrixLike,
         n_components: int | None = None,
         random_state: int | None = None,
         max_iter: int | None = None,

@@ -87,7 +87,7 @@ class TrainingRun:
 
     store: ModelStore
     overlay: Overlay
-    on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005
+    on_progress: OnProgress = lambda done, total, text: None  # noqa: ARG005 - called with it
     check: Callable[[], None] = lambda: None
     halves_of: HalvesOf = HalvesHere
     tuned: dict[str, Any] | None = None
@@ -234,7 +234,7 @@ class TrainingRun:
             resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES),
             min_plays=min_plays,
             max_plays=max_plays,
-            on_rows=lambda n_rows: self.check(),  # noqa: ARG005
+            on_rows=lambda n_rows: self.check(),  # noqa: ARG005 - called with it
             **arguments,
         )
         return read, None
@@ -255,7 +255,7 @@ class TrainingRun:
             history,
             message.history_version,
             message.half_life_days,
-            on_rows=lambda n_rows: self.check(),  # noqa: ARG005
+            on_rows=lambda n_rows: self.check(),  # noqa: ARG005 - called with it
         )
         limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
         return (read.with_play_thresholds(*limits) if message.apply_play_thresholds else read), record

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.errors import ParameterError
+from timbral.judging.matrix import Csr, Sparse
 
 __all__ = ["check_by_user", "check_ids", "check_int", "check_items", "check_real", "check_vectors"]
 
@@ -31,7 +32,7 @@ def check_real(value: Any, name: str, low: float, high: float) -> float:
     return float(value)
 
 
-def check_ids(ids: Any, count: int, what: str, name: str) -> npt.NDArray[np.int64]:
+def check_ids(ids: npt.ArrayLike, count: int, what: str, name: str) -> npt.NDArray[np.int64]:
     """``ids`` (one, or a list or array of them) as a vector of matrix indices in [0, count)."""
     try:
         array = np.atleast_1d(np.asarray(ids))
@@ -48,24 +49,24 @@ def check_ids(ids: Any, count: int, what: str, name: str) -> npt.NDArray[np.int6
     return array.astype(np.int64)
 
 
-def check_by_user(matrix: Any, name: str, shape: tuple[int, int]) -> Any:
+def check_by_user(matrix: Sparse | None, name: str, shape: tuple[int, int]) -> Csr | None:
     """A sparse ``matrix`` of ``shape``, (users asked for, n_items), as CSR; None stays None."""
     if matrix is None:
         return None
-    if not sparse.issparse(matrix) or matrix.shape != shape:  # type: ignore[attr-defined]
+    if not sparse.issparse(matrix) or matrix.shape != shape:
         got = getattr(matrix, "shape", type(matrix).__name__)
         raise ParameterError(f"{name} must be a sparse matrix of shape {shape}, got {got}")
-    return matrix.tocsr()  # type: ignore[attr-defined]
+    return matrix.tocsr()
 
 
-def check_items(ids: Any, n_items: int, name: str) -> npt.NDArray[Any] | None:
+def check_items(ids: npt.ArrayLike | None, n_items: int, name: str) -> npt.NDArray[Any] | None:
     """``ids`` as item indices; None stays None, and so does a bool array (n_items,)."""
     if isinstance(ids, np.ndarray) and ids.dtype == bool and ids.shape == (n_items,):
         return ids
     return None if ids is None else check_ids(ids, n_items, "Item IDs", name).astype(np.int32)
 
 
-def check_vectors(vectors: Any, name: str, n: int | None, n_components: int) -> npt.NDArray[np.float32]:
+def check_vectors(vectors: npt.ArrayLike, name: str, n: int | None, n_components: int) -> npt.NDArray[np.float32]:
     """``vectors`` as float32 of shape (n, n_components); any number of them where ``n`` is None."""
     array = np.ascontiguousarray(vectors, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != n_components:

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from timbral.config.settings import Constants, settings
 from timbral.errors import DataError, NotFittedError, ParameterError
+from timbral.judging.matrix import Csr, MatrixLike, Sparse
 from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
 from timbral.models.engine.factorization import Callback, HalvesOf
 from timbral.models.engine.fixed import Fixed
@@ -144,7 +145,7 @@ class NMFModel(StoredModel):
 
     def fit(
         self,
-        user_item_matrix: Any,
+        user_item_matrix: MatrixLike,
         callback: Callback | None = None,
         *,
         times: npt.ArrayLike | None = None,
@@ -243,7 +244,7 @@ class NMFModel(StoredModel):
 
     # Folding in
 
-    def fold_in(self, user_items: Any) -> FloatArray:
+    def fold_in(self, user_items: MatrixLike) -> FloatArray:
         """Vectors (n, n_components) for new or changed users, whose plays are ``user_items`` (n, n_items), the items
         being fixed.
 
@@ -253,7 +254,7 @@ class NMFModel(StoredModel):
         rows = read_rows(user_items, "user_items", self.n_items)
         return self._fold_in(weighting.users_side(rows), "items")
 
-    def fold_in_items(self, users_per_item: Any) -> FloatArray:
+    def fold_in_items(self, users_per_item: MatrixLike) -> FloatArray:
         """Vectors (n, n_components) for new items, whose plays are ``users_per_item`` (n, n_users), the users being
         fixed."""
         weighting = self._fitted_weighting()
@@ -286,7 +287,7 @@ class NMFModel(StoredModel):
 
     # Asking
 
-    def predict(self, user_ids: Any, item_ids: Any) -> FloatArray:
+    def predict(self, user_ids: npt.ArrayLike, item_ids: npt.ArrayLike) -> FloatArray:
         """Scores (len,), float32, of user_ids[j] with item_ids[j]: the same that lists are ranked by."""
         self._check_fitted()
         users = check_ids(user_ids, self.n_users, "User IDs", "user_ids")
@@ -295,12 +296,12 @@ class NMFModel(StoredModel):
             raise ParameterError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
         return self.scoring.of_pairs(self._users(), self._seen_of(None), users, items)
 
-    def get_user_embeddings(self, user_ids: Any) -> FloatArray:
+    def get_user_embeddings(self, user_ids: npt.ArrayLike) -> FloatArray:
         """Rows of user_factors (len, n_components), a copy."""
         self._check_fitted()
         return self._users()[check_ids(user_ids, self.n_users, "User IDs", "user_ids")]
 
-    def get_item_embeddings(self, item_ids: Any) -> FloatArray:
+    def get_item_embeddings(self, item_ids: npt.ArrayLike) -> FloatArray:
         """Columns of item_factors as rows (len, n_components), a copy."""
         self._check_fitted()
         return self._items()[check_ids(item_ids, self.n_items, "Item IDs", "item_ids")]
@@ -316,17 +317,17 @@ class NMFModel(StoredModel):
 
     def recommend(
         self,
-        user_ids: Any = None,
+        user_ids: npt.ArrayLike | None = None,
         *,
-        plays: Any = None,
+        plays: MatrixLike | None = None,
         user_factors: npt.ArrayLike | None = None,
         top_k: int = 10,
         exclude_seen: bool = True,
-        seen: Any = None,
-        blocked: Any = None,
-        blocked_by_user: Any = None,
-        allowed: Any = None,
-        allowed_by_user: Any = None,
+        seen: Sparse | None = None,
+        blocked: npt.ArrayLike | None = None,
+        blocked_by_user: Sparse | None = None,
+        allowed: npt.ArrayLike | None = None,
+        allowed_by_user: Sparse | None = None,
     ) -> TopK:
         """The best items of many users; where nothing is known of a user, the most popular ones, at score 0.
 
@@ -358,13 +359,13 @@ class NMFModel(StoredModel):
         else:
             wanted = self._users() if known is None else self._users()[known]
         shape = len(wanted), self.n_items
-        seen = check_by_user(seen, "seen", shape)
+        given = check_by_user(seen, "seen", shape)
         if played is not None:
-            heard = played.as_csr()
+            heard: Csr | None = played.as_csr()
         else:
-            heard = seen if user_factors is not None and known is None else self._seen_of(known)
+            heard = given if user_factors is not None and known is None else self._seen_of(known)
         limits: dict[str, Any] = {
-            "seen": (heard if seen is None else seen) if exclude_seen else None,
+            "seen": (heard if given is None else given) if exclude_seen else None,
             "blocked": check_items(blocked, self.n_items, "blocked"),
             "blocked_by_user": check_by_user(blocked_by_user, "blocked_by_user", shape),
             "allowed": check_items(allowed, self.n_items, "allowed"),
@@ -456,7 +457,7 @@ class NMFModel(StoredModel):
             scoring=self.scoring,
             chosen=self._chosen,
             fixed_items=self._fixed_side("items"),
-            seen=SparseRows(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]
+            seen=SparseRows(seen.indptr, seen.indices, seen.data, self.n_items),  # type: ignore[arg-type]  # see as_csr
             weighting=weighting,
             loss=self.training_history,
             converged=self.converged,

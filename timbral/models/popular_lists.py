@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
+from timbral.judging.matrix import Csr
 from timbral.models.search.top_k import TopK, top_k
 
 __all__ = ["popular_where_unknown"]
@@ -19,11 +19,11 @@ def popular_where_unknown(
     popularity: npt.NDArray[np.float32],
     k: int,
     *,
-    seen: sparse.csr_matrix | None,
+    seen: Csr | None,
     blocked: npt.NDArray[Any] | None,
-    blocked_by_user: sparse.csr_matrix | None,
+    blocked_by_user: Csr | None,
     allowed: npt.NDArray[Any] | None,
-    allowed_by_user: sparse.csr_matrix | None,
+    allowed_by_user: Csr | None,
     n_threads: int,
 ) -> TopK:
     """``lists`` with those of the users ``unknown`` (places, ascending), which are empty, ranked by ``popularity``
@@ -33,9 +33,7 @@ def popular_where_unknown(
     """
     if not len(unknown):
         return lists
-    own: list[Any] = [
-        None if matrix is None else matrix[unknown] for matrix in (seen, blocked_by_user, allowed_by_user)
-    ]
+    own = [None if matrix is None else matrix[unknown] for matrix in (seen, blocked_by_user, allowed_by_user)]
     popular = top_k(
         np.ones((len(unknown), 1), np.float32),
         popularity[None, :],

@@ -20,8 +20,13 @@ ITEMS_PER_BLOCK: Final = 512
 NOISE: Final = 1e-10
 
 
-@kernel(matrix(float32), int64, matrix(int32, writable=True), matrix(float32, writable=True))
-def _keep_best(scores, first, found, best):  # type: ignore[no-untyped-def]
+@kernel(
+    scores=matrix(float32),
+    first=int64,
+    found=matrix(int32, writable=True),
+    best=matrix(float32, writable=True),
+)
+def _keep_best(scores, first, found, best):  # type: ignore[no-untyped-def]  # numba types it
     """Of each row of ``scores``, the highest above 0, best first; row i is item ``first + i``, which is not like
     itself."""
     n_rows, n = scores.shape

@@ -178,7 +178,7 @@ def send_again(client: redis.Redis, letter_id: str) -> str:
     message["properties"]["delivery_info"].pop("redelivered", None)
     message["properties"]["delivery_tag"] = str(uuid.uuid4())
     with client.pipeline() as pipe:
-        pipe.watch(keys.dead_letter(letter_id))  # type: ignore[no-untyped-call]
+        pipe.watch(keys.dead_letter(letter_id))
         if not pipe.exists(keys.dead_letter(letter_id)):
             raise ParameterError(f"Dead letter {letter_id!r} was sent or deleted a moment ago")
         pipe.multi()
@@ -201,7 +201,7 @@ def _read(client: redis.Redis, letter_id: str) -> Letter | None:
     body = fields["body"]
     return Letter(
         letter_id=letter_id,
-        kind=_text(fields["kind"]),  # type: ignore[arg-type]
+        kind=_text(fields["kind"]),  # type: ignore[arg-type]  # the fields that this module wrote
         task=_text(fields["task"]),
         task_id=_text(fields["task_id"]),
         args=_text(fields["args"]),

@@ -75,7 +75,9 @@ class PatientRedis(redis.Redis):
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         try:
-            return super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+            return super().parse_response(  # type: ignore[no-untyped-call]  # redis-py has no types here
+                connection, command_name, **options
+            )
         except ResponseError as error:
             if heals(error):
                 raise refused(error) from error

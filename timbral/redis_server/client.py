@@ -52,8 +52,8 @@ def connect(
     where = RedisUrl.parse(url)
     options = {**_options(where, timeout_s, connect_timeout_s), **options}
     if where.scheme == "sentinel":
-        sentinels = redis.sentinel.Sentinel(_sentinels(where), sentinel_kwargs=where.sentinel_options)  # type: ignore[no-untyped-call]
-        client: redis.Redis = sentinels.master_for(where.primary, kind, **options)  # type: ignore[no-untyped-call]
+        sentinels = redis.sentinel.Sentinel(_sentinels(where), sentinel_kwargs=where.sentinel_options)
+        client: redis.Redis = sentinels.master_for(where.primary, kind, **options)
         return client
     classes: dict[str, type[Any]] = {"unix": redis.UnixDomainSocketConnection, "rediss": redis.SSLConnection}
     if where.cluster_tag:
@@ -68,7 +68,7 @@ def connect_async(url: str, *, timeout_s: float, connect_timeout_s: float, max_c
     retry = AsyncRetry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
     options = {**_options(where, timeout_s, connect_timeout_s), "retry": retry}
     if where.scheme == "sentinel":
-        sentinels = redis.asyncio.sentinel.Sentinel(_sentinels(where), sentinel_kwargs=where.sentinel_options)  # type: ignore[no-untyped-call]
+        sentinels = redis.asyncio.sentinel.Sentinel(_sentinels(where), sentinel_kwargs=where.sentinel_options)
         client: redis.asyncio.Redis = sentinels.master_for(where.primary, max_connections=max_connections, **options)
         return client
     classes: dict[str, type[Any]] = {

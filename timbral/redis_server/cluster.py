@@ -43,7 +43,7 @@ class SlotConnection(redis.Connection):
 
     def __init__(self, *, nodes: Sequence[Node], slot: int, **options: Any) -> None:
         self._nodes, self._slot, self._options = tuple(nodes), slot, options
-        super().__init__(**options)  # type: ignore[no-untyped-call]
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # redis-py's
 
     def connect(self) -> None:
         """Find the owner and connect to it.
@@ -59,7 +59,7 @@ class SlotConnection(redis.Connection):
         try:
             return super().read_response(*args, **kwargs)
         except NOT_THE_OWNER as error:
-            self.disconnect()  # type: ignore[no-untyped-call]
+            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
             raise RedisConnectionError(_moved(self.host, self.port, error)) from error
 
     def _connect_to_the_owner(self) -> None:
@@ -82,7 +82,7 @@ class SlotConnection(redis.Connection):
 
     @staticmethod
     def _plain(**options: Any) -> Any:
-        return redis.Connection(**options)  # type: ignore[no-untyped-call]
+        return redis.Connection(**options)
 
 
 class SlotSSLConnection(SlotConnection, redis.SSLConnection):

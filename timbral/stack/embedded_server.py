@@ -98,7 +98,7 @@ class EmbeddedServer:
         for name, value in self.options.items():
             command += [f"--{name}", value]
         # A session of its own: the terminal's Ctrl-C is for us, and the server ends when we have finished with it.
-        self.process = subprocess.Popen(  # noqa: S603
+        self.process = subprocess.Popen(  # noqa: S603 - our own server
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -127,7 +127,7 @@ class Supervisor:
 
     def _start(self, program: Program) -> None:
         program.started_at = time.monotonic()
-        program.process = subprocess.Popen(  # noqa: S603
+        program.process = subprocess.Popen(  # noqa: S603 - our own programs
             [*_ENDS_WITH_US, *program.command],
             env=dict(program.environment),
             stdin=subprocess.DEVNULL,
@@ -142,7 +142,7 @@ class Supervisor:
         self._readers.append(reader)
 
     def _read(self, name: str, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101 - for the type checker: it was started with a pipe
         with process.stdout as lines:
             for line in lines:
                 self.say(line.rstrip(), name)

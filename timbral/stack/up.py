@@ -184,7 +184,7 @@ class _Welcome:
         if not self._waiting:
             return
         for url in [url for url in self._waiting if url.startswith("http")]:
-            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=0.5):  # noqa: S310
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=0.5):  # noqa: S310 - our own
                 self._waiting.discard(url)
         with contextlib.suppress(redis.RedisError), self._server.client() as client:
             self._waiting -= {name.partition("@")[0] for name, age_s in alive_workers(client).items() if age_s < 10}

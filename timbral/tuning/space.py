@@ -119,6 +119,6 @@ class Space:
         return suggested
 
 
-def _within(value: Any, known: BaseDistribution) -> Any:
+def _within(value: Any, known: Any) -> Any:
     """``value``, or the end of the range that is next to it: a part that the defaults leave out (0) is a faint one."""
-    return min(max(value, known.low), known.high)  # type: ignore[attr-defined]
+    return min(max(value, known.low), known.high)

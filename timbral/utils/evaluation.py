@@ -15,7 +15,7 @@ from scipy import sparse
 
 from timbral.errors import DataError, ParameterError
 from timbral.judging.list_metrics import judge_hits
-from timbral.judging.matrix import check_rows, read_matrix
+from timbral.judging.matrix import MatrixLike, check_rows, read_matrix
 from timbral.judging.metrics import RankingMetrics
 from timbral.judging.ranking import Ranking
 
@@ -125,8 +125,8 @@ class EvaluationMetrics:
     def evaluate(
         self,
         model: Any,
-        held_out_csr: Any,
-        train_csr: Any = None,
+        held_out_csr: MatrixLike,
+        train_csr: MatrixLike | None = None,
         k: int = 20,
         *,
         on_progress: Callable[[int, int], None] | None = None,
@@ -166,10 +166,10 @@ class EvaluationMetrics:
     def evaluate_ranking(
         self,
         ranking: Any,
-        held_out_csr: Any,
+        held_out_csr: MatrixLike,
         k: int,
         *,
-        train_csr: Any = None,
+        train_csr: MatrixLike | None = None,
         user_ids: npt.ArrayLike | None = None,
     ) -> dict[str, float]:
         """``evaluate`` for lists that are there already: a peer's, or popularity's.
@@ -190,10 +190,10 @@ class EvaluationMetrics:
     @staticmethod
     def judged(
         ranking: Any,
-        held_out_csr: Any,
+        held_out_csr: MatrixLike,
         k: int,
         *,
-        train_csr: Any = None,
+        train_csr: MatrixLike | None = None,
         user_ids: npt.ArrayLike | None = None,
     ) -> RankingMetrics:
         """As ``evaluate_ranking``, for who wants the standard errors too: ``result()`` and ``errors()``."""
@@ -256,7 +256,7 @@ def _pairs(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[npt.NDArray[np
     return true, predicted
 
 
-def _matrices(held_out: Any, train: Any) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
+def _matrices(held_out: MatrixLike, train: MatrixLike | None) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
     """Both checked as ``NMFModel.fit`` checks what it is fitted to."""
     held = read_matrix(held_out, "held_out_csr")
     if not held.nnz:

@@ -87,7 +87,11 @@ class Client(PatientRedis):
             logger.warning("Redis is full: bindings of queues are left as they are")
             return 0
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> PatientPipeline:  # noqa: ARG002
+    def pipeline(
+        self,
+        transaction: bool = True,  # noqa: ARG002 - redis-py's signature
+        shard_hint: Any = None,
+    ) -> PatientPipeline:
         # A full Redis 7 refuses every command inside MULTI, also those that free memory; kombu's pipelines need no
         # transaction.
         return _Pipeline(self.connection_pool, self.response_callbacks, False, shard_hint)

@@ -92,13 +92,13 @@ class Consumer(CeleryConsumer):
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         self._park(message, "garbage", f"body cannot be decoded: {exc!r:.200}", MessageError)
 
-    def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002
+    def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._park(message, "garbage", "not a task message", MessageError)
 
-    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
         self._park(message, "garbage", f"invalid task message: {exc!s:.200}", MessageError)
 
-    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
         name, queue = message.headers["task"], message.delivery_info["routing_key"]
         close = difflib.get_close_matches(name, self.app.tasks, n=1, cutoff=MISTYPED)
         if queue == layout.SHARED_QUEUE and not close:

@@ -34,7 +34,7 @@ class Liveness(bootsteps.StartStopStep):
         self._stop = threading.Event()
         self._turned_at = time.monotonic()
 
-    def register_with_event_loop(self, worker: Any, hub: Any) -> None:  # noqa: ARG002
+    def register_with_event_loop(self, worker: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._turn()
         hub.call_repeatedly(INTERVAL_S / 5, self._turn)
 
@@ -44,7 +44,7 @@ class Liveness(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         threading.Thread(target=self._run, args=(worker,), name="sign-of-life", daemon=True).start()
 
-    def stop(self, worker: Any) -> None:  # noqa: ARG002
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._stop.set()
 
     terminate = stop

@@ -102,7 +102,7 @@ class QoS(kombu_redis.QoS):
         if not self._late:
             _behind.discard(self)
 
-    def restore_unacked(self, client: Any = None) -> list[Any]:  # noqa: ARG002
+    def restore_unacked(self, client: Any = None) -> list[Any]:  # noqa: ARG002 - kombu's
         """Put back what was delivered, but for what still runs here: after a lost connection it runs on, and is
         acknowledged later."""
         running = set() if is_stopping() else {request.message.delivery_tag for request in running_requests()}
@@ -113,7 +113,7 @@ class QoS(kombu_redis.QoS):
                 self.put_back(tag)
         return []
 
-    def restore_visible(self, start: int = 0, num: int | None = None, interval: int = 1) -> None:  # noqa: ARG002
+    def restore_visible(self, start: int = 0, num: Any = None, interval: int = 1) -> None:  # noqa: ARG002 - kombu's
         """Put back what no living worker has renewed for the visibility timeout."""
         timeout_s = float(self.visibility_timeout)
         interval_s = float(self.channel.unacked_restore_interval)
@@ -126,7 +126,7 @@ class QoS(kombu_redis.QoS):
     def restore_by_tag(
         self,
         tag: str,
-        client: Any = None,  # noqa: ARG002
+        client: Any = None,  # noqa: ARG002 - kombu's
         leftmost: bool = False,
         *,
         uncount: bool = False,

@@ -64,7 +64,7 @@ class SoftShutdown(bootsteps.StartStopStep):
         worker.soft_shutdown = self
         has_terminal = sys.stdin is not None and sys.stdin.isatty()
 
-        def on_signal(number: int, frame: Any) -> None:  # noqa: ARG001
+        def on_signal(number: int, frame: Any) -> None:  # noqa: ARG001 - a signal handler's signature
             if number == signal.SIGHUP and not self._asked.is_set():
                 self._restarts = not has_terminal  # else the terminal is gone, and nobody would see a new worker
             if number == signal.SIGQUIT or self._asked.is_set():
@@ -168,12 +168,12 @@ def _take_nothing_new(consumer: Any) -> None:
 def _start_anew() -> None:
     # As it was started: Celery's own way loses "python -m".
     os.closerange(3, 4096)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this program itself
 
 
 def _is_running(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - once a tick; a Path costs more than the read
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except OSError:
         return False

@@ -31,7 +31,7 @@ class Sweeper(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         threading.Thread(target=self._run, args=(worker.app,), name="sweeper", daemon=True).start()
 
-    def stop(self, worker: Any) -> None:  # noqa: ARG002
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._stop.set()
 
     terminate = stop

@@ -35,7 +35,7 @@ class _Patient:
 
     def on_connect(self) -> None:
         try:
-            super().on_connect()  # type: ignore[misc]
+            super().on_connect()  # type: ignore[misc]  # mixed into connections, which have it
         except ResponseError as error:
             raise refused(error) from error
 

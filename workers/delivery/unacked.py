@@ -164,7 +164,7 @@ class Unacked:
             names += [keys.deliveries(task_id), keys.work(task_id), layout.result_key(task_id)]
         given: list[Any] = [tag, content, work or task_id or "", WORK_TTL_S, task_id or "", "1" if again else ""]
         begun, state = self._take(keys=names, args=given)
-        return Taken(int(begun), text(state))  # type: ignore[arg-type]
+        return Taken(int(begun), text(state))  # type: ignore[arg-type]  # the script gives one of them
 
     def claim(self, tag: str, task_id: str, work: str) -> None:
         """The task id is that of this work from now on."""
@@ -200,8 +200,8 @@ class Unacked:
 
     def content(self, tag: str) -> bytes | None:
         """What was stored with ``take``."""
-        found: bytes | None = self.client.hget(self.content_key, tag)  # type: ignore[assignment]
-        return found
+        found: Any = self.client.hget(self.content_key, tag)
+        return found if isinstance(found, bytes) else None
 
     def put_back(
         self,

@@ -62,7 +62,7 @@ class TaskCounts:
         """Count the events that ``dispatcher`` sends from now on."""
         send = dispatcher.send
 
-        def send_and_count(type: str, *args: Any, **fields: Any) -> Any:  # noqa: A002
+        def send_and_count(type: str, *args: Any, **fields: Any) -> Any:  # noqa: A002 - Celery's name
             self.count(type, fields)
             return send(type, *args, **fields)
 
@@ -90,10 +90,10 @@ class Server(bootsteps.StartStopStep):
         super().__init__(worker, **options)
         self._server: Any = None
 
-    def include_if(self, worker: Any) -> bool:  # noqa: ARG002
+    def include_if(self, worker: Any) -> bool:  # noqa: ARG002 - Celery's signature
         return settings.METRICS_PORT != 0
 
-    def start(self, worker: Any) -> None:  # noqa: ARG002
+    def start(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         broker, records = (
             connect(url, timeout_s=3, connect_timeout_s=2, retry=Retry(NoBackoff(), 0))
             for url in (settings.broker_url, settings.redis_url)
@@ -106,7 +106,7 @@ class Server(bootsteps.StartStopStep):
             return
         REGISTRY.register(FleetMetrics(broker, records))
 
-    def stop(self, worker: Any) -> None:  # noqa: ARG002
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()

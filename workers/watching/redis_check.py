@@ -29,10 +29,10 @@ class RedisCheck(bootsteps.StartStopStep):
         super().__init__(worker, **options)
         self._stop = threading.Event()
 
-    def start(self, worker: Any) -> None:  # noqa: ARG002
+    def start(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         threading.Thread(target=self._run, name="redis-check", daemon=True).start()
 
-    def stop(self, worker: Any) -> None:  # noqa: ARG002
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._stop.set()
 
     terminate = stop

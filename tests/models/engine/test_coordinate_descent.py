@@ -80,7 +80,7 @@ def test_factors_are_never_negative_and_the_loss_never_rises_and_is_exact(
     model = NMFModel(n_components, seed, 25, 0.0, n_threads=1, **chosen).fit(matrix)
 
     history = np.array(model.training_history)
-    scale = max(history[0], float((model._weighting.users_side(_rows(matrix)).target ** 2).sum()))  # type: ignore[union-attr]
+    scale = max(history[0], float((model._weighting.users_side(_rows(matrix)).target ** 2).sum()))
     assert model._users().min() >= 0
     assert model._items().min() >= 0
     assert np.isfinite(model._users()).all()

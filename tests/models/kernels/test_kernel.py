@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from numba import int64
+
 import timbral
+from timbral.models.kernels.kernel import kernel
 
 SUM = """
 import numpy as np
@@ -89,3 +94,21 @@ def test_a_change_of_any_module_that_a_kernel_may_have_inlined_makes_the_cache_s
     third = run(hits, **environment)
 
     assert [first.stdout, second.stdout, third.stdout] == ["0\n", "1\n", "0\n"], first.stderr
+
+
+def test_a_kernel_whose_types_are_not_named_as_its_parameters_is_refused() -> None:
+    """Of many positional arguments, two that change places would be a silent wrong answer."""
+    with pytest.raises(TypeError, match=r"has the parameters \['start', 'stop'\], its signature \['stop', 'start'\]"):
+        kernel(stop=int64, start=int64)(lambda start, stop: None)
+
+
+def test_a_kernel_with_a_long_parameter_list_says_what_each_is() -> None:
+    of_a_parameter = re.compile(r"^    \w+=(?!True|False|\{).*", re.MULTILINE)
+    untold = []
+    for path in sorted((Path(timbral.__file__).parent / "models").rglob("*.py")):
+        for signature, name in re.findall(r"^@kernel\((.*?)^\)\ndef (\w+)", path.read_text(), re.MULTILINE | re.DOTALL):
+            listed = of_a_parameter.findall(signature)
+            if len(listed) >= 8:
+                untold += [f"{name}: {line.strip()}" for line in listed if "  # " not in line]
+
+    assert untold == []

@@ -15,12 +15,12 @@ from timbral.models.kernels.vector_sum import (
 
 
 @numba.njit
-def sums_of(weights, components, matrix, column, threshold, out):  # type: ignore[no-untyped-def]
+def sums_of(weights, components, matrix, column, threshold, out):
     return weighted_sums(weights, components, len(weights), matrix, column, threshold, out)
 
 
 @numba.njit
-def sums_of_blocks(weights, components, blocks, first, threshold, out):  # type: ignore[no-untyped-def]
+def sums_of_blocks(weights, components, blocks, first, threshold, out):
     return weighted_sums_of_blocks(weights, components, len(weights), blocks, first, threshold, out)
 
 

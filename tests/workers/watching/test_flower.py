@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from fleet_fixtures import Fleet
+from warm_python import WarmProcess
 
 from timbral.stack.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
@@ -48,11 +49,9 @@ class Flower:
         }
         environment |= {"FLOWER_BASIC_AUTH": auth} if auth else {}
         self.log = fleet.directory / f"flower-{self.port}.log"
-        with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "celery", "-A", "workers.app", "flower"]
-            self.process = subprocess.Popen(
-                command, cwd=fleet.directory, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+        self.process = WarmProcess(
+            ["-m", "celery", "-A", "workers.app", "flower"], cwd=fleet.directory, env=environment, output=self.log
+        )
 
     def get(self, path: str, auth: str | None = AUTH) -> tuple[int, str]:
         request = urllib.request.Request(self.url + path)

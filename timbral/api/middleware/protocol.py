@@ -22,7 +22,7 @@ class BoundedHead(HttpToolsProtocol):
     _in_head = True
     _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # never a BaseTransport
         super().connection_made(transport)
         self._expect_head()
 

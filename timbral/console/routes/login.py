@@ -23,7 +23,7 @@ def get_login(request: Request) -> Response:
 def post_login(request: Request) -> Response:
     """Begin a session with a token."""
     form, sessions = request.state.form, request.app.state.sessions
-    assert isinstance(sessions, Sessions)  # noqa: S101
+    assert isinstance(sessions, Sessions)  # noqa: S101 - for the type checker: the app has them
     back = _inside(form.get("next", "/"))
     role = sessions.role_of(form.get("token", ""))
     if role is None:

@@ -16,9 +16,15 @@ Vector = npt.NDArray[np.float32]
 
 
 @kernel(
-    vector(float32), matrix(float32), int64, int64, matrix(float64, writable=True), fastmath=True, boundscheck=False
+    l2=vector(float32),
+    factors=matrix(float32),
+    start=int64,
+    stop=int64,
+    total=matrix(float64, writable=True),
+    fastmath=True,
+    boundscheck=False,
 )
-def _add_squares(l2, factors, start, stop, total):  # type: ignore[no-untyped-def]
+def _add_squares(l2, factors, start, stop, total):  # type: ignore[no-untyped-def]  # numba types it
     for row in range(start, stop):
         for f in range(factors.shape[1]):
             total[0, f] += l2[row] * factors[row, f] * factors[row, f]

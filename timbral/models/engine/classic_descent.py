@@ -10,13 +10,26 @@ __all__ = ["descend_classic"]
 
 
 @kernel(
-    vector(int64), vector(int32), vector(float32), vector(float32), float32, matrix(float32), matrix(float32), int64,
-    float32,
-    int64, int64, matrix(float32, writable=True), vector(float64, writable=True), vector(int64, writable=True),
-    vector(float32, writable=True), vector(float32, writable=True),
-    fastmath=True, boundscheck=False,
-)  # fmt: skip
-def descend_classic(  # type: ignore[no-untyped-def]
+    indptr=vector(int64),  # (n_rows + 1,)
+    indices=vector(int32),  # (n_entries,)
+    target=vector(float32),  # (n_entries,)
+    l2=vector(float32),  # (n_rows,): λ
+    l1=float32,  # λ₁
+    fixed=matrix(float32),  # (n_columns, k): the other side's factors
+    gram=matrix(float32),  # (k, k): of ``fixed``
+    n_passes=int64,  # most passes over a row
+    tol=float32,  # see ``descend_weighted``
+    start=int64,  # first row to solve
+    stop=int64,  # the row behind the last
+    solved=matrix(float32, writable=True),  # (n_rows, k): from where they stand
+    loss=vector(float64, writable=True),  # (n_rows,): out
+    passes_done=vector(int64, writable=True),  # (n_rows,): out
+    slope=vector(float32, writable=True),  # (k,): scratch
+    product=vector(float32, writable=True),  # (k,): scratch
+    fastmath=True,
+    boundscheck=False,
+)
+def descend_classic(  # type: ignore[no-untyped-def]  # numba types it
     indptr, indices, target, l2, l1, fixed, gram, n_passes, tol, start, stop, solved, loss, passes_done, slope, product,
 ):  # fmt: skip
     """``descend_weighted`` for confidence 1 and all weights 1, where the observed entries only enter through X·H: no

@@ -40,7 +40,7 @@ _inlined = numba.njit(nogil=True, fastmath=True, boundscheck=False)
 
 
 @numba.njit(inline="always")
-def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]
+def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]  # numba types it
     """(t, e) such that w ← t·w + e·(factor f) has the least loss wᵀAw − 2·b·w with w ≥ 0, where w's factor f is
     ``old``.
 
@@ -61,7 +61,7 @@ def _best_step(old, p, b, d, square, pull):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-untyped-def]
+def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-untyped-def]  # numba types it
     """``slope`` gets a·G·w + λ·w; gives w·slope and (a·p − l1)·w."""
     for f in range(k):
         slope[f] = lam * w[f]
@@ -83,10 +83,18 @@ def _start_row(k, a, lam, l1, gram, all_pull, w, slope):  # type: ignore[no-unty
 
 
 @_inlined
-def _row_of_many(  # type: ignore[no-untyped-def]
+def _row_of_many(  # type: ignore[no-untyped-def]  # numba types it
     idx, c, r, mu, a, column_weight, lam, l1, fixed, gram, all_pull, n_passes, tol, w, slope, curvature, linear, entry
 ):  # fmt: skip
-    """A row with many entries, which are gathered. Gives the row's loss and the passes used."""
+    """A row with many entries, which are gathered. Gives the row's loss and the passes used.
+
+    Args:
+        idx, c, r: (n,), the row's own part of ``indices``, ``confidence`` and ``target``.
+        a, lam: its row_weight and l2.
+        w: (k,), its factors, from where they stand.
+        slope, curvature, linear: (k,), scratch.
+        mu, column_weight, l1, fixed, gram, all_pull, n_passes, tol, entry: as for ``descend_weighted``.
+    """
     n, k = len(idx), len(w)
     padded = (n + LANE - 1) // LANE * LANE
     rest = entry[0, :padded]  # c − a·s: what the Gram term leaves of an entry's weight
@@ -175,36 +183,48 @@ def _row_of_many(  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    vector(int64), vector(int32), vector(float32), vector(float32), float32, vector(float32), vector(float32),
-    vector(float32),
-    float32, matrix(float32), matrix(float32), vector(float32), int64, float32, int64, int64,
-    matrix(float32, writable=True),
-    vector(float64, writable=True), vector(int64, writable=True), matrix(float32, writable=True),
-    matrix(float32, writable=True),
-    matrix(float32, writable=True), fastmath=True, boundscheck=False,
-)  # fmt: skip
-def descend_weighted(  # type: ignore[no-untyped-def]
+    indptr=vector(int64),  # (n_rows + 1,): row u has the entries indptr[u] to indptr[u + 1]
+    indices=vector(int32),  # (n_entries,): the column of an entry
+    confidence=vector(float32),  # (n_entries,): c, what an entry weighs
+    target=vector(float32),  # (n_entries,): r, what an entry aims at
+    mu=float32,  # μ, what all others aim at
+    row_weight=vector(float32),  # (n_rows,): a
+    column_weight=vector(float32),  # (n_columns,): s
+    l2=vector(float32),  # (n_rows,): λ
+    l1=float32,  # λ₁
+    fixed=matrix(float32),  # (n_columns, k): h, the other side's factors
+    gram=matrix(float32),  # (k, k): G
+    all_pull=vector(float32),  # (k,): p
+    n_passes=int64,  # most passes over a row
+    tol=float32,  # a row is done when no factor moved by more, as a share of the row's greatest
+    start=int64,  # first row to solve
+    stop=int64,  # the row behind the last
+    solved=matrix(float32, writable=True),  # (n_rows, k): w, from where they stand
+    loss=vector(float64, writable=True),  # (n_rows,): of each row, out
+    passes_done=vector(int64, writable=True),  # (n_rows,): of each row, out
+    scratch=matrix(float32, writable=True),  # (3, k)
+    entry=matrix(float32, writable=True),  # (3 + MIN_BLOCK or more, the longest row up to a multiple of LANE)
+    lanes=matrix(float32, writable=True),  # (lane_lines(k), LANES)
+    fastmath=True,
+    boundscheck=False,
+)
+def descend_weighted(  # type: ignore[no-untyped-def]  # numba types it
     indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
-    start, stop,
-    solved, loss, passes_done, scratch, entry, lanes,
+    start, stop, solved, loss, passes_done, scratch, entry, lanes,
 ):  # fmt: skip
     """At most ``n_passes`` passes of coordinate descent over rows start..stop of ``solved``, from where they stand.
 
-    ``scratch`` (3, k), ``lanes`` (lane_lines(k), LANES) and ``entry`` (at least 3 + MIN_BLOCK rows, of as many columns
-    as the longest row has entries, rounded up to LANE) are scratch. A row is done early when no factor moved by more
-    than ``tol`` times the row's greatest factor. ``loss[u]`` gets the row's loss with the new factors, less a_u μ² Σ_i
-    s_i, and without the fixed side's regularisation. ``passes_done[u]`` gets the passes used.
+    ``loss[u]`` gets the row's loss with the new factors, less a_u μ² Σ_i s_i, and without the fixed side's
+    regularisation; ``passes_done[u]`` gets the passes used. ``scratch``, ``entry`` and ``lanes`` are scratch.
     """
     slope, curvature, linear = scratch[0], scratch[1], scratch[2]
     order, n_few = descend_side_by_side(
         indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes,
-        tol, start,
-        stop, solved, loss, passes_done, lanes,
+        tol, start, stop, solved, loss, passes_done, lanes,
     )  # fmt: skip
     for u in order[n_few:]:
         begin, end = indptr[u], indptr[u + 1]
         loss[u], passes_done[u] = _row_of_many(
             indices[begin:end], confidence[begin:end], target[begin:end], mu, row_weight[u], column_weight, l2[u], l1,
-            fixed, gram,
-            all_pull, n_passes, tol, solved[u], slope, curvature, linear, entry,
+            fixed, gram, all_pull, n_passes, tol, solved[u], slope, curvature, linear, entry,
         )  # fmt: skip

@@ -25,16 +25,16 @@ ROWS = 4096
 
 
 @kernel(
-    matrix(float32),
-    matrix(float32),
-    matrix(float32, writable=True),
-    float32,
-    int64,
-    int64,
+    before=matrix(float32),
+    after=matrix(float32),
+    out=matrix(float32, writable=True),
+    step=float32,
+    start=int64,
+    stop=int64,
     fastmath=True,
     boundscheck=False,
 )
-def _extrapolate_rows(before, after, out, step, start, stop):  # type: ignore[no-untyped-def]
+def _extrapolate_rows(before, after, out, step, start, stop):  # type: ignore[no-untyped-def]  # numba types it
     for row in range(start, stop):
         for f in range(before.shape[1]):
             out[row, f] = max(after[row, f] + step * (after[row, f] - before[row, f]), float32(0.0))

@@ -7,7 +7,7 @@ order. So it does not matter who summed which block. BLAS would split a sum by i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ MAX_SUMS_BYTES: Final = 64 * 2**20
 GROUPS_PER_THREAD: Final = 4
 
 Sums = npt.NDArray[np.float64]
-AddRows = Callable[[int, int, Any], None]
+AddRows = Callable[[int, int, Sums], None]
 """``add(start, stop, out)`` adds what rows start..stop sum up to to ``out``, float64, and touches nothing else."""
 
 
@@ -73,8 +73,14 @@ def sum_of_rows(n_rows: int, shape: tuple[int, ...], add: AddRows, threads: Thre
     return total
 
 
-@kernel(vector(float64), int64, int64, vector(float64, writable=True), boundscheck=False)
-def _add_values(values, start, stop, out):  # type: ignore[no-untyped-def]
+@kernel(
+    values=vector(float64),
+    start=int64,
+    stop=int64,
+    out=vector(float64, writable=True),
+    boundscheck=False,
+)
+def _add_values(values, start, stop, out):  # type: ignore[no-untyped-def]  # numba types it
     for place in range(start, stop):
         out[0] += values[place]
 

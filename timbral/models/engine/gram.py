@@ -18,11 +18,17 @@ RUN = 512
 
 
 @kernel(
-    matrix(float32), vector(float32), int64, int64, int64, matrix(float32, writable=True),
-    matrix(float64, writable=True),
-    fastmath=True, boundscheck=False,
-)  # fmt: skip
-def _add_rows(factors, weights, start, stop, run, partial, total):  # type: ignore[no-untyped-def]
+    factors=matrix(float32),
+    weights=vector(float32),
+    start=int64,
+    stop=int64,
+    run=int64,
+    partial=matrix(float32, writable=True),
+    total=matrix(float64, writable=True),
+    fastmath=True,
+    boundscheck=False,
+)
+def _add_rows(factors, weights, start, stop, run, partial, total):  # type: ignore[no-untyped-def]  # numba types it
     """Add rows start..stop to ``total``; float32 within runs of ``run`` rows, float64 across them.
 
     The lower triangle of the first k rows gets the products, row k the sum.

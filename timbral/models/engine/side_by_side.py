@@ -50,7 +50,7 @@ def lane_lines(k: int) -> int:
 
 
 @numba.njit(nogil=True, fastmath=True, boundscheck=False)
-def _dot(left, u, right, j):  # type: ignore[no-untyped-def]
+def _dot(left, u, right, j):  # type: ignore[no-untyped-def]  # numba types it
     dot = float32(0.0)
     for f in range(left.shape[1]):
         dot += left[u, f] * right[j, f]
@@ -58,13 +58,24 @@ def _dot(left, u, right, j):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, fastmath={"contract", "nsz"}, boundscheck=False)
-def _rows_of_few(  # type: ignore[no-untyped-def]
+def _rows_of_few(  # type: ignore[no-untyped-def]  # numba types it
     rows, n_rows, n, indptr, indices, c, r, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
     solved, loss, passes_done, w, slope, lines, entries, ids, lane32, lane64,
 ):  # fmt: skip
     """Up to LANES rows of at most ``n`` entries, ``rows[:n_rows]``.
 
     No sum is reordered, so what a row gets does not depend on how many entries the others have.
+
+    Args:
+        rows: (LANES,), int64; behind the first n_rows it is filled up with the first.
+        c, r: ``confidence`` and ``target``.
+        indptr, indices, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, solved, loss,
+            passes_done: as for ``descend_weighted``.
+        w, slope: (k, LANES), scratch: the rows' factors and their slopes, a lane each.
+        lines: (n · k or more, LANES), scratch: the fixed factors of each lane's entries.
+        entries: (3 · n or more, LANES), scratch: of each entry rest · ŷ, aim and rest, as in ``_row_of_many``.
+        ids: (n or more, LANES), int64, scratch: the entries' columns.
+        lane32, lane64: (len(Own), LANES) float32 and (len(State), LANES) float64, scratch: what a lane has of its own.
     """
     k = fixed.shape[1]
     for lane in range(LANES):
@@ -139,13 +150,12 @@ def _rows_of_few(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, boundscheck=False)
-def descend_side_by_side(  # type: ignore[no-untyped-def]
+def descend_side_by_side(  # type: ignore[no-untyped-def]  # numba types it
     indptr, indices, confidence, target, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol,
-    start, stop,
-    solved, loss, passes_done, lanes,
+    start, stop, solved, loss, passes_done, lanes,
 ):  # fmt: skip
-    """``descend_weighted`` of the rows with few entries. Gives the rows by their number of entries, and how many of
-    them were few."""
+    """``descend_weighted`` of the rows with few entries; the arguments are its own. Gives the rows by their number of
+    entries, and how many of them were few."""
     k = fixed.shape[1]
     few = (len(lanes) - 2 * k - WEIGHTED_STEP - 1) // (k + 3)
     w, slopes, lines = lanes[:k], lanes[k : 2 * k], lanes[2 * k : (2 + few) * k]
@@ -172,7 +182,6 @@ def descend_side_by_side(  # type: ignore[no-untyped-def]
         _rows_of_few(
             rows, n_rows, indptr[longest + 1] - indptr[longest], indptr, indices, confidence, target, mu, row_weight,
             column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, solved, loss, passes_done, w, slopes, lines,
-            entries, ids,
-            lane32, lane64,
+            entries, ids, lane32, lane64,
         )  # fmt: skip
     return order, n_few

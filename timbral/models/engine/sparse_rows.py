@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from timbral.errors import DataError
-from timbral.judging.matrix import read_matrix
+from timbral.judging.matrix import MatrixLike, read_matrix
 
 __all__ = ["SparseRows", "read_rows", "read_times"]
 
@@ -34,9 +33,8 @@ class SparseRows:
 
     def as_csr(self) -> sparse.csr_matrix:
         """As scipy's, its values and, below 2³¹ entries, its indices shared."""
-        index: Any = (
-            np.int32 if len(self.values) < 2**31 else np.int64
-        )  # scipy would copy them, to have both of one dtype
+        # scipy would copy them, to have both of one dtype.
+        index: type[np.signedinteger] = np.int32 if len(self.values) < 2**31 else np.int64
         parts = self.values, self.indices.astype(index, copy=False), self.indptr.astype(index, copy=False)
         return sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns), copy=False)
 
@@ -67,7 +65,7 @@ class SparseRows:
         )
 
 
-def read_rows(data: Any, name: str, n_columns: int | None = None) -> SparseRows:
+def read_rows(data: MatrixLike, name: str, n_columns: int | None = None) -> SparseRows:
     """``data`` (rows × columns), checked as ``read_matrix`` does it, as a copy; explicit zeros go, duplicates add up.
 
     Raises:
@@ -77,7 +75,7 @@ def read_rows(data: Any, name: str, n_columns: int | None = None) -> SparseRows:
     return SparseRows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.copy(), int(rows.shape[1]))
 
 
-def read_times(times: npt.ArrayLike, matrix: Any) -> npt.NDArray[np.int64]:
+def read_times(times: npt.ArrayLike, matrix: MatrixLike) -> npt.NDArray[np.int64]:
     """``times`` of the entries of ``matrix``, without those of explicit zeros: int64, in the order of ``read_rows``'
     values.
 
@@ -85,13 +83,14 @@ def read_times(times: npt.ArrayLike, matrix: Any) -> npt.NDArray[np.int64]:
         DataError: they are not one int for each stored entry of a CSR matrix whose rows are sorted and have no entry
             twice.
     """
-    if not sparse.issparse(matrix) or matrix.format != "csr" or not matrix.has_canonical_format:  # type: ignore[attr-defined]
+    if not isinstance(matrix, sparse.csr_matrix | sparse.csr_array) or not matrix.has_canonical_format:
         raise DataError(
             "times need a CSR matrix with sorted indices, no entry twice: they are in the order of its data"
         )
     given = np.asarray(times)
-    if given.dtype.kind not in "iu" or given.shape != matrix.data.shape:  # type: ignore[attr-defined]
+    if given.dtype.kind not in "iu" or given.shape != matrix.data.shape:
         raise DataError(
-            f"times must be {len(matrix.data)} ints, one for each entry, got {given.dtype} of shape {given.shape}"  # type: ignore[attr-defined]
+            f"times must be {len(matrix.data)} ints, one for each entry, got {given.dtype} of shape {given.shape}"
         )
-    return given.astype(np.int64)[matrix.data != 0]  # type: ignore[attr-defined]
+    kept: npt.NDArray[np.int64] = given.astype(np.int64)[matrix.data != 0]
+    return kept

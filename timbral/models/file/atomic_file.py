@@ -37,7 +37,7 @@ def replace_file(path: str | os.PathLike[str], parts: Iterable[bytes | memoryvie
         try:
             _write(temporary, parts)
             # The name is taken over only now that the content is on disk.
-            os.replace(temporary, target)  # noqa: PTH105
+            os.replace(temporary, target)  # noqa: PTH105 - os.replace says that it replaces
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 @njit(nogil=True, boundscheck=False, fastmath={"reassoc", "nsz"})
-def _n_as_high(scores, size, score):  # type: ignore[no-untyped-def]
+def _n_as_high(scores, size, score):  # type: ignore[no-untyped-def]  # numba types it
     """How many of ``scores[:size]`` are no less than ``score``."""
     count = float32(0.0)  # exact up to 2^24, and as wide as the scores: a vector of them is compared at a time
     for place in range(size):
@@ -45,17 +45,33 @@ def _n_as_high(scores, size, score):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, boundscheck=False, fastmath={"contract"})
-def _add(scores, sums, weight, size, out):  # type: ignore[no-untyped-def]
+def _add(scores, sums, weight, size, out):  # type: ignore[no-untyped-def]  # numba types it
     for place in range(size):
         out[place] = scores[place] + weight * sums[place]
 
 
 @kernel(
-    matrix(float32), types.Array(float32, 3, "C", readonly=True), int64, vector(int64), vector(int64), vector(int32),
-    vector(int64), vector(int32), vector(int64), vector(int64), vector(int32), matrix(float32), vector(int32),
-    vector(float32), int64, int64, vector(float64), types.Array(float64, 3, "C"), boundscheck=False,
-)  # fmt: skip
-def _judge(  # type: ignore[no-untyped-def]
+    user_factors=matrix(float32),  # (n_judged, k and zeros up to a multiple of UNROLLED): by the judged users' places
+    packed=types.Array(float32, 3, "C", readonly=True),  # (n_blocks, k, LANES): the item factors
+    n_items=int64,  # that the blocks have
+    judged=vector(int64),  # (n_judged,): the users that are judged
+    known_indptr=vector(int64),  # (n_users + 1,)
+    known=vector(int32),  # (n_known,): items that the users have played
+    hidden_indptr=vector(int64),  # (n_users + 1,)
+    hidden=vector(int32),  # (n_hidden,): items that were hidden
+    said_start=vector(int64),  # (n_judged,): NeighborSums' start
+    said_length=vector(int64),  # (n_judged,): its length
+    said_items=vector(int32),  # (n_said,): its items
+    said=matrix(float32),  # (n_kinds, n_said): its sums
+    hidden_place=vector(int32),  # (n_hidden,): its hidden_place
+    gammas=vector(float32),  # (n_weights,): what the sums are multiplied by
+    start=int64,  # first judged user
+    stop=int64,  # the one behind the last
+    discounts=vector(float64),  # (LENGTH,): 1 / log2(rank + 1)
+    quality=types.Array(float64, 3, "C"),  # (n_judged, n_kinds, n_weights): all 0 before, out
+    boundscheck=False,
+)
+def _judge(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, packed, n_items, judged, known_indptr, known, hidden_indptr, hidden, said_start, said_length,
     said_items, said, hidden_place, gammas, start, stop, discounts, quality,
 ):  # fmt: skip

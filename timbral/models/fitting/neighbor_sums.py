@@ -57,11 +57,24 @@ class NeighborSums:
 
 
 @kernel(
-    vector(int64), vector(int64), vector(int32), vector(int64), vector(int32), vector(int64), vector(int32),
-    matrix(float32), int64, int64, vector(int64), vector(int64, writable=True), vector(int32, writable=True),
-    matrix(float32, writable=True), vector(int32, writable=True), boundscheck=False,
-)  # fmt: skip
-def _sum(  # type: ignore[no-untyped-def]
+    judged=vector(int64),  # (n_judged,): the users that are judged
+    known_indptr=vector(int64),  # (n_users + 1,)
+    known=vector(int32),  # (n_known,): items that the users have played, rows of them
+    hidden_indptr=vector(int64),  # (n_users + 1,)
+    hidden=vector(int32),  # (n_hidden,): items that were hidden, rows of them
+    pair_indptr=vector(int64),  # (n_items + 1,)
+    pair_items=vector(int32),  # (n_pairs,)
+    pair_weights=matrix(float32),  # (n_kinds, n_pairs): v of each kind
+    begin=int64,  # first judged user
+    end=int64,  # the one behind the last
+    start=vector(int64),  # (n_judged,): NeighborSums' start
+    length=vector(int64, writable=True),  # (n_judged,): its length, out
+    items=vector(int32, writable=True),  # (n_said,): its items, out
+    sums=matrix(float32, writable=True),  # (n_kinds, n_said): its sums, all 0 before, out
+    hidden_place=vector(int32, writable=True),  # (n_hidden,): out
+    boundscheck=False,
+)
+def _sum(  # type: ignore[no-untyped-def]  # numba types it
     judged, known_indptr, known, hidden_indptr, hidden, pair_indptr, pair_items, pair_weights, begin, end, start,
     length, items, sums, hidden_place,
 ):  # fmt: skip

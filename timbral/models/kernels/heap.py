@@ -11,12 +11,12 @@ _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be wr
 
 
 @_jit
-def is_worse(score, item, other_score, other_item):  # type: ignore[no-untyped-def]
+def is_worse(score, item, other_score, other_item):  # type: ignore[no-untyped-def]  # numba types it
     return score < other_score or (score == other_score and item > other_item)
 
 
 @_jit
-def _sink(scores, items, size, place):  # type: ignore[no-untyped-def]
+def _sink(scores, items, size, place):  # type: ignore[no-untyped-def]  # numba types it
     """Restore the heap below ``place``."""
     score, item = scores[place], items[place]
     while True:
@@ -33,7 +33,7 @@ def _sink(scores, items, size, place):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def offer(scores, items, size, score, item):  # type: ignore[no-untyped-def]
+def offer(scores, items, size, score, item):  # type: ignore[no-untyped-def]  # numba types it
     """Put an entry into the heap if it is good enough; the heap's new size."""
     if size < len(scores):
         place = size
@@ -52,7 +52,7 @@ def offer(scores, items, size, score, item):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def sort_best_first(scores, items, size):  # type: ignore[no-untyped-def]
+def sort_best_first(scores, items, size):  # type: ignore[no-untyped-def]  # numba types it
     while size > 1:
         size -= 1
         scores[0], scores[size] = scores[size], scores[0]

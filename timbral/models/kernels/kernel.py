@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import logging
 import threading
 from collections.abc import Callable
@@ -87,10 +88,22 @@ class Kernel:
         return (self._compiled or self.compile())(*args)
 
 
-def kernel(*signature: types.Type, **options: Any) -> Callable[[Callable[..., Any]], Kernel]:
-    """Decorator that makes a Kernel; ``options`` go to ``numba.njit``."""
+def kernel(*unnamed: types.Type, **given: Any) -> Callable[[Callable[..., Any]], Kernel]:
+    """Decorator that makes a Kernel: each parameter of the function and its numba type, in their order, and options of
+    ``numba.njit``. Of few parameters the types may stand alone.
+
+    Raises:
+        TypeError: they are not those of the function.
+    """
+    signature = {name: one for name, one in given.items() if isinstance(one, types.Type)}
+    options = {name: one for name, one in given.items() if name not in signature}
 
     def decorate(function: Callable[..., Any]) -> Kernel:
-        return Kernel(function, signature, options)
+        parameters = list(inspect.signature(function).parameters)
+        if unnamed and not signature:
+            return Kernel(function, unnamed, options)
+        if unnamed or parameters != list(signature):
+            raise TypeError(f"{function.__name__} has the parameters {parameters}, its signature {list(signature)}")
+        return Kernel(function, tuple(signature.values()), options)
 
     return decorate

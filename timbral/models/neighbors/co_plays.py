@@ -87,7 +87,7 @@ def _without_the_longest(rows: SparseRows, seed: int) -> SparseRows:
 
 
 @njit(nogil=True, boundscheck=False)
-def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]
+def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]  # numba types it
     """Bring the ``n_best`` best of ``size`` entries to the front, in no order (Hoare's quickselect)."""
     low, high = 0, size - 1
     while low < high:
@@ -112,10 +112,21 @@ def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    vector(int64), vector(int32), vector(float32), vector(int64), vector(int32), vector(float32), int64, int64, int64,
-    matrix(int32, writable=True), matrix(float32, writable=True), vector(int64, writable=True), boundscheck=False,
-)  # fmt: skip
-def _co_plays(  # type: ignore[no-untyped-def]
+    user_indptr=vector(int64),  # (n_users + 1,)
+    user_items=vector(int32),  # (n_entries,): what each user played
+    user_weight=vector(float32),  # (n_users,): n_u^-p
+    item_indptr=vector(int64),  # (n_items + 1,)
+    item_users=vector(int32),  # (n_entries,): who played each item
+    roots=vector(float32),  # (n_items,): √G_ii
+    n_candidates=int64,  # of each row, come first
+    start=int64,  # first row to make
+    stop=int64,  # the row behind the last
+    items=matrix(int32, writable=True),  # (n_items, width): CoPlays' items, out
+    values=matrix(float32, writable=True),  # (n_items, width): its values, out
+    lengths=vector(int64, writable=True),  # (n_items,): its lengths, out
+    boundscheck=False,
+)
+def _co_plays(  # type: ignore[no-untyped-def]  # numba types it
     user_indptr, user_items, user_weight, item_indptr, item_users, roots, n_candidates, start, stop, items, values,
     lengths,
 ):  # fmt: skip

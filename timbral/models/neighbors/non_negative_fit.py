@@ -15,10 +15,22 @@ TOL = 1e-2
 
 
 @kernel(
-    matrix(int32), matrix(float32), vector(int64), vector(float32), vector(int64), vector(int32), vector(float32),
-    int64, vector(float32), int64, int64, types.Array(float32, 3, "C"), fastmath=True, boundscheck=False,
-)  # fmt: skip
-def fit_weights(  # type: ignore[no-untyped-def]
+    items=matrix(int32),  # (n_items, width): CoPlays' items
+    values=matrix(float32),  # (n_items, width): its values
+    lengths=vector(int64),  # (n_items,): its lengths
+    diagonal=vector(float32),  # (n_items,): its diagonal
+    pair_indptr=vector(int64),  # (n_items + 1,): PairsOnce's
+    pair_items=vector(int32),  # (n_pairs,): the other item of a pair
+    pair_values=vector(float32),  # (n_pairs,): G of a pair
+    n_candidates=int64,  # N, the first of each row
+    ridges=vector(float32),  # (n_ridges,): what is added to the diagonal
+    start=int64,  # first item
+    stop=int64,  # the item behind the last
+    weights=types.Array(float32, 3, "C"),  # (n_ridges, stop - start, n_candidates): out
+    fastmath=True,
+    boundscheck=False,
+)
+def fit_weights(  # type: ignore[no-untyped-def]  # numba types it
     items, values, lengths, diagonal, pair_indptr, pair_items, pair_values, n_candidates, ridges, start, stop, weights
 ):  # fmt: skip
     """``weights[r, i - start, a]`` (n_ridges, stop - start, n_candidates): for each item i and ridge, the weight of

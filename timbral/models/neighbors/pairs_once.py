@@ -59,7 +59,7 @@ class PairsOnce:
 
 
 @njit(nogil=True, boundscheck=False)
-def _has(items, values, roots, lengths, row, item, value):  # type: ignore[no-untyped-def]
+def _has(items, values, roots, lengths, row, item, value):  # type: ignore[no-untyped-def]  # numba types it
     """Whether ``row`` has ``item``, whose entry is ``value``: all rows with places left have all of their pairs, and
     the others end with the worst that they have."""
     last = items.shape[1] - 1
@@ -70,11 +70,20 @@ def _has(items, values, roots, lengths, row, item, value):  # type: ignore[no-un
 
 
 @kernel(
-    matrix(int32), matrix(float32), vector(float32), vector(int64), vector(int64), int64, int64,
-    vector(int64, writable=True), int64, vector(int32, writable=True), vector(float32, writable=True),
+    items=matrix(int32),  # (n_items, width): CoPlays' items
+    values=matrix(float32),  # (n_items, width): its values
+    roots=vector(float32),  # (n_items,): √G_ii
+    asked=vector(int64),  # (n_items,): of how many items it is a candidate
+    lengths=vector(int64),  # (n_items,): CoPlays' lengths
+    start=int64,  # first row
+    stop=int64,  # the row behind the last
+    ends=vector(int64, writable=True),  # (n_items,): where the next pair of a row goes; counted up
+    is_written=int64,  # whether pairs are written, or counted only
+    kept_items=vector(int32, writable=True),  # (n_pairs,): out
+    kept_values=vector(float32, writable=True),  # (n_pairs,): out
     boundscheck=False,
-)  # fmt: skip
-def _keep(  # type: ignore[no-untyped-def]
+)
+def _keep(  # type: ignore[no-untyped-def]  # numba types it
     items, values, roots, asked, lengths, start, stop, ends, is_written, kept_items, kept_values
 ):  # fmt: skip
     """Counts ``ends`` of rows ``start`` to ``stop`` up by the pairs that stay in them; writes them there, too."""
