@@ -50,9 +50,7 @@ def get_recommendations(
     if wanted:
         if popular_if_cold:
             raise ParameterError("popular items are of all items: popular_if_cold goes with neither allow nor exclude")
-        return connections().cache.attempt(
-            "HGET", keys.RECOMMENDATIONS_FILTERED, lambda client: read_filtered(client, user_id, wanted)
-        )
+        return _from_sets(user_id, wanted)
     return get_recommendations_many([user_id], popular_if_cold=popular_if_cold).get(user_id)
 
 
@@ -90,6 +88,19 @@ def get_similar(item_id: Id) -> Recommendations | None:
         None where there is no list (an item that the live model does not know, an expired key) or Redis is away.
     """
     return _read([StoredList(keys.similar_item(item_id))])[0]
+
+
+def _from_sets(user_id: Id, wanted: ItemFilter) -> Recommendations | None:
+    def ask(client: redis.Redis) -> Recommendations | ParameterError | None:
+        try:
+            return read_filtered(client, user_id, wanted)
+        except ParameterError as error:  # no answer of Redis', which would be logged and told as None
+            return error
+
+    found = connections().cache.attempt("HGET", keys.RECOMMENDATIONS_FILTERED, ask)
+    if isinstance(found, ParameterError):
+        raise found
+    return found
 
 
 def _read(lists: list[StoredList]) -> list[Recommendations | None]:
