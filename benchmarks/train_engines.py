@@ -1,7 +1,7 @@
 """What a training on the fleet costs beyond its sweeps, what a checkpoint costs, and how many sweeps a warm start saves.
 
 Data of the size of Gowalla, made up; k=64. The fleet is one trainer and one worker of as many processes as there are
-cores, each with one thread; the local training has as many threads.
+cores, each with one thread; the local training has as many threads. Spark is measured where it is there (SPARK_HOME).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benchmarks.command import main
 from benchmarks.fleet_setup import Setup, setup
 from benchmarks.measure import n_cores
 from benchmarks.results import Options, Result, Row
+from benchmarks.spark import spark_rows
 from timbral.engines.checkpoint_files import JobCheckpoints
 from timbral.models.engine.training_state import TrainingState
 from timbral.models.fitting.warm_start import KnownFactors
@@ -63,7 +64,9 @@ def run(options: Options) -> Result:
                 f"{cold} from a cold start", less_is_better=True,
             )
         )  # fmt: skip
-    return Result("train_engines", rows, {"fits_s": fits_s, "checkpoint_s": checkpoint_s, "sweeps": warm})
+    on_spark, spark_numbers = spark_rows(matrix, K, SWEEPS)
+    numbers = {"fits_s": fits_s, "checkpoint_s": checkpoint_s, "sweeps": warm, "spark": spark_numbers}
+    return Result("train_engines", rows + on_spark, numbers)
 
 
 def _fits(plays: datasets.Plays) -> dict[str, float]:

@@ -16,6 +16,7 @@ from producers.connections import Connections, connections
 from producers.jobs import Job
 from producers.plain import plain
 from timbral import keys
+from timbral.config.train_engine import EngineName, ListEngineName
 from timbral.errors import RedisUnavailableError
 from timbral.messages import (
     ComputeRecommendations,
@@ -81,6 +82,7 @@ def enqueue_train_model(
     settings: Literal["defaults", "tuned"] = "defaults",
     holdout: float = 0.2,
     warm_start: bool = False,
+    engine: EngineName | None = None,
     promote: Literal["if_not_worse", "always", "never"] = "if_not_worse",
 ) -> Job:
     """Have a model trained on the history of plays, or on ``dataset``, and, if it is not worse than the one that is
@@ -135,6 +137,8 @@ def enqueue_train_model(
             ``enqueue_tune_model`` has found for this data set.
         holdout: share of each user's rows that is held out for the metrics; 0 for no metrics and no comparison.
         warm_start: start from the live model's factors, by id, with new users and items folded in: fewer sweeps.
+        engine: who does the sweeps, to the same model to the bit: the trainer ("local"), the whole "fleet", "ray" or
+            "spark"; the trainer's TRAIN_ENGINE where None.
         promote: "if_not_worse" leaves live what is better, and what the new version cannot be compared with.
 
     Raises:
@@ -221,6 +225,7 @@ def enqueue_compute_recommendations(
     exploration_share: float | None = None,
     allow: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
+    engine: ListEngineName | None = None,
 ) -> Job:
     """Have the recommendations of the users named, or of everybody, written into the cache.
 
@@ -237,6 +242,7 @@ def enqueue_compute_recommendations(
         allow, exclude: names of item sets (``put_item_set``): lists of items that are in each of the first and in none
             of the second, beside the users' lists of all items; ``get_recommendations`` reads them by the same names.
             The task fails with a ParameterError where there is no such set.
+        engine: who makes everybody's lists, the same ones: the "fleet", or "spark"; the fleet where None.
 
     Raises:
         MessageError: lists each argument that is wrong; nothing was sent.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from timbral.stack.embedded_server import EmbeddedServer
 from tools.example_users import Example, seed
 
 TOKEN = "a token for the tests"
+CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 AUTH = {"authorization": f"Bearer {TOKEN}"}
 
 
@@ -136,6 +138,20 @@ def start_api(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[Calla
     yield start
     for one in made:
         one.stop()
+
+
+def log_in(client: httpx.Client, token: str) -> httpx.Response:
+    """Log somebody in at the console."""
+    return client.post(
+        "/console/login", data={"csrf": csrf_of(client.get("/console/login")), "token": token, "next": "/"}
+    )
+
+
+def csrf_of(answer: httpx.Response) -> str:
+    """The token of a page's form."""
+    found = CSRF.search(answer.text)
+    assert found is not None, answer.text
+    return found[1]
 
 
 def messages_on(client: redis.Redis, queue: str) -> list[dict[str, Any]]:

@@ -33,7 +33,14 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("timbral")
 
-pytest_plugins = ["fleet_fixtures", "app_fixtures", "sentinel_fixtures", "cluster_fixtures", "api_fixtures"]
+pytest_plugins = [
+    "fleet_fixtures",
+    "app_fixtures",
+    "sentinel_fixtures",
+    "cluster_fixtures",
+    "api_fixtures",
+    "spark_fixtures",
+]
 
 Wait = Callable[..., None]
 PATIENCE = 3

@@ -1,7 +1,9 @@
-"""A rule that does not hold somewhere says there why."""
+"""A rule that does not hold somewhere says there why: the linter's, the type checker's, and that no test waits for a fixed
+time."""
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -53,3 +55,28 @@ def test_what_a_reason_looks_like(line: str, is_told: bool) -> None:
     [(_, comment)] = exceptions(line)
 
     assert bool(WITH_REASON.match(comment)) is is_told
+
+
+def waits(tree: ast.AST) -> Iterator[int]:
+    """Lines of ``time.sleep`` that no loop looks again after."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.While):
+            continue
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "time.sleep":
+            yield node.lineno
+        yield from waits(node)
+
+
+def test_a_test_that_waits_for_a_fixed_time_says_why() -> None:
+    untold = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        source = path.read_text()
+        lines = source.splitlines()
+        if "time.sleep" in source:
+            untold += [
+                f"{path.relative_to(ROOT)}:{line}"
+                for line in waits(ast.parse(source))
+                if not re.search(r"# ", lines[line - 1]) and not lines[line - 2].lstrip().startswith("#")
+            ]
+
+    assert untold == []

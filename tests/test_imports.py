@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,16 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
 def test_imports_point_one_way(package: str) -> None:
     wrong = {name: found for name, path in modules(package) if (found := reached(path, MAY_NOT[package]))}
     assert wrong == {}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    every = [one for package in ("timbral", "workers", "producers") for one in modules(package)]
+    paths = {name: path for name, path in every if path.name != "__init__.py"}  # a package is named with its modules
+    needs = {
+        name: {found for found in imports(path) if found in paths and found != name} for name, path in paths.items()
+    }
+
+    TopologicalSorter(needs).prepare()  # a CycleError names the circle
 
 
 def test_only_what_an_app_or_a_person_runs_imports_producers() -> None:

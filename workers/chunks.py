@@ -12,13 +12,13 @@ from celery.exceptions import Ignore
 from timbral.config.settings import settings
 from timbral.errors import JobCancelledError, MessageError, ModelNotFoundError
 from timbral.logic.batch_recommendation import BatchRecommendation
-from timbral.logic.jobs import MAX_ATTEMPTS, Chunk, chunk_task_id
+from timbral.logic.jobs import MAX_ATTEMPTS, Chunk
 from timbral.messages import ComputeRecommendations, TuneModel
 from timbral.versions.served_model import ServedModel
-from workers import outcome, publishing, resources, tuning
+from workers import engine_lists, outcome, publishing, resources, tuning
 from workers.execution import TRANSIENT, again_later
 
-__all__ = ["compute", "enqueue_missing", "fan_out", "read"]
+__all__ = ["compute", "fan_out", "read"]
 
 LIST_OPTIONS = ("top_k", "exclude_seen", "max_per_group", "exploration_share", "allow", "exclude")
 """Arguments of the message that say what the lists are to be like."""
@@ -39,11 +39,13 @@ def fan_out(
     """
     jobs, size = resources.jobs(), settings.CHUNK_SIZE
     everybody = message.user_ids is None
+    if not jobs.is_open(job_id):
+        engine_lists.make(job_id, message, served)
     # New users, whom the model has not seen: they are in no row of it.
     listed = list(dict.fromkeys(message.user_ids or _new_users(served)))
     created = jobs.create(
         job_id,
-        arguments={name: getattr(message, name) for name in LIST_OPTIONS},
+        arguments={name: getattr(message, name) for name in (*LIST_OPTIONS, "engine")},
         model_version=served.version,
         n_rows=len(served.user_ids) if everybody else 0,
         chunk_size=size,
@@ -63,7 +65,7 @@ def fan_out(
             resources.store().promote(served.version)  # renews the lists of similar items
         batch.write_popular()
     if created == "known":
-        enqueue_missing(job_id)
+        publishing.publish_missing(job_id)
     else:
         publishing.publish_chunks(job_id, jobs.remaining(job_id), asked.get("priority"))
     raise Ignore
@@ -72,23 +74,6 @@ def fan_out(
 def _new_users(served: ServedModel) -> list[int | str]:
     users = resources.overlay().users()
     return [users[place] for place in np.flatnonzero(served.user_ids.codes(users) < 0).tolist()]
-
-
-def enqueue_missing(job_id: str) -> int:
-    """Put those chunks of a job on their queue that are not done and that nobody holds; returns how many.
-
-    Where all are done, but nobody has said so, one is sent to say it. It looks through the queues, which a new job need
-    not.
-    """
-    jobs = resources.jobs()
-    remaining = jobs.remaining(job_id)
-    ids = {number: chunk_task_id(job_id, number) for number in remaining}
-    held = resources.held().among(ids.values())
-    missing = [number for number, task_id in ids.items() if task_id not in held]
-    publishing.publish_chunks(job_id, missing if remaining else [0])
-    jobs.touch(job_id)
-    logger.info("chunks enqueued", job=job_id, chunks=len(missing), of=len(remaining))
-    return len(missing)
 
 
 def read(args: tuple[Any, ...], arguments: dict[str, Any]) -> tuple[str, int]:
@@ -134,9 +119,13 @@ def _work(chunk: Chunk) -> bool:
 
 def _recommend(chunk: Chunk) -> tuple[int, int]:
     served = resources.store().get(chunk.model_version)
+    made = None
+    if chunk.arguments.get("engine") == "spark" and chunk.user_ids is None:
+        made = engine_lists.made_for(chunk.job_id, chunk.model_version)
     batch = BatchRecommendation(
         resources.records(),
         served,
+        made=made,
         **{name: chunk.arguments[name] for name in LIST_OPTIONS if name in chunk.arguments},
     )
     if chunk.user_ids is not None:

@@ -67,11 +67,16 @@ def _is_an_answer(value: object) -> bool:
 
 
 @contextmanager
-def delivery(task: Task) -> Iterator[None]:
-    """One delivery of a task's message: nothing is done where it was cancelled; an outage is tried again later."""
+def delivery(task: Task, *, is_job: bool = True) -> Iterator[None]:
+    """One delivery of a task's message: nothing is done where it was cancelled; an outage is tried again later.
+
+    Args:
+        is_job: somebody may have its id, to ask for it or to cancel it; else there is nothing to look up.
+    """
     task_id = task.request.id
     try:
-        resources.jobs().check_cancelled(task_id)
+        if is_job:
+            resources.jobs().check_cancelled(task_id)
         yield
     except (Ignore, Reject, Retry):
         raise
@@ -81,9 +86,11 @@ def delivery(task: Task) -> Iterator[None]:
         logger.error("retries exhausted", retries=task.request.retries, problem=str(error))
         raise _as_ours(error) from error
     except Exception:
-        outcome.forget_submitted([task_id])
+        if is_job:
+            outcome.forget_submitted([task_id])
         raise
-    outcome.forget_submitted([task_id])
+    if is_job:
+        outcome.forget_submitted([task_id])
 
 
 def again_later(task: Task, error: BaseException) -> NoReturn:

@@ -18,7 +18,7 @@ from timbral.logic.dropping import drop_queue
 from timbral.logic.single_flight import Flight
 from timbral.logic.submitted import Submitted
 from timbral.queue import layout
-from workers import publishing, resources, successors
+from workers import engine_lists, publishing, resources, successors
 
 __all__ = [
     "NODE",
@@ -117,16 +117,18 @@ def announce(job_id: str) -> None:
         return
     task = outcome.task
     if outcome.answer is not None:
-        successors.succeed(job_id, task, outcome.answer, outcome.asked)
+        successors.succeed(job_id, task, outcome.answer, outcome.asked, outcome.kwargs)
         serve_followers(task, outcome.digest, job_id, outcome.answer)
         event: dict[str, Any] = {"kind": "task-succeeded", "result": repr(outcome.answer), "runtime": outcome.runtime_s}
     else:
         error = outcome.error or JobError(job_id, "it ended without a reason")
-        successors.fail(job_id, task, error, outcome.asked)
+        successors.fail(job_id, task, error, outcome.asked, outcome.kwargs)
         fail_followers(task, outcome.digest, job_id, error)
         event = {"kind": "task-failed", "exception": repr(error), "traceback": ""}
     forget_submitted([job_id])
     if jobs.close(job_id):
+        if outcome.kwargs.get("engine") == "spark":
+            engine_lists.forget(job_id)
         _send_event(task_id=job_id, **event)
         logger.info("job ended", job=job_id, state=outcome.state, runtime_s=round(outcome.runtime_s, 3))
 

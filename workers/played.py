@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from timbral.errors import ModelNotFoundError
+from timbral.errors import ModelFileError, ModelNotFoundError
 from timbral.logic.embedding_refresh import EmbeddingRefresh
 from timbral.messages import REFRESH_PLAYED
 from workers import publishing, resources
@@ -28,12 +28,17 @@ def refresh_waiting() -> None:
     queue, store = resources.refresh_queue(), resources.store()
     ends_at, arrived = time.monotonic() + ROUND_S, True
     while True:
-        try:
-            served = store.current()
-        except ModelNotFoundError:
-            return  # they wait for the first model; see train_model
         claim = queue.claim(arrived=arrived)
+        if claim is None:
+            return  # they wait for the first model; see train_model
         arrived = False
+        try:
+            served = store.current((claim.live, claim.revisions))
+        except (ModelNotFoundError, ModelFileError) as error:
+            queue.let_go(claim)
+            if isinstance(error, ModelNotFoundError):
+                return
+            raise
         if claim.given_up:
             logger.error("refresh given up: it took its worker down too often", users=claim.given_up)
         try:

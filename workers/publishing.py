@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import structlog
 from celery import current_app
 
 from timbral.logic.jobs import chunk_task_id
 from timbral.queue import layout
+from workers import resources
 
-__all__ = ["publish", "publish_chunks"]
+__all__ = ["publish", "publish_chunks", "publish_missing"]
+
+logger = structlog.get_logger(__name__)
 
 
 def publish(
@@ -48,3 +52,20 @@ def publish_chunks(
                 ignore_result=True,
                 producer=producer,
             )
+
+
+def publish_missing(job_id: str) -> int:
+    """Put those chunks of a job on their queue that are not done and that nobody holds; returns how many.
+
+    Where all are done, but nobody has said so, one is sent to say it. It looks through the queues, which a new job need
+    not.
+    """
+    jobs = resources.jobs()
+    remaining = jobs.remaining(job_id)
+    ids = {number: chunk_task_id(job_id, number) for number in remaining}
+    held = resources.held().among(ids.values())
+    missing = [number for number, task_id in ids.items() if task_id not in held]
+    publish_chunks(job_id, missing if remaining else [0])
+    jobs.touch(job_id)
+    logger.info("chunks enqueued", job=job_id, chunks=len(missing), of=len(remaining))
+    return len(missing)

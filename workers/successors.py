@@ -49,9 +49,12 @@ def asked_by(headers: dict[str, Any], embedded: object, priority: Any = None) ->
     return {name: value for name, value in options.items() if value not in (None, [], {})}
 
 
-def succeed(task_id: str, task: str, result: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Store the result of a task that ended without one, and have its successors run, once."""
-    context, backend = _context(task_id, task, asked), current_app.backend
+def succeed(
+    task_id: str, task: str, result: dict[str, Any], asked: dict[str, Any], kwargs: dict[str, Any] | None = None
+) -> None:
+    """Store the result of a task that ended without one, and have its successors run, once. ``kwargs`` are the task's
+    own, where they are known: it may be sent again with them."""
+    context, backend = _context(task_id, task, asked, kwargs), current_app.backend
     store = not context.ignore_result
     if not _to_tell(task_id, asked):
         if store:
@@ -73,9 +76,12 @@ def succeed(task_id: str, task: str, result: dict[str, Any], asked: dict[str, An
     _told(task_id)
 
 
-def fail(task_id: str, task: str, error: BaseException, asked: dict[str, Any]) -> None:
-    """Store the error of a task that ended without a result, and tell its successors, once."""
-    context, backend = _context(task_id, task, asked), current_app.backend
+def fail(
+    task_id: str, task: str, error: BaseException, asked: dict[str, Any], kwargs: dict[str, Any] | None = None
+) -> None:
+    """Store the error of a task that ended without a result, and tell its successors, once; ``kwargs`` as in
+    ``succeed``."""
+    context, backend = _context(task_id, task, asked, kwargs), current_app.backend
     if not _to_tell(task_id, asked):
         backend.store_result(task_id, error, states.FAILURE, request=context)
         return
@@ -106,10 +112,11 @@ def _queues_in(carried: Any, depth: int = 0) -> Iterator[str]:
             yield from _queues_in(value, depth + 1)
 
 
-def _context(task_id: str, task: str, asked: dict[str, Any]) -> Context:
+def _context(task_id: str, task: str, asked: dict[str, Any], kwargs: dict[str, Any] | None) -> Context:
     return Context(
         id=task_id,
         task=task,
+        kwargs=kwargs,
         correlation_id=task_id,
         root_id=asked.get("root_id") or task_id,
         parent_id=asked.get("parent_id"),

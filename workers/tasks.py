@@ -63,7 +63,7 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
             resources.archive().run()
 
         def work(_digest: str) -> dict[str, Any]:
-            with train_blocks.engine_of(task_id, check) as engine:
+            with train_blocks.engine_of(message.engine, task_id, check) as engine:
                 store, overlay, progress = resources.store(), resources.overlay(), progress_of(self)
                 run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned)
                 return run.run(message, task_id)
@@ -192,7 +192,7 @@ def export_user(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
 def refresh_played(self: Task) -> None:
     """Refresh the vectors and lists of users who have played something; sent with the plays that ``record_plays``
     records."""
-    with delivery(self):
+    with delivery(self, is_job=False):
         played.refresh_waiting()
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
 from typing import Any, Final
 
 import structlog
@@ -20,11 +19,16 @@ from celery import current_app
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.config.train_engine import EngineName, url_problem
 from timbral.engines.block_store import BlockStore
 from timbral.engines.block_task import Answer, BlockTask, solve
 from timbral.engines.ray_run import RayRun
-from timbral.engines.stored_engine import LocalEngine, StoredEngine, store_of
-from timbral.errors import MessageError, TrainingError
+from timbral.engines.spark_run import SparkRun
+from timbral.engines.stored_engine import LocalEngine, StoredEngine
+from timbral.engines.stores import store_of
+from timbral.errors import MessageError, ParameterError
+from timbral.extras import require
+from timbral.models.kernels.kernel import sources_digest
 from timbral.models.kernels.threads import resolve_n_threads
 from timbral.queue import layout
 from timbral.redis_server.replies import text
@@ -69,7 +73,10 @@ class FleetRun:
                 self._longest_s = max(self._longest_s, time.monotonic() - heard_s)
                 heard_s = time.monotonic()
                 if answer.get("unseen"):
-                    logger.error("a worker does not see the training's store", store=str(self._store.folder))
+                    logger.error(
+                        "a worker does not see the training's store, or has another version of timbral",
+                        store=str(self._store.folder),
+                    )
                     answer = solve(waiting[answer["number"]], self._store, self._n_threads)
             elif answer is None and time.monotonic() - heard_s >= self._patience_s:
                 self._check()
@@ -107,7 +114,8 @@ def do_block(arguments: dict[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         problem = {"field": "arguments", "problem": str(error)[:200], "value": repr(arguments)[:80]}
         raise MessageError(TASK, [problem]) from None
-    if store.exists():
+    # While the fleet is redeployed, some may have another version of timbral.
+    if store.exists() and task.code == sources_digest():
         answer = solve(task, store, resolve_n_threads(resources.store().n_threads))
     else:
         answer = {"half": task.half, "number": task.number, "unseen": True}
@@ -118,16 +126,21 @@ def do_block(arguments: dict[str, Any]) -> None:
         pipeline.execute()
 
 
-def engine_of(job_id: str, check: Callable[[], None]) -> LocalEngine | StoredEngine:
-    """What ``TRAIN_ENGINE`` says, for one training.
+def engine_of(asked: EngineName | None, job_id: str, check: Callable[[], None]) -> LocalEngine | StoredEngine:
+    """The engine ``asked`` for, else what ``TRAIN_ENGINE`` says, for one training.
 
     Raises:
-        TrainingError: it needs what is not installed.
+        ParameterError: it needs what is not installed, or a URL that is not given.
     """
-    if settings.TRAIN_ENGINE == "local":
+    engine, url = asked or settings.TRAIN_ENGINE, settings.TRAIN_ENGINE_URL
+    if engine == "local":
         return LocalEngine()
-    if settings.TRAIN_ENGINE == "ray":
-        if find_spec("ray") is None:
-            raise TrainingError("TRAIN_ENGINE=ray needs ray: pip install 'timbral[ray]'")
-        return StoredEngine(job_id, lambda store, _: RayRun(store, settings.TRAIN_ENGINE_URL))
-    return StoredEngine(job_id, lambda store, n_threads: FleetRun(store, n_threads, check))
+    if engine == "fleet":
+        return StoredEngine(job_id, lambda store, n_threads: FleetRun(store, n_threads, check))
+    require(f"the engine {engine}", engine)
+    problem = url_problem(engine, url)
+    if problem is not None:
+        raise ParameterError(f"the engine {engine}: {problem}")
+    if engine == "ray":
+        return StoredEngine(job_id, lambda store, _: RayRun(store, url))
+    return StoredEngine(job_id, lambda store, _: SparkRun(store, url or ""))

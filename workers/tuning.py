@@ -13,7 +13,7 @@ from timbral.extras import require
 from timbral.logic.jobs import Chunk
 from timbral.logic.progress import ProgressWriter
 from timbral.messages import TuneModel
-from workers import chunks, outcome, publishing, resources
+from workers import outcome, publishing, resources
 
 if TYPE_CHECKING:
     from timbral.logic.training import TrainingRun
@@ -40,7 +40,7 @@ def fan_out(job_id: str, message: TuneModel, progress: ProgressWriter, asked: di
 
     jobs = resources.jobs()
     if jobs.is_open(job_id):  # the message was delivered again
-        chunks.enqueue_missing(job_id)
+        publishing.publish_missing(job_id)
         raise Ignore
     run = _run(job_id, progress)
     arguments = search.begin(resources.records(), job_id, message, run, resources.n_threads())

@@ -28,7 +28,7 @@ LISTENER = "1002"
 @pytest.fixture(autouse=True)
 def _live(live: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     known = settings.model_copy(update={"MODEL_DIR": live.model_dir, "DATA_DIR": live.data_dir})
-    for module in ("tasks", "models", "lists"):
+    for module in ("at_hand", "models", "lists"):
         monkeypatch.setattr(f"timbral.cli.{module}.settings", known)
 
 

@@ -19,7 +19,7 @@ QUICK = ("--max-iter", "3", "--holdout", "0", "--promote", "never", "--json")
 @pytest.fixture(autouse=True)
 def _live(live: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     known = settings.model_copy(update={"DATA_DIR": live.data_dir})
-    monkeypatch.setattr("timbral.cli.tasks.settings", known)
+    monkeypatch.setattr("timbral.cli.at_hand.settings", known)
 
 
 def rows(live: Fleet, separator: str) -> str:

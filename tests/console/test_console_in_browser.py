@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from api_fixtures import ApiProcess
+from api_fixtures import ApiProcess, csrf_of, log_in
 from fleet_fixtures import Fleet
+from taste import history, write_history
 
 import producers
 from timbral import keys
@@ -41,11 +42,21 @@ SCREENS = (
     "/console/jobs",
     "/console/dead-letters",
     "/console/data",
+    "/console/data/imports/{imported}",
+    "/console/tuning",
+    "/console/tuning/{search}",
     "/console/fleet",
     "/console/login",
     "/console/nothing",
 )
-RICH = ("/", "/console/users?user=1003", "/console/models/{live}", "/console/items")
+RICH = (
+    "/",
+    "/console/users?user=1003",
+    "/console/models/{live}",
+    "/console/items",
+    "/console/data",
+    "/console/tuning/{search}",
+)
 RUN_AXE = """
 window.found = null;
 axe.run({resultTypes: ["violations"]}).then((result) => {
@@ -76,7 +87,7 @@ def console(live_fleet: Fleet) -> Iterator[ApiProcess]:
 def browser(console: ApiProcess) -> Iterator[Chromium]:
     """Somebody who has logged in with the token for writing."""
     with Chromium(1100, 900) as made:
-        log_in(made, console)
+        begin(made, console)
         yield made
 
 
@@ -96,6 +107,29 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
         return script.read().decode()
 
 
+@pytest.fixture(scope="module")
+def imported(console: ApiProcess) -> str:
+    """An import of a file that had rows to leave out."""
+    with console.client() as client:
+        log_in(client, "write")
+        client.headers["x-csrf-token"] = csrf_of(client.get("/console/data"))
+        body = b"listener,artist,n_plays,at\n1,2,3,1767225600\n2,2,0,1767225601\n"
+        answer = client.post("/console/data/import", params={"name": "a.csv"}, content=body)
+        where = answer.headers["location"]
+        _wait(lambda: 'class="tag done"' in client.get(where).text, 20, "the import")
+        return where.rpartition("/")[2]
+
+
+@pytest.fixture(scope="module")
+def search(live_fleet: Fleet) -> str:
+    """A search for settings that is over."""
+    producers.connect(live_fleet.server.url)
+    job = producers.enqueue_tune_model("plays.csv", trials=11)
+    job.wait(90)
+    producers.connect()
+    return job.id
+
+
 def _wait(condition: Callable[[], object], timeout_s: float, what: str) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -103,7 +137,8 @@ def _wait(condition: Callable[[], object], timeout_s: float, what: str) -> None:
         time.sleep(0.05)
 
 
-def log_in(browser: Chromium, console: ApiProcess) -> None:
+def begin(browser: Chromium, console: ApiProcess) -> None:
+    """Log in with the token for writing."""
     browser.open(f"{console.url}/console/models")
     assert browser.run("return location.pathname") == "/console/login"
     browser.type("#token", "write" + ENTER)
@@ -112,18 +147,18 @@ def log_in(browser: Chromium, console: ApiProcess) -> None:
 
 @pytest.mark.parametrize(("width", "dark"), [(320, True), (1100, False)])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(
-    console: ApiProcess, live_fleet: Fleet, axe: str, width: int, dark: bool
+    console: ApiProcess, live_fleet: Fleet, axe: str, imported: str, search: str, width: int, dark: bool
 ) -> None:
     with live_fleet.server.client() as store:
         live = store.get(keys.MODEL_CURRENT).decode()
         letter = dead_letters.park(
             store, b"no message", kind="garbage", reason="it is not JSON", queue="celery", args='{"a": 1}'
         )
-    known = {"live": live, "item": 5}
+    known = {"live": live, "item": 5, "imported": imported, "search": search}
     found: dict[str, Any] = {}
     try:
         with Chromium(width, 800, dark=dark) as browser:
-            log_in(browser, console)
+            begin(browser, console)
             for screen in SCREENS if dark else RICH:
                 browser.open(console.url + screen.format(**known))
                 browser.wait_for(SETTLED, timeout_s=30)
@@ -174,6 +209,80 @@ def test_a_person_trains_watches_promotes_and_rolls_back(
     assert "action='rolled back'" in console.log
 
 
+def test_the_curve_of_a_training_grows_while_it_runs(browser: Chromium, console: ApiProcess, live: Fleet) -> None:
+    write_history(live.data_dir / "slow.csv", history(12_000))
+    job = producers.enqueue_train_model("slow.csv", n_components=200, tol=0.0, promote="never", holdout=0.0)
+    browser.open(f"{console.url}/console/jobs/{job.id}")
+    grown = """
+    const lines = [...document.querySelectorAll('svg.plot polyline')];
+    const n = lines.reduce((n, line) => n + line.getAttribute('points').split(' ').length, 0);
+    return n > arguments[0] && n;
+    """
+
+    seen = [0]
+    for _ in range(3):
+        seen.append(browser.wait_for(grown, seen[-1], timeout_s=60))
+
+    assert "Loss after each sweep, since this page was opened" in browser.run(
+        "return document.querySelector('svg.plot').getAttribute('aria-label')"
+    )
+    browser.click(".confirm summary")
+    browser.click(".confirm[open] button")
+    browser.wait_for("return document.querySelector('#state-title')?.innerText === 'cancelled'", timeout_s=30)
+
+
+def test_a_file_is_dropped_imported_and_trained_on(browser: Chromium, console: ApiProcess, live: Fleet) -> None:
+    with live.server.client() as store:
+        before = store.get(keys.MODEL_CURRENT).decode()  # type: ignore[union-attr]
+    rows = (live.data_dir / "plays.csv").read_text()
+    browser.open(f"{console.url}/console/data")
+    drop = """
+    const carried = new DataTransfer();
+    for (const name of arguments[1]) carried.items.add(new File([arguments[0]], name));
+    document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+    """
+    browser.run(drop, rows, ["a.csv", "b.csv"])
+    assert "One file at a time" in browser.text(".drop [role=status]")
+    browser.run(drop, rows, ["everything.csv"])
+    assert "everything.csv is chosen" in browser.text(".drop [role=status]")
+
+    browser.press(ENTER)  # the button has the focus: no mouse is needed
+
+    browser.wait_for("return location.pathname.startsWith('/console/data/imports/')")
+    browser.wait_for("return document.querySelector('#next-title')", timeout_s=30)
+    assert "Read as user 'user_id', item 'item_id', value 'rating', played now." in browser.text("main")
+    browser.click("main form .act")
+    browser.wait_for("return location.pathname.startsWith('/console/jobs/')")
+    browser.wait_for("return document.querySelector('#state-title')?.innerText === 'done'", timeout_s=60)
+    with live.server.client() as store:
+        if store.get(keys.MODEL_CURRENT).decode() != before:  # type: ignore[union-attr]
+            browser.open(f"{console.url}/console/models")
+            browser.click(".confirm summary")
+            browser.click(".confirm[open] button")
+            browser.wait_for("return document.querySelector('.done')?.innerText.includes('live again')")
+        assert store.get(keys.MODEL_CURRENT).decode() == before  # type: ignore[union-attr]
+
+
+def test_a_search_is_started_and_its_trials_come_by_themselves(
+    browser: Chromium, console: ApiProcess, live: Fleet
+) -> None:
+    browser.open(f"{console.url}/console/tuning")
+    browser.type("input[name=trials]", "4")
+    browser.type("input[name=dataset]", "plays.csv")
+    browser.click("main form .act")
+
+    browser.wait_for("return location.pathname.startsWith('/console/tuning/')")
+    browser.wait_for("return document.querySelector('[sse-connect] svg.plot circle')", timeout_s=60)
+    browser.wait_for("return document.querySelector('#state-title')?.innerText === 'done'", timeout_s=60)
+    browser.wait_for("return !document.querySelector('[sse-connect]')")
+
+    marks = browser.run("return document.querySelectorAll('svg.plot circle').length")
+    assert marks == 4
+    assert "against the defaults" in browser.text("main")
+    browser.open(f"{console.url}/console/tuning")
+    assert "plays.csv" in browser.text("main table")
+
+
 def test_a_dead_letter_is_sent_again_and_worked_on(
     browser: Chromium, console: ApiProcess, connected: EmbeddedServer, live_fleet: Fleet
 ) -> None:
@@ -209,6 +318,7 @@ def test_a_list_changes_when_something_was_blocked_and_a_user_is_forgotten(
     browser.click("#actions .quiet-button")
 
     browser.wait_for("return document.querySelector('#gets .name').textContent !== arguments[0]", first)
+    browser.wait_for("return document.querySelector('#actions').innerText.includes('Unblock')")
     browser.click("#actions > .confirm summary")
     browser.type("#actions input[name=again]", user)
     browser.click("#actions > .confirm button")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from timbral.console import plots
 from timbral.console.job_stream import loss_plot
-from timbral.console.plots import Series, bar_plot, line_plot, scatter_plot
+from timbral.console.plots import Series, bar_plot, line_plot, scatter_plot, share_plot, standalone
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -77,3 +80,26 @@ def test_a_running_trainings_losses_become_a_line_for_each_of_its_fits() -> None
 
     assert made is not None
     assert len(list(parsed(made).iter("polyline"))) == 2
+
+
+def test_a_share_is_a_bar_to_the_right_and_marks_alone_have_no_line() -> None:
+    made = parsed(share_plot("What mattered", [("regularization", 0.6), ("<n>", 0.3)]))
+    widths = [float(bar.attrib["width"]) for bar in made.iter("rect")]
+    assert widths[0] == pytest.approx(2 * widths[1], rel=0.01)
+    assert "60%" in [text.text for text in made.iter("text")]
+    assert "nothing to draw yet" in share_plot("What mattered", [])
+
+    dots = parsed(line_plot("x", [Series("x", [(1, 1.0), (2, 2.0)], drawn_as="marks")], x_label=""))
+    line = parsed(line_plot("x", [Series("x", [(1, 1.0), (2, 2.0)], drawn_as="line")], x_label=""))
+    assert (len(list(dots.iter("circle"))), len(list(dots.iter("polyline")))) == (2, 0)
+    assert (len(list(line.iter("circle"))), len(list(line.iter("polyline")))) == (0, 1)
+
+
+def test_a_plot_of_its_own_is_a_whole_svg_file_in_the_consoles_colours() -> None:
+    made = ElementTree.fromstring(standalone(bar_plot("Plays", [("Mon", 1.0)])))
+
+    style = made.find(f"{SVG}style")
+    assert style is not None
+    page = (Path(plots.__file__).parent / "static" / "page.css").read_text()
+    light = page.split("@media")[0]
+    assert set(re.findall(r"#[0-9a-f]{6}", str(style.text))) <= set(re.findall(r"#[0-9a-f]{6}", light))

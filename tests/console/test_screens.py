@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from api_fixtures import csrf_of, log_in
 
 from timbral import keys
 from timbral.queue import dead_letters, ended_jobs
@@ -36,7 +37,6 @@ PARTS = (
     "/console/users/compare?user=5",
     "/console/items/5",
 )
-CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 
 
 @pytest.fixture
@@ -45,18 +45,6 @@ def person(api: Any) -> Iterator[httpx.Client]:
     with api.client() as client:
         log_in(client, "a token for the tests")
         yield client
-
-
-def log_in(client: httpx.Client, token: str) -> httpx.Response:
-    return client.post(
-        "/console/login", data={"csrf": csrf_of(client.get("/console/login")), "token": token, "next": "/"}
-    )
-
-
-def csrf_of(answer: httpx.Response) -> str:
-    found = CSRF.search(answer.text)
-    assert found is not None, answer.text
-    return found[1]
 
 
 def test_every_screen_is_there_for_whoever_may_read(http: httpx.Client) -> None:

@@ -9,6 +9,7 @@ import signal
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +22,7 @@ from scipy import sparse
 from timbral.engines.block_store import BlockStore, remove_old_stores
 from timbral.engines.block_task import Answer, BlockTask, Run, solve
 from timbral.engines.ray_run import RayRun
+from timbral.engines.spark_run import SparkRun
 from timbral.engines.stored_halves import StoredHalves
 from timbral.errors import ParameterError, TrainingError
 from timbral.models.engine.factorization import HalvesOf
@@ -62,8 +64,10 @@ def ray() -> Iterator[Any]:
         found.shutdown()
 
 
-@pytest.fixture(params=["in process", "in processes", "ray"])
+@pytest.fixture(params=["in process", "in processes", "ray", "spark"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    if request.param == "spark":
+        return SparkRun(BlockStore(tmp_path, "training"), request.getfixturevalue("spark").url)
     if request.param == "in process":
         return partial(in_process, tmp_path)
     if request.param == "ray":
@@ -162,6 +166,14 @@ def test_a_block_without_an_answer_is_named_and_one_of_another_half_is_none(run:
 
     with pytest.raises(TrainingError, match=r"block \d of half-sweep 1 .* has no answer"):
         model().fit(PLAYS, halves_of=on(late, tmp_path))
+
+
+def test_a_process_with_another_version_of_timbral_solves_nothing(run: Run, tmp_path: Path) -> None:
+    def of_another(tasks: Sequence[BlockTask]) -> Iterable[Answer]:
+        return run([replace(task, code="another") for task in tasks])
+
+    with pytest.raises(TrainingError, match=r"block \d of half-sweep 1 .* another version of timbral"):
+        model().fit(PLAYS, halves_of=on(of_another, tmp_path))
 
 
 def test_a_message_is_plain_and_one_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -110,3 +110,26 @@ def test_the_web_app_answers_while_redis_is_away(web: Web, own_server: EmbeddedS
     assert web.get("/home/1").json() == {"items": []}
     answer: Any = web.post("/played", params={"user_id": 1, "item_id": 2})
     assert answer.status_code == 503
+
+
+def test_the_notebook_runs_from_top_to_bottom_and_stores_no_output(
+    app_environment: dict[str, str], tmp_path: Path
+) -> None:
+    notebook = json.loads((EXAMPLES / "first_model.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    (tmp_path / "notebook.py").write_text("\n".join("".join(cell["source"]) for cell in cells))
+
+    ran = subprocess.run(
+        [sys.executable, "notebook.py"],
+        cwd=tmp_path,
+        env=app_environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "1,000 users" in ran.stdout
+    assert "a plot of" in ran.stdout
+    assert "<svg" in (tmp_path / "report.html").read_text()
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)

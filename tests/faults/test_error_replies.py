@@ -128,7 +128,7 @@ def test_three_hundred_tasks_outlast_an_error_reply(faults: Any, wait_until: Any
 
     # when
     with faults.client() as client, REFUSALS[reply](faults.server, client):
-        time.sleep(REFUSED_S)
+        time.sleep(REFUSED_S)  # the fault's own length
 
     # then: all are done, each of them once, by the same worker
     wait_until(lambda: all(map(faults.succeeded, sent)), 60, "all tasks")

@@ -111,7 +111,7 @@ def record_and_kill(fleet: Fleet, wait_until: Any, observed: Any, n_events: int,
         killed[what] += 1
         if what == "redis":
             fleet.server.kill()
-            time.sleep(rng.random() / 2)
+            time.sleep(rng.random() / 2)  # the fault's own length
             fleet.server.start()
         elif what == "scheduler":
             beat.kill()
@@ -128,7 +128,7 @@ def record_and_kill(fleet: Fleet, wait_until: Any, observed: Any, n_events: int,
     try:
         with recording(events) as thread:
             for what in ["redis", "worker", "process", "scheduler"] * n_rounds:
-                time.sleep(rng.uniform(0.5, 1.5))
+                time.sleep(rng.uniform(0.5, 1.5))  # faults come at any moment
                 kill(what)
             while thread.is_alive():
                 time.sleep(0.1)

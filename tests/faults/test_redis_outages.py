@@ -51,7 +51,7 @@ def test_a_running_task_survives_a_death_of_redis_that_outlasts_the_visibility_t
 
     # when
     faults.server.kill()
-    time.sleep(outage_s)
+    time.sleep(outage_s)  # the fault's own length: longer than the visibility timeout
     faults.server.start()
     back_at = time.monotonic()
     after = faults.send("work", "after")
@@ -74,12 +74,12 @@ def test_a_result_is_stored_and_acknowledged_after_an_outage_at_the_end_of_its_t
 ) -> None:
     # given
     faults.start()
-    task_id = faults.send("work", "ending", seconds=2)
+    task_id = faults.send("work", "ending", seconds=(task_s := 2))
     wait_until(lambda: faults.begun("ending") == 1, 20, "the task's beginning")
 
     # when: the task ends while Redis is away
     faults.server.kill()
-    time.sleep(3)
+    time.sleep(task_s + 1)  # the fault's own length: past the end of the task, which nobody can be asked for
     faults.server.start()
 
     # then
@@ -98,7 +98,7 @@ def freeze(faults: Any, wait_until: Any, observed: Any, frozen_s: float) -> None
     # when
     os.kill(faults.server.process.pid, signal.SIGSTOP)
     try:
-        time.sleep(frozen_s)
+        time.sleep(frozen_s)  # the fault's own length, in visibility timeouts
     finally:
         os.kill(faults.server.process.pid, signal.SIGCONT)
     back_at = time.monotonic()

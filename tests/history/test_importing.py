@@ -15,7 +15,7 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.read_options import ReadOptions
 from timbral.errors import DataError
 from timbral.history.exporting import export_plays, summary
-from timbral.history.importing import Imported, import_plays
+from timbral.history.importing import NO_PLAYS, Imported, import_plays
 from timbral.history.table import HistoryTable
 
 ROWS = "user_id,item_id,rating,at\n7,12,3,1767225600\n8,12,0,1767225601\n8,13,1.5,1767225602\n"
@@ -123,3 +123,39 @@ def test_a_summary_counts_rows_users_items_and_days(history: HistoryTable, tmp_p
 
     assert summary(history) == (3, 6.5, 2, 2, {"2026-01-01": 2, "2026-01-02": 1})
     assert history.stats().files == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("at", 2026), ("Timestamp", 2026), ("played_at", 2026), ("ms_played", None), ("seen", None)],
+)
+def test_a_column_of_times_is_told_by_its_name(
+    history: HistoryTable, tmp_path: Path, header: str, expected: int | None
+) -> None:
+    imported = load(history, tmp_path / "a.csv", f"user_id,item_id,{header}\n7,12,1767225600\n", None)
+
+    assert [row["at"].year for row in rows(history)] == [expected or datetime.now(UTC).year]
+    if expected is None:
+        assert imported.unread == [header]
+        assert imported.told[-1] == "played now"
+    else:
+        # The same import as one that names the column, and so it is there already.
+        assert load(history, tmp_path / "a.csv", f"user_id,item_id,{header}\n7,12,1767225600\n", header).was_there
+
+
+def test_who_says_that_all_was_played_now_gets_that(history: HistoryTable, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(ROWS)
+
+    import_plays(history, DatasetFile.of(tmp_path / "a.csv"), ReadOptions(), played_now=True)
+
+    assert {row["at"].date() for row in rows(history)} == {datetime.now(UTC).date()}
+
+
+def test_what_was_left_out_is_counted_by_why(history: HistoryTable, tmp_path: Path) -> None:
+    text = ROWS + "NULL,12,1,1767225603\n,12,1,1767225603\n9,12,,1767225603\n"
+
+    imported = load(history, tmp_path / "a.csv", text, on_missing="drop")
+
+    assert (imported.n_read, imported.rows) == (6, 2)
+    assert sum(imported.left_out.values()) == 4
+    assert imported.left_out[NO_PLAYS] == 1

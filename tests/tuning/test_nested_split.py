@@ -11,7 +11,7 @@ from timbral.data.id_index import IdIndex
 from timbral.data.interactions import Interactions
 from timbral.errors import DataError
 from timbral.logic.split import Parts, Split
-from timbral.tuning.nested_split import NestedSplit, first_look
+from timbral.tuning.nested_split import NestedSplit, aged, first_look
 
 
 def interactions(n_users: int = 120, *, with_times: bool = False) -> Interactions:
@@ -81,3 +81,15 @@ def test_a_first_look_at_large_data_has_some_users_with_all_that_is_theirs(monke
     assert 20 <= part.train.shape[0] < fold.train.shape[0]
     assert part.train.shape[0] == part.held_out.shape[0]
     assert len(part.times) == part.train.nnz <= fold.train.nnz // 2
+
+
+def test_entries_count_half_for_each_half_life_that_they_are_old() -> None:
+    outer = NestedSplit.of(interactions(with_times=True), 0.2).outer
+    assert outer.times is not None
+    day_us = 86_400_000_000
+    dated = outer._replace(times=outer.times.max() - day_us * (np.arange(outer.train.nnz) % 3) * 10)
+
+    half = aged(dated, 10.0)
+
+    assert half.train.data == pytest.approx(outer.train.data * 0.5 ** (np.arange(outer.train.nnz) % 3))
+    assert aged(dated, None) is dated

@@ -14,9 +14,11 @@ from timbral.tuning.space import Space
 from timbral.tuning.study import TrialStudy
 
 SPACE = Space(
-    {"neighbor_weight": FloatDistribution(0.01, 60.0, log=True), "regularization": FloatDistribution(0.0, 1.0)},
-    {"neighbor_weight": 0.1, "regularization": 0.5},
+    {"confidence": FloatDistribution(0.1, 10.0, log=True), "regularization": FloatDistribution(0.0, 1.0)},
+    {"confidence": 1.0, "regularization": 0.5},
 )
+TABLE = np.array([[[0.3, 0.5]], [[0.4, 0.2]]])
+"""Of two folds, one λ and two γ."""
 
 
 def begun(study: TrialStudy, chunk: int) -> tuple[Any, dict[str, Any]]:
@@ -25,19 +27,32 @@ def begun(study: TrialStudy, chunk: int) -> tuple[Any, dict[str, Any]]:
     return found
 
 
-def test_the_first_trial_tries_the_defaults_however_often_they_are_put_there(client: redis.Redis) -> None:
+def test_the_first_trials_are_the_defaults_and_one_setting_at_a_time_moved_from_them(client: redis.Redis) -> None:
     for _ in range(2):
-        TrialStudy(client, "job").begin_with(SPACE)
+        TrialStudy(client, "job").begin_with(SPACE)  # however often
     study = TrialStudy(client, "job", seed=1)
 
-    first, *others = (begun(study, chunk)[1] for chunk in range(20))
+    first, *moved = (begun(study, chunk)[1] for chunk in range(5))
 
     assert first == SPACE.defaults
-    assert [one["neighbor_weight"] for one in others[:2]] == [0.3, 2.0]
-    near = [one["regularization"] for one in others[2:18]]
-    assert len(set(near)) == 16
-    assert 0.05 < np.std(near) < 0.25
-    assert all(0.0 <= one["regularization"] <= 1.0 for one in others)
+    assert [[name for name in one if one[name] != first[name]] for one in moved] == [
+        ["confidence"], ["confidence"], ["regularization"], ["regularization"],
+    ]  # fmt: skip
+    assert moved[0]["confidence"] * moved[1]["confidence"] == pytest.approx(1.0)
+    assert [one["regularization"] for one in moved[2:]] == pytest.approx([0.65, 0.35])
+
+
+def test_moves_that_were_for_the_better_are_then_made_together(client: redis.Redis) -> None:
+    study = TrialStudy(client, "job", seed=1)
+    study.begin_with(SPACE)
+    for chunk, quality in enumerate([0.3, 0.33, 0.28, 0.29, 0.32]):
+        begun(study, chunk)[0].report(quality, 1)
+
+    half, whole = (begun(study, chunk)[1] for chunk in (5, 6))
+
+    assert whole["confidence"] > half["confidence"] > 1.0
+    assert whole["regularization"] == pytest.approx(0.35)
+    assert half["regularization"] == pytest.approx(0.425)
 
 
 def test_a_trial_that_was_lost_with_its_worker_goes_on_with_its_settings_and_what_it_had_reported(
@@ -50,9 +65,12 @@ def test_a_trial_that_was_lost_with_its_worker_goes_on_with_its_settings_and_wha
 
     assert same == settings
     assert again.number == trial.number
-    TrialStudy(client, "job").complete(again, 0.5)
+    TrialStudy(client, "job").complete(again, TABLE)
     assert TrialStudy(client, "job").counts() == {"complete": 1, "pruned": 0, "failed": 0}
-    assert TrialStudy(client, "job").best() == (settings, 0.5)
+    ((best, table),) = TrialStudy(client, "job").best(3)
+    assert best == settings
+    assert (table == TABLE).all()
+    assert TrialStudy(client, "job").best_quality() == pytest.approx(0.35)
 
 
 def test_a_trial_that_ends_its_worker_twice_has_failed_and_is_not_begun_again(client: redis.Redis) -> None:
@@ -76,7 +94,8 @@ def test_a_trial_that_is_cut_off_counts_as_pruned_where_it_has_reported_and_else
     study.close()  # the third was lost
 
     assert study.counts() == {"complete": 0, "pruned": 1, "failed": 2}
-    assert study.best() is None
+    assert study.best(1) == []
+    assert study.best_quality() is None
     assert study.importances() == {}
 
 

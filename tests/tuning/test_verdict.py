@@ -29,7 +29,7 @@ def test_a_gain_counts_from_two_standard_errors_on(
     monkeypatch.setattr(verdict, "_judged", lambda *_: next(results))
     parts = Parts(None, None, None)
 
-    found = verdict.compare_settings({"n_components": 4}, parts, None, lambda: None, 1)
+    found = verdict.compare_settings({"n_components": 4}, parts, parts, None, lambda: None, 1)
 
     assert found.outcome == outcome
     assert found.n_users == 4
@@ -40,7 +40,9 @@ def test_a_gain_counts_from_two_standard_errors_on(
 def test_without_a_trial_that_was_judged_on_all_folds_the_defaults_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "_judged", lambda *_: of([0.5, 0.4]))
 
-    found = verdict.compare_settings(None, Parts(None, None, None), None, lambda: None, 1)
+    parts = Parts(None, None, None)
+
+    found = verdict.compare_settings(None, parts, parts, None, lambda: None, 1)
 
     assert (found.outcome, found.is_better) == ("not better", False)
     assert "more minutes" in found.reason

@@ -49,7 +49,7 @@ def test_a_forgotten_row_is_empty_and_the_others_stay_to_the_bit(store: ModelSto
     expected_top, found_top = (one.model.recommend(others[:20], top_k=5) for one in (before, after))
     assert expected_top.item_indices.tolist() == found_top.item_indices.tolist()
     if text_ids:
-        assert b"u1007" not in store.path(before.version).read_bytes()
+        assert b"u1007" not in store.files.path(before.version).read_bytes()
 
 
 def test_two_users_one_after_the_other_are_both_gone(store: ModelStore) -> None:
@@ -94,10 +94,10 @@ def test_hosts_that_share_no_folder_let_go_of_their_older_copy(client: redis.Red
 
 def test_a_file_that_was_put_back_loses_everybody_who_was_forgotten(store: ModelStore, client: redis.Redis) -> None:
     version = live(store).version
-    backup = store.path(version).read_bytes()
+    backup = store.files.path(version).read_bytes()
     Forgotten(client).add([1001, 1002])
     store.remove_forgotten(version, [1001])
-    store.path(version).write_bytes(backup)
+    store.files.path(version).write_bytes(backup)
 
     store.remove_forgotten(version, [1002])
 

@@ -85,10 +85,10 @@ def test_similar_items_of_another_model_are_refused(store: ModelStore) -> None:
     served = store.get(version)
     from timbral.models.file import model_file
 
-    tensors, texts = model_file.read(store.path(version))
+    tensors, texts = model_file.read(store.files.path(version))
     tensors = {name: tensor.copy() for name, tensor in tensors.items()}
     tensors["similar.items"][0, 0] = served.model.n_items
-    model_file.write(store.path(version), tensors, texts)
+    model_file.write(store.files.path(version), tensors, texts)
 
     with pytest.raises(ModelFileError, match="similar items"):
         ModelStore(store.redis, store.model_dir).get(version)

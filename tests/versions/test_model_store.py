@@ -37,7 +37,7 @@ def trained(store: ModelStore, task_id: str) -> str:
 
 
 def damage(store: ModelStore, version: str) -> None:
-    path = store.path(version)
+    path = store.files.path(version)
     content = bytearray(path.read_bytes())
     content[-5] ^= 0xFF
     path.write_bytes(content)
@@ -132,7 +132,7 @@ def test_a_version_that_nobody_wrote_cannot_go_live(store: ModelStore) -> None:
     with pytest.raises(ModelNotFoundError):
         store.promote("20260101T000000-99")
     with pytest.raises(ModelNotFoundError, match="not the name of a version"):
-        store.path("../../etc/passwd")
+        store.files.path("../../etc/passwd")
 
 
 def test_another_version_is_taken_up_without_a_restart_and_the_old_one_let_go(store: ModelStore) -> None:
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_written_changes_nothing(store: ModelStore) -> N
     first = trained(store, "first")
     store.promote(first)
     second = store.begin("second").version
-    store.model_dir = store.model_dir / "file"
+    store.files.folder = store.files.folder / "file"
     store.model_dir.write_text("not a folder")
 
     with pytest.raises(ModelStoreError):
@@ -220,7 +220,7 @@ def test_one_version_is_removed_unless_it_is_needed(store: ModelStore, client: r
 
     assert removed == [True, False, False, False]
     assert store.versions() == [in_use, live, before]
-    assert not store.path(old).exists()
+    assert not store.files.path(old).exists()
     assert not client.exists(keys.model_metadata(old))
     with pytest.raises(ModelNotFoundError):
         store.remove(old)

@@ -1,32 +1,16 @@
-"""What ``timbral train`` and ``timbral demo`` may be told about a data set."""
+"""What the commands that read a data set may be told about it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
-__all__ = [
-    "PANEL",
-    "SEPARATORS",
-    "Columns",
-    "CountRows",
-    "Decimal",
-    "Encoding",
-    "Format",
-    "ItemCol",
-    "OnMissing",
-    "PresetOption",
-    "Quoted",
-    "Repeats",
-    "Separator",
-    "TimeCol",
-    "TimeFormat",
-    "UserCol",
-    "ValueCol",
-    "column_list",
-    "separator_meant",
-]
+__all__ = ["PANEL", "DataOptions", "TrainingDataOptions", "with_data_options"]
 
 PANEL: Final = "The data set"
 SEPARATORS: Final = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
@@ -105,11 +89,66 @@ Repeats = Annotated[
 ]
 
 
-def separator_meant(text: str | None) -> str | None:
-    """The separator that ``text`` stands for: itself, or a name for one that a shell makes hard to write."""
-    return None if text is None else SEPARATORS.get(text, text.replace("\\t", "\t"))
+@dataclass(frozen=True)
+class DataOptions:
+    """The options of a command that reads a data set: their names, types and defaults, and what was given."""
+
+    format: Format = None
+    preset: PresetOption = None
+    separator: Separator = None
+    columns: Columns = None
+    quoted: Quoted = None
+    encoding: Encoding = "utf-8"
+    decimal: Decimal = "."
+    user_col: UserCol = None
+    item_col: ItemCol = None
+    value_col: ValueCol = "rating"
+    count_rows: CountRows = False
+    time_col: TimeCol = None
+    time_format: TimeFormat = None
+    on_missing: OnMissing = None
+
+    def arguments(self) -> dict[str, Any]:
+        """By the names of the messages' and ReadOptions' arguments, which check them and say what they may be."""
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "count_rows"}
+        separator, columns = self.separator, self.columns
+        return given | {
+            "separator": None if separator is None else SEPARATORS.get(separator, separator.replace("\\t", "\t")),
+            "columns": None if columns is None else [name.strip() for name in columns.split(",")],
+            "value_col": None if self.count_rows else self.value_col,
+        }
 
 
-def column_list(text: str | None) -> list[str] | None:
-    """Names between commas."""
-    return None if text is None else [name.strip() for name in text.split(",")]
+@dataclass(frozen=True)
+class TrainingDataOptions(DataOptions):
+    """Of a command that makes a matrix of it."""
+
+    repeats: Repeats = "sum"
+
+
+def with_data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: the command has, in place of its parameter that is a DataOptions, each of these options."""
+    hints = get_type_hints(command, include_extras=True)
+    (name,) = (one for one, hint in hints.items() if isinstance(hint, type) and issubclass(hint, DataOptions))
+    options = fields(hints[name])
+    types = get_type_hints(hints[name], include_extras=True)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        data = {one.name: given.pop(one.name) for one in options}
+        command(**given, **{name: hints[name](**data)})
+
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name == name:
+            parameters += [inspect.Parameter(one.name, _BY_NAME, default=one.default) for one in options]
+        else:
+            parameters.append(parameter.replace(kind=_BY_NAME))
+    annotations = {name: hint for name, hint in (hints | types).items() if name != "return"}
+    parameters = [one.replace(annotation=annotations[one.name]) for one in parameters]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it, see PEP 362
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+_BY_NAME: Final = inspect.Parameter.KEYWORD_ONLY

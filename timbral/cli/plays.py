@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,31 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import producers
 from producers.connections import connections
-from timbral.cli.data_options import (
-    PANEL as DATA_PANEL,
-)
-from timbral.cli.data_options import (
-    Columns,
-    CountRows,
-    Decimal,
-    Encoding,
-    Format,
-    ItemCol,
-    OnMissing,
-    PresetOption,
-    Quoted,
-    Separator,
-    TimeFormat,
-    UserCol,
-    ValueCol,
-    column_list,
-    separator_meant,
-)
+from timbral.cli.data_options import PANEL as DATA_PANEL
+from timbral.cli.data_options import DataOptions, with_data_options
 from timbral.cli.output import AsJson, TextIds, hint, print_answer, print_json
 from timbral.cli.tasks import parsed_play
 from timbral.config.settings import settings
-from timbral.errors import ParameterError, RedisUnavailableError
+from timbral.errors import ParameterError, RedisUnavailableError, TimbralError
 from timbral.extras import require
+from timbral.plays.imports import ImportNotes
 from timbral.plays.state import read_plays_state
 
 __all__ = ["register"]
@@ -46,6 +30,19 @@ __all__ = ["register"]
 PANEL = "Plays"
 PER_CALL = 1_000
 SHOWN_DAYS = 14
+
+
+@dataclass(frozen=True)
+class ImportedDataOptions(DataOptions):
+    """Of plays, which have a time in any case."""
+
+    time_col: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the time of a row; told by its name if not given, now if there is none.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None
 
 
 def register(application: typer.Typer) -> None:
@@ -81,24 +78,15 @@ def record(
     print_json(answer) if as_json else print_answer(answer)
 
 
+@with_data_options
 def import_(
+    *,
     file: Annotated[Path, typer.Argument(help="A file or folder of plays, in any form that a training reads.")],
-    format: Format = None,  # noqa: A002 - the option's name
-    preset: PresetOption = None,
-    separator: Separator = None,
-    columns: Columns = None,
-    quoted: Quoted = None,
-    encoding: Encoding = "utf-8",
-    decimal: Decimal = ".",
-    user_col: UserCol = None,
-    item_col: ItemCol = None,
-    value_col: ValueCol = "rating",
-    count_rows: CountRows = False,
-    time_col: Annotated[
-        str | None, typer.Option(help="Column of the time of a row; now if not given.", rich_help_panel=DATA_PANEL)
-    ] = None,
-    time_format: TimeFormat = None,
-    on_missing: OnMissing = None,
+    data: ImportedDataOptions,
+    played_now: Annotated[
+        bool,
+        typer.Option("--played-now", help="Read no times: the rows were played now.", rich_help_panel=DATA_PANEL),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     r"""Import a file into the history (HISTORY_URI), from this machine. The same file, imported again, adds nothing.
@@ -110,36 +98,34 @@ def import_(
     require("timbral plays import", "worker", "history")
     from timbral.data.dataset_file import DatasetFile
     from timbral.data.read_options import ReadOptions
-    from timbral.history.importing import import_plays
     from timbral.history.location import open_history
+    from timbral.history.noted_import import import_noted
 
-    given: dict[str, Any] = {"on_missing": on_missing}  # ReadOptions checks them, and says what they may be
-    names = column_list(columns)
-    options = ReadOptions(
-        user_col=user_col,
-        item_col=item_col,
-        value_col=None if count_rows else value_col,
-        time_col=time_col,
-        format=format,
-        separator=separator_meant(separator),
-        columns=None if names is None else tuple(names),
-        quoted=quoted,
-        encoding=encoding,
-        decimal=decimal,
-        time_format=time_format,
-        preset=preset,
-        **given,
-    )
+    notes = ImportNotes(lambda: connections().asking(), str(file), file.stat().st_size if file.is_file() else 0)
+    given = data.arguments()
+    names = given.pop("columns")
+    options = ReadOptions(**given, columns=None if names is None else tuple(names))
+    with suppress(TimbralError):  # an import needs no Redis; the console shows it where there is one
+        notes.begin()
     with _bar(file.name) as (bar, line):
-        imported = import_plays(
+        imported = import_noted(
             open_history(),
             DatasetFile.of(file),
             options,
+            notes,
+            played_now=played_now,
             on_rows=lambda what, n_rows: bar.update(line, completed=n_rows, description=f"{file.name}: {what}"),
         )
+    hint(f"timbral: {file} was read as {', '.join(imported.told)}")
     if imported.was_there:
         hint(f"timbral: {file} was imported before; nothing was added")
-    answer = {"rows": imported.rows, "digest": imported.digest, "history": settings.history_uri}
+    answer = {
+        "rows": imported.rows,
+        "left_out": imported.left_out,
+        "unread": imported.unread,
+        "digest": imported.digest,
+        "history": settings.history_uri,
+    }
     print_json(answer) if as_json else print_answer(answer)
 
 

@@ -13,24 +13,7 @@ from typing import Annotated
 
 import typer
 
-from timbral.cli.data_options import (
-    Columns,
-    CountRows,
-    Decimal,
-    Encoding,
-    Format,
-    ItemCol,
-    OnMissing,
-    PresetOption,
-    Quoted,
-    Separator,
-    TimeCol,
-    TimeFormat,
-    UserCol,
-    ValueCol,
-    column_list,
-    separator_meant,
-)
+from timbral.cli.data_options import DataOptions, with_data_options
 from timbral.extras import require
 
 __all__ = ["register"]
@@ -45,25 +28,14 @@ def register(application: typer.Typer) -> None:
     application.command(rich_help_panel=PANEL)(serve)
 
 
+@with_data_options
 def demo(
+    *,
     data: Annotated[
         Path | None, typer.Option(help="A listening history, a file or a folder; made up if not given.")
     ] = None,
     names: Annotated[Path | None, typer.Option(help="A file with the items' names.")] = None,
-    format: Format = None,  # noqa: A002 - the option's name
-    preset: PresetOption = None,
-    separator: Separator = None,
-    columns: Columns = None,
-    quoted: Quoted = None,
-    encoding: Encoding = "utf-8",
-    decimal: Decimal = ".",
-    user_col: UserCol = None,
-    item_col: ItemCol = None,
-    value_col: ValueCol = "rating",
-    count_rows: CountRows = False,
-    time_col: TimeCol = None,
-    time_format: TimeFormat = None,
-    on_missing: OnMissing = None,
+    read: DataOptions,
     n_users: Annotated[int, typer.Option("--users", min=1, help="How many users to show.")] = 3,
     n_components: Annotated[int | None, typer.Option(help="Factors of the model.")] = None,
     random_state: Annotated[int, typer.Option(help="Seed.")] = 7,
@@ -81,21 +53,7 @@ def demo(
         DemoOptions(
             data=data,
             names=names,
-            read={
-                "format": format,
-                "preset": preset,
-                "separator": separator_meant(separator),
-                "columns": column_list(columns),
-                "quoted": quoted,
-                "encoding": encoding,
-                "decimal": decimal,
-                "user_col": user_col,
-                "item_col": item_col,
-                "value_col": None if count_rows else value_col,
-                "time_col": time_col,
-                "time_format": time_format,
-                "on_missing": on_missing,
-            },
+            read=read.arguments(),
             n_users=n_users,
             n_components=n_components,
             random_state=random_state,

@@ -10,29 +10,11 @@ from typing import Annotated, Any
 import typer
 
 import producers
-from timbral.cli.data_options import (
-    Columns,
-    CountRows,
-    Decimal,
-    Encoding,
-    Format,
-    ItemCol,
-    OnMissing,
-    PresetOption,
-    Quoted,
-    Repeats,
-    Separator,
-    TimeCol,
-    TimeFormat,
-    UserCol,
-    ValueCol,
-    column_list,
-    separator_meant,
-)
+from timbral.cli.at_hand import worker_at_hand
+from timbral.cli.data_options import TrainingDataOptions, with_data_options
 from timbral.cli.item_sets import Allow, Exclude
 from timbral.cli.lists import preview
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
-from timbral.config.settings import settings
 from timbral.errors import ParameterError
 
 __all__ = ["dataset_below", "parsed_play", "register"]
@@ -51,7 +33,9 @@ def register(application: typer.Typer) -> None:
     application.command(rich_help_panel=PANEL)(refresh)
 
 
+@with_data_options
 def train(
+    *,
     dataset: Annotated[
         str | None,
         typer.Argument(
@@ -59,21 +43,7 @@ def train(
             "the history of plays if not given."
         ),
     ] = None,
-    format: Format = None,  # noqa: A002 - the option's name
-    preset: PresetOption = None,
-    separator: Separator = None,
-    columns: Columns = None,
-    quoted: Quoted = None,
-    encoding: Encoding = "utf-8",
-    decimal: Decimal = ".",
-    user_col: UserCol = None,
-    item_col: ItemCol = None,
-    value_col: ValueCol = "rating",
-    count_rows: CountRows = False,
-    time_col: TimeCol = None,
-    time_format: TimeFormat = None,
-    on_missing: OnMissing = None,
-    repeats: Repeats = "sum",
+    data: TrainingDataOptions,
     history_version: Annotated[
         int | None, typer.Option(help="Version of the history's table, to repeat a training; the newest if not given.")
     ] = None,
@@ -96,6 +66,10 @@ def train(
     warm_start: Annotated[
         bool, typer.Option("--warm-start", help="Start from the live model's factors: fewer sweeps.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Who does the sweeps: local, fleet, ray or spark; the trainer's TRAIN_ENGINE if not given."),
+    ] = None,
     promote: Annotated[str, typer.Option(help="Go live if_not_worse, always or never.")] = "if_not_worse",
     regularization: Annotated[
         float | None, typer.Option(help="κ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
@@ -155,49 +129,38 @@ def train(
     """
     # The message checks them, and says what they may be.
     words: dict[str, Any] = {
-        "format": format,
-        "preset": preset,
-        "decimal": decimal,
-        "on_missing": on_missing,
-        "repeats": repeats,
         "promote": promote,
+        "engine": engine,
         "target": target,
         "settings": settings_from,
     }
-    job = producers.enqueue_train_model(
-        None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
-        history_version=history_version,
-        half_life_days=half_life_days,
-        separator=separator_meant(separator),
-        columns=column_list(columns),
-        quoted=quoted,
-        encoding=encoding,
-        user_col=user_col,
-        item_col=item_col,
-        value_col=None if count_rows else value_col,
-        time_col=time_col,
-        time_format=time_format,
-        n_components=n_components,
-        random_state=random_state,
-        max_iter=max_iter,
-        tol=tol,
-        holdout=holdout,
-        apply_play_thresholds=apply_play_thresholds,
-        warm_start=warm_start,
-        regularization=regularization,
-        unobserved_weight=unobserved_weight,
-        unobserved_target=unobserved_target,
-        popularity_exponent=popularity_exponent,
-        confidence=confidence,
-        regularization_exponent=regularization_exponent,
-        n_neighbors=n_neighbors,
-        neighbor_weight=neighbor_weight,
-        neighbor_regularization=neighbor_regularization,
-        recency_weight=recency_weight,
-        l1_regularization=l1_regularization,
-        **words,
-    )
-    sent(job, wait=wait, as_json=as_json)
+    with worker_at_hand(dataset, wait=wait) as data_dir:
+        job = producers.enqueue_train_model(
+            None if dataset is None else dataset_below(dataset, data_dir),
+            history_version=history_version,
+            half_life_days=half_life_days,
+            n_components=n_components,
+            random_state=random_state,
+            max_iter=max_iter,
+            tol=tol,
+            holdout=holdout,
+            apply_play_thresholds=apply_play_thresholds,
+            warm_start=warm_start,
+            regularization=regularization,
+            unobserved_weight=unobserved_weight,
+            unobserved_target=unobserved_target,
+            popularity_exponent=popularity_exponent,
+            confidence=confidence,
+            regularization_exponent=regularization_exponent,
+            n_neighbors=n_neighbors,
+            neighbor_weight=neighbor_weight,
+            neighbor_regularization=neighbor_regularization,
+            recency_weight=recency_weight,
+            l1_regularization=l1_regularization,
+            **data.arguments(),
+            **words,
+        )
+        sent(job, wait=wait, as_json=as_json)
 
 
 def recommend(
@@ -221,6 +184,9 @@ def recommend(
     ] = None,
     allow: Allow = None,
     exclude: Exclude = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Who makes everybody's lists: fleet or spark; the fleet if not given.")
+    ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
     as_json: AsJson = False,
@@ -244,16 +210,19 @@ def recommend(
         options = {"max_per_group": max_per_group, "exploration_share": exploration_share}
         preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
         return
-    job = producers.enqueue_compute_recommendations(
-        user_ids=users,
-        top_k=top_k,
-        exclude_seen=not include_seen,
-        max_per_group=max_per_group,
-        exploration_share=exploration_share,
-        allow=allow,
-        exclude=exclude,
-    )
-    sent(job, wait=wait, as_json=as_json)
+    words: dict[str, Any] = {"engine": engine}  # the message checks it
+    with worker_at_hand(wait=wait):
+        job = producers.enqueue_compute_recommendations(
+            user_ids=users,
+            top_k=top_k,
+            exclude_seen=not include_seen,
+            max_per_group=max_per_group,
+            exploration_share=exploration_share,
+            allow=allow,
+            exclude=exclude,
+            **words,
+        )
+        sent(job, wait=wait, as_json=as_json)
 
 
 def refresh(
@@ -279,8 +248,9 @@ def refresh(
     """
     users = [parsed_id(text, as_text=text_ids) for text in user] if user else None
     plays = [parsed_play(text, as_text=text_ids) for text in play] if play else None
-    job = producers.enqueue_refresh_embeddings(user_ids=users, plays=plays, top_k=top_k)
-    sent(job, wait=wait, as_json=as_json)
+    with worker_at_hand(wait=wait):
+        job = producers.enqueue_refresh_embeddings(user_ids=users, plays=plays, top_k=top_k)
+        sent(job, wait=wait, as_json=as_json)
 
 
 def dataset_below(dataset: str, data_dir: Path) -> str:

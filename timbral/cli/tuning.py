@@ -7,28 +7,10 @@ from typing import Annotated, Any
 import typer
 
 import producers
-from timbral.cli.data_options import (
-    Columns,
-    CountRows,
-    Decimal,
-    Encoding,
-    Format,
-    ItemCol,
-    OnMissing,
-    PresetOption,
-    Quoted,
-    Repeats,
-    Separator,
-    TimeCol,
-    TimeFormat,
-    UserCol,
-    ValueCol,
-    column_list,
-    separator_meant,
-)
+from timbral.cli.at_hand import worker_at_hand
+from timbral.cli.data_options import TrainingDataOptions, with_data_options
 from timbral.cli.output import AsJson, Wait, print_table, sent
 from timbral.cli.tasks import PANEL, dataset_below
-from timbral.config.settings import settings
 
 __all__ = ["register"]
 
@@ -40,7 +22,9 @@ def register(application: typer.Typer) -> None:
     application.command(rich_help_panel=PANEL)(tune)
 
 
+@with_data_options
 def tune(
+    *,
     dataset: Annotated[
         str | None,
         typer.Argument(help="A file or folder below DATA_DIR, or a URI; the history of plays if not given."),
@@ -49,21 +33,7 @@ def tune(
         float | None, typer.Option("--minutes", "-m", help="Time for trials; 30 if neither this nor --trials is given.")
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Most trials; as many as there is time for if not given.")] = None,
-    format: Format = None,  # noqa: A002 - the option's name
-    preset: PresetOption = None,
-    separator: Separator = None,
-    columns: Columns = None,
-    quoted: Quoted = None,
-    encoding: Encoding = "utf-8",
-    decimal: Decimal = ".",
-    user_col: UserCol = None,
-    item_col: ItemCol = None,
-    value_col: ValueCol = "rating",
-    count_rows: CountRows = False,
-    time_col: TimeCol = None,
-    time_format: TimeFormat = None,
-    on_missing: OnMissing = None,
-    repeats: Repeats = "sum",
+    data: TrainingDataOptions,
     history_version: Annotated[
         int | None, typer.Option(help="Version of the history's table; the newest if not given.")
     ] = None,
@@ -84,35 +54,19 @@ def tune(
 
     $ timbral tune --trials 100
     """
-    # The message checks them, and says what they may be.
-    words: dict[str, Any] = {
-        "format": format,
-        "preset": preset,
-        "decimal": decimal,
-        "on_missing": on_missing,
-        "repeats": repeats,
-    }
-    job = producers.enqueue_tune_model(
-        None if dataset is None else dataset_below(dataset, settings.DATA_DIR),
-        minutes=minutes,
-        trials=trials,
-        history_version=history_version,
-        half_life_days=half_life_days,
-        separator=separator_meant(separator),
-        columns=column_list(columns),
-        quoted=quoted,
-        encoding=encoding,
-        user_col=user_col,
-        item_col=item_col,
-        value_col=None if count_rows else value_col,
-        time_col=time_col,
-        time_format=time_format,
-        random_state=random_state,
-        holdout=holdout,
-        apply_play_thresholds=apply_play_thresholds,
-        **words,
-    )
-    sent(job, wait=wait, as_json=as_json, show_answer=show_found)
+    with worker_at_hand(dataset, wait=wait) as data_dir:
+        job = producers.enqueue_tune_model(
+            None if dataset is None else dataset_below(dataset, data_dir),
+            minutes=minutes,
+            trials=trials,
+            history_version=history_version,
+            half_life_days=half_life_days,
+            random_state=random_state,
+            holdout=holdout,
+            apply_play_thresholds=apply_play_thresholds,
+            **data.arguments(),
+        )
+        sent(job, wait=wait, as_json=as_json, show_answer=show_found)
 
 
 def show_found(answer: dict[str, Any]) -> None:

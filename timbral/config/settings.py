@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 from timbral.config.constants import Constants
 from timbral.config.redis_url import CLUSTER, RedisUrl, parsed_url
+from timbral.config.train_engine import EngineName, url_problem
 from timbral.errors import SettingsError
 
 __all__ = ["Constants", "Settings", "settings"]
@@ -106,28 +107,29 @@ class Settings(BaseSettings):
     # Trainings
     TRAIN_STORE_URI: str | None = Field(
         None,
-        description="A folder that all hosts of the fleet see, as a path or a file:// URI: for checkpoints, and for "
-        "the blocks of trainings that several hosts do; MODEL_DIR if unset.",
+        description="What all hosts of the fleet see, for checkpoints, and for the blocks of trainings that several "
+        "hosts do: a folder, as a path or a file:// URI, or s3://…, which needs TRAIN_CACHE_DIR. MODEL_DIR if unset.",
     )
-    TRAIN_ENGINE: Literal["local", "fleet", "ray"] = Field(
+    TRAIN_ENGINE: EngineName = Field(
         "local",
-        description="Who does the sweeps of a training: the trainer's own cores, all workers of the queue of "
-        "chunks, or a Ray cluster. The model is the same to the bit. See scale.md.",
+        description="Who does the sweeps of a training that names no engine: the trainer's own cores, all workers of "
+        "the queue of chunks, a Ray cluster, or Spark. The model is the same to the bit. See scale.md.",
     )
     TRAIN_ENGINE_URL: str | None = Field(
         None,
-        description="Where the engine ray is: ray://host:10001, or host:6379; one on the trainer's machine if unset.",
+        description="Where the engine is: of spark its Spark Connect server, sc://host:15002; of ray ray://host:10001 "
+        "or host:6379, and one on the trainer's machine if unset.",
     )
     TRAIN_CACHE_DIR: Path | None = Field(
         None,
         description="A folder of each host's own, into which the factors that all rows need are copied once for each "
-        "half-sweep; they are mapped from the store if unset.",
+        "half-sweep; they are mapped from the store if unset. From s3:// everything is.",
     )
     TRAIN_BLOCKS: int = Field(
         8,
         ge=1,
         le=1024,
-        description="Blocks that each half of a sweep is cut into, where the fleet or Ray does it.",
+        description="Blocks that each half of a sweep is cut into, where others than the trainer do it.",
     )
     CHECKPOINT_EVERY_S: float = Field(
         10.0,
@@ -144,6 +146,12 @@ class Settings(BaseSettings):
     )
     ARCHIVE_EVERY_S: int = Field(
         60, ge=0, description="Seconds between two moves of recorded plays into the history; 0 for with trainings only."
+    )
+    IMPORT_MAX_MB: int = Field(
+        1_000,
+        ge=0,
+        description="Largest file, in MB as it is stored, that the console imports into the history; it lies in the "
+        "system's temporary folder (TMPDIR) meanwhile. 0: none.",
     )
     EVENT_ID_WINDOW_S: int = Field(
         86_400, ge=60, description="Seconds in which a play with the same event_id, recorded again, counts once."
@@ -228,10 +236,23 @@ class Settings(BaseSettings):
 
     @field_validator("TRAIN_STORE_URI")
     @classmethod
-    def _is_a_folder(cls, uri: str | None) -> str | None:
-        if uri is not None and "://" in uri and not uri.startswith("file:///"):
-            raise ValueError("must be a path or a file:/// URI: blocks are mapped from a folder that all hosts see")
+    def _is_seen_by_all(cls, uri: str | None) -> str | None:
+        if uri is not None and "://" in uri and not uri.startswith(("file:///", "s3://")):
+            raise ValueError("must be a path, a file:/// URI or an s3:// URI")
         return uri
+
+    @model_validator(mode="after")
+    def _remote_store_has_a_cache(self) -> Settings:
+        if self.train_store_is_remote and self.TRAIN_CACHE_DIR is None:
+            raise ValueError(f"TRAIN_STORE_URI={self.TRAIN_STORE_URI} needs TRAIN_CACHE_DIR: files are mapped from it")
+        return self
+
+    @model_validator(mode="after")
+    def _engine_is_reached(self) -> Settings:
+        problem = url_problem(self.TRAIN_ENGINE, self.TRAIN_ENGINE_URL)
+        if problem is not None:
+            raise ValueError(f"TRAIN_ENGINE={self.TRAIN_ENGINE}: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _cache_expires_before_results(self) -> Settings:
@@ -295,8 +316,15 @@ class Settings(BaseSettings):
 
     @property
     def train_store(self) -> Path | None:
-        """The folder in ``TRAIN_STORE_URI``."""
+        """The folder in ``TRAIN_STORE_URI``; this host's cache where it is none."""
+        if self.train_store_is_remote:
+            return self.TRAIN_CACHE_DIR
         return None if self.TRAIN_STORE_URI is None else Path(self.TRAIN_STORE_URI.removeprefix("file://"))
+
+    @property
+    def train_store_is_remote(self) -> bool:
+        """Whether ``TRAIN_STORE_URI`` is no folder."""
+        return self.TRAIN_STORE_URI is not None and self.TRAIN_STORE_URI.startswith("s3://")
 
     def _read_url(self, name: str) -> RedisUrl:
         url = getattr(self, name) or self.REDIS_URL or LOCAL_REDIS

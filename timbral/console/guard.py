@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastapi import Request, Response
 
+from timbral.api.middleware.limits import IMPORT_PATH
 from timbral.api.refusals import Refused
 from timbral.api.sessions import COOKIE, Session, Sessions
 
@@ -51,6 +52,8 @@ async def guard(request: Request) -> None:
 
 
 async def _form(request: Request) -> dict[str, str]:
+    if request.url.path == IMPORT_PATH:  # its body is a file, which is read only once we know who sends it
+        return {"csrf": request.headers.get("x-csrf-token", "")}
     try:
         text = (await request.body()).decode("ascii")
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))

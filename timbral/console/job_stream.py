@@ -1,27 +1,24 @@
-"""Jobs as server-sent events of HTML, which htmx puts into the page."""
+"""Jobs as they move, in streams of HTML."""
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 
-from anyio.to_thread import run_sync
 from fastapi.responses import StreamingResponse
 from markupsafe import Markup
 
 from producers.connections import connections
 from timbral.api.context import ApiContext
-from timbral.api.streams import HEARTBEAT_S, LONGEST_S
+from timbral.console.html_stream import stream_html
 from timbral.console.plots import Series, line_plot
 from timbral.console.readers.jobs import JobDetail, read_job, read_open
 from timbral.console.readers.models import loss_series, read_version
 from timbral.console.rendering import render_text
-from timbral.errors import ModelNotFoundError, TimbralError
+from timbral.errors import ModelNotFoundError
 
 __all__ = ["curve_of", "loss_plot", "stream_job", "stream_open"]
 
-LOOK_EVERY_S = 0.7
 _SWEEP = re.compile(r"^(\w+): sweep (\d+), loss ([0-9.e+-]+)$")
 
 Point = tuple[str, float, float]
@@ -33,7 +30,7 @@ def stream_open(context: ApiContext) -> StreamingResponse:
     def look() -> tuple[str, bool]:
         return render_text("jobs_open.html", jobs=read_open()), False
 
-    return _stream(context, look)
+    return stream_html(context, look)
 
 
 def stream_job(context: ApiContext, job_id: str) -> StreamingResponse:
@@ -51,7 +48,7 @@ def stream_job(context: ApiContext, job_id: str) -> StreamingResponse:
                 points.append(point)
         return render_text("job_now.html", job=job, plot=curve_of(job) or loss_plot(points)), job.final
 
-    return _stream(context, look)
+    return stream_html(context, look)
 
 
 def curve_of(job: JobDetail) -> Markup | None:
@@ -74,37 +71,3 @@ def loss_plot(points: Sequence[Point]) -> Markup | None:
     names = dict.fromkeys(name for name, _, _ in points)
     series = [Series(name, [(sweep, loss) for one, sweep, loss in points if one == name]) for name in names]
     return line_plot("Loss after each sweep, since this page was opened", series, x_label="Sweep", y_label="Loss")
-
-
-def _stream(context: ApiContext, look: Callable[[], tuple[str, bool]]) -> StreamingResponse:
-    context.streams.check_room("reload the page instead")
-    headers = {"x-accel-buffering": "no", "cache-control": "no-store"}
-    return StreamingResponse(_events(context, look), media_type="text/event-stream", headers=headers)
-
-
-async def _events(context: ApiContext, look: Callable[[], tuple[str, bool]]) -> AsyncIterator[str]:
-    with context.streams.one():
-        began = spoke = time.monotonic()
-        shown = None
-        while time.monotonic() - began < LONGEST_S:
-            try:
-                html, is_last = await run_sync(look, limiter=context.job_threads)
-            except TimbralError:  # Redis is away: the fleet sits it out, and so do we
-                html, is_last = shown or "", False
-            now = time.monotonic()
-            if html != shown:
-                yield _event("moved", html)
-                shown, spoke = html, now
-            elif now - spoke > HEARTBEAT_S:
-                yield ": still there\n\n"
-                spoke = now
-            if is_last:
-                yield _event("done", "")
-                return
-            if await context.streams.closing_within(LOOK_EVERY_S):
-                return
-
-
-def _event(name: str, html: str) -> str:
-    lines = "\n".join(f"data: {line}" for line in html.splitlines() or [""])
-    return f"event: {name}\n{lines}\n\n"

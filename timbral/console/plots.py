@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Final
+from typing import Final, Literal
 
 from markupsafe import Markup
 
-__all__ = ["Series", "bar_plot", "line_plot", "scatter_plot"]
+__all__ = ["Series", "bar_plot", "line_plot", "scatter_plot", "share_plot", "standalone"]
 
 WIDTH: Final = 460.0
 HEIGHT: Final = 240.0
@@ -22,15 +22,24 @@ LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 12.0, 40.0
 N_TICKS: Final = 5
 MAX_MARKS: Final = 60
 """A line with more points has no mark on each."""
+STYLE: Final = (
+    ".plot{background:#fff;font:11px system-ui,sans-serif}.plot text{fill:#65595e}.plot .grid{stroke:#e6dfdb}"
+    ".plot .axis{stroke:#65595e}.plot .line{fill:none;stroke-width:2;stroke-linejoin:round}"
+    ".plot .line.s0{stroke:#8f3a60}.plot .line.s1{stroke:#1f6f6b}.plot .line.s2{stroke:#65595e;stroke-dasharray:5 4}"
+    ".plot .mark.s0,.plot .bar-of.s0{fill:#8f3a60}.plot .mark.s1,.plot .bar-of.s1{fill:#1f6f6b}"
+    ".plot .mark.s2,.plot .bar-of.s2{fill:#65595e}"
+)
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its name and its points ``(x, y)``; ``labels`` says what a point is, its x where there are none."""
+    """One line: its name and its points ``(x, y)``; ``labels`` says what a point is, its x where there are none;
+    ``drawn_as`` a line with a mark at each point, or one of both."""
 
     name: str
     points: Sequence[tuple[float, float]]
     labels: Sequence[str] = ()
+    drawn_as: Literal["both", "line", "marks"] = "both"
 
 
 def line_plot(title: str, series: Sequence[Series], *, x_label: str, y_label: str = "") -> Markup:
@@ -44,8 +53,9 @@ def line_plot(title: str, series: Sequence[Series], *, x_label: str, y_label: st
     parts = [_axes(across, up, x_label, y_label)]
     for number, one, points in kept:
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for _, (x, y) in points)
-        parts.append(f'<polyline class="line s{number}" points="{path}"/>')
-        if len(points) <= MAX_MARKS:
+        if one.drawn_as != "marks":
+            parts.append(f'<polyline class="line s{number}" points="{path}"/>')
+        if one.drawn_as == "marks" or (one.drawn_as == "both" and len(points) <= MAX_MARKS):
             for place, (x, y) in points:
                 label = one.labels[place] if place < len(one.labels) else _number(x)
                 parts.append(_mark(across(x), up(y), 3.2, number, f"{one.name}, {label}: {_number(y)}"))
@@ -73,6 +83,25 @@ def bar_plot(title: str, bars: Sequence[tuple[str, float]], *, x_label: str = ""
         if place % every == 0:
             parts.append(_text(x + step / 2, HEIGHT - BOTTOM + 15, label, "middle"))
     return _svg(title, parts)
+
+
+def share_plot(title: str, bars: Sequence[tuple[str, float]]) -> Markup:
+    """A bar to the right for each label with its share, from 0 to the largest; the labels stand before them."""
+    bars = [(label, value) for label, value in bars if math.isfinite(value)]
+    if not bars:
+        return _empty(title)
+    row, left = 22.0, 10.0 + 6.2 * max(len(label) for label, _ in bars)
+    most = max(value for _, value in bars) or 1.0
+    parts = []
+    for place, (label, value) in enumerate(bars):
+        y, width = TOP + place * row, (WIDTH - left - 60.0) * max(0.0, value) / most
+        parts.append(_text(left - 8, y + 13, label, "end"))
+        parts.append(
+            f'<rect class="bar-of s0" x="{left:.1f}" y="{y + 3:.1f}" width="{width:.1f}" height="{row - 8:.0f}">'
+            f"<title>{escape(label)}: {value:.1%}</title></rect>"
+        )
+        parts.append(_text(left + width + 6, y + 13, f"{value:.0%}", "start"))
+    return _svg(title, parts, TOP + row * len(bars))
 
 
 def scatter_plot(
@@ -159,8 +188,14 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _svg(title: str, parts: Sequence[str]) -> Markup:
-    head = f'<svg class="plot" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(title, quote=True)}">'
+def standalone(plot: str) -> str:
+    """A plot as an SVG file of its own, in the console's light colours: for notebooks and documents."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:g}" '
+    return plot.replace("<svg ", head, 1).replace(">", f"><style>{STYLE}</style>", 1)
+
+
+def _svg(title: str, parts: Sequence[str], height: float = HEIGHT) -> Markup:
+    head = f'<svg class="plot" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{escape(title, quote=True)}">'
     return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - every text in it went through escape
 
 

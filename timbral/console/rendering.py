@@ -29,6 +29,7 @@ SCREENS: Final = (
     ("/console/jobs", "Jobs"),
     ("/console/dead-letters", "Dead letters"),
     ("/console/data", "Data"),
+    ("/console/tuning", "Tuning"),
     ("/console/fleet", "Fleet"),
 )
 
@@ -73,6 +74,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "session": session,
         "may_write": sessions.may_write(session),
         "wants_token": sessions.wants_token,
+        "import_max_mb": request.app.state.context.settings.IMPORT_MAX_MB,
         "csrf": session.csrf_token,
         "here": seen_at(request),
         "said": request.query_params.get("said", ""),

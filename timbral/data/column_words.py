@@ -8,7 +8,7 @@ from typing import Final
 
 from timbral.errors import DataError
 
-__all__ = ["is_value", "item_column", "name_columns", "user_column", "value_column", "words_of"]
+__all__ = ["is_value", "item_column", "name_columns", "time_column", "user_column", "value_column", "words_of"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -44,6 +44,11 @@ VALUES: Final = _words(
 )
 SINGULAR: Final = _words("play listen scrobble star view click stream")
 """Values only together with another word: ``play_count``, ``n_play``; a column ``play`` may be anything."""
+TIMES: Final = _words(
+    "at time timestamp ts date datetime unixtime utctime playedat listenedat scrobbledat streamedat eventtime "
+    "eventtimestamp playtimestamp listentimestamp"
+)
+"""Moments, by the whole name with its words joined: a part of one (``ms_played``, ``time zone``) may be anything."""
 OF_OTHER_THINGS: Final = _words("user item song track artist album movie book")
 
 
@@ -85,6 +90,21 @@ def value_column(header: Sequence[str], taken: Sequence[str] = ()) -> str | None
         raise DataError(
             f"columns {found[0]!r} and {found[1]!r} could both be the plays or ratings: say which with value_col, or "
             f"value_col=None for 1 a row (on the command line --value-col {found[0]}, --count-rows)"
+        )
+    return found[0] if found else None
+
+
+def time_column(header: Sequence[str], taken: Sequence[str] = ()) -> str | None:
+    """The column that is unmistakably one of moments.
+
+    Raises:
+        DataError: two could be it; names them and the option.
+    """
+    found = [column for column in header if column not in taken and "".join(words_of(column)) in TIMES]
+    if len(found) > 1:
+        raise DataError(
+            f"columns {found[0]!r} and {found[1]!r} could both be the times: say which with time_col (on the command "
+            f"line --time-col {found[0]})"
         )
     return found[0] if found else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -12,6 +12,8 @@ from timbral.data.column_names import FoundColumns
 from timbral.data.read_options import ReadOptions
 
 __all__ = ["Table"]
+
+CALLED: Final = {"\t": "a tab", " ": "a space"}
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,14 @@ class Table:
     def ids_are_believed(self) -> bool:
         """Whether a text is an id whatever it says."""
         return self.format == "history"
+
+    def told(self) -> list[str]:
+        """How it is read, for a person: the preset, which column is what, an unusual separator."""
+        user, item, value, time = self.found.texts()
+        told = [self.options.preset] if self.options.preset else []
+        told += [f"user {user!r}", f"item {item!r}", f"value {value!r}" if value else "1 a row"]
+        told += [f"time {time!r}"] if time else []
+        separator = self.options.separator if self.format == "csv" else None
+        if separator not in (None, ","):
+            told.append(f"separator {CALLED.get(separator, repr(separator))}")
+        return told

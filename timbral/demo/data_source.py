@@ -15,8 +15,6 @@ from timbral.errors import DatasetNotFoundError
 
 __all__ = ["DemoData", "own_history", "recognise"]
 
-CALLED = {"\t": "a tab", " ": "a space"}
-
 
 @dataclass(frozen=True)
 class DemoData:
@@ -61,15 +59,8 @@ def recognise(path: Path, *, names_path: Path | None = None, **read: Any) -> Dem
     columns = read.get("columns")
     options = ReadOptions(**{**read, "columns": None if columns is None else tuple(columns)})
     _, table = next(opened_tables(DatasetFile.of(path), options))
-    user, item, value, _ = table.found.texts()
-    told = [f"user {user!r}", f"item {item!r}", f"value {value!r}" if value else "1 a row"]
-    separator = table.options.separator if table.format == "csv" else None
-    if separator not in (None, ","):
-        told.append(f"separator {CALLED.get(separator, repr(separator))}")
-    if table.options.preset:
-        told.insert(0, table.options.preset)
     names = read_item_names(DatasetFile.of(names_path)) if names_path else {}
-    return DemoData(path=path, read=read, names=names, description=f"{path} ({', '.join(told)})")
+    return DemoData(path=path, read=read, names=names, description=f"{path} ({', '.join(table.told())})")
 
 
 def _other_kind(item_id: int | str) -> int | str:

@@ -22,12 +22,13 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.interactions import Interactions
 from timbral.data.read_options import ReadOptions
 from timbral.demo.data_source import DemoData, own_history, recognise
-from timbral.demo.fleet import demo_server, demo_worker
+from timbral.demo.demo_server import demo_server
 from timbral.demo.new_plays import play_something_new
 from timbral.demo.report import print_keys, print_quality, print_users
 from timbral.history.importing import import_plays
 from timbral.history.table import HistoryTable
 from timbral.redis_server.client import connect
+from timbral.stack.one_worker import cores, one_worker
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -69,9 +70,13 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
                 f"[bold]server[/]  "
                 f"{public_address(url)}{'' if os.environ.get('REDIS_URL') else ', private, just started'}"
             )
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            concurrency = max(1, min(4, cores))
-            with demo_worker(url, data.path.parent.resolve(), directory, concurrency=concurrency):
+            concurrency = max(1, min(4, cores()))
+            environment = {
+                "DATA_DIR": str(data.path.parent.resolve()),
+                "MODEL_DIR": str(directory / "models"),
+                "HISTORY_URI": str(directory / "history"),
+            }
+            with one_worker(url, directory / "worker.log", environment, concurrency=concurrency):
                 console.print(f"[bold]worker[/]  celery -A workers.app worker, {concurrency} processes")
                 producers.connect(redis_url=url)
                 try:

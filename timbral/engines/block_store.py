@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,27 +47,39 @@ class BlockStore:
         Raises:
             FileNotFoundError: the training has ended.
         """
-        with self._new_file(name) as temporary, temporary.open("wb") as file:
+        with self.new_file(name) as temporary, temporary.open("wb") as file:
             np.save(file, array, allow_pickle=False)
 
     def put_all(self, name: str, arrays: dict[str, Array]) -> None:
         """Several arrays in one file, to be read once."""
-        with self._new_file(name) as temporary, temporary.open("wb") as file:
+        with self.new_file(name) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
 
     def get(self, name: str) -> Array:
         """The array, mapped, read-only."""
-        return _mapped(self.folder / _checked(name))
+        return _mapped(self._here(name))
+
+    def put_file(self, name: str, path: Path) -> None:
+        """A copy of a file that is there; a second name of it where that can be, since nobody writes into either."""
+        with self.new_file(name) as temporary:
+            try:
+                temporary.hardlink_to(path)
+            except OSError:
+                shutil.copyfile(path, temporary)
 
     def get_all(self, name: str) -> dict[str, Array]:
         """What ``put_all`` has written; its checksums are checked."""
-        with np.load(self.folder / _checked(name), allow_pickle=False) as arrays:
+        with np.load(self._here(name), allow_pickle=False) as arrays:
             return {one: arrays[one] for one in arrays.files}
 
     def get_near(self, name: str) -> Array:
         """The array, mapped from this host's cache, where the first that asks copies it to."""
+        return _mapped(self.near(name))
+
+    def near(self, name: str) -> Path:
+        """The file on this host, where the first that asks copies it to; that in the store where no cache is."""
         if self._cache is None:
-            return self.get(name)
+            return self.folder / _checked(name)
         self._cache.mkdir(parents=True, exist_ok=True)
         path = self._cache / _checked(name)
         with (self._cache / ".copying.lock").open("a") as lock:
@@ -77,7 +90,7 @@ class BlockStore:
                 part = path.with_name(f".{name}.part")
                 shutil.copyfile(self.folder / name, part)
                 part.replace(path)
-        return _mapped(path)
+        return path
 
     def remove(self, prefix: str) -> None:
         """Remove the arrays whose names begin so, from here and this host's cache; who has one mapped keeps it."""
@@ -95,8 +108,13 @@ class BlockStore:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def _here(self, name: str) -> Path:
+        """The file that is mapped where a copy for this host does not pay."""
+        return self.folder / _checked(name)
+
     @contextlib.contextmanager
-    def _new_file(self, name: str) -> Any:
+    def new_file(self, name: str) -> Iterator[Path]:
+        """A file to write, which is there under ``name`` when it is whole."""
         temporary = self.folder / f".{secrets.token_hex(8)}.part"
         try:
             yield temporary

@@ -9,6 +9,7 @@ from typing import Any, Final, Self, cast, get_args
 import numpy as np
 
 from timbral.engines.block_store import BlockStore
+from timbral.errors import TrainingError
 from timbral.models.engine.balance import add_squares
 from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.fixed_blocks import block_rows, sums_by_block, value_sums
@@ -16,6 +17,7 @@ from timbral.models.engine.gram import add_products
 from timbral.models.engine.halves import SideName, solve_rows
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Side
+from timbral.models.kernels.kernel import sources_digest
 from timbral.models.kernels.threads import Threads
 
 __all__ = ["Answer", "BlockTask", "Run", "put_side", "solve"]
@@ -39,6 +41,8 @@ class BlockTask:
     unobserved_target: float
     l1: float
     classic: bool
+    code: str
+    """What solves it, as ``sources_digest`` says: another version of timbral might give other bits."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +91,8 @@ def solve(task: BlockTask, store: BlockStore, n_threads: int) -> Answer:
 
 
 def _solve(task: BlockTask, store: BlockStore, n_threads: int) -> None:
+    if task.code != sources_digest():
+        raise TrainingError("its process has another version of timbral than the one that trains")
     side = _side(task, store)
     fixed = Fixed(
         store.get_near(f"half{task.half}.fixed"),

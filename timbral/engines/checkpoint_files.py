@@ -24,8 +24,9 @@ from timbral.models.engine.extrapolation import StepSize
 from timbral.models.engine.training_state import TrainingState
 from timbral.models.file import model_file
 from timbral.models.kernels.kernel import sources_digest
+from timbral.versions.model_archive import ModelArchive
 
-__all__ = ["CheckpointFiles", "JobCheckpoints", "checkpoint_folder", "remove_orphans"]
+__all__ = ["CheckpointFiles", "JobCheckpoints", "checkpoint_archive", "checkpoint_folder", "remove_orphans"]
 
 logger = structlog.get_logger(__name__)
 
@@ -36,11 +37,13 @@ ARRAYS: Final = ("user", "item", "last_item")
 
 
 class JobCheckpoints:
-    """The checkpoints of one job's fits, in ``folder``, which all hosts see that may go on with it."""
+    """The checkpoints of one job's fits, in ``folder``, which all hosts see that may go on with it; or in ``archive``,
+    where there is one, and ``folder`` is this host's own."""
 
-    def __init__(self, folder: Path, job_id: str, every_s: float) -> None:
+    def __init__(self, folder: Path, job_id: str, every_s: float, archive: ModelArchive | None = None) -> None:
         self.folder = Path(folder)
         self.every_s = every_s
+        self._archive = archive
         self._job = hashlib.blake2b(job_id.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
     def of_fit(self, arguments: dict[str, Any], arrays: Iterable[npt.NDArray[Any] | None]) -> CheckpointFiles:
@@ -52,11 +55,11 @@ class JobCheckpoints:
             else:
                 digest.update(f"{array.dtype} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data)
-        return CheckpointFiles(self.folder, f"{self._job}-{digest.hexdigest()}", self.every_s)
+        return CheckpointFiles(self.folder, f"{self._job}-{digest.hexdigest()}", self.every_s, self._archive)
 
     def clear(self) -> None:
         """The job has ended: nothing of it is needed any more."""
-        _remove(self.folder.glob(f"{self._job}-*{SUFFIX}"))
+        _remove(_found(self.folder, f"{self._job}-", self._archive), self._archive)
 
 
 class CheckpointFiles:
@@ -66,8 +69,9 @@ class CheckpointFiles:
         every_s: seconds between two of them at least; 0 for one after each sweep, whatever it costs.
     """
 
-    def __init__(self, folder: Path, key: str, every_s: float) -> None:
+    def __init__(self, folder: Path, key: str, every_s: float, archive: ModelArchive | None = None) -> None:
         self._folder = folder
+        self._archive = archive
         self._key = key
         self._every_s = every_s
         self._began_s = self._last_s = time.monotonic()
@@ -114,11 +118,15 @@ class CheckpointFiles:
         older = list(self._files())
         path = self._folder / f"{self._key}.{state.iteration:06d}{SUFFIX}"
         model_file.write(path, {name: getattr(state, name) for name in ARRAYS}, {"state": json.dumps(told)})
-        _remove(one for one in older if one != path)
+        if self._archive is not None:
+            self._archive.put(path)
+        _remove([one for one in older if one != path], self._archive)
 
     def _newest(self) -> TrainingState | None:
         for path in sorted(self._files(), reverse=True):
             try:
+                if self._archive is not None:
+                    self._archive.fetch(path)
                 arrays, texts = model_file.read(path, verify=True)
                 told = json.loads(texts["state"])
                 if told["key"] != self._key:
@@ -142,8 +150,8 @@ class CheckpointFiles:
             return state
         return None
 
-    def _files(self) -> Iterable[Path]:
-        return self._folder.glob(f"{self._key}.*{SUFFIX}")
+    def _files(self) -> list[Path]:
+        return _found(self._folder, f"{self._key}.", self._archive)
 
 
 def checkpoint_folder(model_dir: Path) -> Path:
@@ -151,19 +159,33 @@ def checkpoint_folder(model_dir: Path) -> Path:
     return (settings.train_store or model_dir) / "checkpoints"
 
 
-def remove_orphans(folder: Path, older_than_s: float) -> int:
+def checkpoint_archive() -> ModelArchive | None:
+    """Where they are kept if no folder is seen by all hosts."""
+    if not settings.train_store_is_remote:
+        return None
+    return ModelArchive(f"{(settings.TRAIN_STORE_URI or '').rstrip('/')}/checkpoints")
+
+
+def remove_orphans(folder: Path, older_than_s: float, archive: ModelArchive | None = None) -> int:
     """Remove checkpoints that nobody wrote for so long, of jobs that never came back; returns how many."""
     oldest = time.time() - older_than_s
-    old = []
+    old = set() if archive is None else {folder / name for name in archive.older(older_than_s)}
     for path in folder.glob(f"*{SUFFIX}"):
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < oldest:
-                old.append(path)
-    _remove(old)
+                old.add(path)
+    _remove(old, archive)
     return len(old)
 
 
-def _remove(paths: Iterable[Path]) -> None:
+def _found(folder: Path, prefix: str, archive: ModelArchive | None) -> list[Path]:
+    here = {path.name for path in folder.glob(f"{prefix}*{SUFFIX}")}
+    return sorted(folder / name for name in here | set(archive.names(prefix) if archive is not None else ()))
+
+
+def _remove(paths: Iterable[Path], archive: ModelArchive | None) -> None:
     for path in paths:
         with contextlib.suppress(OSError):
-            path.unlink()
+            path.unlink(missing_ok=True)
+            if archive is not None:
+                archive.delete(path.name)

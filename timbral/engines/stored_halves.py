@@ -15,6 +15,7 @@ from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.fixed_blocks import added_in_order, block_rows
 from timbral.models.engine.halves import Problem, SideName, Solved
 from timbral.models.engine.weighting import Side
+from timbral.models.kernels.kernel import sources_digest
 from timbral.models.kernels.threads import spans
 
 __all__ = ["StoredHalves", "blocks_of"]
@@ -79,6 +80,7 @@ class StoredHalves:
                 unobserved_target=side.unobserved_target,
                 l1=problem.l1,
                 classic=problem.classic,
+                code=sources_digest(),
             )
             for number, (start, stop) in enumerate(blocks_of(side, k, self._n_blocks))
         ]

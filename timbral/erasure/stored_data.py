@@ -12,7 +12,7 @@ from typing import Any
 import redis
 import structlog
 
-from timbral.engines.checkpoint_files import checkpoint_folder, remove_orphans
+from timbral.engines.checkpoint_files import checkpoint_archive, checkpoint_folder, remove_orphans
 from timbral.erasure.bookkeeping import Bookkeeping
 from timbral.erasure.cached_data import CachedData
 from timbral.erasure.messages_held import MessagesHeld
@@ -75,7 +75,7 @@ class StoredData:
         on_progress(1, n_steps, "the history")
         self.receipt.add("history_plays", self.recorded.delete(subject.ids))
         # Factors of theirs, if of no name; a training that is going on writes others, and takes them along at its end.
-        remove_orphans(checkpoint_folder(self.store.model_dir), 0.0)
+        remove_orphans(checkpoint_folder(self.store.model_dir), 0.0, checkpoint_archive())
         problems = []
         for place, version in enumerate(versions):
             on_progress(2 + place, n_steps, f"model version {version}")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from timbral.data.column_words import time_column
 from timbral.data.complete_rows import CompleteRows, complete_rows
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_parts import dataset_parts
@@ -38,12 +42,32 @@ OnRows = Callable[[str, int], None]
 Mask = npt.NDArray[np.bool_]
 
 
-class Imported(NamedTuple):
-    """``rows`` written now: 0 where the same file was imported before."""
+GUESSED_FROM_US: Final = round(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1_000_000)
+"""A column that was only guessed to be the times holds something else where it has earlier ones."""
+INCOMPLETE: Final = "an id, a value or a time is missing"
+NO_ID: Final = "something stands where an id should be (NULL, N/A, the header again)"
+NO_PLAYS: Final = "0 plays"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Attributes:
+    rows: rows written now: 0 where the same file was imported before.
+    digest: of the content and of how it was read.
+    was_there: whether the same file was imported before.
+    n_read: rows that the file has; 0 where it was there.
+    left_out: how many of them were not written, by why.
+    told: how it was read, for a person.
+    unread: columns that were not read.
+    """
 
     rows: int
     digest: str
     was_there: bool
+    n_read: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 class _Checked(NamedTuple):
@@ -58,6 +82,7 @@ def import_plays(
     file: DatasetFile,
     options: ReadOptions,
     *,
+    played_now: bool = False,
     on_rows: OnRows = lambda what, n_rows: None,  # noqa: ARG005 - called with both
 ) -> Imported:
     """Write all rows of ``file``, in one commit; the same content, read in the same way, is written once.
@@ -65,22 +90,42 @@ def import_plays(
     Rows without plays (0) are left out; rows of a file without times are played now.
 
     Args:
-        options: how the file is read, as for a training.
+        options: how the file is read, as for a training. A column of times that was not named is told by its name.
+        played_now: read no times, whatever columns there are.
         on_rows: called with "checked" or "written" and the number of rows so far.
 
     Raises:
         DataError: a row cannot be used; names it. Nothing was written.
         HistoryError: the table cannot be written.
     """
+    _, table = next(opened_tables(file, options))
+    guessed = None
+    if options.time_col is None and table.found.time is None and not played_now:
+        guessed = _guessed_time(table, file)
+        options = replace(options, time_col=guessed)
+        if guessed is not None:
+            _, table = next(opened_tables(file, options))
+    told = table.told() + ([] if table.found.time else ["played now"])
+    unread = [column for column in table.columns if column not in table.found.columns]
     digest = _digest(file, options)
     source = f"timbral.import.{digest}"
     if history.has(source):
-        return Imported(0, digest, True)
-    checked = _check(file, options, on_rows)
+        return Imported(0, digest, True, told=told, unread=unread)
+    checked = _check(file, options, guessed, on_rows)
+    left_out: Counter[str] = Counter()
     written = [0]
-    rows = _rows(file, options, checked, written, on_rows)
+    rows = _rows(file, options, checked, written, left_out, on_rows)
     is_new = history.append(pa.RecordBatchReader.from_batches(SCHEMA, rows), source, 1)
-    return Imported(written[0] if is_new else 0, digest, not is_new)
+    if not is_new:  # another import of the same file was first
+        return Imported(0, digest, True, told=told, unread=unread)
+    return Imported(written[0], digest, False, checked.rows, dict(+left_out), told, unread)
+
+
+def _guessed_time(table: Table, file: DatasetFile) -> str | None:
+    try:
+        return time_column(table.columns, table.found.columns)
+    except DataError as error:
+        raise DataError(error.args[0], file.name) from None
 
 
 def _digest(file: DatasetFile, options: ReadOptions) -> str:
@@ -104,6 +149,7 @@ class _Reading:
         self.items: IdColumn | None = None
         self.times: TimeColumn | None = None
         self.n_rows = 0
+        self.n_incomplete = 0
 
     def batches(self) -> Iterator[tuple[CompleteRows, Mask | None, Mask | None]]:
         """Rows, and which of their users and items are odd if the others turn out to be ints."""
@@ -121,6 +167,7 @@ class _Reading:
                 rows = complete_rows(batch, table.found, Place(called, first_row), drop=drop)
                 first_row += len(batch)
                 self.n_rows += len(batch)
+                self.n_incomplete += rows.n_dropped
                 if not len(rows):
                     continue
                 odd = self.users.add(rows.user, rows.place), self.items.add(rows.item, rows.place)
@@ -135,7 +182,7 @@ class _Reading:
         return checked_values(rows.value, table.found.value.text, rows.place, table.options.decimal)
 
 
-def _check(file: DatasetFile, options: ReadOptions, on_rows: OnRows) -> _Checked:
+def _check(file: DatasetFile, options: ReadOptions, guessed_time: str | None, on_rows: OnRows) -> _Checked:
     reading = _Reading(file, options)
     earliest, latest = 2**62, -(2**62)
     n_used = 0
@@ -158,6 +205,12 @@ def _check(file: DatasetFile, options: ReadOptions, on_rows: OnRows) -> _Checked
         if reading.times.is_whole_numbers:
             us_per_unit = _us_per_unit(latest)
         column = reading.times.column
+        if guessed_time is not None and earliest * us_per_unit < GUESSED_FROM_US:
+            raise DataError(
+                f"column {column!r} would be the times by its name, and has one before 1990: say time_col={column!r} "
+                f"(--time-col {column}) if it is, or played_now (--played-now) to read no times",
+                file.name,
+            )
         _check_moments(earliest * us_per_unit, latest * us_per_unit, column, file.name)
         if reading.times.in_seconds:
             us_per_unit = MICROSECONDS
@@ -181,7 +234,12 @@ def _check_moments(earliest_us: int, latest_us: int, column: str, name: str) -> 
 
 
 def _rows(
-    file: DatasetFile, options: ReadOptions, checked: _Checked, written: list[int], on_rows: OnRows
+    file: DatasetFile,
+    options: ReadOptions,
+    checked: _Checked,
+    written: list[int],
+    left_out: Counter[str],
+    on_rows: OnRows,
 ) -> Iterator[pa.RecordBatch]:
     reading = _Reading(file, options)
     now_us = time.time_ns() // 1_000
@@ -203,15 +261,19 @@ def _rows(
             "item_is_int": pa.array(np.full(n, checked.items_are_int)),
         }
         table = with_month(columns)
-        kept = plays > 0
+        kept = np.ones(n, dtype=bool)
         for odd, are_int in ((odd_users, checked.users_are_int), (odd_items, checked.items_are_int)):
             if odd is not None and are_int:
                 kept &= ~odd
+        left_out[NO_ID] += n - int(kept.sum())
+        left_out[NO_PLAYS] += int((kept & (plays <= 0)).sum())
+        kept &= plays > 0
         if not kept.all():
             table = table.filter(pa.array(kept))
         written[0] += table.num_rows
         on_rows("written", reading.n_rows)
         yield from table.to_batches()
+    left_out[INCOMPLETE] += reading.n_incomplete
 
 
 def _as_text(ids: pa.Array) -> pa.Array:

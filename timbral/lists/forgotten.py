@@ -65,9 +65,13 @@ class Forgotten:
         """How many users were forgotten."""
         return int(self.redis.scard(keys.FORGOTTEN_USERS))
 
-    def among(self, user_ids: Sequence[Id]) -> set[Id]:
-        """Those of ``user_ids`` who were forgotten; one question to Redis where nobody ever was."""
-        salt = self._salt() if user_ids else b""
+    def among(self, user_ids: Sequence[Id], salt: bytes | str | None = None) -> set[Id]:
+        """Those of ``user_ids`` who were forgotten; one question to Redis where nobody ever was.
+
+        Args:
+            salt: what ``FORGOTTEN_SALT`` holds, where the caller has just asked for it: "" for nothing.
+        """
+        salt = _bytes(self._salt() if salt is None and user_ids else salt)
         found: set[Id] = set()
         if not salt:
             return found
@@ -77,9 +81,10 @@ class Forgotten:
             found |= {user_id for user_id, flag in zip(part, flags, strict=True) if flag}
         return found
 
-    def keep_out(self, user_ids: Sequence[Id]) -> set[Id]:
-        """Those of ``user_ids`` who were forgotten; what the cache may hold of them again is removed."""
-        found = self.among(user_ids)
+    def keep_out(self, user_ids: Sequence[Id], salt: bytes | str | None = None) -> set[Id]:
+        """Those of ``user_ids`` who were forgotten; what the cache may hold of them again is removed. Arguments are
+        those of ``among``."""
+        found = self.among(user_ids, salt)
         if found:
             with self.redis.pipeline(transaction=True) as pipeline:
                 for user_id in found:
@@ -89,7 +94,11 @@ class Forgotten:
 
     def _salt(self) -> bytes:
         salt: Any = self.redis.get(keys.FORGOTTEN_SALT)
-        return b"" if salt is None else salt if isinstance(salt, bytes) else str(salt).encode()
+        return _bytes(salt)
+
+
+def _bytes(salt: bytes | str | None) -> bytes:
+    return salt.encode() if isinstance(salt, str) else salt or b""
 
 
 def _digest(salt: bytes, user_id: Id) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from timbral.models.search.top_k import TopK
 from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
+
+if TYPE_CHECKING:  # who reads no such lists does without parquet
+    from timbral.engines.made_lists import MadeLists
 
 __all__ = ["BatchRecommendation", "Done"]
 
@@ -81,6 +84,7 @@ class BatchRecommendation:
         exploration_share: float | None = None,
         allow: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
+        made: MadeLists | None = None,
     ) -> None:
         self.redis = redis_client
         self.served = served
@@ -91,6 +95,7 @@ class BatchRecommendation:
             settings.EXPLORATION_SHARE if exploration_share is None else exploration_share,
         )
         self.filter = ItemFilter.of(allow, exclude)
+        self.made = made
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
         self.overlay = Overlay(redis_client)
         self.newest_wins = NewestWins(redis_client)
@@ -107,7 +112,10 @@ class BatchRecommendation:
         return self._write(self.served.user_ids.ids(codes), codes)
 
     def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, UserVector]:
-        """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown users none."""
+        """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown users none.
+
+        Whoever writes the vectors asks ``Forgotten.keep_out`` about all ``user_ids`` once more after that.
+        """
         vectors: dict[Id, UserVector] = {}
         self._write(list(user_ids), self.served.user_ids.codes(user_ids), vectors)
         return vectors
@@ -147,12 +155,12 @@ class BatchRecommendation:
     ) -> Done:
         if not user_ids:
             return Done(0, 0)
-        forgotten = self.forgotten.keep_out(user_ids)
+        overlay = self.overlay.load(user_ids, self.served)
+        forgotten = self.forgotten.keep_out(user_ids, overlay.salt)
         if forgotten:
             places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
             others = self._write([user_ids[place] for place in places], codes[places], vectors)
             return Done(others.users, others.unknown + len(user_ids) - len(places))
-        overlay = self.overlay.load(user_ids, self.served)
         listed: list[int] = []
         for made in self._found(user_ids, codes, overlay):
             listed += made.places
@@ -163,7 +171,8 @@ class BatchRecommendation:
                 vectors.update(zip(names, map(UserVector, newest, made.vectors), strict=True))
         if not self.filter:
             self._settle(user_ids, overlay, listed)
-        self.forgotten.keep_out(user_ids)
+        if vectors is None:
+            self.forgotten.keep_out(user_ids)
         return Done(len(listed), len(user_ids) - len(listed))
 
     def _found(self, user_ids: list[Id], codes: npt.NDArray[np.int32], overlay: UserOverlay) -> Iterator[Made]:
@@ -175,14 +184,16 @@ class BatchRecommendation:
         trained = np.flatnonzero((codes >= 0) & ~is_folded)
         out = self._out(overlay)
         if len(trained):
-            own: dict[str, Any] = {"user_ids": codes[trained]}
-            top = self._lists(user_ids, trained, codes, overlay, blocked=out, **own)
+            names = [user_ids[place] for place in trained.tolist()]
+            top = self._lists(names, self._asking(trained, codes, overlay, out))
             yield Made(trained.tolist(), top, model.get_user_embeddings(codes[trained]))
         if folding:
+            names = [user_ids[place] for place in folding]
             rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
             folded = model.fold_in(rows)
-            own = {"plays": rows, "user_factors": folded}
-            yield Made(folding, self._lists(user_ids, np.asarray(folding), codes, overlay, blocked=out, **own), folded)
+            asked = {"plays": rows, "user_factors": folded, "blocked": out}
+            zeros = self._blocks(np.asarray(folding), codes, overlay)
+            yield Made(folding, self._lists(names, self._recommending(blocked_by_user=zeros, **asked)), folded)
 
     def _out(self, overlay: UserOverlay) -> npt.NDArray[Any] | None:
         """What nobody gets: item codes, or a mask."""
@@ -215,22 +226,47 @@ class BatchRecommendation:
                 [user_ids[place] for place in rest], [overlay.newest[place] for place in rest], n_unknown
             )
 
-    def _lists(
+    def _recommending(self, **asked: Any) -> Callable[[int], TopK]:
+        """The best items by ``model.recommend(**asked)``, as many as are asked for."""
+        return lambda top_k: self.served.model.recommend(top_k=top_k, exclude_seen=self.exclude_seen, **asked)
+
+    def _asking(
         self,
-        users: list[Id],
         places: npt.NDArray[np.int64],
         codes: npt.NDArray[np.int32],
         overlay: UserOverlay,
-        **asked: Any,
-    ) -> TopK:
-        """The lists of the users in ``places``, by ``model.recommend(**asked)``, as fresh as they are to be."""
-        asked["blocked_by_user"] = self._blocks(places, codes, overlay)
-        model, exploring = self.served.model, self.fresh.exploration_share
+        blocked: npt.NDArray[Any] | None,
+    ) -> Callable[[int], TopK]:
+        """The best items of users whom the model knows: those that an engine has made, and of users with blocks of
+        their own by the model."""
+
+        def by_model(some: npt.NDArray[np.int64]) -> Callable[[int], TopK]:
+            zeros = self._blocks(some, codes, overlay)
+            return self._recommending(user_ids=codes[some], blocked=blocked, blocked_by_user=zeros)
+
+        made = self.made
+        hidden = np.empty(0, np.int32) if blocked is None else blocked
+        if made is None or made.exclude_seen != self.exclude_seen or not np.array_equal(made.blocked, hidden):
+            return by_model(places)
+        is_made = np.array([not overlay.blocks.get(place) for place in places.tolist()])
+        others = by_model(places[~is_made])
+
+        def ask(top_k: int) -> TopK:
+            if top_k > made.top_k:
+                return by_model(places)(top_k)
+            return made.lists(codes[places], is_made, top_k, others)
+
+        return ask
+
+    def _lists(self, names: list[Id], ask: Callable[[int], TopK]) -> TopK:
+        """The lists of ``names``, of the items that ``ask`` gives, as fresh as they are to be."""
         return self.fresh.lists(
-            lambda top_k: model.recommend(top_k=top_k, exclude_seen=self.exclude_seen, **asked),
+            ask,
             self.top_k,
             len(self.served.item_ids),
-            [f"{self.served.version} {keys.encode_id(users[p])}" if exploring else "" for p in places.tolist()],
+            [f"{self.served.version} {keys.encode_id(name)}" for name in names]
+            if self.fresh.exploration_share
+            else [""] * len(names),
             partial(groups_of, self.redis, self.served.item_ids),
         )
 
@@ -241,7 +277,7 @@ class BatchRecommendation:
         self, places: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], overlay: UserOverlay
     ) -> sparse.csr_matrix | None:
         """What each user must not get: their blocks, and what they rated 0 where what they know is left out."""
-        zeros = self._rated_zero(codes[places]) if self.exclude_seen else None
+        zeros = self.served.rated_zero_of(codes[places]) if self.exclude_seen else None
         if not overlay.blocks:
             return zeros
         nothing = np.empty(0, dtype=np.int32)
@@ -255,16 +291,6 @@ class BatchRecommendation:
             (np.ones(len(indices), np.float32), indices, indptr), shape=(len(places), len(self.served.item_ids))
         )
         return blocks if zeros is None else (blocks + zeros).tocsr()
-
-    def _rated_zero(self, codes: npt.NDArray[np.int32]) -> sparse.csr_matrix | None:
-        rated = self.served.rated_zero
-        if rated is None:
-            return None
-        rows = rated[np.maximum(codes, 0)].astype(np.float32)
-        if (codes < 0).any():  # not in the model: no row is theirs
-            rows = (sparse.diags((codes >= 0).astype(np.float32)) @ rows).tocsr()
-            rows.eliminate_zeros()
-        return rows
 
     # Writing
 

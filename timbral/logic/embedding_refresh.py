@@ -99,7 +99,8 @@ class EmbeddingRefresh:
         wanted = list(dict.fromkeys(user_ids))
         n_written = 0
         for start in range(0, len(wanted), USERS_PER_BLOCK):
-            vectors = batch.vectors_and_lists(wanted[start : start + USERS_PER_BLOCK])
+            block = wanted[start : start + USERS_PER_BLOCK]
+            vectors = batch.vectors_and_lists(block)
             version = self.served.version
             batch.newest_wins.write(
                 [keys.embeddings(keys.user_embedding_name(user_id)) for user_id in vectors],
@@ -108,7 +109,7 @@ class EmbeddingRefresh:
                 self.ttl_s,
                 [keys.recommendations_user(user_id) for user_id in vectors],
             )
-            n_written += len(set(vectors) - self.forgotten.keep_out(list(vectors)))
+            n_written += len(set(vectors) - self.forgotten.keep_out(block))
         return n_written, len(wanted) - n_written
 
     def _set(self, name: str, value: dict[str, Any]) -> None:

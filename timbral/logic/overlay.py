@@ -51,7 +51,7 @@ class UserOverlay:
     """Of some users: ``plays`` and ``blocks`` by the user's place in the question, and what is blocked for all.
 
     ``newest`` is the id in the stream of a user's newest play, also by place; ``unlisted`` are the items of those plays
-    that no list of theirs knows of, one a play.
+    that no list of theirs knows of, one a play. ``salt`` is that of the forgotten users, "" where nobody was.
     """
 
     plays: dict[int, dict[Id, float]]
@@ -59,6 +59,7 @@ class UserOverlay:
     blocked_items: list[Id]
     newest: dict[int, str]
     unlisted: dict[int, list[Id]]
+    salt: str
 
 
 class Overlay:
@@ -89,6 +90,7 @@ class Overlay:
                 pipeline.exists(*(keys.blocks_user(user_id) for user_id in user_ids))
                 ask_plays, ask_blocks = pipeline.execute()
         with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.get(keys.FORGOTTEN_SALT)
             pipeline.smembers(keys.BLOCKS_ITEMS)
             if ask_plays:
                 pipeline.hmget(keys.PLAYS_LISTED, [keys.recommendations_user(user_id) for user_id in user_ids])
@@ -97,7 +99,7 @@ class Overlay:
             if ask_blocks:
                 for user_id in user_ids:
                     pipeline.smembers(keys.blocks_user(user_id))
-            blocked_items, *replies = pipeline.execute()
+            salt, blocked_items, *replies = pipeline.execute()
         blocks = replies[len(user_ids) + 1 :] if ask_plays else replies
         loaded = UserOverlay(
             {},
@@ -105,6 +107,7 @@ class Overlay:
             [decode_id(item) for item in blocked_items],
             {},
             {},
+            text(salt),
         )
         if ask_plays:
             weights = PlayWeights.of({} if served is None else served.record)

@@ -32,7 +32,7 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_parts import dataset_files
 from timbral.data.dataset_path import resolve_dataset
 from timbral.data.interactions import Interactions
-from timbral.engines.checkpoint_files import JobCheckpoints, checkpoint_folder, remove_orphans
+from timbral.engines.checkpoint_files import JobCheckpoints, checkpoint_archive, checkpoint_folder, remove_orphans
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError, RedisUnavailableError, TimbralError
 from timbral.history.location import open_history
 from timbral.judging.metrics import RankingMetrics
@@ -108,8 +108,9 @@ class TrainingRun:
             logger.info("was trained before", version=ticket.version)
             return ticket.answer
         folder = checkpoint_folder(self.store.model_dir)
-        remove_orphans(folder, ORPHAN_AGE * settings.TRAIN_TIME_LIMIT_S)
-        checkpoints = JobCheckpoints(folder, task_id, settings.CHECKPOINT_EVERY_S)
+        archive = checkpoint_archive()
+        remove_orphans(folder, ORPHAN_AGE * settings.TRAIN_TIME_LIMIT_S, archive)
+        checkpoints = JobCheckpoints(folder, task_id, settings.CHECKPOINT_EVERY_S, archive)
         try:
             answer = self._train(message, task_id, ticket, checkpoints)
         except TimbralError as error:

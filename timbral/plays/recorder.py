@@ -14,7 +14,7 @@ from timbral import keys
 from timbral.config.settings import settings
 from timbral.keys import encode_id
 from timbral.lists.forgotten import Forgotten
-from timbral.messages import Play
+from timbral.messages import Id, Play
 from timbral.plays.refresh_queue import SENT_LIFE_MS
 
 __all__ = ["PlayRecorder", "Recorded"]
@@ -22,23 +22,25 @@ __all__ = ["PlayRecorder", "Recorded"]
 PLAYS_PER_CALL: Final = 1_000
 
 RECORD = """
--- KEYS: mark of this call, stream, users with plays, users to refresh, mark of a refresh that is sent, counts.
+-- KEYS: mark of this call, stream, users with plays, users to refresh, mark of a refresh that is sent, counts, salt of
+-- the forgotten users.
 -- ARGV: life of the mark in s, window of event ids in s, prefix of the event ids' keys, whether to refresh, life of
--- the refresh's mark in ms,
--- then for each play: key of the user's plays, user, event id or '', "item,plays,time" as JSON.
+-- the refresh's mark in ms, whether forgotten users were left out, then for each play: key of the user's plays, user,
+-- event id or '', "item,plays,time" as JSON.
 local known = redis.call('GET', KEYS[1])
 if known then
   -- The answer to an earlier try was lost; so may be the message that its caller was to send.
   local recorded, twice = string.match(known, '^(%d+) (%d+)$')
   return {tonumber(recorded), tonumber(twice), tonumber(ARGV[4])}
 end
+if ARGV[6] == '0' and redis.call('EXISTS', KEYS[7]) == 1 then return {} end
 local moment = redis.call('TIME')
 local now = tonumber(moment[1]) + tonumber(moment[2]) / 1000000
 local bucket = math.floor(now / tonumber(ARGV[2]))
 local these = ARGV[3] .. string.format('%d', bucket)
 local before = ARGV[3] .. string.format('%d', bucket - 1)
 local kept, entries, has_events = {}, {}, false
-for place = 6, #ARGV, 4 do
+for place = 7, #ARGV, 4 do
   local event, is_new = ARGV[place + 2], true
   if event ~= '' then
     has_events = true
@@ -50,7 +52,7 @@ for place = 6, #ARGV, 4 do
   end
 end
 if has_events then redis.call('EXPIRE', these, 3 * tonumber(ARGV[2])) end
-local twice = (#ARGV - 5) / 4 - #kept
+local twice = (#ARGV - 6) / 4 - #kept
 if twice > 0 then redis.call('HINCRBY', KEYS[6], 'duplicates', twice) end
 local send = 0
 if #kept > 0 then
@@ -96,26 +98,37 @@ class PlayRecorder:
             call_id: of this call: tried again with the same plays within ``life_s`` seconds, it records nothing more.
             refresh: have the users' vectors and lists refreshed; whoever does it anyway says False.
         """
-        gone = self.forgotten.among(list(dict.fromkeys(play.user_id for play in plays)))
-        if gone:
-            plays = [play for play in plays if play.user_id not in gone]
         counts = [0, 0, 0]
         now_us = time.time_ns() // 1_000
+        gone: set[Id] | None = None  # not asked: most fleets have forgotten nobody, and the script would say so
         for part, start in enumerate(range(0, len(plays), PLAYS_PER_CALL)):
-            arguments: list[str | int] = [
-                life_s, settings.EVENT_ID_WINDOW_S, keys.PLAYS_EVENTS, int(refresh), SENT_LIFE_MS,
-            ]  # fmt: skip
-            for play in plays[start : start + PLAYS_PER_CALL]:
-                at_us = now_us if play.at is None else round(play.at.timestamp() * 1_000_000)
-                rest = f"{encode_id(play.item_id)},{play.plays!r},{at_us}"
-                arguments += [keys.plays_user(play.user_id), encode_id(play.user_id), _digest(play.event_id), rest]
-            known = [
-                keys.plays_added(f"{call_id}:{part}"), keys.PLAYS_STREAM, keys.PLAYS_USERS, keys.PLAYS_REFRESH,
-                keys.PLAYS_REFRESH_SENT, keys.PLAYS_COUNTS,
-            ]  # fmt: skip
-            reply: list[int] = self._record(keys=known, args=arguments)
+            these = plays[start : start + PLAYS_PER_CALL]
+            reply = self._step(these, gone, f"{call_id}:{part}", life_s, now_us, refresh)
+            if not reply:
+                gone = self.forgotten.among(list(dict.fromkeys(play.user_id for play in plays)))
+                reply = self._step(these, gone, f"{call_id}:{part}", life_s, now_us, refresh)
             counts = [before + now for before, now in zip(counts, reply, strict=True)]
         return Recorded(counts[0], counts[1], counts[2] > 0)
+
+    def _step(
+        self, plays: Sequence[Play], gone: set[Id] | None, mark: str, life_s: int, now_us: int, refresh: bool
+    ) -> list[int]:
+        """What the script replies; empty where there are forgotten users, and ``gone`` does not say who."""
+        arguments: list[str | int] = [
+            life_s, settings.EVENT_ID_WINDOW_S, keys.PLAYS_EVENTS, int(refresh), SENT_LIFE_MS, int(gone is not None),
+        ]  # fmt: skip
+        for play in plays:
+            if gone and play.user_id in gone:
+                continue
+            at_us = now_us if play.at is None else round(play.at.timestamp() * 1_000_000)
+            rest = f"{encode_id(play.item_id)},{play.plays!r},{at_us}"
+            arguments += [keys.plays_user(play.user_id), encode_id(play.user_id), _digest(play.event_id), rest]
+        known = [
+            keys.plays_added(mark), keys.PLAYS_STREAM, keys.PLAYS_USERS, keys.PLAYS_REFRESH, keys.PLAYS_REFRESH_SENT,
+            keys.PLAYS_COUNTS, keys.FORGOTTEN_SALT,
+        ]  # fmt: skip
+        reply: list[int] = self._record(keys=known, args=arguments)
+        return reply
 
     def forget_call(self, call_id: str, n_plays: int) -> None:
         """The id is another call's from now on, which may record up to ``n_plays``."""

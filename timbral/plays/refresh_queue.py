@@ -28,9 +28,12 @@ MAX_ATTEMPTS: Final = 5
 """Leases of a user that ran out before they are given up: what kills a worker must not kill all of them."""
 
 CLAIM = """
--- KEYS: users to refresh, leases, mark of a message that waits, attempts. ARGV: whether that message is this one,
--- users, life of a lease in s,
--- attempts at most. The time when the leases run out, the users taken, the users given up.
+-- KEYS: users to refresh, leases, mark of a message that waits, attempts, the live model's version, its revisions.
+-- ARGV: whether that message is this one, users, life of a lease in s, attempts at most. The live version, the
+-- revisions, the time when the leases run out, the users taken, the users given up.
+-- Without a live model nobody is taken: they wait for the first one.
+local live = redis.call('GET', KEYS[5])
+if not live then return {''} end
 if ARGV[1] == '1' then redis.call('DEL', KEYS[3]) end
 local moment = redis.call('TIME')
 local now = tonumber(moment[1]) + tonumber(moment[2]) / 1000000
@@ -57,7 +60,7 @@ for _, user in ipairs(redis.call('ZRANGE', KEYS[1], 0, 2 * wanted - 1)) do
     if alone then break end
   end
 end
-return {ends, taken, given_up}
+return {live, redis.call('HGETALL', KEYS[6]), ends, taken, given_up}
 """
 
 FINISH = """
@@ -74,8 +77,13 @@ return redis.call('ZCARD', KEYS[1])
 
 
 class Claim(NamedTuple):
-    """Users whose refresh is this worker's now; those given up were claimed too often and never finished."""
+    """Users whose refresh is this worker's now; those given up were claimed too often and never finished.
 
+    ``live`` is the version that is live, ``revisions`` those of all versions: asked for in the same step.
+    """
+
+    live: str
+    revisions: dict[str, str]
     ends: str
     user_ids: list[Id]
     given_up: list[Id]
@@ -89,13 +97,20 @@ class RefreshQueue:
         self._claim = redis_client.register_script(CLAIM)
         self._finish = redis_client.register_script(FINISH)
 
-    def claim(self, *, arrived: bool, n_users: int = USERS_PER_CLAIM) -> Claim:
+    def claim(self, *, arrived: bool, n_users: int = USERS_PER_CLAIM) -> Claim | None:
         """Take the users who wait longest; ``arrived`` with the first claim of a message, which makes room for the next
-        one."""
-        known = [keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_SENT, keys.PLAYS_REFRESH_ATTEMPTS]
+        one. None, and nothing happened, where no model is live."""
+        known = [
+            keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_SENT, keys.PLAYS_REFRESH_ATTEMPTS,
+            keys.MODEL_CURRENT, keys.MODEL_REVISIONS,
+        ]  # fmt: skip
         reply: Any = self._claim(keys=known, args=[int(arrived), n_users, LEASE_S, MAX_ATTEMPTS])
-        ends, taken, given_up = reply
-        return Claim(text(ends), [decode_id(user) for user in taken], [decode_id(user) for user in given_up])
+        live = text(reply[0])
+        if not live:
+            return None
+        listed, ends, taken, given_up = reply[1:]
+        revisions = dict(zip(map(text, listed[::2]), map(text, listed[1::2]), strict=True))
+        return Claim(live, revisions, text(ends), [decode_id(user) for user in taken], [decode_id(u) for u in given_up])
 
     def finish(self, claim: Claim) -> int:
         """The claim's users are refreshed; returns how many wait now."""
@@ -108,6 +123,15 @@ class RefreshQueue:
         members = {encode_id(user_id): 0.0 for user_id in claim.user_ids}
         if members:
             self.redis.zadd(keys.PLAYS_REFRESHING, members, xx=True)
+
+    def let_go(self, claim: Claim) -> None:
+        """The claim was not begun: its users wait on, as if nobody had taken them."""
+        members = {encode_id(user_id): server_now_s(self.redis) for user_id in claim.user_ids}
+        if members:
+            with self.redis.pipeline(transaction=True) as pipeline:
+                pipeline.zadd(keys.PLAYS_REFRESH, members, nx=True)
+                pipeline.zrem(keys.PLAYS_REFRESHING, *members)
+                pipeline.execute()
 
     def waiting(self) -> int:
         """Users who wait, or whose worker is gone."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-__all__ = ["LEAST_WEIGHT", "PlayWeights"]
+__all__ = ["DAY_US", "LEAST_WEIGHT", "PlayWeights"]
 
 DAY_US: Final = 86_400_000_000
 LEAST_WEIGHT: Final = 2.0**-20

@@ -27,9 +27,10 @@ from timbral.errors import SettingsError
 from timbral.queue import layout
 from timbral.queue.fleet_state import alive_workers
 from timbral.stack.embedded_server import EmbeddedServer
+from timbral.stack.one_worker import cores
 from timbral.stack.supervisor import Program, Supervisor
 
-__all__ = ["Addresses", "programs", "up"]
+__all__ = ["STATE_DIR", "Addresses", "only_one", "programs", "up"]
 
 STATE_DIR: Final = Path(".timbral")
 REDIS_PORT: Final = 6379
@@ -142,7 +143,7 @@ def up(
     )
     pid_file = (STATE_DIR / "redis.pid").absolute()
     with (
-        _only_one(STATE_DIR / "up.lock", pid_file),
+        only_one(STATE_DIR / "up.lock", pid_file),
         EmbeddedServer(
             STATE_DIR.absolute() / "redis",
             port=free_port("Redis", None, REDIS_PORT),
@@ -150,8 +151,7 @@ def up(
         ) as server,
     ):
         where = Addresses(server.url, where.api_port, where.flower_port, where.flower_auth)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        started = programs(settings, where, concurrency or max(1, min(4, cores - 1)))
+        started = programs(settings, where, concurrency or max(1, min(4, cores() - 1)))
         supervisor = Supervisor(started, out, colour=out.isatty() and "NO_COLOR" not in os.environ)
         supervisor.say(
             f"Redis on {public_address(server.url)}, data sets in {settings.DATA_DIR}/, models in {settings.MODEL_DIR}/"
@@ -225,7 +225,12 @@ def _signals(supervisor: Supervisor) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _only_one(path: Path, pid_file: Path) -> Iterator[None]:
+def only_one(path: Path, pid_file: Path) -> Iterator[None]:
+    """Refuse to start a second server in this folder.
+
+    Raises:
+        SettingsError: another one runs here.
+    """
     # Two servers on one append-only file would ruin it, be it that of another `up` or one that a SIGKILL left behind.
     with path.open("a") as lock:
         try:

@@ -2,7 +2,7 @@
 
 The outer part is what ``train_model`` holds out of the same data, so that the figures can be compared. The inner parts
 are held out of the rest: other ones at random for each fold, or going back in time, each fold older than the one
-before.
+before. All trials have the same folds, so that what differs between two is what their settings make.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ from timbral.data.interactions import Interactions
 from timbral.errors import DataError
 from timbral.judging.hold_out import hold_out
 from timbral.logic.split import Parts, Split
+from timbral.plays.weights import DAY_US, LEAST_WEIGHT
 
-__all__ = ["N_FOLDS", "NestedSplit"]
+__all__ = ["N_FOLDS", "NestedSplit", "aged", "first_look"]
 
 N_FOLDS: Final = 3
+"""That a trial is judged on."""
+
+N_FURTHER: Final = 3
+"""That the best trials are judged on too, at the end; none that go back in time: each has a fifth less to learn
+from."""
+
 LEAST_USERS: Final = 20
 """Users with something held out; of fewer, every difference is noise."""
 
@@ -33,13 +40,14 @@ INNER_SHARE: Final = 0.2
 
 @dataclass(frozen=True)
 class NestedSplit:
-    """``outer`` is judged on once, at the end. ``folds`` are of ``outer.train`` alone, and all that a trial gets."""
+    """``outer`` is judged on once, at the end. ``folds`` are of ``outer.train`` alone; a trial gets the first
+    ``N_FOLDS``."""
 
     outer: Parts
     folds: tuple[Parts, ...]
 
     @classmethod
-    def of(cls, data: Interactions, holdout: float, *, n_folds: int = N_FOLDS) -> Self:
+    def of(cls, data: Interactions, holdout: float) -> Self:
         """The same for the same data.
 
         Args:
@@ -53,7 +61,7 @@ class NestedSplit:
         outer = split.apply(data)
         folds = []
         rest = outer
-        for fold in range(n_folds):
+        for fold in range(N_FOLDS if outer.times is not None else N_FOLDS + N_FURTHER):
             folds.append(_held_out_of(rest if outer.times is not None else outer, seed=fold + 1))
             rest = folds[-1]
         for part in (outer, folds[0]):
@@ -79,6 +87,18 @@ def first_look(fold: Parts, seed: int) -> Parts:
         owner = np.repeat(np.arange(fold.train.shape[0]), np.diff(fold.train.indptr))
         times = fold.times[np.isin(owner, users)]
     return Parts(fold.train[users], fold.held_out[users], times)
+
+
+def aged(parts: Parts, half_life_days: float | None) -> Parts:
+    """``parts`` whose entries of the training count half for each ``half_life_days`` that they are older than the
+    newest. An entry's plays count as if all of them were its newest: near enough to search by."""
+    if half_life_days is None or parts.times is None:
+        return parts
+    ages_us = parts.times.max(initial=0) - parts.times
+    weights = np.exp2(-ages_us / (half_life_days * DAY_US)).clip(LEAST_WEIGHT, 1.0)
+    train = parts.train.copy()
+    train.data = (train.data * weights).astype(parts.train.dtype)
+    return parts._replace(train=train)
 
 
 def _held_out_of(parts: Parts, seed: int) -> Parts:

@@ -19,15 +19,18 @@ from timbral.data.interactions import Interactions
 from timbral.errors import DataError, JobCancelledError, TimbralError
 from timbral.history.location import open_history
 from timbral.logic.jobs import Chunk, Jobs
+from timbral.logic.split import Parts
 from timbral.logic.training import TrainingRun, fingerprint
 from timbral.messages import TuneModel, read_message, utc_now
 from timbral.models.nmf_model import NMFModel
 from timbral.redis_server.replies import server_now_s
+from timbral.tuning.finals import N_FINALISTS, final_settings
 from timbral.tuning.kept_settings import KeptSettings
+from timbral.tuning.neighbor_weights import NeighborWeights
 from timbral.tuning.nested_split import NestedSplit
 from timbral.tuning.space import Space
 from timbral.tuning.study import TrialStudy
-from timbral.tuning.trial import OutOfTimeError, run_trial
+from timbral.tuning.trial import Bench, OutOfTimeError, run_trial
 from timbral.tuning.verdict import compare_settings
 
 __all__ = ["Search", "begin", "n_trials"]
@@ -38,6 +41,9 @@ DEFAULT_MINUTES: Final = 30.0
 TRIALS_OF_MINUTES: Final = 500
 """Most trials where only the time is limited; a sampler learns little more from later ones."""
 
+TRIALS_SHARE: Final = 0.9
+"""Of the budget's time; what is left is for the best trials on further folds."""
+
 LOOK_EVERY_S: Final = 0.5
 
 
@@ -47,7 +53,7 @@ def n_trials(message: TuneModel) -> int:
 
 
 def budget_s(message: TuneModel) -> float | None:
-    """Seconds from the first trial's begin to the last one's end; None where only their number is limited."""
+    """Seconds from the first trial's begin to the choice of the best one; None where only their number is limited."""
     if message.minutes is not None:
         return message.minutes * 60.0
     return DEFAULT_MINUTES * 60.0 if message.trials is None else None
@@ -87,6 +93,12 @@ class Search:
         return Space.read(self.arguments["space"])
 
     @cached_property
+    def bench(self) -> Bench:
+        """Where trials are judged."""
+        weights = NeighborWeights.read(self.arguments["weights"])
+        return Bench(self.nested, weights, self.message.random_state, self.n_threads)
+
+    @cached_property
     def study(self) -> TrialStudy:
         """With a seed of this process's own: equal ones would draw equal trials."""
         return TrialStudy(self.redis, self.job_id, time.time_ns() % 2**32)
@@ -98,11 +110,18 @@ class Search:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the budget, which begins with the first trial; None where it has no time."""
+        """For trials, since the first one began; None where the budget has no time."""
+        return self._seconds_left(TRIALS_SHARE)
+
+    def _seconds_left(self, share: float) -> float | None:
         budget = budget_s(self.message)
         if budget is None:
             return None
-        return self.jobs.began_at_s(self.job_id) + budget - server_now_s(self.redis)
+        return self.jobs.began_at_s(self.job_id) + share * budget - server_now_s(self.redis)
+
+    def _is_over(self) -> bool:
+        left = self._seconds_left(1.0)
+        return left is not None and left <= 0
 
     def try_one(self, chunk: Chunk) -> None:
         """The trial of a chunk. Whatever becomes of it, it is written down, and the chunk is done.
@@ -113,7 +132,7 @@ class Search:
         left = self.seconds_left
         if left is not None and left <= 0:
             return
-        folds = self.nested.folds
+        bench = self.bench
         begun = self.study.begin(chunk.number, self.space)
         if begun is None:
             return
@@ -126,8 +145,7 @@ class Search:
             self.check()
 
         try:
-            settings = {**settings, "random_state": self.message.random_state}
-            quality = run_trial(trial, folds, settings, check, self.n_threads)
+            table = run_trial(trial, bench, self.space.used(settings), check)
         except (TrialPruned, OutOfTimeError):
             self.study.prune(trial)
         except JobCancelledError:
@@ -139,7 +157,7 @@ class Search:
             logger.warning("trial failed", chunk=chunk.number, settings=settings, problem=str(error))
             self.study.fail(trial)
         else:
-            self.study.complete(trial, quality)
+            self.study.complete(trial, table)
 
     def progress(self) -> tuple[int, int, str]:
         """Done, total and text of the job's progress: of the time or of the trials, whichever ends first."""
@@ -147,11 +165,13 @@ class Search:
         ended, left, budget = sum(counts.values()), self.seconds_left, budget_s(self.message)
         share = ended / total
         text = f"{ended} trials, {counts['pruned']} pruned"
-        best, first = self.study.best(), self.study.first()
+        best, first = self.study.best_quality(), self.study.first()
         if best is not None:
-            text += f", best {best[1]:.4f}" + (f" (defaults {first:.4f})" if first is not None else "")
+            text += f", best {best:.4f}"
+        if first is not None:
+            text += f" (defaults {first.mean(axis=0)[self.bench.weights.defaults]:.4f})"
         if left is not None and budget is not None:
-            share = max(share, 1.0 - max(0.0, left) / budget)
+            share = max(share, 1.0 - max(0.0, left) / (TRIALS_SHARE * budget))
             text += f", {max(0.0, left) / 60:.1f} min left"
         return min(99, round(100 * share)), 100, text
 
@@ -159,21 +179,20 @@ class Search:
         """The end: the best settings against the defaults on the outer part. They are kept, or the defaults are; gives
         the job's answer."""
         self.study.close()
-        best = self.study.best()
-        nested = self.nested
+        nested, space, bench = self.nested, self.space, self.bench
         trials_s = server_now_s(self.redis) - self.jobs.began_at_s(self.job_id)
-        verdict = compare_settings(
-            None if best is None else best[0], nested.outer, self.message.random_state, self.check, self.n_threads
-        )
+        best = final_settings(self.study.best(N_FINALISTS), bench, space.used, self._is_over, self.check)
+        tuned_on = nested.outer if best is None else self._outer_of(best)
+        verdict = compare_settings(best, nested.outer, tuned_on, self.message.random_state, self.check, self.n_threads)
         total_s = server_now_s(self.redis) - self.jobs.began_at_s(self.job_id)
         answer: dict[str, Any] = {
             "job_id": self.job_id,
             "dataset": self.message.dataset,
             "outcome": verdict.outcome,
             "reason": verdict.reason,
-            "settings": best[0] if best is not None and verdict.is_better else {},
-            "tried": {} if best is None else best[0],
-            "defaults": self.arguments["space"]["defaults"],
+            "settings": best if best is not None and verdict.is_better else {},
+            "tried": best or {},
+            "defaults": space.used(space.defaults) | bench.weights.of_defaults(),
             "quality": verdict.quality,
             "importances": self.study.importances(),
             "trials": self.study.counts(),
@@ -184,6 +203,13 @@ class Search:
         KeptSettings(self.redis).keep(self.message.dataset, answer | {"tuned_at": utc_now()})
         logger.info("tuned", outcome=verdict.outcome, reason=verdict.reason, settings=answer["settings"])
         return answer
+
+    def _outer_of(self, settings: dict[str, Any]) -> Parts:
+        """The outer part, with plays that count by their age as ``settings`` say."""
+        if "half_life_days" not in settings:
+            return self.nested.outer
+        message = self.message.model_copy(update={"half_life_days": settings["half_life_days"]})
+        return NestedSplit.of(read_data(self.run, message), message.holdout).outer
 
     def check(self) -> None:
         """Raise where the job was cancelled; looks twice a second at most."""
@@ -206,14 +232,15 @@ def begin(
         message = message.model_copy(update={"history_version": open_history().version()})
     state = fingerprint(message)
     run.on_progress(0, 100, "reading the history" if message.dataset is None else "reading the data set")
-    nested = NestedSplit.of(read_data(run, message), message.holdout)
-    fold = nested.folds[0]  # the outer part stays unseen
+    outer = NestedSplit.of(read_data(run, message), message.holdout).outer
     run.on_progress(0, 100, "fitting the defaults")
     model = NMFModel(random_state=message.random_state, n_threads=n_threads)
-    model.fit(fold.train, callback=lambda *_: run.check(), times=fold.times)
-    space = Space.around(model, with_times=fold.times is not None)
+    model.fit(outer.train, callback=lambda *_: run.check(), times=outer.times)  # and not to what is held out
+    with_half_life = message.dataset is None and message.half_life_days is None
+    space = Space.around(model, with_times=outer.times is not None, with_half_life=with_half_life)
     TrialStudy(redis_client, job_id).begin_with(space)
-    return {"message": message.kwargs(), "state": state, "space": space.as_dict()}
+    weights = NeighborWeights.around(model.chosen_)
+    return {"message": message.kwargs(), "state": state, "space": space.as_dict(), "weights": weights.as_dict()}
 
 
 def read_data(run: TrainingRun, message: TuneModel) -> Interactions:

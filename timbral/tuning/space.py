@@ -1,4 +1,8 @@
-"""What is searched: the arguments of NMFModel that a data set's lists depend on, and between which values."""
+"""What is searched: the settings that a data set's factors depend on, and between which values.
+
+What neighbours weigh is chosen for each of them (``timbral.tuning.neighbor_weights``). How many neighbours an item has
+is not searched: from 50 to 300 made a tenth of a percent.
+"""
 
 from __future__ import annotations
 
@@ -23,72 +27,94 @@ LARGEST_SHARE: Final = 1.5
 """Of the factors of the defaults: with neighbours beside them more add little, and a training's time grows with
 them."""
 
-FURTHER_STARTS: Final = (0.3, 2.0)
-"""Weights of the neighbours that are tried early: what they are worth differs most from data set to data set."""
-
 FLOATS: Final = {
     "regularization": (0.08, 1.6, True),
     "unobserved_target": (0.15, 0.95, False),
     "popularity_exponent": (0.0, 0.8, False),
     "confidence": (0.1, 10.0, True),
     "regularization_exponent": (0.2, 1.0, False),
-    "neighbor_weight": (0.01, 40.0, True),
-    "neighbor_regularization": (0.2, 15.0, True),
 }
 """By argument: from, to, and whether by factors or by steps."""
 
 RECENCY: Final = (0.003, 5.0, True)
 
+HALF_LIFE_DAYS: Final = (7.0, 3_650.0, True)
+"""The longest is none."""
+
 UNOBSERVED_AROUND: Final = 6.0
 """α₀ is searched up to so many times, and down to so small a share of, what the density of the data gives."""
 
-N_NEAR: Final = 16
-NEAR: Final = 0.15
-"""Settings near the defaults that are tried before the sampler proposes any, and the standard deviation of each, in
-lengths of its range. The defaults are good on most data, and what is better lies near more often than far: ten
-settings drawn from all of their ranges at once are nearly always worse."""
+STEP: Final = 0.15
+"""How far a setting is moved at first, in lengths of its range."""
+
+LEAST_SHARE: Final = 1 / 3
+"""Of the greatest gain: what moved less than this may be noise."""
+
+COMBINED: Final = (0.5, 1.0)
+"""The moves that were for the better are made together: by so much of their lengths, since what two settings gain, they
+often gain in the same way."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """``distributions`` by argument of NMFModel, and the ``defaults`` in them: what NMFModel uses by itself."""
+    """``distributions`` by setting, and the ``defaults`` in them: what NMFModel uses by itself."""
 
     distributions: dict[str, BaseDistribution]
     defaults: dict[str, Any]
 
     @classmethod
-    def around(cls, fitted: NMFModel, *, with_times: bool) -> Self:
+    def around(cls, fitted: NMFModel, *, with_times: bool, with_half_life: bool) -> Self:
         """The space around a model that was fitted with the defaults.
 
         Args:
             with_times: whether there is a recency part to weigh.
+            with_half_life: whether plays may count less the older they are.
         """
         k, alpha = fitted.n_components, fitted.unobserved_weight_
         distributions: dict[str, BaseDistribution] = {
             "n_components": IntDistribution(max(1, k // 4), max(2, int(k * LARGEST_SHARE)), log=True),
-            "n_neighbors": IntDistribution(30, 300, log=True),
             "unobserved_weight": FloatDistribution(
                 alpha / UNOBSERVED_AROUND, min(1.0, alpha * UNOBSERVED_AROUND), log=True
             ),
         }
         floats = FLOATS | ({"recency_weight": RECENCY} if with_times else {})
+        floats |= {"half_life_days": HALF_LIFE_DAYS} if with_half_life else {}
         distributions |= {name: FloatDistribution(low, high, log=log) for name, (low, high, log) in floats.items()}
-        used = fitted.parameters() | fitted.chosen_
+        used = fitted.parameters() | fitted.chosen_ | {"half_life_days": HALF_LIFE_DAYS[1]}
         used |= {"unobserved_weight": alpha, "unobserved_target": fitted.objective.resolved().unobserved_target}
         return cls(distributions, {name: _within(used[name], known) for name, known in distributions.items()})
 
     def starts(self) -> list[dict[str, Any]]:
-        """What is tried first: the defaults, these with neighbours of other weights, and settings near them. Always the
+        """What is tried first: the defaults, and each setting moved from there by itself, up and down. Always the
         same ones."""
-        rng = np.random.default_rng(0)
-        near = [
-            {name: self._near(name, float(step)) for name, step in zip(self.distributions, steps, strict=True)}
-            for steps in rng.normal(0.0, NEAR, (N_NEAR, len(self.distributions)))
-        ]
-        weights = [{**self.defaults, "neighbor_weight": weight} for weight in FURTHER_STARTS]
-        return [self.defaults, *weights, *near]
+        moved = [{**self.defaults, name: self._moved(name, step)} for name, step in self._moves()]
+        return [self.defaults, *moved]
 
-    def _near(self, name: str, step: float) -> Any:
+    def _moves(self) -> list[tuple[str, float]]:
+        return [(name, step) for name in self.distributions for step in (STEP, -STEP)]
+
+    def combined(self, qualities: list[float | None]) -> list[dict[str, Any]]:
+        """What is tried next: the moves together that were for the better.
+
+        Args:
+            qualities: of ``starts``; None where one has none.
+        """
+        first = qualities[0] if qualities else None
+        gains: dict[str, tuple[float, float]] = {}
+        for (name, step), quality in zip(self._moves(), qualities[1:], strict=False):
+            if first is not None and quality is not None and quality > max(first, gains.get(name, (first, 0.0))[0]):
+                gains[name] = quality, step
+        best = max((quality for quality, _ in gains.values()), default=0.0)
+        least = (first or 0.0) + (best - (first or 0.0)) * LEAST_SHARE
+        large = {name: step for name, (quality, step) in gains.items() if quality >= least}
+        if len(large) < 2:
+            return []
+        return [
+            {**self.defaults, **{name: self._moved(name, share * step) for name, step in large.items()}}
+            for share in COMBINED
+        ]
+
+    def _moved(self, name: str, step: float) -> Any:
         """The default of a setting, moved by ``step`` lengths of its range."""
         known: Any = self.distributions[name]
         by_factors = bool(known.log)
@@ -117,6 +143,15 @@ class Space:
             elif isinstance(known, FloatDistribution):
                 suggested[name] = trial.suggest_float(name, known.low, known.high, log=known.log)
         return suggested
+
+    def used(self, suggested: dict[str, Any]) -> dict[str, Any]:
+        """What a trial's settings come to: the faintest recency is none, and so is the longest half-life."""
+        settings = dict(suggested)
+        if settings.get("recency_weight", np.inf) <= RECENCY[0]:
+            settings["recency_weight"] = 0.0
+        if settings.get("half_life_days", 0.0) >= HALF_LIFE_DAYS[1]:
+            del settings["half_life_days"]
+        return settings
 
 
 def _within(value: Any, known: Any) -> Any:

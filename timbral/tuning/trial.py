@@ -1,4 +1,5 @@
-"""One trial: settings, tried on more and more of the data for as long as they are among the better third.
+"""One trial: settings of the factors, tried on more and more of the data for as long as they are among the better
+third. What neighbours weigh beside them is chosen for each trial, on its own fits.
 
 The ladder has three rungs: a few sweeps on one fold, for some users, all sweeps on that fold, all
 sweeps on every fold. Successive halving prunes at each (Li, Jamieson, Rostamizadeh, Gonina, Ben-tzur, Hardt, Recht,
@@ -7,8 +8,7 @@ Talwalkar: "A System for Massively Parallel Hyperparameter Tuning", 2020).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -17,54 +17,95 @@ from optuna.trial import Trial
 
 from timbral.logic.split import Parts
 from timbral.models.nmf_model import NMFModel
-from timbral.tuning.nested_split import first_look
-from timbral.tuning.quality import judged
+from timbral.tuning.fold_judge import FoldJudge
+from timbral.tuning.neighbor_weights import NeighborWeights, Table
+from timbral.tuning.nested_split import N_FOLDS, NestedSplit, aged, first_look
 
-__all__ = ["REDUCTION", "OutOfTimeError", "run_trial"]
+__all__ = ["FIRST_STEP", "REDUCTION", "Bench", "OutOfTimeError", "run_trial"]
 
 REDUCTION: Final = 3
 """One of so many goes on from each rung to the next, which takes about so many times as long."""
 
 FIRST_STEP: Final = 1
-FIRST_SWEEPS: Final = 5
+FIRST_SWEEPS: Final = 10
 FIRST_USERS: Final = 1_000
 MAX_USERS: Final = 3_000
 """Judged at a first look, and in a fold."""
+
+LOOK: Final = -1
+"""The fold of a first look."""
 
 
 class OutOfTimeError(Exception):
     """The budget is used up: what the trial has reported until now is all that there will be of it."""
 
 
-def run_trial(
-    trial: Trial, folds: tuple[Parts, ...], settings: dict[str, Any], check: Callable[[], None], n_threads: int | None
-) -> float:
-    """The mean quality of ``settings`` over the folds.
+class Bench:
+    """Where a process judges settings: on the folds of one split, each held out by a judge that is made once.
 
     Args:
         check: called with each sweep; raises to end the trial.
+    """
+
+    def __init__(
+        self, nested: NestedSplit, weights: NeighborWeights, random_state: int | None, n_threads: int | None
+    ) -> None:
+        self.nested = nested
+        self.weights = weights
+        self._made: dict[str, Any] = {"random_state": random_state, "n_threads": n_threads}
+        self._judges: dict[int, FoldJudge] = {}
+
+    def table(
+        self, settings: dict[str, Any], folds: Iterable[int], check: Callable[[], None], max_iter: int | None = None
+    ) -> Table:
+        """The quality of ``settings`` by λ and γ, each fold's on a line of its own: (folds, λ, γ).
+
+        Args:
+            check: called with each sweep; raises to end it.
+        """
+        return np.stack([self._one(settings, fold, check, max_iter) for fold in folds])
+
+    def _one(self, settings: dict[str, Any], number: int, check: Callable[[], None], max_iter: int | None) -> Table:
+        check()
+        judge = self._judge(number)
+        made = dict(settings)
+        recency_weight, half_life_days = made.pop("recency_weight", 0.0), made.pop("half_life_days", None)
+        fold = aged(judge.fold, half_life_days)
+        # By its default α₀ goes with the density; settings are those for all but the outer part.
+        made["unobserved_weight"] = min(1.0, made["unobserved_weight"] * _density(fold) / _density(self.nested.outer))
+        model = NMFModel(max_iter=max_iter, n_neighbors=0, recency_weight=0.0, **made, **self._made)
+        model.fit(fold.train, callback=lambda *_: check(), times=fold.times)
+        return judge.table(model, recency_weight)
+
+    def _judge(self, number: int) -> FoldJudge:
+        if number not in self._judges:
+            model = NMFModel(**self._made)
+            fold, users = self.nested.folds[max(number, 0)], MAX_USERS
+            if number == LOOK:
+                fold, users = first_look(fold, 0), FIRST_USERS
+            options = self.weights, model.parts.n_neighbors, users, model.random_state, self._made["n_threads"]
+            self._judges[number] = FoldJudge(fold, *options)
+        return self._judges[number]
+
+
+def run_trial(trial: Trial, bench: Bench, settings: dict[str, Any], check: Callable[[], None]) -> Table:
+    """The quality of ``settings`` by fold, λ and γ.
 
     Raises:
         TrialPruned: they are not among the better ones.
     """
-    made: dict[str, Any] = {"recency_weight": 0.0, **settings, "n_threads": n_threads}
-
-    def quality(parts: Parts, max_iter: int | None = None, max_users: int = MAX_USERS) -> float:
-        check()
-        model = NMFModel(max_iter=max_iter, **made)
-        model.fit(parts.train, callback=lambda *_: check(), times=parts.times)
-        return judged(model, parts, max_users).mean
-
     known = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
-    rungs = [
-        partial(quality, first_look(folds[0], 0), FIRST_SWEEPS, FIRST_USERS),
-        partial(quality, folds[0]),
-    ]
-    for rung, look in enumerate(rungs):
+    tables: list[Table] = []
+    for rung, (fold, sweeps) in enumerate(((LOOK, FIRST_SWEEPS), (0, None))):
         step = FIRST_STEP * REDUCTION**rung
         if step not in known:  # else a worker that was lost had come so far
-            known[step] = look()
-            trial.report(known[step], step)
+            tables.append(bench.table(settings, [fold], check, sweeps))
+            trial.report(float(tables[-1].max()), step)
         if trial.should_prune():
             raise TrialPruned
-    return float(np.mean([known[step], *map(quality, folds[1:])]))
+    first = tables[-1] if step not in known else bench.table(settings, [0], check)
+    return np.concatenate([first, bench.table(settings, range(1, N_FOLDS), check)])
+
+
+def _density(parts: Parts) -> float:
+    return float(parts.train.nnz) / parts.train.shape[0]

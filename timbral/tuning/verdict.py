@@ -33,12 +33,18 @@ class TuningVerdict(NamedTuple):
 
 
 def compare_settings(
-    best: dict[str, Any] | None, outer: Parts, seed: int | None, check: Callable[[], None], n_threads: int | None
+    best: dict[str, Any] | None,
+    outer: Parts,
+    tuned_on: Parts,
+    seed: int | None,
+    check: Callable[[], None],
+    n_threads: int | None,
 ) -> TuningVerdict:
-    """Fit with ``best`` and with the defaults to ``outer.train``, and judge both on ``outer.held_out``.
+    """Fit with the defaults to ``outer.train`` and with ``best`` to ``tuned_on.train``; judge both on what is held out.
 
     Args:
         best: settings of a trial; None where no trial was judged on all folds.
+        tuned_on: the same rows, with plays that count by their age where ``best`` says so.
         check: called with each sweep; raises to end it.
     """
     defaults = _judged({}, outer, seed, check, n_threads)
@@ -47,7 +53,8 @@ def compare_settings(
         quality = {"defaults": _figures(defaults)}
         reason = "no trial was judged on all folds: the defaults stay; give more minutes or trials"
         return TuningVerdict("not better", reason, quality, n_users)
-    tuned = _judged({"recency_weight": 0.0, **best}, outer, seed, check, n_threads)
+    made = {name: value for name, value in best.items() if name != "half_life_days"}
+    tuned = _judged({"recency_weight": 0.0, **made}, tuned_on, seed, check, n_threads)
     difference = tuned.both - defaults.both
     gain = float(difference.mean())
     error = float(difference.std(ddof=1) / np.sqrt(n_users)) if n_users > 1 else 0.0

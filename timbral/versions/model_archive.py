@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,33 @@ class ModelArchive:
                 os.fsync(target.fileno())
             part.replace(path)
             logger.info("model fetched", file=path.name, archive=self.uri, bytes=path.stat().st_size)
+
+    def names(self, prefix: str) -> list[str]:
+        """Names of the files that are there and begin with ``prefix``, in their order.
+
+        Raises:
+            ModelStoreError: they cannot be listed.
+        """
+        return sorted(info.base_name for info in self._files() if info.base_name.startswith(prefix))
+
+    def older(self, than_s: float) -> list[str]:
+        """Names of the files that are older than ``than_s`` seconds, in folders below, too."""
+        oldest = time.time() - than_s
+        return [info.path for info in self._files(recursive=True) if info.mtime.timestamp() < oldest]
+
+    def _files(self, *, recursive: bool = False) -> list[Any]:
+        with _errors(ModelStoreError, self.uri):
+            asked = fs.FileSelector("", recursive=recursive, allow_not_found=True)
+            return [info for info in self._filesystem.get_file_info(asked) if info.type == fs.FileType.File]
+
+    def clear(self) -> None:
+        """Remove all files, and the folder.
+
+        Raises:
+            ModelStoreError: they cannot be removed.
+        """
+        with _errors(ModelStoreError, self.uri), contextlib.suppress(FileNotFoundError):
+            self._filesystem.base_fs.delete_dir(self._filesystem.base_path)
 
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error.

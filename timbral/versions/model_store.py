@@ -7,14 +7,10 @@ back.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,9 +26,9 @@ from timbral.messages import Id
 from timbral.redis_server.replies import text, texts
 from timbral.versions import model_scripts as scripts
 from timbral.versions.item_lists import ItemLists
-from timbral.versions.model_archive import ModelArchive
+from timbral.versions.model_files import ModelFiles
 from timbral.versions.row_removal import without_rows
-from timbral.versions.served_model import ServedModel, revision_of
+from timbral.versions.served_model import ServedModel
 
 __all__ = ["ModelStore", "Promotion", "Training"]
 
@@ -44,7 +40,6 @@ Records = list[dict[str, Any]]
 LOOK_AGAIN_S = 30.0
 """A current version whose file could not be read is tried again after this long."""
 FORGET_TRAININGS_S = 7 * 86_400
-_VERSION = re.compile(r"\d{8}T\d{6}-\d{1,18}")
 
 
 class Training(NamedTuple):
@@ -63,8 +58,10 @@ class ModelStore:
         model_dir: folder of the files, shared by all workers.
         n_threads: threads of a model's work in this process; ``settings.N_THREADS`` where None.
         archive_uri: where the files are kept too, for hosts that do not share ``model_dir``;
-            ``settings.MODEL_ARCHIVE_URI``
-            where None.
+            ``settings.MODEL_ARCHIVE_URI`` where None.
+
+    Attributes:
+        files: the versions' ModelFiles.
     """
 
     def __init__(
@@ -75,20 +72,25 @@ class ModelStore:
         archive_uri: str | None = None,
     ) -> None:
         self.redis = redis_client
-        self._archive_uri = archive_uri or settings.MODEL_ARCHIVE_URI
         self.n_threads = n_threads
+        self.files = ModelFiles(
+            Path(model_dir), archive_uri or settings.MODEL_ARCHIVE_URI, n_threads, known=self.versions
+        )
         self._lists = ItemLists(redis_client)
-        self.model_dir = Path(model_dir)
         self._served: ServedModel | None = None
         self._other: ServedModel | None = None
         self._instead_of: str | None = None
         self._look_again_at = 0.0
-        self._revisions: dict[str, str] = {}
         self._begin = redis_client.register_script(scripts.BEGIN)
         self._promote = redis_client.register_script(scripts.PROMOTE)
         self._roll_back = redis_client.register_script(scripts.ROLL_BACK)
         self._retire = redis_client.register_script(scripts.RETIRE)
         self._publish = redis_client.register_script(scripts.PUBLISH_REVISION)
+
+    @property
+    def model_dir(self) -> Path:
+        """The folder of the files."""
+        return self.files.folder
 
     # Training
 
@@ -114,9 +116,8 @@ class ModelStore:
         Raises:
             ModelStoreError: disk full, no permission, …; nothing changed.
         """
-        served.write(self.path(served.version))
-        if self.archive is not None:
-            self.archive.put(self.path(served.version))
+        self.files.write(served)
+        self.files.archived(served.version)
         with self.redis.pipeline(transaction=True) as pipeline:
             pipeline.set(keys.model_metadata(served.version), json.dumps(served.record))
             pipeline.zadd(keys.MODEL_VERSIONS, {served.version: _fence(served.version)})
@@ -153,7 +154,7 @@ class ModelStore:
             held = next(
                 (one for one in (self._served, self._other) if one is not None and one.version == version), None
             )
-            return self._lists.put_aside(held or self._read(version))
+            return self._lists.put_aside(held or self.files.read(version))
         except (ModelFileError, ModelNotFoundError) as error:
             logger.warning("lists of similar and popular items are not written", version=version, problem=str(error))
             return []
@@ -180,9 +181,12 @@ class ModelStore:
         """The version that is live, None before the first."""
         return text(self.redis.get(keys.MODEL_CURRENT)) or None
 
-    def current(self) -> ServedModel:
+    def current(self, live: tuple[str, dict[str, str]] | None = None) -> ServedModel:
         """The live model, mapped. Costs one question while it stays the same; a new version, or a new revision of it,
         is taken up, the old one let go.
+
+        Args:
+            live: the version that is live and the revisions of all, where the caller has just asked for them.
 
         Where its file cannot be read, the model that was served goes on being served, or the newest older one that can
         be read is.
@@ -191,26 +195,29 @@ class ModelStore:
             ModelNotFoundError: no version is live, or no file of any version is there.
             ModelFileError: the current file is damaged, and there is no other one.
         """
-        with self.redis.pipeline(transaction=False) as pipeline:
-            pipeline.get(keys.MODEL_CURRENT)
-            pipeline.hgetall(keys.MODEL_REVISIONS)
-            live, revisions = pipeline.execute()
-        version = text(live)
+        version, revisions = self._live() if live is None else live
         if not version:
             raise ModelNotFoundError(f"{keys.MODEL_CURRENT}: no version is live yet, send train_model first")
-        self._let_go_of_older(texts(revisions))
+        self._let_go_of_older(revisions)
         if self._served is not None and self._served.version == version:
             return self._served
         if self._served is not None and self._instead_of == version and time.monotonic() < self._look_again_at:
             return self._served
         try:
-            self._served, self._instead_of = self._read(version), None
+            self._served, self._instead_of = self.files.read(version), None
             logger.info("model loaded", version=version)
         except (ModelFileError, ModelNotFoundError) as error:
             self._served = self._served or self._newest_readable(version, error)
             self._instead_of, self._look_again_at = version, time.monotonic() + LOOK_AGAIN_S
             logger.error("model cannot be read", version=version, served=self._served.version, problem=str(error))
         return self._served
+
+    def _live(self) -> tuple[str, dict[str, str]]:
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.get(keys.MODEL_CURRENT)
+            pipeline.hgetall(keys.MODEL_REVISIONS)
+            live, revisions = pipeline.execute()
+        return text(live), texts(revisions)
 
     def get(self, version: str) -> ServedModel:
         """One version, mapped: that of a job that goes on while another one went live."""
@@ -220,7 +227,7 @@ class ModelStore:
                 return held
         if version == self.current_version() and self._instead_of is None:
             return self.current()
-        self._other = self._read(version)
+        self._other = self.files.read(version)
         return self._other
 
     # Forgetting users
@@ -237,10 +244,10 @@ class ModelStore:
             ModelStoreError: it cannot be written; nothing changed.
         """
         n_removed, wanted = 0, list(user_ids)
-        with self._rewriting():
+        with self.files.rewriting():
             while True:
                 self._let_go_of_older(texts(self.redis.hgetall(keys.MODEL_REVISIONS)))
-                before = served = self._read(version)
+                before = served = self.files.read(version)
                 known = int(text(self.redis.hget(keys.MODEL_REVISIONS, version)) or 0)
                 is_old = before.revision < known  # somebody put a file back that was rewritten since
                 if is_old:
@@ -249,14 +256,13 @@ class ModelStore:
                 codes = codes[codes >= 0]
                 if len(codes) or is_old:
                     served = without_rows(served, codes, max(known, before.revision) + 1)
-                    served.write(self.path(version))
+                    self.files.write(served)
                     n_removed += len(codes)
                 if not served.revision:
                     return n_removed
                 # Also where nothing changed now: a process that was killed may have written the file and said nothing
                 # of it.
-                if self.archive is not None:
-                    self.archive.put(self.path(version))
+                self.files.archived(version)
                 places = [keys.MODEL_REVISIONS, keys.MODEL_VERSIONS]
                 read = max(known, before.revision)
                 outcome = text(self._publish(keys=places, args=[version, read, served.revision]))
@@ -267,14 +273,6 @@ class ModelStore:
                 # A host that shares no folder with this one rewrote it too, and its users are in what was written here.
                 wanted = list(Forgotten(self.redis).among(list(served.user_ids)))
 
-    @contextlib.contextmanager
-    def _rewriting(self) -> Iterator[None]:
-        """One process of those that share the folder at a time; one that dies lets the next one in."""
-        self.model_dir.mkdir(parents=True, exist_ok=True)
-        with (self.model_dir / ".rewriting.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
     def _let_go_of_older(self, revisions: dict[str, str]) -> None:
         """Drop what this process has mapped, and what this host has fetched, where the version was rewritten since."""
         for held in (self._served, self._other):
@@ -282,61 +280,23 @@ class ModelStore:
                 logger.info("model was rewritten", version=held.version)
                 self._served = None if held is self._served else self._served
                 self._other = None if held is self._other else self._other
-        if self.archive is None or revisions == self._revisions:
-            return
-        for version, revision in revisions.items():
-            path = self.path(version)
-            if path.exists() and revision_of(path) < int(revision):
-                path.unlink(missing_ok=True)
-        self._revisions = revisions
+        self.files.remove_rewritten(revisions)
 
     def _newest_readable(self, version: str, error: TimbralError) -> ServedModel:
         for other in self.versions():
             if _fence(other) < _fence(version):
                 try:
-                    return self._read(other)
+                    return self.files.read(other)
                 except (ModelFileError, ModelNotFoundError):
                     continue
         raise error
 
-    def _read(self, version: str) -> ServedModel:
-        served = ServedModel.read(self._fetched(version), version)
-        served.model.n_threads = self.n_threads
-        return served
-
     def _check(self, version: str) -> None:
         if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
             raise ModelNotFoundError(version)
-        ServedModel.read(self._fetched(version), version, verify=True)
-
-    @cached_property
-    def archive(self) -> ModelArchive | None:
-        """Where the files are kept too, None where all hosts share a folder."""
-        return ModelArchive(self._archive_uri) if self._archive_uri else None
-
-    def _fetched(self, version: str) -> Path:
-        """The version's file on this host; what was fetched before and has been pruned since goes."""
-        path = self.path(version)
-        if self.archive is None or path.exists():
-            return path
-        self.archive.fetch(path)
-        kept = set(self.versions())
-        for other in self.model_dir.glob("*.safetensors"):
-            if _VERSION.fullmatch(other.stem) and other.stem not in kept:
-                other.unlink(missing_ok=True)
-        return path
+        self.files.read(version, verify=True)
 
     # Records
-
-    def path(self, version: str) -> Path:
-        """The version's file.
-
-        Raises:
-            ModelNotFoundError: ``version`` is no version's name, and so no file's.
-        """
-        if not _VERSION.fullmatch(version):
-            raise ModelNotFoundError(f"{version[:80]!r}, which is not the name of a version")
-        return self.model_dir / f"{version}.safetensors"
 
     def versions(self) -> Names:
         """All versions, the newest training first."""
@@ -403,9 +363,7 @@ class ModelStore:
         return True
 
     def _remove_files(self, version: str) -> None:
-        self.path(version).unlink(missing_ok=True)
-        if self.archive is not None:
-            self.archive.delete(self.path(version).name)
+        self.files.remove(version)
         self.redis.delete(keys.model_metadata(version))
         self.redis.hdel(keys.MODEL_REVISIONS, version)
 

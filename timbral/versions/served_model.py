@@ -87,6 +87,16 @@ class ServedModel:
         rows.sum_duplicates()
         return rows
 
+    def rated_zero_of(self, codes: npt.NDArray[np.int32]) -> sparse.csr_matrix | None:
+        """What the users ``codes`` rated 0, CSR (len(codes), n_items); -1 is a user whom the training did not see."""
+        if self.rated_zero is None:
+            return None
+        rows = self.rated_zero[np.maximum(codes, 0)].astype(np.float32)
+        if (codes < 0).any():  # not in the model: no row is theirs
+            rows = (sparse.diags((codes >= 0).astype(np.float32)) @ rows).tocsr()
+            rows.eliminate_zeros()
+        return rows
+
     def write(self, path: Path) -> None:
         """Replace the file at ``path`` by this version.
 

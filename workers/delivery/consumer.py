@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import logging
@@ -34,6 +35,9 @@ MISTYPED = 0.75
 """How alike an unknown task's name is to one of ours, from 0 to 1, to be taken for it with a slip in it."""
 SAY_AGAIN_S = 60.0
 REFUSED_PAUSE_S = 0.5
+EVENTS_AFTER_S = 0.02
+"""Who watches sees a task's events so much later, and most tasks' in one message. Sent at once, as Celery does, they
+would go before the task itself goes to its process."""
 
 
 class Consumer(CeleryConsumer):
@@ -42,6 +46,7 @@ class Consumer(CeleryConsumer):
     def __init__(self, *args: Any, **options: Any) -> None:
         # Workers need not know of each other: mingle costs a second at the start, gossip a message per event.
         self._said_foreign_at: dict[str, float] = {}
+        self._events_wait = False
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
         self._counts = metrics.TaskCounts(name for name in self.app.tasks if not name.startswith("celery."))
         outcome.NODE.name = self.hostname
@@ -61,6 +66,22 @@ class Consumer(CeleryConsumer):
         super().on_connection_error_after_connected(exc)
         if isinstance(exc, RefusedError):
             time.sleep(REFUSED_PAUSE_S)  # Redis is there, and would refuse again at once
+
+    def on_send_event_buffered(self) -> None:
+        if not self._events_wait:
+            self._events_wait = True
+            self.timer.call_after(EVENTS_AFTER_S, self._send_events)
+
+    def _send_events(self) -> None:
+        self._events_wait = False
+        if self.event_dispatcher:
+            self.event_dispatcher.flush()
+
+    def on_close(self) -> None:
+        # What the last tasks have said.
+        with contextlib.suppress(*OUTAGES):
+            self._send_events()
+        super().on_close()
 
     def create_task_handler(self, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(**options)

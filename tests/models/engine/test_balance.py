@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
+from timbral.models.engine import factorization
 from timbral.models.engine.balance import balance, squares
 from timbral.models.kernels.threads import Threads
+from timbral.models.nmf_model import NMFModel
 
 ONE = Threads(1)
 
@@ -38,3 +42,19 @@ def test_leaves_factors_alone_that_one_side_has_not() -> None:
 
     np.testing.assert_array_equal(scale, 1.0)
     assert gain == 0.0
+
+
+def test_a_training_that_is_strongly_regularised_needs_fewer_sweeps_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    taste = rng.gamma(0.3, size=(400, 6)) @ rng.gamma(0.3, size=(6, 200))
+    matrix = sparse.csr_matrix(rng.poisson(20 * taste / taste.sum(axis=1, keepdims=True)).astype(np.float32))
+
+    def sweeps() -> NMFModel:
+        return NMFModel(12, 0, 100, 1e-4, regularization=1.0, n_neighbors=0, n_threads=1).fit(matrix)
+
+    balanced = sweeps()
+    monkeypatch.setattr(factorization, "balance", lambda users, _: (np.ones(len(users)), 0.0))
+    unbalanced = sweeps()
+
+    assert balanced.n_iter_ < unbalanced.n_iter_
+    assert balanced.training_history[-1] < unbalanced.training_history[-1] * 1.001

@@ -37,7 +37,8 @@ def factors(part: HiddenPart, k: int = 7) -> tuple[np.ndarray, np.ndarray]:
 
 def judged(part: HiddenPart, neighbors: list[Neighbors], users: np.ndarray, items: np.ndarray, n: int) -> np.ndarray:
     with Threads(n) as threads:
-        return judge(users, items, part, NeighborSums.of(part, neighbors, threads), GAMMAS, threads)
+        sums = NeighborSums.of(part, neighbors, threads)
+        return judge(users, items, part, sums, GAMMAS, threads).mean(axis=0)
 
 
 def by_lists(part: HiddenPart, scores: np.ndarray) -> float:

@@ -9,19 +9,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from timbral.api.refusals import Refused
 
-__all__ = ["MAX_BODY_BYTES", "REQUEST_TIMEOUT_S", "Limits", "SecurityHeaders"]
+__all__ = ["CLOSE", "IMPORT_PATH", "MAX_BODY_BYTES", "REQUEST_TIMEOUT_S", "Limits", "SecurityHeaders"]
 
 MAX_BODY_BYTES = 16 * 2**20
 """Room for the largest message: MAX_IDS plays with ids of some length."""
 REQUEST_TIMEOUT_S = 30.0
 CLOSE = {"connection": "close"}
+IMPORT_PATH = "/console/data/import"
 
 
 class Limits:
     """ASGI middleware: 413 for a body above the limit, said or chunked; 408 for one that trickles; 503 for an answer
     that hangs.
 
-    Event streams have limits of their own.
+    Event streams and the import of a file have limits of their own.
     """
 
     def __init__(
@@ -33,6 +34,9 @@ class Limits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or (scope["method"] == "GET" and scope["path"].endswith("/events")):
+            await self.app(scope, receive, send)
+            return
+        if scope["method"] == "POST" and scope["path"] == IMPORT_PATH:
             await self.app(scope, receive, send)
             return
         for name, value in scope["headers"]:

@@ -58,8 +58,9 @@ class OpenJobs(NamedTuple):
         return [row for row in self.rows if not row.runs]
 
 
-def read_open(limit: int = MOST_OPEN) -> OpenJobs:
-    """The ``limit`` newest of what was sent and has no effect yet; of a part of it, where there is very much."""
+def read_open(limit: int = MOST_OPEN, task: str | None = None) -> OpenJobs:
+    """The ``limit`` newest of what was sent and has no effect yet, of all tasks or of one; of a part of it, where there
+    is very much."""
     with connections().asking() as client:
         now = server_now_s(client)
         n_sent, n_fanned = int(client.hlen(keys.SUBMITTED)), int(client.zcard(keys.JOBS_OPEN))
@@ -68,6 +69,8 @@ def read_open(limit: int = MOST_OPEN) -> OpenJobs:
     found = {job_id: _sent(value, now) for job_id, value in sent.items()}
     for name, moved_at in fanned:
         found.setdefault(text(name), ("compute_recommendations", max(0.0, now - moved_at), {}))
+    if task is not None:
+        found = {job_id: known for job_id, known in found.items() if known[0] == task}
     newest = dict(sorted(found.items(), key=lambda one: one[1][1])[:limit])
     return OpenJobs(_rows(newest), max(n_sent, n_fanned, len(found)))
 

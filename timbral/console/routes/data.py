@@ -14,6 +14,7 @@ from timbral.console.readers.names import live_record
 from timbral.console.rendering import render
 from timbral.console.report import tail_plot
 from timbral.errors import HistoryError, ModelFileError, ModelNotFoundError
+from timbral.plays.imports import read_imports
 from timbral.plays.state import read_plays_state
 
 __all__ = ["router"]
@@ -30,7 +31,8 @@ def get_data(request: Request) -> Response:
     """What Redis knows of plays and of the live model; the history comes after, for it may be far away."""
     with connections().asking() as client:
         plays = read_plays_state(client)
-    return render(request, "data.html", plays=plays, record=live_record())
+        imports = read_imports(client)
+    return render(request, "data.html", plays=plays, imports=imports, record=live_record())
 
 
 @router.get("/history")

@@ -21,6 +21,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/console/jobs", include_in_schema=False)
 
 PER_PAGE = 20
+TAKEN_OF_A_FORM = ("dataset", "settings")
 STARTED_HERE = ("train_model", "compute_recommendations", "refresh_embeddings")
 
 
@@ -49,7 +50,8 @@ def post_start(request: Request) -> Response:
     task = form.pop("task", "")
     if task not in STARTED_HERE:
         raise Refused(422, f"No task {task!r} to start here; there are {', '.join(STARTED_HERE)}")
-    job = enqueue(MESSAGES[task], {name: text for name, text in form.items() if text and name == "dataset"})
+    arguments = {name: text for name, text in form.items() if text and name in TAKEN_OF_A_FORM}
+    job = enqueue(MESSAGES[task], arguments)
     return changed(request, "started", f"/console/jobs/{job.id}", task)
 
 

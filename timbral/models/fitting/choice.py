@@ -209,7 +209,8 @@ class _Trial:
             wanted = self._gammas_near(None if near is None else self.tried[near])
             quality = np.full((len(self.neighbors), len(self.gammas)), -np.inf)
             gammas = [self.gammas[which] for which in wanted]
-            quality[:, wanted] = judge(users, factors.item, self.part, self.sums, gammas, self.threads)
+            judged = judge(users, factors.item, self.part, self.sums, gammas, self.threads)
+            quality[:, wanted] = judged.mean(axis=0)
             self.tried[step] = _Tried(factors, quality)
         return self.tried[step]
 
@@ -229,7 +230,8 @@ class _Trial:
         qualities = []
         for rho in (0.0, *rhos):
             users, items = with_recency(found.factors.user[self.places], found.factors.item, rho * recent)
-            qualities.append(float(judge(users, items, self.part, self.sums, [gamma], self.threads)[kind, 0]))
+            judged = judge(users, items, self.part, self.sums, [gamma], self.threads)
+            qualities.append(float(judged[:, kind, 0].mean()))
         best = int(np.argmax(qualities))
         return (0.0, *rhos)[best] if qualities[best] > qualities[0] * (1.0 + LEAST_GAIN) else 0.0
 

@@ -143,10 +143,10 @@ def _judge(  # type: ignore[no-untyped-def]  # numba types it
 
 def judge(
     user_factors: Matrix, item_rows: Matrix, part: HiddenPart, sums: NeighborSums, gammas: npt.ArrayLike,
-    threads: Threads,
+    threads: Threads, length: int = LENGTH,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
-    """The mean of recall and NDCG at ``LENGTH`` over the full ranking, for each line of ``sums`` and each weight;
-    float64 (kinds, weights). Of equal scores the hidden one comes last.
+    """The mean of recall and NDCG at ``length`` over the full ranking, of each judged user, for each line of ``sums``
+    and each weight; float64 (n_judged, kinds, weights). Of equal scores the hidden one comes last.
 
     Args:
         user_factors: those of the judged users, (n, k).
@@ -162,7 +162,7 @@ def judge(
     if n_items % LANES:
         packed[whole_blocks, :, : n_items % LANES] = item_rows[whole_blocks * LANES :].T
     gammas = np.asarray(gammas, dtype=np.float32)
-    discounts = 1.0 / np.log2(np.arange(2.0, LENGTH + 2.0))
+    discounts = 1.0 / np.log2(np.arange(2.0, length + 2.0))
     quality = np.zeros((len(judged), len(sums.sums), len(gammas)))
     step = max(1, min(USERS_PER_SPAN, SCORES_PER_SPAN // n_items))
     threads.run(
@@ -172,4 +172,4 @@ def judge(
         ),
         [(start, min(start + step, len(judged))) for start in range(0, len(judged), step)],
     )  # fmt: skip
-    return np.asarray(quality.mean(axis=0))
+    return quality

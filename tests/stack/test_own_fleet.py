@@ -1,0 +1,71 @@
+"""Commands on a machine without any Redis: what they need is there for as long as they run, and what came of it stays."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from taste import history, write_history
+
+from timbral import keys
+from timbral.config.settings import read_settings
+from timbral.stack.own_fleet import is_needed
+from timbral.stack.up import REDIS_PORT
+
+
+def somebody_listens() -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", REDIS_PORT)) == 0
+
+
+nobody_listens = pytest.mark.skipif(somebody_listens(), reason=f"something listens on port {REDIS_PORT} here")
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "BROKER_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "timbral.cli", *arguments], cwd=folder, env=environment, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.integration
+@nobody_listens
+def test_a_file_is_trained_on_without_any_server_and_the_model_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    write_history(tmp_path / "plays.csv", history())
+
+    trained = run(tmp_path, "train", "plays.csv")
+    again = run(tmp_path, "show", "1003")
+
+    assert trained.returncode == 0, trained.stderr
+    assert "the first model" in trained.stdout
+    assert "a server and a worker are started for this command" in trained.stderr
+    assert "timbral recommend, timbral show USER, timbral up" in trained.stderr
+    assert again.returncode == 1, again.stderr  # there is a server, and no list yet
+    assert "timbral recommend writes them" in again.stderr
+    assert keys.MODEL_CURRENT.encode() in b"".join(
+        path.read_bytes() for path in (tmp_path / ".timbral" / "redis").rglob("*.aof")
+    )
+    assert list((tmp_path / "models").iterdir())
+    assert not (tmp_path / ".timbral" / "redis.pid").exists()  # the server has ended
+
+
+@nobody_listens
+def test_where_nothing_was_ever_done_one_command_is_said(tmp_path: Path) -> None:
+    shown, sent = run(tmp_path, "show", "7"), run(tmp_path, "train", "--no-wait")
+
+    assert shown.returncode == 3
+    assert sent.returncode == 2
+    assert "timbral up starts everything" in shown.stderr
+    assert "timbral up starts everything" in sent.stderr
+    assert not (tmp_path / ".timbral").exists()
+
+
+def test_a_redis_that_was_named_is_never_replaced_by_one_of_our_own() -> None:
+    assert not is_needed(read_settings(REDIS_URL="redis://127.0.0.1:1"))
+    assert not is_needed(read_settings(BROKER_URL="redis://127.0.0.1:1"))
