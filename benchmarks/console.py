@@ -69,7 +69,7 @@ def main() -> None:
             text=True,
         )
         try:
-            url = process.stderr.readline().split()[3]  # type: ignore[union-attr]
+            url = process.stderr.readline().split()[3]
             with httpx.Client(base_url=url, timeout=60) as asking, server.client() as client:
                 asking.get("/console/data/tail")  # the model is mapped and warm before anything is measured
                 for path in (

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from timbral.data.id_index import IdIndex
+from timbral.data.interactions import Interactions
 from timbral.models.nmf_model import NMFModel
 from timbral.versions.served_model import ServedModel
 
@@ -49,3 +50,15 @@ def served_model(rows: list[tuple[Any, Any, int]], version: str = "20260101T0000
     model = NMFModel(options.pop("n_components", 8), 1, 40, n_threads=1, **options).fit(matrix)
     users_per_item = np.bincount(matrix.indices, minlength=len(items)).astype(np.int64)
     return ServedModel(version, model, users, items, users_per_item, None, {"version": version})
+
+
+def interactions(n_users: int = 120, *, with_times: bool = False) -> Interactions:
+    """``history`` as what is read from it; the times are of no order."""
+    rows = history(n_users)
+    users, items = IdIndex(sorted({row[0] for row in rows})), IdIndex(sorted({row[1] for row in rows}))
+    codes = users.codes([row[0] for row in rows]), items.codes([row[1] for row in rows])
+    values = np.array([row[2] for row in rows], np.float32)
+    matrix = sparse.csr_matrix((values, codes), shape=(len(users), len(items)))
+    matrix.sort_indices()
+    times = np.random.default_rng(3).permutation(matrix.nnz).astype(np.int64) if with_times else None
+    return Interactions(matrix, users, items, times, len(rows))

@@ -179,7 +179,7 @@ def _become(command: list[str], cwd: str, env: dict[str, str], output: str) -> N
 
 def _leave(code: int) -> None:
     """End as an interpreter does, with what is registered for it, but not into the loop of the one that forked."""
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the interpreter's end does
+    threading._shutdown()  # waits for threads, as the interpreter's end does
     atexit._run_exitfuncs()
     os._exit(code)
 

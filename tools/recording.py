@@ -26,6 +26,8 @@ COLUMNS, LINES = 100, 34
 LEAST_FRAME_S = 0.4
 LONGEST_FRAME_S = 1.2
 """What takes longer than this is shown as if it had not: nobody watches a pause."""
+SHOWN_S = 16.0
+"""All but the last screen, whatever the machine took for it."""
 LAST_FRAME_S = 4.0
 MAX_BYTES = 150_000
 CELL_W, CELL_H = 7.2, 15.0
@@ -71,7 +73,9 @@ def record(command: list[str]) -> list[Frame]:
             shown, since = there, now
     if process.wait() != 0:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return [*frames, (LEAST_FRAME_S, shown), (LAST_FRAME_S, lines_of(screen))]
+    frames.append((LEAST_FRAME_S, shown))
+    pace = min(1.0, SHOWN_S / sum(seconds for seconds, _ in frames))
+    return [*((seconds * pace, lines) for seconds, lines in frames), (LAST_FRAME_S, lines_of(screen))]
 
 
 def lines_of(screen: pyte.Screen) -> tuple[Line, ...]:

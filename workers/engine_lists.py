@@ -51,18 +51,22 @@ def make(job_id: str, message: ComputeRecommendations, served: ServedModel) -> N
     fresh = (message.max_per_group, settings.MAX_PER_GROUP), (message.exploration_share, settings.EXPLORATION_SHARE)
     is_fresh = any(default if asked is None else asked for asked, default in fresh)
     hidden = served.codes_of_items(resources.overlay().blocked_items())
-    make_all(
-        _store(job_id),
-        resources.store().files.path(served.version),
-        served,
-        # What is picked from comes from further down.
-        top_k=min(message.top_k * (DEPTH if is_fresh else 1), len(served.item_ids)),
-        exclude_seen=message.exclude_seen,
-        blocked=np.empty(0, np.int32) if hidden is None else hidden,
-        chunk_rows=settings.CHUNK_SIZE,
-        n_parts=settings.TRAIN_BLOCKS,
-        everywhere=partial(on_spark, settings.TRAIN_ENGINE_URL or ""),
-    )
+    try:
+        make_all(
+            _store(job_id),
+            resources.store().files.path(served.version),
+            served,
+            # What is picked from comes from further down.
+            top_k=min(message.top_k * (DEPTH if is_fresh else 1), len(served.item_ids)),
+            exclude_seen=message.exclude_seen,
+            blocked=np.empty(0, np.int32) if hidden is None else hidden,
+            chunk_rows=settings.CHUNK_SIZE,
+            n_parts=settings.TRAIN_BLOCKS,
+            everywhere=partial(on_spark, settings.TRAIN_ENGINE_URL or ""),
+        )
+    except BaseException:
+        forget(job_id)
+        raise
 
 
 def made_for(job_id: str, version: str) -> MadeLists | None:

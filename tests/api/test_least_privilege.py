@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from api_fixtures import csrf_of, log_in
 
 from timbral.stack.embedded_server import EmbeddedServer
 from tools.example_users import seed
@@ -18,7 +19,7 @@ PASSWORD = "the API's own"
 
 
 def test_an_api_works_with_the_rights_that_the_docs_give_it(
-    own_server: EmbeddedServer, start_api: Callable[..., Any], tmp_path: Path
+    own_server: EmbeddedServer, start_api: Callable[..., Any], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     rules = re.search(r"^user api on #PASSWORD (.+)$", DOCS.read_text(), re.MULTILINE)
     assert rules, "docs/http.md has no line for the user api"
@@ -47,7 +48,17 @@ def test_an_api_works_with_the_rights_that_the_docs_give_it(
             ):
                 answer = client.get(path)
                 assert answer.status_code == 200, (path, answer.text)
-            for screen in ("models", "jobs", "dead-letters", "data", "fleet", "items/exposure", "users/actions?user=1"):
+            screens = (
+                "models",
+                "jobs",
+                "dead-letters",
+                "data",
+                "tuning",
+                "fleet",
+                "items/exposure",
+                "users/actions?user=1",
+            )
+            for screen in screens:
                 answer = client.get(f"/console/{screen}")
                 assert answer.status_code == 200, (screen, answer.text)
             assert client.get("/").status_code == 200
@@ -55,6 +66,19 @@ def test_an_api_works_with_the_rights_that_the_docs_give_it(
         assert "may not write" not in api.log
         denied = [entry for entry in admin.acl_log() if entry["reason"] != "auth"]
         assert denied == []
+        with api.client() as person:
+            log_in(person, "t")
+            version = admin.get("model:current").decode()
+            form = {"csrf": csrf_of(person.get(f"/console/models/{version}"))}
+            for change in ("/console/models/roll-back", f"/console/models/{version}/promote"):
+                answer = person.post(change, data=form)
+                assert answer.status_code >= 400, change
+                if "promote" in change:
+                    assert "Redis does not let the API do this" in answer.text
+                    assert "docs/http.md has the rights that it needs" in answer.text
+            person.headers["x-csrf-token"] = form["csrf"]
+            sent = person.post("/console/data/import", params={"name": "a.csv"}, content=b"user_id,item_id\n1,2\n")
+            wait_until(lambda: "imported" in person.get(sent.headers["location"]).text, 20, "the import")
 
     with redis.Redis(port=own_server.port, username="api", password=PASSWORD) as client:
         for command in (

@@ -233,7 +233,7 @@ def test_the_curve_of_a_training_grows_while_it_runs(browser: Chromium, console:
 
 def test_a_file_is_dropped_imported_and_trained_on(browser: Chromium, console: ApiProcess, live: Fleet) -> None:
     with live.server.client() as store:
-        before = store.get(keys.MODEL_CURRENT).decode()  # type: ignore[union-attr]
+        before = store.get(keys.MODEL_CURRENT).decode()
     rows = (live.data_dir / "plays.csv").read_text()
     browser.open(f"{console.url}/console/data")
     drop = """
@@ -255,12 +255,12 @@ def test_a_file_is_dropped_imported_and_trained_on(browser: Chromium, console: A
     browser.wait_for("return location.pathname.startsWith('/console/jobs/')")
     browser.wait_for("return document.querySelector('#state-title')?.innerText === 'done'", timeout_s=60)
     with live.server.client() as store:
-        if store.get(keys.MODEL_CURRENT).decode() != before:  # type: ignore[union-attr]
+        if store.get(keys.MODEL_CURRENT).decode() != before:
             browser.open(f"{console.url}/console/models")
             browser.click(".confirm summary")
             browser.click(".confirm[open] button")
             browser.wait_for("return document.querySelector('.done')?.innerText.includes('live again')")
-        assert store.get(keys.MODEL_CURRENT).decode() == before  # type: ignore[union-attr]
+        assert store.get(keys.MODEL_CURRENT).decode() == before
 
 
 def test_a_search_is_started_and_its_trials_come_by_themselves(

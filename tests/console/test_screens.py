@@ -24,6 +24,7 @@ SCREENS = (
     "/console/jobs",
     "/console/dead-letters",
     "/console/data",
+    "/console/tuning",
     "/console/fleet",
 )
 PARTS = (
@@ -80,8 +81,12 @@ def test_with_a_read_token_every_screen_sends_to_the_login_and_the_token_opens_t
         assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/"))
         assert "read" not in cookie.partition("=")[2].partition(".")[2].partition(";")[0]  # the token is not in it
 
-        for path in SCREENS:
-            assert client.get(path).status_code == 200, path
+        for path in (*SCREENS, *PARTS):
+            shown = client.get(path)
+            assert shown.status_code == 200, path
+            # Who may only read is offered nothing that would be refused.
+            assert set(re.findall(r'<form method="post" action="([^"]*)"', shown.text)) <= {"/console/logout"}, path
+            assert "data-to=" not in shown.text, path
         assert client.get("/users/5/recommendations").status_code == 200  # what the screens' script asks
         assert client.get("/users/5/export").status_code == 401  # all that is stored of somebody is for writers
         page = client.get("/console/models")
@@ -225,17 +230,36 @@ def test_a_redis_that_is_away_is_a_page_that_says_so(start_api: Callable[..., An
         for path in (
             "/",
             "/console/models",
+            "/console/models/20200101T000000-1",
             "/console/jobs",
+            "/console/jobs/some-id",
             "/console/data",
+            "/console/data/imports/some-id",
+            "/console/tuning",
+            "/console/tuning/some-id",
             "/console/fleet",
             "/console/dead-letters",
+            "/console/users/actions?user=5",
+            "/console/users/compare?user=5",
+            "/console/items/5",
+            "/console/items?q=a",
         ):
             answer = client.get(path)
             assert answer.status_code == 503, path
             assert "Redis is away" in answer.text
             assert "Traceback" not in answer.text
             assert answer.headers["retry-after"]
+        part = client.get("/console/now", headers={"hx-request": "true"})
+        assert (part.status_code, 'role="alert"' in part.text, "<html" in part.text) == (503, True, False)
         assert log_in(client, "write").status_code == 303  # nothing of a session is in Redis
+        sent = client.post(
+            "/console/data/import",
+            params={"name": "plays.csv"},
+            content=b"user_id,item_id\n1,2\n",
+            headers={"x-csrf-token": csrf_of(client.get("/console/login"))},
+        )
+        assert sent.status_code == 503
+        assert "Redis is away" in sent.text
 
 
 def test_before_anything_was_trained_the_first_screen_is_a_guide(

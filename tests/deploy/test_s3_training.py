@@ -19,7 +19,7 @@ from timbral.engines.remote_store import RemoteStore
 from timbral.engines.stored_halves import StoredHalves
 from timbral.errors import SettingsError
 from timbral.models.nmf_model import NMFModel
-from timbral.versions.model_archive import ModelArchive
+from timbral.versions.model_archive import ModelArchive, folder_below
 
 PLAYS = sparse.random(2600, 1300, 0.01, "csr", np.float32, np.random.default_rng(0))
 URI = "s3://models/training"
@@ -97,6 +97,17 @@ def test_a_host_goes_on_with_what_another_has_reached(s3: S3, tmp_path: Path) ->
     assert len(objects(s3)) == 1, "the newest alone is kept"
     assert remove_orphans(tmp_path / "third", -1.0, ModelArchive(f"{URI}/checkpoints")) == 1
     assert objects(s3) == []
+
+
+def test_the_options_of_a_uri_stay_behind_it(s3: S3, tmp_path: Path) -> None:
+    address = s3.environment["AWS_ENDPOINT_URL"].removeprefix("http://")
+    uri = folder_below(f"s3://models/training?endpoint_override={address}&scheme=http", "blocks")
+    store = RemoteStore(uri, "one", tmp_path / "here")
+    store.open()
+    store.put("array", np.arange(3))
+
+    np.testing.assert_array_equal(RemoteStore(uri, "one", tmp_path / "there").get("array"), np.arange(3))
+    assert objects(s3) == ["training/blocks/one/array", "training/blocks/one/open"]
 
 
 def test_it_needs_a_folder_to_map_from(tmp_path: Path) -> None:

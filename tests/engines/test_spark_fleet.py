@@ -57,9 +57,9 @@ def test_a_training_and_lists_on_spark_are_those_of_one_process(fleet: Fleet, sp
 
 def test_an_engine_that_is_none_or_not_configured_is_said(fleet: Fleet, data: Path) -> None:
     with pytest.raises(MessageError, match="'local', 'fleet', 'ray' or 'spark'"):
-        producers.enqueue_train_model("plays.csv", engine="dask")  # type: ignore[arg-type]
+        producers.enqueue_train_model("plays.csv", engine="dask")
     with pytest.raises(MessageError, match="'fleet' or 'spark'"):
-        producers.enqueue_compute_recommendations(engine="local")  # type: ignore[arg-type]
+        producers.enqueue_compute_recommendations(engine="local")
     with pytest.raises(MessageError, match="makes everybody's lists: leave user_ids out"):
         producers.enqueue_compute_recommendations(engine="spark", user_ids=[1])
     fleet.start()

@@ -38,7 +38,7 @@ class FakeBench:
 
 
 def found(bench: FakeBench, finalists: list[tuple[dict[str, Any], Table]], *, over: bool = False) -> Any:
-    return final_settings(finalists, bench, lambda settings: settings, lambda: over, lambda: None)  # type: ignore[arg-type]
+    return final_settings(finalists, bench, lambda settings: settings, lambda: over, lambda: None)
 
 
 def test_the_luckiest_trial_loses_to_the_best_one_on_further_folds() -> None:

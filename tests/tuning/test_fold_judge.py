@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_nested_split import interactions
+from taste import interactions
 
 from timbral.models.nmf_model import NMFModel
 from timbral.tuning.fold_judge import FoldJudge

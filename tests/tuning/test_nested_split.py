@@ -5,24 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import sparse
-from taste import history
+from taste import interactions
 
-from timbral.data.id_index import IdIndex
-from timbral.data.interactions import Interactions
 from timbral.errors import DataError
 from timbral.logic.split import Parts, Split
 from timbral.tuning.nested_split import NestedSplit, aged, first_look
-
-
-def interactions(n_users: int = 120, *, with_times: bool = False) -> Interactions:
-    rows = history(n_users)
-    users, items = IdIndex(sorted({row[0] for row in rows})), IdIndex(sorted({row[1] for row in rows}))
-    codes = users.codes([row[0] for row in rows]), items.codes([row[1] for row in rows])
-    values = np.array([row[2] for row in rows], np.float32)
-    matrix = sparse.csr_matrix((values, codes), shape=(len(users), len(items)))
-    matrix.sort_indices()
-    times = np.random.default_rng(3).permutation(matrix.nnz).astype(np.int64) if with_times else None
-    return Interactions(matrix, users, items, times, len(rows))
 
 
 def entries(matrix: sparse.csr_matrix) -> set[tuple[int, int]]:

@@ -65,10 +65,16 @@ class NameIndex:
         self._n_read = 0
 
     def search(self, part: str, limit: int) -> Found:
-        """Items whose name has ``part`` in it, in whatever case; names that begin with it first."""
+        """Items whose name has ``part`` in it, in whatever case; names that begin with it first.
+
+        Raises:
+            RedisUnavailableError: Redis is away, so that nobody waits for names that are not being read.
+        """
         self._keep_fresh()
         names = self._names
         if names is None:
+            with self._asking() as client:
+                client.ping()
             return Found([], False, self._n_read)
         wanted = part.casefold().replace("\n", " ").encode("utf-8", "replace")
         found: dict[int, int] = {}

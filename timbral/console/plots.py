@@ -191,7 +191,7 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 def standalone(plot: str) -> str:
     """A plot as an SVG file of its own, in the console's light colours: for notebooks and documents."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:g}" '
-    return plot.replace("<svg ", head, 1).replace(">", f"><style>{STYLE}</style>", 1)
+    return str(plot).replace("<svg ", head, 1).replace(">", f"><style>{STYLE}</style>", 1)
 
 
 def _svg(title: str, parts: Sequence[str], height: float = HEIGHT) -> Markup:

@@ -24,7 +24,7 @@ from timbral.models.engine.extrapolation import StepSize
 from timbral.models.engine.training_state import TrainingState
 from timbral.models.file import model_file
 from timbral.models.kernels.kernel import sources_digest
-from timbral.versions.model_archive import ModelArchive
+from timbral.versions.model_archive import ModelArchive, folder_below
 
 __all__ = ["CheckpointFiles", "JobCheckpoints", "checkpoint_archive", "checkpoint_folder", "remove_orphans"]
 
@@ -146,7 +146,7 @@ class CheckpointFiles:
                 logger.warning("checkpoint cannot be read", file=path.name, problem=str(error))
                 continue
             self._chosen = {name: float(value) for name, value in told["chosen"].items()}
-            logger.info("goes on from a checkpoint", sweep=state.iteration, loss=state.loss[-1:])
+            logger.info("resuming from a checkpoint", sweep=state.iteration, loss=state.loss[-1:])
             return state
         return None
 
@@ -163,7 +163,7 @@ def checkpoint_archive() -> ModelArchive | None:
     """Where they are kept if no folder is seen by all hosts."""
     if not settings.train_store_is_remote:
         return None
-    return ModelArchive(f"{(settings.TRAIN_STORE_URI or '').rstrip('/')}/checkpoints")
+    return ModelArchive(folder_below(settings.TRAIN_STORE_URI or "", "checkpoints"))
 
 
 def remove_orphans(folder: Path, older_than_s: float, archive: ModelArchive | None = None) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from timbral.engines.block_store import BlockStore, remove_old_stores
-from timbral.versions.model_archive import ModelArchive
+from timbral.versions.model_archive import ModelArchive, folder_below
 
 __all__ = ["RemoteStore"]
 
@@ -24,7 +24,7 @@ class RemoteStore(BlockStore):
 
     def __init__(self, uri: str, name: str, cache: Path) -> None:
         super().__init__(cache, name)
-        self._uri = f"{uri}/{name}"
+        self._uri = folder_below(uri, name)
 
     def exists(self) -> bool:
         return self._archive.names(MARK) == [MARK]

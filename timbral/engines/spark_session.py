@@ -42,6 +42,7 @@ def on_spark(
     """
     from pyspark.errors import PySparkException
 
+    shown = url.partition("/;")[0]  # behind it may be a token
     for attempt in range(1, MOST_ATTEMPTS + 1):
         try:
             # A range, and the descriptions by the function: a table of them would be cut and sent around first.
@@ -52,8 +53,8 @@ def on_spark(
             # Its session is gone with a server that was started anew.
             _session.cache_clear()
             problem = _problem(error)
-            logger.warning("Spark has not done its part", url=url, attempt=attempt, problem=problem)
-    raise TrainingError(f"Spark at {url} has not done its part: {problem}")
+            logger.warning("Spark has not done its part", url=shown, attempt=attempt, problem=problem)
+    raise TrainingError(f"Spark at {shown} has not done its part: {problem}")
 
 
 @functools.cache
@@ -91,6 +92,8 @@ def _each(
 
 def _problem(error: Exception) -> str:
     """The line of Spark's that says something."""
+    if isinstance(error, _rpc_error()):  # the server was not reached, or not reached any more
+        return str(getattr(error, "details", lambda: error)())[:500]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "Error: " in line or "Exception: " in line]
     return ((told or lines or [type(error).__name__])[-1 if told else 0])[:500]

@@ -8,7 +8,7 @@ from pathlib import Path
 from timbral.config.settings import settings
 from timbral.engines.block_store import BlockStore, remove_old_stores
 from timbral.engines.remote_store import RemoteStore
-from timbral.versions.model_archive import ModelArchive
+from timbral.versions.model_archive import ModelArchive, folder_below
 
 __all__ = ["job_digest", "remove_of", "remove_old", "store_of"]
 
@@ -49,4 +49,4 @@ def _folder() -> Path:
 
 
 def _uri() -> str:
-    return f"{(settings.TRAIN_STORE_URI or '').rstrip('/')}/blocks"
+    return folder_below(settings.TRAIN_STORE_URI or "", "blocks")

@@ -126,5 +126,5 @@ class _Writer:
             )
 
 
-def _ids(column: Any) -> Any:
+def _ids(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -206,7 +206,7 @@ class HistoryTable:
                 logger.info("history: another writer was first", uri=self.uri, problem=str(error))
                 if not isinstance(rows, pa.Table):
                     raise HistoryError(self.uri, f"another writer was first: {error}") from error
-        raise HistoryError(self.uri, "others write to it all the time")
+        raise HistoryError(self.uri, "other writers were first at every attempt")
 
     def delete_user(self, user_id: Id) -> int:
         """Delete all plays of a user, and every old file that held them: afterwards their id is in no file.
@@ -232,7 +232,7 @@ class HistoryTable:
             except CommitFailedError as error:
                 logger.info("history: another writer was first", uri=self.uri, problem=str(error))
         else:
-            raise HistoryError(self.uri, "others write to it all the time")
+            raise HistoryError(self.uri, "other writers were first at every attempt")
         # Not a full vacuum, which would take the files of a write that is on its way.
         self._vacuum(table, 0, full=False)
         return int(done["num_target_rows_deleted"])

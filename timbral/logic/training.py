@@ -105,7 +105,7 @@ class TrainingRun:
         """
         ticket = self.store.begin(task_id)
         if ticket.answer is not None:
-            logger.info("was trained before", version=ticket.version)
+            logger.info("already trained, answering again", version=ticket.version)
             return ticket.answer
         folder = checkpoint_folder(self.store.model_dir)
         archive = checkpoint_archive()
@@ -244,7 +244,7 @@ class TrainingRun:
         """The data set may be a file of the app's, which goes on naming users who were forgotten."""
         gone = list(self.forgotten.among(list(data.user_ids))) if self.forgotten.count() else []
         if gone:
-            logger.info("left out the users who were forgotten", users=len(gone))
+            logger.info("forgotten users left out", users=len(gone))
         return data.without_users(data.user_ids.codes(gone))
 
     def _read_history(self, message: DataMessage) -> tuple[Interactions, dict[str, Any]]:

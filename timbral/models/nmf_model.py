@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from timbral.config.settings import Constants, settings
-from timbral.errors import DataError, NotFittedError, ParameterError
+from timbral.errors import DataError, ParameterError
 from timbral.judging.matrix import Csr, MatrixLike, Sparse
 from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
 from timbral.models.engine.factorization import Callback, HalvesOf
 from timbral.models.engine.fixed import Fixed
-from timbral.models.engine.fold_in import fold_in
 from timbral.models.engine.halves import HalvesHere
 from timbral.models.engine.objective import Objective, Target
 from timbral.models.engine.sparse_rows import SparseRows, read_rows, read_times
 from timbral.models.engine.training_state import Checkpoints
-from timbral.models.engine.weighting import Side, Weighting
+from timbral.models.engine.weighting import Weighting
 from timbral.models.explanation import strongest
 from timbral.models.file.model_record import ModelRecord
-from timbral.models.file.stored_model import StoredModel
+from timbral.models.fitted_model import FittedModel, FloatArray
 from timbral.models.fitting.fitting import fit
 from timbral.models.fitting.options import PartOptions
 from timbral.models.fitting.warm_start import KnownFactors
-from timbral.models.kernels.threads import Threads, resolve_n_threads
+from timbral.models.kernels.threads import resolve_n_threads
 from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.scoring import Scoring
 from timbral.models.search.item_index import ItemIndex
@@ -44,10 +43,8 @@ ITEM_INDEX, SIMILARITY_INDEX = "item_index.", "similarity_index."
 
 logger = logging.getLogger(__name__)
 
-FloatArray = npt.NDArray[np.float32]
 
-
-class NMFModel(StoredModel):
+class NMFModel(FittedModel):
     """Non-negative matrix factorisation and non-negative neighbours, for listening data, ratings or clicks.
 
     A score is that of the factors, w_u·h_i, and where the data gain by it, what the played items say for this one as
@@ -215,75 +212,10 @@ class NMFModel(StoredModel):
         self.n_iter_ = len(history)
         self.is_fitted = True
 
-    @property
-    def n_interactions(self) -> int:
-        """(user, item) pairs that the model was fitted to; 0 before a fit."""
-        return 0 if self._seen is None else int(self._seen.nnz)
-
-    @property
-    def regularization_(self) -> float:
-        """κ as used: as given, or as chosen on a part of the data."""
-        return float(self._fitted_weighting().objective.regularization or 0.0)
-
-    @property
-    def unobserved_weight_(self) -> float:
-        """α₀ as used: as given, or by the density of the data."""
-        return self._fitted_weighting().unobserved_weight
-
-    @property
-    def chosen_(self) -> dict[str, float]:
-        """As given, or as chosen on a part of the data: ``regularization``, ``neighbor_weight``,
-        ``neighbor_regularization``, ``recency_weight``."""
-        self._check_fitted()
-        return dict(self._chosen)
-
     def parameters(self) -> dict[str, Any]:
         """What the model was made with: plain values by the names of the constructor's arguments."""
         own = {name: getattr(self, name) for name in ("n_components", "random_state", "max_iter", "tol")}
         return own | self.objective.as_dict() | self.parts.as_dict()
-
-    # Folding in
-
-    def fold_in(self, user_items: MatrixLike) -> FloatArray:
-        """Vectors (n, n_components) for new or changed users, whose plays are ``user_items`` (n, n_items), the items
-        being fixed.
-
-        It is what the training's own half-sweep over users converges to. A user without plays gets zeros.
-        """
-        weighting = self._fitted_weighting()
-        rows = read_rows(user_items, "user_items", self.n_items)
-        return self._fold_in(weighting.users_side(rows), "items")
-
-    def fold_in_items(self, users_per_item: MatrixLike) -> FloatArray:
-        """Vectors (n, n_components) for new items, whose plays are ``users_per_item`` (n, n_users), the users being
-        fixed."""
-        weighting = self._fitted_weighting()
-        rows = read_rows(users_per_item, "users_per_item", self.n_users)
-        return self._fold_in(weighting.items_side(rows), "users")
-
-    def _fold_in(self, side: Side, name: Literal["items", "users"]) -> FloatArray:
-        return fold_in(
-            side, self._fixed_side(name), l1=self.objective.l1_regularization, classic=self.objective.is_classic,
-            n_threads=resolve_n_threads(self.n_threads),
-        )  # fmt: skip
-
-    def _fixed_side(self, name: Literal["items", "users"]) -> Fixed:
-        """Kept: its sums cost as much as folding in thousands of rows."""
-        if name not in self._fixed:
-            weighting = self._fitted_weighting()
-            factors, weight = (
-                (self._items(), weighting.item_weights)
-                if name == "items"
-                else (self._users(), (np.diff(self._seen_of(None).indptr) > 0).astype(np.float32))
-            )
-            with Threads(resolve_n_threads(self.n_threads)) as threads:
-                self._fixed[name] = Fixed.of(factors, weight, weighting.unobserved_target, threads)
-        return self._fixed[name]
-
-    def _fitted_weighting(self) -> Weighting:
-        if self._weighting is None:
-            raise NotFittedError
-        return self._weighting
 
     # Asking
 
@@ -381,18 +313,6 @@ class NMFModel(StoredModel):
             self._popularity = np.bincount(self._seen_of(None).indices, minlength=self.n_items).astype(np.float32)
         return popular_where_unknown(found, unknown, self._popularity, k, **limits)
 
-    @property
-    def scoring(self) -> Scoring:
-        """What scores are made of."""
-        if self._scoring is None:
-            raise NotFittedError
-        return self._scoring
-
-    def _seen_of(self, users: npt.NDArray[np.int64] | None) -> sparse.csr_matrix:
-        if self._seen is None:
-            raise NotFittedError
-        return self._seen if users is None else self._seen[users]
-
     def similar_items(self, item_id: int, top_k: int = 10) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """The items most like ``item_id``: (item_indices, scores in (0, 1)), best first; see
         ``timbral.models.similarity``."""
@@ -470,16 +390,3 @@ class NMFModel(StoredModel):
         if record.fixed_items is not None:
             made._fixed["items"] = record.fixed_items
         self.__dict__.update(made.__dict__)
-
-    def _check_fitted(self) -> None:
-        if not self.is_fitted:
-            raise NotFittedError
-
-    def _users(self) -> FloatArray:
-        if self.user_factors is None:
-            raise NotFittedError
-        return self.user_factors
-
-    def _items(self) -> FloatArray:
-        """item_factors by items: (n_items, n_components), C-contiguous."""
-        return self.scoring.items

@@ -50,7 +50,7 @@ class FoldJudge:
     def table(self, model: NMFModel, recency_weight: float) -> Table:
         """The mean of recall and NDCG at ``K`` over the full ranking, by λ and γ: float64 (λ, γ)."""
         assert model.user_factors is not None  # noqa: S101 - for the type checker
-        assert model.item_factors is not None  # noqa: S101
+        assert model.item_factors is not None  # noqa: S101 - for the type checker
         users, items = model.user_factors[self._part.judged], np.ascontiguousarray(model.item_factors.T)
         if self._recency is not None:
             users, items = with_recency(users, items, np.float32(recency_weight) * self._recency)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,8 @@ from timbral.tuning.journal import RedisJournal
 from timbral.tuning.trial import FIRST_STEP
 
 __all__ = ["TrialRow", "importances_of", "read_trials"]
+
+optuna.logging.set_verbosity(logging.WARNING)  # it tells of each study that is only looked at
 
 LEAST_TRIALS: Final = 10
 """Of which something can be said of what mattered."""

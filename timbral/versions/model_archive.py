@@ -20,7 +20,7 @@ from pyarrow import fs
 
 from timbral.errors import ModelFileError, ModelNotFoundError, ModelStoreError
 
-__all__ = ["ModelArchive"]
+__all__ = ["ModelArchive", "folder_below"]
 
 logger = structlog.get_logger(__name__)
 
@@ -109,6 +109,12 @@ class ModelArchive:
         """
         with _errors(ModelStoreError, f"{self.uri}/{name}"), contextlib.suppress(FileNotFoundError):
             self._filesystem.delete_file(name)
+
+
+def folder_below(uri: str, name: str) -> str:
+    """The URI of a folder in the folder at ``uri``, whose options stay behind it."""
+    folder, mark, options = uri.partition("?")
+    return f"{folder.rstrip('/')}/{name}{mark}{options}"
 
 
 @contextlib.contextmanager

@@ -135,7 +135,7 @@ class Consumer(CeleryConsumer):
         if now - self._said_foreign_at.get(name, -SAY_AGAIN_S) >= SAY_AGAIN_S:
             self._said_foreign_at[name] = now
             logger.error(
-                "The queue %s holds %s %s, which is no task of timbral: put back. Another Celery app uses this "
+                "The queue %s holds %s %s, which is not a task of timbral: put back. Another Celery app uses this "
                 "queue, and its workers "
                 "fail what is ours: set KEY_PREFIX here, or give that app a queue of its own",
                 layout.SHARED_QUEUE, name, message.headers["id"],
