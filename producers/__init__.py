@@ -22,6 +22,7 @@ from producers.enqueue import (
     enqueue_tune_model,
 )
 from producers.erasure import export_user, forget_user, forget_users
+from producers.item_sets import ItemSet, delete_item_set, get_item_set, list_item_sets, put_item_set
 from producers.jobs import Job, Progress, job
 from producers.plays import record_plays
 from producers.recommendations import get_popular, get_recommendations, get_recommendations_many, get_similar
@@ -29,6 +30,7 @@ from timbral.messages import Id, Play
 
 __all__ = [
     "Id",
+    "ItemSet",
     "Job",
     "Play",
     "Progress",
@@ -36,6 +38,7 @@ __all__ = [
     "blocked_items",
     "close",
     "connect",
+    "delete_item_set",
     "enqueue_compute_recommendations",
     "enqueue_refresh_embeddings",
     "enqueue_train_model",
@@ -43,6 +46,7 @@ __all__ = [
     "export_user",
     "forget_user",
     "forget_users",
+    "get_item_set",
     "get_popular",
     "get_recommendations",
     "get_recommendations_many",
@@ -50,6 +54,8 @@ __all__ = [
     "hidden_items",
     "hide_items",
     "job",
+    "list_item_sets",
+    "put_item_set",
     "record_plays",
     "unblock_items",
     "unhide_items",

@@ -223,6 +223,8 @@ def enqueue_compute_recommendations(
     exclude_seen: bool = True,
     max_per_group: int | None = None,
     exploration_share: float | None = None,
+    allow: Iterable[str] | None = None,
+    exclude: Iterable[str] | None = None,
     engine: ListEngineName | None = None,
 ) -> Job:
     """Have the recommendations of the users named, or of everybody, written into the cache.
@@ -237,6 +239,9 @@ def enqueue_compute_recommendations(
             is of which. The workers' MAX_PER_GROUP where None.
         exploration_share: share of a list's places for items from further down, drawn at random; their
             EXPLORATION_SHARE where None.
+        allow, exclude: names of item sets (``put_item_set``): lists of items that are in each of the first and in none
+            of the second, beside the users' lists of all items; ``get_recommendations`` reads them by the same names.
+            The task fails with a ParameterError where there is no such set.
         engine: who makes everybody's lists, the same ones: the "fleet", or "spark"; the fleet where None.
 
     Raises:

@@ -10,7 +10,9 @@ import redis
 
 from producers.connections import connections
 from timbral import keys
+from timbral.errors import ParameterError
 from timbral.lists.blocks import StoredList
+from timbral.lists.filtered import ItemFilter, read_filtered
 from timbral.lists.served_list import served_list
 from timbral.messages import Id
 from timbral.plays.pending import PendingPlays
@@ -22,7 +24,9 @@ logger = logging.getLogger(__name__)
 Recommendations = list[dict[str, Any]]
 
 
-def get_recommendations(user_id: Id, *, popular_if_cold: bool = False) -> Recommendations | None:
+def get_recommendations(
+    user_id: Id, *, popular_if_cold: bool = False, allow: Iterable[str] = (), exclude: Iterable[str] = ()
+) -> Recommendations | None:
     """A user's recommendations, best first: ``[{"item_id": 12, "score": 0.83}, …]``, in one round trip, or two where
     there are blocks.
 
@@ -32,10 +36,21 @@ def get_recommendations(user_id: Id, *, popular_if_cold: bool = False) -> Recomm
         user_id: original id.
         popular_if_cold: give what most users play to a user who has no list, without what this user has played since
             the live model was trained. (The HTTP API, which reads the model, leaves out what was played before, too.)
+        allow, exclude: names of item sets: the list of these items alone that ``enqueue_compute_recommendations`` with
+            the same names has written. It counts until a new model is live, a set is put anew, or the user's own list
+            knows of newer plays.
 
     Returns:
         None where there is no list (a cold user, an expired key) or Redis is away: raises nothing for that.
+
+    Raises:
+        ParameterError: there is no item set of one of the names; or popular items are asked for from item sets.
     """
+    wanted = ItemFilter.of(list(allow), list(exclude))
+    if wanted:
+        if popular_if_cold:
+            raise ParameterError("popular items are of all items: popular_if_cold goes with neither allow nor exclude")
+        return _from_sets(user_id, wanted)
     return get_recommendations_many([user_id], popular_if_cold=popular_if_cold).get(user_id)
 
 
@@ -73,6 +88,19 @@ def get_similar(item_id: Id) -> Recommendations | None:
         None where there is no list (an item that the live model does not know, an expired key) or Redis is away.
     """
     return _read([StoredList(keys.similar_item(item_id))])[0]
+
+
+def _from_sets(user_id: Id, wanted: ItemFilter) -> Recommendations | None:
+    def ask(client: redis.Redis) -> Recommendations | ParameterError | None:
+        try:
+            return read_filtered(client, user_id, wanted)
+        except ParameterError as error:  # no answer of Redis', which would be logged and told as None
+            return error
+
+    found = connections().cache.attempt("HGET", keys.RECOMMENDATIONS_FILTERED, ask)
+    if isinstance(found, ParameterError):
+        raise found
+    return found
 
 
 def _read(lists: list[StoredList]) -> list[Recommendations | None]:

@@ -33,6 +33,7 @@ def _key(name: str) -> str:
 
 
 RECOMMENDATIONS_USER = _key(f"{Constants.RECOMMENDATIONS_KEY}:user:{{user_id}}")
+RECOMMENDATIONS_FILTERED = _key(f"{Constants.RECOMMENDATIONS_KEY}:filtered:{{user_id}}")
 RECOMMENDATIONS_POPULAR = _key(f"{Constants.RECOMMENDATIONS_KEY}:popular")
 SIMILAR_ITEM = _key("similar:item:{item_id}")
 SIMILAR_VERSION = _key("similar:version")
@@ -70,6 +71,8 @@ BLOCKS_USER = _key("blocks:user:{user_id}")
 BLOCKS_ITEMS = _key("blocks:items")
 ITEMS_NAMES = _key("items:names")
 ITEMS_GROUPS = _key("items:groups")
+ITEM_SETS = _key("items:sets")
+ITEM_SET = _key("items:set:{name}")
 
 FORGOTTEN_SALT = _key("forgotten:salt")
 FORGOTTEN_USERS = _key("forgotten:users")
@@ -105,6 +108,7 @@ SCHEDULE_LOCK = _key("schedule:lock")
 
 KEYS: tuple[Key, ...] = (
     Key(RECOMMENDATIONS_USER, "string", 'JSON list, best first: [{"item_id": …, "score": …}, …]', "RECOMMENDATIONS_TTL_S"),
+    Key(RECOMMENDATIONS_FILTERED, "hash", 'a user\'s lists from some items alone: allow=…&exclude=…, names of item sets → JSON object with "items" and what they were made of', "RECOMMENDATIONS_TTL_S after the last one"),
     Key(RECOMMENDATIONS_POPULAR, "string", "the same, of what most users play; for a user nobody knows", "RECOMMENDATIONS_TTL_S"),
     Key(SIMILAR_ITEM, "string", "the same, of the items most like this one", "RECOMMENDATIONS_TTL_S"),
     Key(SIMILAR_VERSION, "string", "the model version that the similar and popular lists are of", "RECOMMENDATIONS_TTL_S"),
@@ -139,6 +143,8 @@ KEYS: tuple[Key, ...] = (
     Key(BLOCKS_USER, "set", "ids (JSON) of the items that a user must not get", "none"),
     Key(BLOCKS_ITEMS, "set", "ids (JSON) of the items that nobody must get", "none"),
     Key(ITEMS_GROUPS, "hash", "which artist, album or series an item is of, written by the app, for at most n of one in a list: item id (JSON) → text", "none"),
+    Key(ITEM_SETS, "hash", "item sets by name, written by put_item_set → JSON object: version, number of items, when (seconds)", "none"),
+    Key(ITEM_SET, "set", "ids (JSON) of the items in a set", "none; 10 min while it is written, under a name of its own"),
     Key(ITEMS_NAMES, "hash", "names for people to read, written by the app: item id (JSON) → text", "none"),
     Key(FORGOTTEN_SALT, "string", "what the hashes of forgotten users are salted with", "none"),
     Key(FORGOTTEN_USERS, "set", "salted hashes of the users who were forgotten: nothing that arrives late brings them back", "none"),
@@ -175,6 +181,16 @@ KEYS: tuple[Key, ...] = (
 def recommendations_user(user_id: int | str) -> str:
     """Key of a user's recommendations."""
     return RECOMMENDATIONS_USER.format(user_id=user_id)
+
+
+def recommendations_filtered(user_id: int | str) -> str:
+    """Key of a user's lists from some items alone."""
+    return RECOMMENDATIONS_FILTERED.format(user_id=user_id)
+
+
+def item_set(name: str) -> str:
+    """Key of the items of a set."""
+    return ITEM_SET.format(name=name)
 
 
 def similar_item(item_id: int | str) -> str:
@@ -221,6 +237,7 @@ def of_user(user_id: int | str) -> list[str]:
     """The keys that hold something of one user alone."""
     return [
         recommendations_user(user_id),
+        recommendations_filtered(user_id),
         embeddings(user_embedding_name(user_id)),
         plays_user(user_id),
         blocks_user(user_id),

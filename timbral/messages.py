@@ -21,6 +21,7 @@ __all__ = [
     "MODEL_OPTIONS",
     "READ_ARGUMENTS",
     "REFRESH_PLAYED",
+    "SET_NAME",
     "ComputeRecommendations",
     "DataMessage",
     "ExportUser",
@@ -54,6 +55,11 @@ Id = (
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(days=1)
 """How far ahead of ours an app's clock may be."""
+
+SET_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+SetNames = Annotated[
+    list[Annotated[str, Field(strict=True, pattern=f"^{SET_NAME}$")]], Field(min_length=1, max_length=16)
+]
 
 _KEYS_IN_URI = re.compile(r"(?<=//)[^/@\s]*(?=@)|(?<=\?)[^\s'\"]*")
 
@@ -213,6 +219,10 @@ class ComputeRecommendations(Message):
     exploration_share: float | None = Field(
         None, ge=0, lt=1, description="Share of places for items from further down; EXPLORATION_SHARE if unset."
     )
+    allow: SetNames | None = Field(
+        None, description="Names of item sets: only items that are in each of them. The list is one of its own."
+    )
+    exclude: SetNames | None = Field(None, description="Names of item sets: no item that is in any of them.")
     engine: ListEngineName | None = Field(
         None, description="Who makes everybody's lists, the same ones (scale.md); the fleet if unset."
     )
@@ -221,6 +231,10 @@ class ComputeRecommendations(Message):
     def _engines_are_for_everybody(self) -> Self:
         if self.engine not in (None, "fleet") and self.user_ids is not None:
             raise ValueError(f"engine {self.engine!r} makes everybody's lists: leave user_ids out, or the engine")
+        if self.engine not in (None, "fleet") and (self.allow or self.exclude):
+            raise ValueError(
+                f"engine {self.engine!r} makes lists of all items: leave allow and exclude out, or the engine"
+            )
         return self
 
 

@@ -20,7 +20,7 @@ from workers.execution import TRANSIENT, again_later
 
 __all__ = ["compute", "fan_out", "read"]
 
-LIST_OPTIONS = ("top_k", "exclude_seen", "max_per_group", "exploration_share")
+LIST_OPTIONS = ("top_k", "exclude_seen", "max_per_group", "exploration_share", "allow", "exclude")
 """Arguments of the message that say what the lists are to be like."""
 
 logger = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ def fan_out(
     if created == "gone":
         raise ModelNotFoundError(served.version)
     jobs.check_cancelled(job_id)
-    if everybody:
+    if everybody and not (message.allow or message.exclude):
         batch = BatchRecommendation(
             resources.records(), served, top_k=message.top_k, max_per_group=message.max_per_group
         )

@@ -11,6 +11,8 @@ from celery.exceptions import Ignore
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.lists.filtered import ItemFilter
+from timbral.lists.item_sets import ItemSets
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.embedding_refresh import EmbeddingRefresh
 from timbral.messages import (
@@ -92,9 +94,12 @@ def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[st
     with delivery(self):
         message = read(self, ComputeRecommendations, args, arguments)
         served = resources.store().current()
+        names = ItemFilter.of(message.allow, message.exclude).names
+        # Refused before anything is begun; and a request is another one where a set is.
+        sets = [one.version for one in ItemSets(resources.records()).named(names)]
         if message.user_ids is None or len(message.user_ids) > settings.CHUNK_SIZE:
             fan_out = partial(chunks.fan_out, self.request.id, message, served, successors.asked(self))
-            return run_once(self, fan_out, message.kwargs(), served.version)
+            return run_once(self, fan_out, message.kwargs(), served.version, *sets)
 
         def work(_digest: str) -> dict[str, Any]:
             done = _batch(served, message).for_users(message.user_ids or [])
@@ -105,7 +110,7 @@ def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[st
                 "model_version": served.version,
             }
 
-        return run_once(self, work, message.kwargs(), served.version, again_for_followers=True)
+        return run_once(self, work, message.kwargs(), served.version, *sets, again_for_followers=True)
 
 
 @app.task(bind=True, name="compute_chunk", ignore_result=True)

@@ -68,8 +68,10 @@ def test_writing_is_marked_as_needing_a_token(description: dict[str, Any]) -> No
     }
 
     assert needing == {
+        ("delete", "/item-sets/{name}"),
         ("delete", "/jobs/{job_id}"),
         ("delete", "/users/{user_id}"),
+        ("put", "/item-sets/{name}"),
         ("get", "/users/{user_id}/export"),
         ("post", "/plays"),
         *(("post", f"/tasks/{task}") for task in ENQUEUED),

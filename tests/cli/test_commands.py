@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +150,28 @@ def test_recommend_then_show_by_id_and_with_names(cli: Cli, live: Fleet) -> None
     assert ran.code == 0
     assert "Sigur Rós" in ran.out.splitlines()[1]
     assert str(listed[4]["item_id"]) in ran.out.splitlines()[5]
+
+
+def test_lists_from_an_item_set_are_written_beside_the_others_by_whoever_takes_the_task(
+    cli: Cli, live: Fleet, tmp_path: Path
+) -> None:
+    cli("recommend", "-u", LISTENER, "--top-k", "20")
+    own = producers.get_recommendations(int(LISTENER)) or []
+    file = tmp_path / "ids.txt"
+    file.write_text("\n".join(str(item["item_id"]) for item in own[3:6]))
+    assert cli("sets", "put", "some", str(own[1]["item_id"]), "--file", str(file), "--json").json["n_items"] == 4
+
+    assert cli("recommend", "-u", LISTENER, "--allow", "some", "--json").json["users_done"] == 1
+
+    listed = cli("show", LISTENER, "--allow", "some", "--json").json
+    assert [item["item_id"] for item in listed] == [own[place]["item_id"] for place in (1, 3, 4, 5)]
+    assert producers.get_recommendations(int(LISTENER)) == own
+    assert "some" in cli("sets", "list").out
+    assert len(cli("sets", "show", "some", "--json").json) == 4
+    assert cli("sets", "delete", "some", "--json").json == {"deleted": True}
+    for refused in (cli("recommend", "-u", LISTENER, "--exclude", "some"), cli("show", LISTENER, "--allow", "some")):
+        assert refused.code == 2
+        assert "there is no item set 'some'" in refused.err
 
 
 def test_showing_a_listener_without_a_list_is_exit_code_1_and_popular_is_a_way_out(cli: Cli) -> None:

@@ -22,7 +22,8 @@ def vectors(own: float = 1.0, shared: float = 5.0, noise: float = 0.1, seed: int
 
 
 def similar(items: npt.NDArray[np.float32], which: int, top_k: int) -> tuple[list[int], npt.NDArray[np.float32]]:
-    found, scores = most_similar(items, mean_direction(items), np.zeros(len(items), np.float32), which, top_k)
+    nothing = np.empty(0, np.int32), np.empty(0)
+    found, scores = most_similar(items, mean_direction(items), nothing, which, top_k)
     return found.tolist(), scores
 
 

@@ -141,8 +141,8 @@ def test_a_reader_reads_the_cache_with_our_package(guarded: GuardedServer) -> No
 def test_a_reader_reads_the_cache_and_can_do_nothing_else(guarded: GuardedServer) -> None:
     forbidden = [
         ["SET", "recommendations:user:7", "[]"], ["DEL", "recommendations:user:7"], ["EXPIRE", "recommendations:user:7", "1"],
-        ["SET", "embeddings:user:7", "x"], ["SADD", "blocks:items", "1"], ["GET", "model:current"], ["GET", "celery-task-meta-1"],
-        ["LPUSH", "celery", "{}"], ["LRANGE", "celery", "0", "-1"], ["HGETALL", "tasks:submitted"], ["HGETALL", "plays:user:7"],
+        ["SET", "embeddings:user:7", "x"], ["SADD", "blocks:items", "1"], ["SET", "model:current", "v0"], ["GET", "celery-task-meta-1"],
+        ["HSET", "items:sets", "a", "1"], ["LPUSH", "celery", "{}"], ["LRANGE", "celery", "0", "-1"], ["HGETALL", "tasks:submitted"], ["HGETALL", "plays:user:7"],
         ["SUBSCRIBE", "/0.celeryev/task.sent"], ["EVAL", "return 1", "0"], ["SCAN", "0"], ["INFO"],
     ]  # fmt: skip
     with guarded.client("reader") as reader:
@@ -156,6 +156,9 @@ def test_an_app_enqueues_follows_its_job_and_reads_but_writes_no_results(guarded
 import producers
 job = producers.enqueue_refresh_embeddings(user_ids=[7])
 producers.block_items(7, [3])
+producers.put_item_set("jazz", [1, 2])
+assert producers.get_recommendations(7, allow=["jazz"]) is None
+assert producers.get_item_set("jazz") == {1, 2} and len(producers.list_item_sets()) == 1 and producers.delete_item_set("jazz")
 print(job.state, job.progress, producers.get_recommendations(7), producers.blocked_items(7))
 """
     done = run_as(guarded, "app", code)
@@ -163,7 +166,7 @@ print(job.state, job.progress, producers.get_recommendations(7), producers.block
     assert done.stdout.strip() == "PENDING Progress(done=0, total=0, text='') None {3}"
     with guarded.client("app") as app:
         for command in (
-            ["SET", "recommendations:user:7", "[]"], ["SET", "celery-task-meta-1", "{}"], ["RPOP", "celery"], ["GET", "model:current"],
+            ["SET", "recommendations:user:7", "[]"], ["SET", "celery-task-meta-1", "{}"], ["RPOP", "celery"], ["SET", "model:current", "v0"],
             ["HSET", "job:1", "state", "done"], ["PUBLISH", "/0.celery.pidbox", "{}"], ["EVAL", "return 1", "0"],
         ):  # fmt: skip
             assert refused(app, *command), command

@@ -28,7 +28,20 @@ from timbral.api.middleware.fast_lane import FastLane
 from timbral.api.middleware.head import Head
 from timbral.api.middleware.limits import Limits, SecurityHeaders
 from timbral.api.refusals import Refused, error_response, kind_of, redis_away
-from timbral.api.routes import erasure, events, health, items, jobs, models, page, plays, recommendations, tasks, users
+from timbral.api.routes import (
+    erasure,
+    events,
+    health,
+    item_sets,
+    items,
+    jobs,
+    models,
+    page,
+    plays,
+    recommendations,
+    tasks,
+    users,
+)
 from timbral.api.sessions import Sessions
 from timbral.api.streams import Streams
 from timbral.config.settings import Settings, read_settings
@@ -70,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[Depends(only_known_parameters)],
         generate_unique_id_function=lambda route: route.name,
     )
-    for part in (plays, tasks, jobs, events, recommendations, users, erasure, items, models, health, page):
+    for part in (plays, tasks, jobs, events, recommendations, users, erasure, items, item_sets, models, health, page):
         app.include_router(part.router)
     app.include_router(console)
     app.state.sessions = Sessions(settings)

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "tasks", "description": "Put work on the queue."},
     {"name": "jobs", "description": "Follow it, and cancel it."},
     {"name": "reading", "description": "What users play, get, and why."},
+    {"name": "item sets", "description": "Items by name, for lists of some items alone."},
     {"name": "privacy", "description": "What is stored of a user, and its removal."},
     {"name": "models", "description": "The versions of the model."},
     {"name": "running", "description": "For those who run the API."},

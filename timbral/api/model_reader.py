@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import redis
 from anyio import CapacityLimiter
@@ -71,6 +71,7 @@ class ModelReader:
         self._lock = threading.Lock()
         self._limiter: CapacityLimiter | None = None
         self._current: Callable[[], ServedModel] | None = None
+        self._client: redis.Redis
 
     async def warm_up(self) -> None:
         """Load numpy and map the model before the first user waits for it; where there is no model, nothing happens."""
@@ -149,6 +150,27 @@ class ModelReader:
 
         return await self.ask(ask)
 
+    async def recommend(
+        self, user_id: str, allow: Sequence[str], exclude: Sequence[str], limit: int
+    ) -> tuple[list[dict[str, Any]], Literal["model", "popular"]]:
+        """The user's list of items in each of the sets ``allow`` and in none of ``exclude``, as it is at this moment;
+        of popular ones for a user of whom nothing is known.
+
+        Raises:
+            ParameterError: there is no set of one of the names; nothing that the model knows is allowed.
+            ModelNotFoundError, ModelFileError: no model to ask.
+        """
+
+        def ask(served: ServedModel) -> tuple[list[dict[str, Any]], Literal["model", "popular"]]:
+            from timbral.logic.batch_recommendation import BatchRecommendation
+
+            batch = BatchRecommendation(self._client, served, top_k=limit, allow=allow, exclude=exclude)
+            original = _code(served.user_ids, user_id)[1]
+            listed = batch.list_of(original)
+            return (batch.popular(original), "popular") if listed is None else (listed, "model")
+
+        return await self.ask(ask)
+
     async def ask(self, question: Callable[[ServedModel], T]) -> T:
         """The answer of ``question`` to the live model, from a thread.
 
@@ -166,8 +188,8 @@ class ModelReader:
     def _open(self) -> Callable[[], ServedModel]:
         from timbral.versions.model_store import ModelStore
 
-        client = connect(self._settings.redis_url, timeout_s=2.0, connect_timeout_s=1.0)
-        self._current = ModelStore(client, self._settings.MODEL_DIR).current
+        self._client = connect(self._settings.redis_url, timeout_s=2.0, connect_timeout_s=1.0)
+        self._current = ModelStore(self._client, self._settings.MODEL_DIR).current
         return self._current
 
 

@@ -17,6 +17,7 @@ from timbral import logs
 from timbral.cli import (
     dead_letters,
     doctor,
+    item_sets,
     jobs,
     models,
     names,
@@ -84,6 +85,7 @@ queue.register(application)
 operating.register(application)
 doctor.register(application)
 names.register(application)
+item_sets.register(application)
 programs.register(application)
 
 

@@ -9,6 +9,7 @@ import typer
 import producers
 from producers.connections import connections
 from timbral.cli.at_hand import server_at_hand
+from timbral.cli.item_sets import Allow, Exclude
 from timbral.cli.lists import print_list
 from timbral.cli.output import AsJson, TextIds, hint, parsed_id, print_json
 from timbral.errors import ParameterError
@@ -35,6 +36,8 @@ def show(
     popular: Annotated[
         bool, typer.Option("--popular", help="What most users play: for a user without a list, or for nobody.")
     ] = False,
+    allow: Allow = None,
+    exclude: Exclude = None,
     text_ids: TextIds = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,14 +50,19 @@ def show(
     if user is None and not popular:
         raise ParameterError("say whose recommendations to show (timbral show USER), or --popular")
     with server_at_hand():
-        _show(user, popular=popular, text_ids=text_ids, as_json=as_json)
+        _show(user, popular, allow or [], exclude or [], text_ids=text_ids, as_json=as_json)
 
 
-def _show(user: str | None, *, popular: bool, text_ids: bool, as_json: bool) -> None:
+def _show(
+    user: str | None, popular: bool, allow: list[str], exclude: list[str], *, text_ids: bool, as_json: bool
+) -> None:
     if user is None:
+        if allow or exclude:
+            raise ParameterError("popular items are of all items: --allow and --exclude need a user")
         listed = producers.get_popular()
     else:
-        listed = producers.get_recommendations(parsed_id(user, as_text=text_ids), popular_if_cold=popular)
+        user_id = parsed_id(user, as_text=text_ids)
+        listed = producers.get_recommendations(user_id, popular_if_cold=popular, allow=allow, exclude=exclude)
     if listed is None:
         with connections().asking() as client:
             client.ping()  # reading answers None while Redis is away, too: that has an exit code of its own

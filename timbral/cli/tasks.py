@@ -12,6 +12,7 @@ import typer
 import producers
 from timbral.cli.at_hand import worker_at_hand
 from timbral.cli.data_options import TrainingDataOptions, with_data_options
+from timbral.cli.item_sets import Allow, Exclude
 from timbral.cli.lists import preview
 from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
 from timbral.errors import ParameterError
@@ -181,6 +182,8 @@ def recommend(
     exploration_share: Annotated[
         float | None, typer.Option(help="Share of places for items from further down; EXPLORATION_SHARE if not given.")
     ] = None,
+    allow: Allow = None,
+    exclude: Exclude = None,
     engine: Annotated[
         str | None, typer.Option(help="Who makes everybody's lists: fleet or spark; the fleet if not given.")
     ] = None,
@@ -194,12 +197,16 @@ def recommend(
 
     $ timbral recommend --user 1042 --user 7 --top-k 20
 
+    $ timbral recommend --allow jazz --exclude explicit
+
     $ timbral recommend --user 1042 --model 20260101T120000-7
     """
     users = [parsed_id(text, as_text=text_ids) for text in user] if user else None
     if model is not None:
         if not users:
             raise ParameterError("--model prints lists and writes none: name the users (--user ID)")
+        if allow or exclude:
+            raise ParameterError("--model prints lists of all items: it goes with neither --allow nor --exclude")
         options = {"max_per_group": max_per_group, "exploration_share": exploration_share}
         preview(model, users, top_k=top_k, exclude_seen=not include_seen, as_json=as_json, **options)
         return
@@ -211,6 +218,8 @@ def recommend(
             exclude_seen=not include_seen,
             max_per_group=max_per_group,
             exploration_share=exploration_share,
+            allow=allow,
+            exclude=exclude,
             **words,
         )
         sent(job, wait=wait, as_json=as_json)

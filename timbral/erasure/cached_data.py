@@ -60,9 +60,9 @@ class CachedData:
     def remove(self, subject: Subject, receipt: Receipt) -> None:
         """Remove all of theirs."""
         for user_id in subject.digests:
-            listed, vector, plays, blocks = keys.of_user(user_id)
+            listed, filtered, vector, plays, blocks = keys.of_user(user_id)
             with self.redis.pipeline(transaction=True) as pipeline:
-                pipeline.exists(listed)
+                pipeline.exists(listed, filtered)
                 pipeline.exists(vector)
                 pipeline.llen(plays)
                 pipeline.scard(blocks)

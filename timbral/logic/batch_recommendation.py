@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,9 @@ from scipy import sparse
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.lists.filtered import ItemFilter, write_filtered
 from timbral.lists.forgotten import Forgotten
+from timbral.logic.filter_masks import filter_mask
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
@@ -39,6 +42,15 @@ class UserVector(NamedTuple):
     vector: npt.NDArray[np.float32]
 
 
+class Made(NamedTuple):
+    """Lists of users, by their places in the question, and the vectors (len(places), n_components) that they were made
+    from."""
+
+    places: list[int]
+    top: TopK
+    vectors: npt.NDArray[np.float32]
+
+
 class Done(NamedTuple):
     """Users whose lists were written, and those whom neither the model nor a new play knows."""
 
@@ -53,6 +65,12 @@ class BatchRecommendation:
     so is one whom the model does not know but who has played items that it does know. Blocked items are in no list. A
     list that runs out of items is shorter, and may be empty. A user who was forgotten is unknown, even to a model that
     this process mapped before.
+
+    With ``allow`` or ``exclude``, names of item sets, lists are of the items in each of the first and in none of the
+    second, and are kept beside the users' lists of all items (``timbral.lists.filtered``).
+
+    Raises, when lists are asked for:
+        ParameterError: there is no set of one of the names; nothing that the model knows is allowed.
     """
 
     def __init__(
@@ -64,6 +82,8 @@ class BatchRecommendation:
         exclude_seen: bool = True,
         max_per_group: int | None = None,
         exploration_share: float | None = None,
+        allow: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
         made: MadeLists | None = None,
     ) -> None:
         self.redis = redis_client
@@ -74,6 +94,7 @@ class BatchRecommendation:
             settings.MAX_PER_GROUP if max_per_group is None else max_per_group,
             settings.EXPLORATION_SHARE if exploration_share is None else exploration_share,
         )
+        self.filter = ItemFilter.of(allow, exclude)
         self.made = made
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
         self.overlay = Overlay(redis_client)
@@ -99,6 +120,33 @@ class BatchRecommendation:
         self._write(list(user_ids), self.served.user_ids.codes(user_ids), vectors)
         return vectors
 
+    def list_of(self, user_id: Id) -> list[dict[str, Any]] | None:
+        """The user's list as it would be written, and nothing is; None for one who is unknown, or was forgotten."""
+        if self.forgotten.among([user_id]):
+            return None
+        codes = self.served.user_ids.codes([user_id])
+        made = list(self._found([user_id], codes, self.overlay.load([user_id], self.served)))
+        return self._entries(made[0].top)[0] if made else None
+
+    def popular(self, user_id: Id) -> list[dict[str, Any]]:
+        """What most users play, of the items that are wanted, without what is blocked for this user or everybody and
+        what they have played."""
+        overlay = self.overlay.load([user_id], self.served)
+        out = self._out(overlay)
+        barred = np.zeros(len(self.served.item_ids), bool) if out is None else self._as_mask(out)
+        code = int(self.served.user_ids.codes([user_id])[0])
+        seen = self.served.seen[code].indices if code >= 0 and self.exclude_seen else np.empty(0, np.int32)
+        own = [*overlay.blocks.get(0, []), *(overlay.plays.get(0, {}) if self.exclude_seen else [])]
+        codes = self.served.codes_of_items(own)
+        barred[seen] = True
+        if codes is not None:
+            barred[codes] = True
+        hidden = np.flatnonzero(barred).astype(np.int32)
+        found: list[dict[str, Any]] = json.loads(
+            popular_items(self.redis, self.served, hidden, self.top_k, self.fresh.max_per_group)
+        )
+        return found
+
     def _write(
         self,
         user_ids: list[Id],
@@ -113,48 +161,66 @@ class BatchRecommendation:
             places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
             others = self._write([user_ids[place] for place in places], codes[places], vectors)
             return Done(others.users, others.unknown + len(user_ids) - len(places))
+        listed: list[int] = []
+        for made in self._found(user_ids, codes, overlay):
+            listed += made.places
+            names = [user_ids[place] for place in made.places]
+            newest = [overlay.newest.get(place, "") for place in made.places]
+            self.write_lists(names, made.top, newest)
+            if vectors is not None:
+                vectors.update(zip(names, map(UserVector, newest, made.vectors), strict=True))
+        if not self.filter:
+            self._settle(user_ids, overlay, listed)
+        if vectors is None:
+            self.forgotten.keep_out(user_ids)
+        return Done(len(listed), len(user_ids) - len(listed))
+
+    def _found(self, user_ids: list[Id], codes: npt.NDArray[np.int32], overlay: UserOverlay) -> Iterator[Made]:
+        """The lists of those of ``user_ids`` who are known: by the training alone, then of those who are folded in."""
         model = self.served.model
         folding = [place for place in overlay.plays if codes[place] >= 0 or self._knows_any(overlay.plays[place])]
-        blocked = self.served.codes_of_items(overlay.blocked_items)
         is_folded = np.zeros(len(user_ids), dtype=bool)
         is_folded[folding] = True
         trained = np.flatnonzero((codes >= 0) & ~is_folded)
+        out = self._out(overlay)
         if len(trained):
             names = [user_ids[place] for place in trained.tolist()]
-            top = self._lists(names, self._asking(trained, codes, overlay, blocked))
-            newest = [overlay.newest.get(place, "") for place in trained.tolist()]
-            self.write_lists(names, top, newest)
-            if vectors is not None:
-                made = map(UserVector, newest, model.get_user_embeddings(codes[trained]))
-                vectors.update(zip(names, made, strict=True))
+            top = self._lists(names, self._asking(trained, codes, overlay, out))
+            yield Made(trained.tolist(), top, model.get_user_embeddings(codes[trained]))
         if folding:
             names = [user_ids[place] for place in folding]
             rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
             folded = model.fold_in(rows)
-            asked = {"plays": rows, "user_factors": folded, "blocked": blocked}
+            asked = {"plays": rows, "user_factors": folded, "blocked": out}
             zeros = self._blocks(np.asarray(folding), codes, overlay)
-            top = self._lists(names, self._recommending(blocked_by_user=zeros, **asked))
-            newest = [overlay.newest.get(place, "") for place in folding]
-            self.write_lists(names, top, newest)
-            if vectors is not None:
-                vectors.update(zip(names, map(UserVector, newest, folded), strict=True))
-        self._settle(user_ids, overlay, trained, folding)
-        if vectors is None:
-            self.forgotten.keep_out(user_ids)
-        done = len(trained) + len(folding)
-        return Done(done, len(user_ids) - done)
+            yield Made(folding, self._lists(names, self._recommending(blocked_by_user=zeros, **asked)), folded)
 
-    def _settle(
-        self, user_ids: list[Id], overlay: UserOverlay, trained: npt.NDArray[np.int64], folding: list[int]
-    ) -> None:
+    def _out(self, overlay: UserOverlay) -> npt.NDArray[Any] | None:
+        """What nobody gets: item codes, or a mask."""
+        hidden = self.served.codes_of_items(overlay.blocked_items)
+        if not self.filter:
+            return hidden
+        self.filter, mask = filter_mask(self.redis, self.served, self.filter)
+        if hidden is None:
+            return mask
+        mask = mask.copy()
+        mask[hidden] = True
+        return mask
+
+    def _as_mask(self, out: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        mask = np.zeros(len(self.served.item_ids), bool)
+        mask[out] = True  # by codes or by a mask
+        return mask
+
+    def _settle(self, user_ids: list[Id], overlay: UserOverlay, listed: list[int]) -> None:
         """Count the new plays of items that the model does not know, and note which of them have been looked at without
         a list to write."""
         if not overlay.newest:
             return
         played = [item for items in overlay.unlisted.values() for item in items]
         n_unknown = int((self.served.item_ids.codes(played) < 0).sum()) if played else 0
-        listed = {*trained.tolist(), *folding}
-        rest = [place for place in overlay.newest if place not in listed]
+        known = set(listed)
+        rest = [place for place in overlay.newest if place not in known]
         if n_unknown or rest:
             self.overlay.settle(
                 [user_ids[place] for place in rest], [overlay.newest[place] for place in rest], n_unknown
@@ -169,7 +235,7 @@ class BatchRecommendation:
         places: npt.NDArray[np.int64],
         codes: npt.NDArray[np.int32],
         overlay: UserOverlay,
-        blocked: npt.NDArray[np.int32] | None,
+        blocked: npt.NDArray[Any] | None,
     ) -> Callable[[int], TopK]:
         """The best items of users whom the model knows: those that an engine has made, and of users with blocks of
         their own by the model."""
@@ -234,6 +300,10 @@ class BatchRecommendation:
         ``newest[i]`` is the id in the stream of the newest play that list ``i`` knows of, "" for none. Whatever the
         order in which two workers write, the list that knows of the newer play stays.
         """
+        if self.filter:
+            made = zip(user_ids, self._entries(top), newest or [""] * len(user_ids), strict=True)
+            write_filtered(self.redis, self.filter, self.served.version, self.ttl_s, list(made))
+            return
         used, place_of = np.unique(top.item_indices, return_inverse=True)
         heads = [f'{{"item_id": {json.dumps(item)}, "score": ' for item in self.served.item_ids.ids(used)]
         scores = np.round(top.scores.astype(np.float64), SCORE_DIGITS).tolist()
@@ -242,6 +312,15 @@ class BatchRecommendation:
         lists = [f"[{', '.join(entries[ends[row] : ends[row + 1]])}]" for row in range(len(user_ids))]
         names = [keys.recommendations_user(user_id) for user_id in user_ids]
         self.newest_wins.write(names, lists, newest or [""] * len(names), self.ttl_s)
+
+    def _entries(self, top: TopK) -> list[list[dict[str, Any]]]:
+        scores = np.round(top.scores.astype(np.float64), SCORE_DIGITS).tolist()
+        entries = [
+            {"item_id": item, "score": score}
+            for item, score in zip(self.served.item_ids.ids(top.item_indices), scores, strict=True)
+        ]
+        ends = top.indptr.tolist()
+        return [entries[start:stop] for start, stop in pairwise(ends)]
 
     def write_popular(self) -> None:
         """Write what most users play, for a user nobody knows; the score is the share of users."""

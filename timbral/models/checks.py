@@ -59,8 +59,10 @@ def check_by_user(matrix: Sparse | None, name: str, shape: tuple[int, int]) -> C
     return matrix.tocsr()
 
 
-def check_items(ids: npt.ArrayLike | None, n_items: int, name: str) -> npt.NDArray[np.int32] | None:
-    """``ids`` as item indices; None stays None."""
+def check_items(ids: npt.ArrayLike | None, n_items: int, name: str) -> npt.NDArray[Any] | None:
+    """``ids`` as item indices; None stays None, and so does a bool array (n_items,)."""
+    if isinstance(ids, np.ndarray) and ids.dtype == bool and ids.shape == (n_items,):
+        return ids
     return None if ids is None else check_ids(ids, n_items, "Item IDs", name).astype(np.int32)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -30,11 +31,15 @@ from timbral.models.kernels.threads import resolve_n_threads
 from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.scoring import Scoring
 from timbral.models.search.item_index import ItemIndex
+from timbral.models.search.similarity_index import SimilarityIndex
 from timbral.models.search.top_k import TopK
 from timbral.models.similar_lists import similar_lists
 from timbral.models.similarity import mean_direction, most_similar
 
 __all__ = ["NMFModel"]
+
+ITEM_INDEX, SIMILARITY_INDEX = "item_index.", "similarity_index."
+"""What stands before the names of their arrays in a file."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +72,9 @@ class NMFModel(FittedModel):
         is_fitted, n_users, n_items: what they say; the counts are 0 before a fit.
         training_history: the loss after each sweep.
         n_iter_: sweeps that the fit took.
-        item_index: ItemIndex of item_factors, set by who asks often and keeps one; None, and each ``recommend`` makes
-            its own.
+        item_index: ItemIndex of the items' part of the score, and
+        similarity_index: SimilarityIndex of the items, both mapped from the model's file; None before a fit and after
+            one: then every item is looked at, with the same result.
         converged: whether the loss had stopped falling, before ``max_iter`` sweeps.
 
     Raises:
@@ -130,6 +136,7 @@ class NMFModel(FittedModel):
         self._mean_item: FloatArray | None = None
         self._popularity: FloatArray | None = None
         self.item_index: ItemIndex | None = None
+        self.similarity_index: SimilarityIndex | None = None
 
     # Training
 
@@ -266,7 +273,8 @@ class NMFModel(FittedModel):
             top_k: most items a user.
             exclude_seen: leave out what a user has played, or ``seen`` where given.
             seen: sparse (n, n_items), what each of the asked users has seen, in place of the plays.
-            blocked, allowed: item ids that nobody gets, or the only ones that anybody gets.
+            blocked, allowed: item ids that nobody gets, or the only ones that anybody gets; or bool (n_items,), True
+                for these.
             blocked_by_user, allowed_by_user: sparse (n, n_items), the same for each of the asked users.
         """
         scoring = self.scoring
@@ -311,10 +319,13 @@ class NMFModel(FittedModel):
         self._check_fitted()
         item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
+        neighbors, weight, index = self.scoring.neighbors, self._chosen["neighbor_weight"], self.similarity_index
+        if index is not None:
+            together = index.together(neighbors, item, weight)
+            return most_similar(self._items(), index.mean, together, item, top_k, index.blocks)
         if self._mean_item is None:
             self._mean_item = mean_direction(self._items())
-        together = self.scoring.neighbors.likeness(item, self._chosen["neighbor_weight"])
-        return most_similar(self._items(), self._mean_item, together, item, top_k)
+        return most_similar(self._items(), self._mean_item, neighbors.likeness(item, weight), item, top_k)
 
     def similar_lists(self, items: npt.NDArray[np.int32], top_k: int) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """``similar_items`` of each of ``items``, ascending, among them: (item_indices (len(items), top_k), scores), -1
@@ -343,6 +354,19 @@ class NMFModel(FittedModel):
         return strongest(self._users()[user], self._items()[item], side, self._fixed_side("items"), *more, top_k)
 
     # Files
+
+    def index_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """What makes questions to a large catalogue quick, for the model's file: both indexes, made here unless the
+        model was read with them."""
+        item_index = self.item_index or self.scoring.index()
+        similarity_index = self.similarity_index or SimilarityIndex.of(self._items(), self.scoring.neighbors)
+        return item_index.tensors(ITEM_INDEX) | similarity_index.tensors(SIMILARITY_INDEX)
+
+    def _map_indexes(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        vectors, n_pairs = self._items(), len(self.scoring.neighbors.items)
+        item_index = ItemIndex.from_tensors(arrays, ITEM_INDEX, vectors, self.scoring.boost)
+        self.similarity_index = SimilarityIndex.from_tensors(arrays, SIMILARITY_INDEX, vectors, n_pairs)
+        self.item_index = item_index
 
     def _record(self) -> ModelRecord:
         weighting = self._fitted_weighting()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,9 +20,9 @@ def popular_where_unknown(
     k: int,
     *,
     seen: Csr | None,
-    blocked: npt.NDArray[np.int32] | None,
+    blocked: npt.NDArray[Any] | None,
     blocked_by_user: Csr | None,
-    allowed: npt.NDArray[np.int32] | None,
+    allowed: npt.NDArray[Any] | None,
     allowed_by_user: Csr | None,
     n_threads: int,
 ) -> TopK:

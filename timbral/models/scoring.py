@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from timbral.models.fitting.recency import with_recency
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK, scores_of, top_k
@@ -32,21 +32,16 @@ class Scoring:
 
     def index(self) -> ItemIndex:
         """The items' index, for who asks often and keeps it."""
-        return ItemIndex.of(self._with_recency(self.items[:0])[1].T)
-
-    @property
-    def index_shape(self) -> tuple[int, int]:
-        """Of what the index is of: recency is one component more."""
-        return self.items.shape[1] + int(self.recency.any()), self.items.shape[0]
+        return ItemIndex.of(self.items.T, self.boost)
 
     def of_pairs(
         self, factors: Vector, plays: Any, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
     ) -> Vector:
         """Scores of ``users[n]``, rows of ``factors`` and ``plays``, with ``items[n]``: float32, to the bit as in a
         list."""
-        with_more, item_rows = self._with_recency(factors)
-        scores = scores_of(with_more, item_rows.T, users, items, neighbors=self.neighbors, plays=plays)
-        if self.recency.any():
+        parts: dict[str, Any] = {"recency": self.boost, "neighbors": self.neighbors, "plays": plays}
+        scores = scores_of(factors, self.items.T, users, items, **parts)
+        if self.boost is not None:
             scores[~self.knows(factors, plays)[users]] = 0.0
         return scores
 
@@ -55,8 +50,8 @@ class Scoring:
         None: nothing that
         neighbours could tell by; ``options`` are those of ``top_k``.
         """
-        with_more, item_rows = self._with_recency(factors)
-        found = top_k(with_more, item_rows.T, k, neighbors=self.neighbors, plays=plays, **options)
+        parts: dict[str, Any] = {"recency": self.boost, "neighbors": self.neighbors, "plays": plays}
+        found = top_k(factors, self.items.T, k, **parts, **options)
         empty = ~self.knows(factors, plays)
         return found.without(empty) if empty.any() else found
 
@@ -65,5 +60,7 @@ class Scoring:
         known: npt.NDArray[np.bool_] = np.asarray(factors.any(axis=1))
         return known if plays is None else known | (np.diff(plays.indptr) > 0)
 
-    def _with_recency(self, factors: Vector) -> tuple[Vector, Vector]:
-        return with_recency(factors, self.items, self.recency)
+    @cached_property
+    def boost(self) -> Vector | None:
+        """The recency, None where it is 0 for all items."""
+        return self.recency if self.recency.any() else None

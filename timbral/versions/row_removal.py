@@ -45,6 +45,8 @@ def without_rows(served: ServedModel, codes: npt.NDArray[np.int32], revision: in
         rated_zero.eliminate_zeros()
     model = NMFModel.from_tensors({**arrays, **emptied}, texts)
     model.n_threads = served.model.n_threads
+    # Of the items, of which nothing changes.
+    model.item_index, model.similarity_index = served.model.item_index, served.model.similarity_index
     return replace(
         served,
         model=model,

@@ -17,16 +17,12 @@ from timbral.data.id_index import IdIndex
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
 from timbral.messages import Id
 from timbral.models.file import model_file
-from timbral.models.kernels.vector_sum import LANES
 from timbral.models.nmf_model import NMFModel
-from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, GROUP_ITEMS, ItemIndex
 from timbral.versions.similar_items import SimilarItems
 
 __all__ = ["ServedModel", "revision_of"]
 
 USERS, ITEMS, USERS_PER_ITEM, EVALUATED = "user_ids", "item_ids", "users_per_item", "evaluated."
-INDEX = "item_index."
-INDEX_PARTS = ("packed", "item_of", "block_ceilings", "group_ceilings")
 RECORD = "record"
 ZERO_INDPTR, ZERO_INDICES = "rated_zero_indptr", "rated_zero_indices"
 FORGOTTEN, REVISION = "forgotten_rows", "revision"
@@ -110,10 +106,8 @@ class ServedModel:
         tensors, texts = self.model.tensors()
         tensors = dict(tensors) | self.user_ids.to_tensors(USERS) | self.item_ids.to_tensors(ITEMS)
         tensors[USERS_PER_ITEM] = self.users_per_item
-        # Made once and mapped by all, where every batch of every process would make its own, as large as the item
-        # factors.
-        index = self.model.scoring.index()
-        tensors |= {f"{INDEX}{name}": getattr(index, name) for name in INDEX_PARTS}
+        # Made once and mapped by all, where every batch of every process would make its own.
+        tensors |= self.model.index_tensors()
         texts = dict(texts) | {"version": self.version, RECORD: json.dumps(self.record)}
         if self.rated_zero is not None:
             tensors[ZERO_INDPTR] = self.rated_zero.indptr.astype(np.int64)
@@ -140,10 +134,9 @@ class ServedModel:
         if texts.get("version") != version:
             raise ModelFileError(str(path), f"holds version {texts.get('version')!r}, not {version!r}")
         try:
-            model = NMFModel.from_tensors(tensors, texts)
+            model = NMFModel.from_tensors(tensors, texts, with_indexes=True)
             users, items = IdIndex.from_tensors(tensors, USERS), IdIndex.from_tensors(tensors, ITEMS)
             users_per_item = tensors[USERS_PER_ITEM]
-            model.item_index = _item_index(tensors, model)
             theirs, their_texts = _evaluated_part(tensors), _evaluated_part(texts)
             evaluated = NMFModel.from_tensors(theirs, their_texts) if theirs else None
             record = json.loads(texts.get(RECORD, "{}"))
@@ -188,20 +181,3 @@ def _rated_zero(tensors: Mapping[str, npt.NDArray[Any]], shape: tuple[int, int])
     made = sparse.csr_matrix((np.ones(len(indices), bool), indices, tensors[ZERO_INDPTR]), shape=shape, copy=False)
     made.check_format(full_check=True)
     return made
-
-
-def _item_index(tensors: Mapping[str, npt.NDArray[Any]], model: NMFModel) -> ItemIndex:
-    """The index in the file; its numbers are checked, since a kernel reads memory where they say."""
-    parts = [tensors[f"{INDEX}{name}"] for name in INDEX_PARTS]
-    packed, item_of, block_ceilings, group_ceilings = parts
-    width, n_items = model.scoring.index_shape
-    n_groups = -(-n_items // GROUP_ITEMS)
-    shapes = [
-        (n_groups * GROUP_BLOCKS, width, BLOCK_ITEMS),
-        (n_groups * GROUP_ITEMS,),
-        (n_groups, width, GROUP_BLOCKS),
-        (width, -(-n_groups // LANES) * LANES),
-    ]
-    if [part.shape for part in parts] != shapes or item_of.min() < -1 or item_of.max() >= n_items:
-        raise DataError("its index does not fit its item factors")
-    return ItemIndex((width, n_items), packed, item_of, block_ceilings, group_ceilings)

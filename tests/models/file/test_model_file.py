@@ -94,7 +94,7 @@ def test_the_safetensors_library_reads_our_files(path: Path) -> None:
         np.testing.assert_array_equal(found[name], written)
     with safe_open(path, "numpy") as file:
         assert file.metadata()["seed"] == "42"
-        assert file.metadata()["timbral.format_version"] == "2"
+        assert file.metadata()["timbral.format_version"] == "3"
 
 
 def test_transposed_and_sliced_arrays_are_written_as_they_look(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ HOSTILE_HEADERS: dict[str, object] = {
     "somebody else's metadata": {"__metadata__": {"format": "pt"}, "a": tensor()},
     "no version": {"__metadata__": {"timbral.format": "model"}, "a": tensor()},
     "a strange version": {"__metadata__": {"timbral.format": "model", "timbral.format_version": "-1"}, "a": tensor()},
-    "no checksums": {"__metadata__": {"timbral.format": "model", "timbral.format_version": "2"}, "a": tensor()},
+    "no checksums": {"__metadata__": {"timbral.format": "model", "timbral.format_version": "3"}, "a": tensor()},
 }
 
 
@@ -207,18 +207,18 @@ def test_a_hostile_header_is_refused_by_name(tmp_path: Path, case: str) -> None:
 
 
 def test_a_model_of_a_newer_timbral_is_named_as_such(tmp_path: Path) -> None:
-    metadata = {"timbral.format": "model", "timbral.format_version": "3"}
+    metadata = {"timbral.format": "model", "timbral.format_version": "4"}
     path = with_header(tmp_path / "m", {"__metadata__": metadata, "a": tensor()})
 
-    with pytest.raises(ModelFileError, match=r"newer timbral \(format 3; this one reads 2\)"):
+    with pytest.raises(ModelFileError, match=r"newer timbral \(format 4; this one reads 3\)"):
         model_file.read(path)
 
 
 def test_a_model_of_an_older_timbral_is_named_as_such_and_what_to_do(tmp_path: Path) -> None:
-    metadata = {"timbral.format": "model", "timbral.format_version": "1"}
+    metadata = {"timbral.format": "model", "timbral.format_version": "2"}
     path = with_header(tmp_path / "m", {"__metadata__": metadata, "a": tensor()})
 
-    with pytest.raises(ModelFileError, match=r"older timbral \(format 1; this one reads 2\): train the model again"):
+    with pytest.raises(ModelFileError, match=r"older timbral \(format 2; this one reads 3\): train the model again"):
         model_file.read(path)
 
 

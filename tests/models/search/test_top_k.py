@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -251,7 +252,7 @@ def test_the_search_passes_over_blocks_whose_ceiling_is_too_low() -> None:
     poisoned = index.packed.copy()
     poisoned[index.packed.max((1, 2)) < 1e-3] = 1e9
     poisoned.flags.writeable = False
-    trap = ItemIndex(index.shape, poisoned, index.item_of, index.block_ceilings, index.group_ceilings)
+    trap = replace(index, packed=poisoned)
 
     assert (poisoned == 1e9).mean() > 0.5
     assert_same(top_k(users, items, 10, index=trap), brute_force(users, items, 10))

@@ -16,18 +16,20 @@ from timbral.api.context import ApiContext, Context
 from timbral.api.ids import UserIdInUrl
 from timbral.api.metrics import RECOMMENDATIONS
 from timbral.api.new_plays import new_plays_in
-from timbral.api.refusals import responses
+from timbral.api.refusals import Refused, responses
+from timbral.errors import ParameterError
 from timbral.lists.served_list import Item, served_list
-from timbral.messages import Id
+from timbral.messages import Id, SetNames
 
 __all__ = ["RecommendationsAnswer", "recommend", "router"]
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["reading"])
 
+N_FROM_SETS = 10
 N_POPULAR = 10
 """Popular items that a user without a list gets, unless they ask for another number."""
-COUNTED = {source: RECOMMENDATIONS.labels(source) for source in ("cache", "popular", "none")}
+COUNTED = {source: RECOMMENDATIONS.labels(source) for source in ("cache", "model", "popular", "none")}
 
 
 class RecommendedItem(BaseModel):
@@ -54,10 +56,10 @@ class RecommendationsAnswer(BaseModel):
         }
     )
     user_id: str = Field(description="The user's id, as it stands in the URL.")
-    source: Literal["cache", "popular", "none"] = Field(
-        description="cache: made for this user. popular: what most users play, for one who is unknown or has no list "
-        "now. "
-        "none: there is no list of any kind yet."
+    source: Literal["cache", "model", "popular", "none"] = Field(
+        description="cache: made for this user. model: made for this user at the moment of asking, from item sets. "
+        "popular: what most users play, for one who is unknown or has no list now. none: there is no list of any kind "
+        "yet."
     )
     items: list[RecommendedItem] = Field(description="Best first; never an item that is blocked.")
 
@@ -73,12 +75,35 @@ async def get_recommendations(
     user_id: UserIdInUrl,
     limit: Annotated[int | None, Query(ge=1, le=1000, description="Most items; the whole list if unset.")] = None,
     names: Annotated[bool, Query(description="Add each item's name.")] = False,
+    allow: Annotated[SetNames | None, Query(description="Only items in this item set; in each, where several.")] = None,
+    exclude: Annotated[SetNames | None, Query(description="No items in this item set; may be given often.")] = None,
 ) -> Response:
     """The list in the cache, without the items that are blocked now; popular items for a user who has none.
 
+    With `allow` or `exclude`, names of item sets, the list is made at the moment of asking, by the live model, and
+    nothing is read from the cache or written to it. A set that is not there is refused with 422.
+
     An id in a URL is text, and 1 and "1" share a key in Redis: `/users/1/…` reads the list of either.
     """
-    return Response(await recommend(context, user_id, limit, names), media_type="application/json")
+    if allow or exclude:
+        body = await _from_sets(context, user_id, allow or [], exclude or [], limit or N_FROM_SETS, names)
+    else:
+        body = await recommend(context, user_id, limit, names)
+    return Response(body, media_type="application/json")
+
+
+async def _from_sets(
+    context: ApiContext, user_id: str, allow: list[str], exclude: list[str], limit: int, names: bool
+) -> bytes:
+    try:
+        items, source = await context.model.recommend(user_id, allow, exclude, limit)
+    except ParameterError as error:
+        raise Refused(422, str(error), error="ParameterError") from None
+    COUNTED[source].inc()
+    if names:
+        known = await context.names.of(item["item_id"] for item in items)
+        items = [{**item, "name": known.get(item["item_id"])} for item in items]
+    return json.dumps({"user_id": user_id, "source": source, "items": items}, allow_nan=False).encode()
 
 
 async def recommend(context: ApiContext, user_id: str, limit: int | None = None, names: bool = False) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,8 +64,10 @@ class Neighbors:
         n_items = users.n_columns
         fame = 1.0 + np.bincount(users.indices, minlength=n_items)
         share = ((fame / fame[fame > 1].mean() if len(users.indices) else fame) ** -RARITY).astype(np.float32)
-        pairs = _fit_pairs(CoPlays.of(users, n_neighbors, seed, threads), n_neighbors, regularizations, share, threads)
-        return cls._by_played_item(*pairs, n_items)
+        return cls._by_played_item(
+            *_fit_pairs(CoPlays.of(users, n_neighbors, seed, threads), n_neighbors, regularizations, share, threads),
+            n_items,
+        )
 
     @classmethod
     def _by_played_item(
@@ -79,7 +81,8 @@ class Neighbors:
         places = np.arange(len(items), dtype=np.int32 if len(items) < 2**31 else np.int64)
         ends = np.concatenate(([0], np.cumsum(counts)))
         parts: Any = (places, items, ends)
-        turned = sparse.csr_matrix(parts, shape=(n_items, n_items)).tocsc()
+        turned = sparse.csr_matrix(parts, shape=(n_items, n_items), copy=False).tocsc()
+        del parts, places, items
         indptr = turned.indptr.astype(np.int64)
         targets = turned.indices.astype(np.int32, copy=False)
         return [cls(indptr, targets, kind[turned.data]) for kind in weights]
@@ -103,17 +106,16 @@ class Neighbors:
                 found[place] = self.weights[self.indptr[one] + where]
         return found
 
-    def likeness(self, item: int, weight: float) -> npt.NDArray[np.float32]:
-        """How much each item and ``item`` say for each other, in [0, 1): float32 (n_items,); ``weight`` is what
-        ``times`` was given."""
-        said = np.zeros(self.n_items)
-        if len(self.items):
-            row = slice(self.indptr[item], self.indptr[item + 1])
-            said[self.items[row]] = self.weights[row]
-            places = np.flatnonzero(self.items == item)
-            said[np.searchsorted(self.indptr, places, side="right") - 1] += self.weights[places]
-            said /= 2.0 * weight
-        return np.asarray(said / (1.0 + said), dtype=np.float32)
+    def likeness(self, item: int, weight: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Items, ascending, and how much each of them and ``item`` say for each other, in (0, 1); ``weight`` is what
+        ``times`` was given. The others say nothing."""
+        row = slice(self.indptr[item], self.indptr[item + 1])
+        places = np.flatnonzero(self.items == item)
+        others = np.searchsorted(self.indptr, places, side="right") - 1
+        items, where = np.unique(np.concatenate([self.items[row], others]), return_inverse=True)
+        weights = np.concatenate([self.weights[row], self.weights[places]]).astype(np.float64)
+        said = np.bincount(where, weights, len(items)) / (2.0 * weight)
+        return items[said > 0].astype(np.int32), (said / (1.0 + said))[said > 0]
 
     def all_likenesses(self, weight: float) -> sparse.csr_matrix:
         """``likeness`` of every item: CSR of shape (n_items, n_items), without the zeros."""
@@ -132,25 +134,47 @@ def _fit_pairs(
     threads: Threads,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """How many items speak for each item, which, and how strongly by each of ``regularizations``, times ``share`` of
-    the item."""
+    the item. With a large catalogue each of these takes hundreds of megabytes: what is done with is let go of."""
+    width = min(n_neighbors, co_plays.items.shape[1])
+    found = _fit_blocks(co_plays, width, regularizations, share, threads)
+    kept = [np.unpackbits(block.kept, axis=1, count=width).view(bool) for block in found]
+    counts = np.concatenate([rows.sum(axis=1) for rows in kept])
+    starts = range(0, len(share), BLOCK_ITEMS)
+    candidates = (co_plays.items[start : start + BLOCK_ITEMS, :width] for start in starts)
+    items = np.concatenate([rows[which] for rows, which in zip(candidates, kept, strict=True)])
+    del co_plays, candidates, kept
+    return counts, items, np.concatenate([block.weights for block in found], axis=1)
+
+
+class _Block(NamedTuple):
+    """Of up to BLOCK_ITEMS items: which candidates speak for each of them, as bits, and how strongly, (len(λ), n)."""
+
+    kept: npt.NDArray[np.uint8]
+    weights: npt.NDArray[np.float32]
+
+
+def _fit_blocks(
+    co_plays: CoPlays,
+    width: int,
+    regularizations: Sequence[float],
+    share: npt.NDArray[np.float32],
+    threads: Threads,
+) -> list[_Block]:
     played = co_plays.diagonal > 0
     mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
     ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)
-    n_items, width = len(share), min(n_neighbors, co_plays.items.shape[1])
+    n_items = len(share)
     once = PairsOnce.of(co_plays, width, threads)
     table = co_plays.items, co_plays.values, co_plays.lengths, co_plays.diagonal, once.indptr, once.items, once.values
     blocks = [(start, min(start + BLOCK_ITEMS, n_items)) for start in range(0, n_items, BLOCK_ITEMS)]
-    found: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]] = {}
+    found: dict[int, _Block] = {}
 
     def fit_block(start: int, stop: int) -> None:
         weights = np.empty((len(ridges), stop - start, width), np.float32)
         fit_weights(*table, width, ridges, start, stop, weights)
         weights *= share[None, start:stop, None]
         kept = (weights > LEAST_SHARE * weights.max(axis=2, keepdims=True, initial=0.0)).any(axis=0)
-        found[start] = kept.sum(axis=1), co_plays.items[start:stop, :width][kept], weights[:, kept]
+        found[start] = _Block(np.packbits(kept, axis=1), weights[:, kept])
 
     threads.run(fit_block, blocks)
-    counts, items, weights = (
-        np.concatenate([found[start][which] for start, _ in blocks], axis=-1) for which in range(3)
-    )
-    return counts, items, weights
+    return [found[start] for start, _ in blocks]

@@ -1,28 +1,44 @@
 """Item factors rearranged so that a search for the best items can pass over most of them.
 
-Factors are not negative. So no item of a block scores higher for a user than the block's *ceiling* does: the largest
-value of each component within the block. Items are put beside items of like norm and like strongest components, which
-makes the ceilings low; 16 of them make a block, 32 blocks a group with a ceiling of its own.
+Two bounds say what no item of a block can score for a user:
+
+- Factors are not negative, so none scores higher than the block's *ceiling* does, the largest value of each component
+  within the block. That is low where many factors are 0.
+- Where none is, all items point much the same way, and a score is the product of what user and item have *along* the
+  mean direction, plus that of what they have *across* it, which is at most the product of two lengths
+  (Cauchy–Schwarz). So a block needs its largest length either way.
+
+Items are put beside items as long across and along. 16 of them make a block, 32 blocks a group with bounds of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int32, types, uint64
+from numba import float32, float64, int32, types
 
-from timbral.errors import ParameterError
+from timbral.errors import DataError, ParameterError
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, aligned_zeros
+from timbral.models.search.index_check import check_order, check_shapes
 
 __all__ = ["BLOCK_ITEMS", "GROUP_BLOCKS", "ItemIndex"]
 
 BLOCK_ITEMS = LANES
 GROUP_BLOCKS = 32
 GROUP_ITEMS = BLOCK_ITEMS * GROUP_BLOCKS
+
+CHECKED_BLOCKS: Final = 64
+LEVELS_OF_AN_OCTAVE: Final = 32
+ROOM: Final = 1.0 + 1e-5
+"""Lengths are made longer by this, for all that is rounded where bounds are made of them."""
+PARTS: Final = (
+    "packed", "item_of", "block_ceilings", "group_ceilings", "direction", "block_lengths", "group_lengths",
+)  # fmt: skip
 
 _WRITABLE_BLOCKS = types.Array(float32, 3, "C")
 
@@ -34,7 +50,8 @@ class ItemIndex:
     ``shape`` is the factors' own, (n_components, n_items); ``packed`` (n_groups · 32, n_components, 16) float32: the
     blocks; ``item_of`` (n_groups · 512,) int32: the item in each place, −1 where there is none; ``block_ceilings``
     (n_groups, n_components, 32) and ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16)
-    float32.
+    float32; ``direction`` (n_components,) float64: the items' mean, of length 1 or 0; ``block_lengths`` (n_groups, 2,
+    32) and ``group_lengths`` (2, n_groups) float32: the largest length along it and across it.
     """
 
     shape: tuple[int, int]
@@ -42,52 +59,113 @@ class ItemIndex:
     item_of: npt.NDArray[np.int32]
     block_ceilings: npt.NDArray[np.float32]
     group_ceilings: npt.NDArray[np.float32]
+    direction: npt.NDArray[np.float64]
+    block_lengths: npt.NDArray[np.float32]
+    group_lengths: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, item_factors: npt.NDArray[np.float32]) -> ItemIndex:
-        """The index of ``item_factors``, float32 of shape (n_components, n_items). Raises ParameterError on a negative
-        value."""
+    def of(cls, item_factors: npt.NDArray[np.float32], recency: npt.NDArray[np.float32] | None = None) -> ItemIndex:
+        """The index of ``item_factors``, float32 of shape (n_components, n_items), and of ``recency`` (n_items,) as one
+        component more, where it is given. Raises ParameterError on a negative value."""
+        if recency is not None:
+            item_factors = np.vstack([item_factors, recency[None, :].astype(np.float32)])
         n_components, n_items = item_factors.shape
         if item_factors.size and not (item_factors.min() >= 0 and item_factors.max() < np.inf):
             raise ParameterError("item_factors must be finite and not negative")
         item_rows = np.ascontiguousarray(item_factors.T, np.float32)
         n_groups = -(-n_items // GROUP_ITEMS)
-        keys = np.empty(n_items, np.uint64)
-        _likeness(item_rows, keys)
+        direction = item_rows.mean(axis=0, dtype=np.float64) if n_items else np.zeros(n_components)
+        direction /= np.linalg.norm(direction) or 1.0
+        lengths = np.empty((2, n_items), np.float32)
+        _split(item_rows, direction, lengths)
         item_of = np.full(n_groups * GROUP_ITEMS, -1, np.int32)
-        item_of[:n_items] = np.argsort(keys)
+        level = np.floor(np.log2(np.maximum(lengths[1], np.float32(1e-30))) * LEVELS_OF_AN_OCTAVE)
+        item_of[:n_items] = np.lexsort((-lengths[0], -level))
+        padded = np.zeros((2, n_groups * GROUP_ITEMS), np.float32)
+        padded[:, :n_items] = lengths[:, item_of[:n_items]]
+        block_lengths = np.ascontiguousarray(
+            padded.reshape(2, n_groups, GROUP_BLOCKS, BLOCK_ITEMS).max(3).swapaxes(0, 1)
+        )
+        group_lengths = np.ascontiguousarray(block_lengths.max(2, initial=0.0).T)
         packed = aligned_zeros((n_groups * GROUP_BLOCKS, n_components, BLOCK_ITEMS))
         block_ceilings = aligned_zeros((n_groups, n_components, GROUP_BLOCKS))
         group_ceilings = aligned_zeros((n_components, -(-n_groups // LANES) * LANES))
         _pack(item_rows, item_of, packed, block_ceilings, group_ceilings)
         arrays: list[npt.NDArray[Any]] = [packed, item_of, block_ceilings, group_ceilings]
+        arrays += [direction, block_lengths, group_lengths]
         for array in arrays:
             array.flags.writeable = False
-        return cls((n_components, n_items), packed, item_of, block_ceilings, group_ceilings)
+        return cls((n_components, n_items), *arrays)
+
+    @property
+    def parts(self) -> tuple[npt.NDArray[Any], ...]:
+        """What the kernel searches."""
+        return tuple(getattr(self, name) for name in PARTS)
+
+    def tensors(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
+        """For a model's file."""
+        return {f"{prefix}{name}": getattr(self, name) for name in PARTS}
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: Mapping[str, npt.NDArray[Any]],
+        prefix: str,
+        vectors: npt.NDArray[np.float32],
+        recency: npt.NDArray[np.float32] | None,
+    ) -> Self:
+        """What ``tensors`` gave; a kernel will read memory where these arrays say, so all that could lead it astray is
+        checked, and of the rest a sample.
+
+        Args:
+            vectors, recency: the items' (n_items, k) and (n_items,) or None, of which it must be.
+
+        Raises:
+            DataError: it is not the index of these.
+            KeyError: there is none.
+        """
+        n_items, width = len(vectors), vectors.shape[1] + int(recency is not None)
+        made = cls((width, n_items), *(tensors[f"{prefix}{name}"] for name in PARTS))
+        n_groups = -(-n_items // GROUP_ITEMS)
+        shapes = {
+            "packed": (n_groups * GROUP_BLOCKS, width, BLOCK_ITEMS),
+            "item_of": (n_groups * GROUP_ITEMS,),
+            "block_ceilings": (n_groups, width, GROUP_BLOCKS),
+            "group_ceilings": (width, -(-n_groups // LANES) * LANES),
+            "direction": (width,),
+            "block_lengths": (n_groups, 2, GROUP_BLOCKS),
+            "group_lengths": (2, n_groups),
+        }
+        check_shapes("item index", made, shapes, {"item_of": np.int32, "direction": np.float64})
+        check_order("item index", made.item_of, n_items)
+        for block in np.unique(np.linspace(0, -(-n_items // BLOCK_ITEMS) - 1, CHECKED_BLOCKS).astype(int)):
+            items = made.item_of[block * BLOCK_ITEMS : (block + 1) * BLOCK_ITEMS] if block >= 0 else made.item_of[:0]
+            items = items[items >= 0]
+            rows = vectors[items] if recency is None else np.hstack([vectors[items], recency[items, None]])
+            if not len(items):
+                continue
+            lengths = np.empty((2, len(items)), np.float32)
+            _split(np.ascontiguousarray(rows, np.float32), made.direction, lengths)
+            place = block // GROUP_BLOCKS, slice(None), block % GROUP_BLOCKS
+            is_below = (rows <= made.block_ceilings[place]).all() and (
+                made.block_lengths[place] * np.float32(ROOM) >= lengths.T
+            ).all()
+            if (made.packed[block].T[: len(items)] != rows).any() or not is_below:
+                raise DataError("its item index is another model's")
+        return made
 
 
-@kernel(matrix(float32), vector(uint64, writable=True))
-def _likeness(item_rows, keys):  # type: ignore[no-untyped-def]
-    """A sorting key for each item: norm in half octaves, strongest component, second strongest, norm; large norms
-    first."""
-    n_items, n_components = item_rows.shape
-    for item in range(n_items):
-        square, first, second = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-        first_at, second_at = 0, 0
-        for component in range(n_components):
-            value = item_rows[item, component]
-            square += value * value
-            if value > second:
-                if value > first:
-                    second, second_at = first, first_at
-                    first, first_at = value, component
-                else:
-                    second, second_at = value, component
-        # Half an octave of the norm is an octave of its square.
-        octaves = np.log2(np.float64(max(np.float32(1e-30), min(square, np.float32(1e30)))))
-        level = np.floor(octaves)
-        within = np.int64((1.0 - (octaves - level)) * 0xFFFFFF)
-        keys[item] = np.uint64(((128 - np.int64(level)) << 48) | (first_at << 36) | (second_at << 24) | within)
+@kernel(matrix(float32), vector(float64), matrix(float32, writable=True))
+def _split(rows, direction, lengths):  # type: ignore[no-untyped-def]
+    """Each row's length along ``direction`` and across it."""
+    for row in range(len(rows)):
+        along, square = 0.0, 0.0
+        for component in range(len(direction)):
+            along += rows[row, component] * direction[component]
+        for component in range(len(direction)):
+            square += (rows[row, component] - along * direction[component]) ** 2
+        lengths[0, row] = along * ROOM
+        lengths[1, row] = np.sqrt(square) * ROOM
 
 
 @kernel(matrix(float32), vector(int32), _WRITABLE_BLOCKS, _WRITABLE_BLOCKS, matrix(float32, writable=True))

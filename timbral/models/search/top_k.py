@@ -17,6 +17,7 @@ from timbral.models.kernels.threads import resolve_n_threads
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k_kernels as kernels
 from timbral.models.search.item_index import ItemIndex
+from timbral.models.search.scratch import scratch
 
 __all__ = ["TopK", "scores_of", "top_k"]
 
@@ -25,6 +26,9 @@ Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 CHUNK_USERS = 64
 """A bit each: see ``search_index``."""
 INDEX_WORTH_USERS = 48
+SOME_LISTED, FEW_LISTED = 4, 64
+"""What is allowed is looked at item by item where it is less than this part of the catalogue: without an index, with
+one, which passes over most of what is not good enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +69,7 @@ def top_k(
     item_factors: npt.NDArray[np.float32],
     k: int,
     *,
+    recency: npt.NDArray[np.float32] | None = None,
     neighbors: Neighbors | None = None,
     plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
     seen: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
@@ -78,26 +83,27 @@ def top_k(
     """The ``k`` best items for each row of ``user_factors``; fewer where fewer are left, never one that is ruled out.
 
     The score of user ``u`` and item ``i`` is the float32 nearest to the float64 sum, in the order of the components, of
-    ``user_factors[u, c] * item_factors[c, i]``, and, in float64 too, the sum of what ``neighbors`` have for ``i`` of
-    the items in row ``u`` of ``plays``, in their order there. Lists are ordered by this score, the lower item index
-    first where scores are equal; so the answer is one and the same whatever the number of threads, and the same as by
-    brute force.
+    ``user_factors[u, c] * item_factors[c, i]``, of ``recency[i]``, and of the sum, in float64 too, of what
+    ``neighbors`` have for ``i`` of the items in row ``u`` of ``plays``, in their order there. Lists are ordered by this
+    score, the lower item index first where scores are equal; so the answer is one and the same whatever the number of
+    threads, and the same as by brute force.
 
     Args:
         user_factors: float32 of shape (n_users, n_components), not negative, finite; a row for each list.
         item_factors: float32 of shape (n_components, n_items), not negative, finite; the transpose of a C-contiguous
             array is taken as it is, another layout is copied.
         k: length of a list, at least 1; may exceed the number of items.
+        recency: float32 (n_items,), not negative: what every user's score of an item has beside; None: nothing.
         neighbors: what a played item says for others; None: nothing.
         plays: sparse, shape (n_users, n_items): what is stored in row ``u`` was played by ``u``, once, whatever the
             value is.
         seen: sparse, shape (n_users, n_items): what is stored in row ``u``, a zero too, is not in list ``u``.
-        blocked: item indices that are in no list.
+        blocked: item indices that are in no list, or bool (n_items,), True for these.
         blocked_by_user: like ``seen``.
-        allowed: item indices; no other item is in any list.
+        allowed: item indices, or bool (n_items,); no other item is in any list.
         allowed_by_user: sparse, shape (n_users, n_items): only what is stored in row ``u`` is in list ``u``; an empty
             row makes an empty list.
-        index: ``ItemIndex.of(item_factors)``, for who calls often and keeps it; made here where it pays.
+        index: ``ItemIndex.of(item_factors, recency)``, for who calls often and keeps it; made here where it pays.
         n_threads: 0 takes every core that the process may use.
 
     Raises:
@@ -111,45 +117,61 @@ def top_k(
         )
     if k < 1:
         raise ParameterError(f"k must be at least 1 (got {k})")
-    if index is not None and index.shape != items.shape:
-        raise ParameterError(f"the index is of item_factors of shape {index.shape}, not {items.shape}")
+    boost = _recency(recency, n_items)
+    if index is not None and index.shape != (n_components + int(len(boost) > 0), n_items):
+        shape = (n_components + int(len(boost) > 0), n_items)
+        raise ParameterError(f"the index is of item_factors of shape {index.shape}, not {shape}")
     seen_rows = _rows("seen", seen, n_users, n_items)
     blocked_rows = _rows("blocked_by_user", blocked_by_user, n_users, n_items)
     pairs = _pairs(neighbors, plays, n_users, n_items)
-    listed = None if allowed_by_user is None else _rows("allowed_by_user", allowed_by_user, n_users, n_items)
-    chosen = None if allowed is None else np.unique(_item_indices("allowed", allowed, n_items)).astype(np.int32)
-    marks = np.zeros(n_items, np.int32)
-    if chosen is not None and (listed is not None or 4 * len(chosen) > n_items):
-        marks[:] = kernels.EXCLUDED
-        marks[chosen] = 0
-        chosen = None  # what is marked needs no catalogue of its own
-    if blocked is not None:
-        marks[_item_indices("blocked", blocked, n_items)] = kernels.EXCLUDED
+    barred, some = _barred("blocked", blocked, n_items)
+    outside, chosen = _barred("allowed", allowed, n_items)
     item_rows = _read_only(items.T)
     width, with_index = n_items, False
+    common = users, item_rows, boost
+    listed: tuple[npt.NDArray[Any], ...] | None = None
+    if allowed_by_user is not None:
+        ends, listed_items = _rows("allowed_by_user", allowed_by_user, n_users, n_items)
+        listed = _read_only(ends[:-1]), _read_only(ends[1:]), listed_items
+    elif chosen is not None and (FEW_LISTED if index is not None else SOME_LISTED) * len(chosen) <= n_items:
+        listed = _shared(chosen, n_users)
+        chosen = None
+    if chosen is not None:
+        outside = np.ones(n_items, bool)
+        outside[chosen] = False
+    elif allowed is not None and len(outside):
+        outside = ~outside
+    if len(outside):
+        barred = (barred | outside) if len(barred) else outside
     if listed is not None:
-        width = int(np.diff(listed[0]).max(initial=0))
-        search: Search = partial(kernels.search_listed, users, item_rows, *listed)
-    elif chosen is not None:
-        width = len(chosen)
-        search = partial(kernels.search_all, users, _read_only(item_rows[chosen]), _read_only(chosen))
+        width = int((listed[1] - listed[0]).max(initial=0))
+        search: Search = partial(kernels.search_listed, *common, *listed)
     else:
         with_index = index is not None or n_users >= INDEX_WORTH_USERS
-        search = _search(users, item_rows, (index or ItemIndex.of(item_rows.T)) if with_index else None)
+        made = (index or ItemIndex.of(item_rows.T, boost if len(boost) else None)) if with_index else None
+        search = _search(*common, made)
     out = np.empty((n_users, min(k, width)), np.int32), np.empty((n_users, min(k, width)), np.float32)
     lengths = np.zeros(n_users, np.int64)
     if min(k, width):
         chunks = iter(range(0, n_users, CHUNK_USERS))  # shared: a thread that is done takes the next chunk
+        ruled_out = *seen_rows, *blocked_rows, _read_only(barred.view(np.uint8))
+        marked: list[npt.NDArray[Any]] = [
+            seen_rows[1],
+            blocked_rows[1],
+            *([] if some is None else [some]),
+            *(listed[2:] if listed else []),
+        ]
 
-        def work(marks: npt.NDArray[np.int32]) -> None:
-            scratch: list[npt.NDArray[Any]] = [np.zeros(n_items), np.empty(n_items, np.int32)]
-            if with_index:
-                scratch.append(np.zeros(n_items, np.uint64))
-            for start in chunks:
-                stop = min(start + CHUNK_USERS, n_users)
-                search(start, stop, *pairs, *seen_rows, *blocked_rows, marks, *scratch, *out, lengths)
+        def work() -> None:
+            with scratch(n_items, marked) as held:
+                if some is not None:
+                    held.marks[some] = kernels.EXCLUDED
+                mine = (held.marks, held.sums, held.touched, *([held.has_touched] if with_index else []))
+                for start in chunks:
+                    stop = min(start + CHUNK_USERS, n_users)
+                    search(start, stop, *pairs, *ruled_out, *mine, *out, lengths)
 
-        _run(work, marks, min(resolve_n_threads(n_threads), -(-n_users // CHUNK_USERS)))
+        _run(work, min(resolve_n_threads(n_threads), -(-n_users // CHUNK_USERS)))
     return _compact(*out, lengths)
 
 
@@ -159,6 +181,7 @@ def scores_of(
     users: npt.NDArray[np.int64],
     items: npt.NDArray[np.int64],
     *,
+    recency: npt.NDArray[np.float32] | None = None,
     neighbors: Neighbors | None = None,
     plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -166,20 +189,59 @@ def scores_of(
     of ``top_k``."""
     scores = np.empty(len(users), np.float32)
     pairs = _pairs(neighbors, plays, len(user_factors), item_factors.shape[1])
+    boost = _recency(recency, item_factors.shape[1])
     kernels.score_pairs(
-        _read_only(user_factors), _read_only(item_factors.T), _read_only(users), _read_only(items), *pairs, scores
+        _read_only(user_factors),
+        _read_only(item_factors.T),
+        boost,
+        _read_only(users),
+        _read_only(items),
+        *pairs,
+        scores,
     )
     return scores
 
 
-def _search(users: npt.NDArray[np.float32], item_rows: npt.NDArray[np.float32], index: ItemIndex | None) -> Search:
+def _search(
+    users: npt.NDArray[np.float32],
+    item_rows: npt.NDArray[np.float32],
+    recency: npt.NDArray[np.float32],
+    index: ItemIndex | None,
+) -> Search:
     """The search of the whole catalogue."""
     if not (users.min(initial=0) >= 0 and users.max(initial=0) < np.inf):
         raise ParameterError("user_factors must be finite and not negative")
     if index is None:
-        return partial(kernels.search_all, users, item_rows, _read_only(np.arange(len(item_rows), dtype=np.int32)))
-    parts = index.packed, index.item_of, index.block_ceilings, index.group_ceilings
-    return partial(kernels.search_index, users, item_rows, *parts)
+        return partial(kernels.search_all, users, item_rows, recency)
+    return partial(kernels.search_index, users, item_rows, recency, *index.parts)
+
+
+def _shared(items: npt.NDArray[np.int64], n_users: int) -> tuple[npt.NDArray[Any], ...]:
+    """One list of items, for everybody: where it starts for each user, where it ends, and what it is."""
+    items = np.unique(items).astype(np.int32)
+    return tuple(map(_read_only, (np.zeros(n_users, np.int64), np.full(n_users, len(items)), items)))
+
+
+def _recency(recency: npt.NDArray[np.float32] | None, n_items: int) -> npt.NDArray[np.float32]:
+    if recency is None:
+        return _read_only(np.empty(0, np.float32))
+    if recency.dtype != np.float32 or recency.shape != (n_items,):
+        raise ParameterError(f"recency must be float32 of shape ({n_items},) (got {recency.dtype} of {recency.shape})")
+    return _read_only(recency)
+
+
+def _barred(
+    name: str, items: npt.ArrayLike | None, n_items: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64] | None]:
+    """``items`` as a mask, or as indices; of the other there is nothing."""
+    nothing = np.empty(0, bool)
+    if items is None:
+        return nothing, None
+    if isinstance(items, np.ndarray) and items.dtype == bool:
+        if items.shape != (n_items,):
+            raise ParameterError(f"{name} must be item indices or bool of shape ({n_items},) (got shape {items.shape})")
+        return items, None
+    return nothing, _item_indices(name, items, n_items)
 
 
 def _pairs(
@@ -196,12 +258,12 @@ def _pairs(
     return (*_rows("plays", plays, n_users, n_items), *(_read_only(part) for part in pairs))
 
 
-def _run(work: Callable[[npt.NDArray[np.int32]], None], marks: npt.NDArray[np.int32], n_threads: int) -> None:
+def _run(work: Callable[[], None], n_threads: int) -> None:
     if n_threads <= 1:
-        work(marks)
+        work()
         return
     with ThreadPoolExecutor(n_threads, thread_name_prefix="timbral-top-k") as pool:
-        for done in [pool.submit(work, marks.copy()) for _ in range(n_threads)]:
+        for done in [pool.submit(work) for _ in range(n_threads)]:
             done.result()
 
 

@@ -1,13 +1,14 @@
 """Compiled loops of ``timbral.models.search.top_k``.
 
-A score is w·h + Σ v over what the user has played. The items that the second sum touches are few: they are scored
-first, all of them. All others are ranked by w·h alone, among which the index finds what is still good enough.
+A score is w·h + r + Σ v over what the user has played. The items that the last sum touches are few: they are scored
+first, all of them. All others are ranked by w·h + r alone, among which the index finds what is still good enough.
 
 What the kernels share: ``user_factors`` (n_users, k), a list each; ``start`` and ``stop``: the lists to make;
 ``play_indptr`` and ``plays``, what the users have played; ``pair_indptr``, ``pair_items`` and ``pair_weights``, a
 Neighbors; ``seen…`` and ``blocked…``, what is in no list of a user's, as sparse rows; ``marks`` (n_items,), EXCLUDED
 where an item is in no list at all, and scratch otherwise; ``sums`` and ``touched`` (n_items,), scratch, the first all
-0; ``out_items`` and ``out_scores`` (n_users, the longest list), ``out_lengths`` (n_users,).
+0; ``recency`` (n_items,), r, or of no elements where it is 0; ``barred`` (n_items,), not 0 where an item is in no list,
+or of no elements; ``out_items`` and ``out_scores`` (n_users, the longest list), ``out_lengths`` (n_users,).
 
 A list under construction is a heap with its worst entry on top: the lowest score, of equal scores the highest item.
 
@@ -20,12 +21,12 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import float32, float64, int32, int64, types, uint64
+from numba import float32, float64, int32, int64, types, uint8, uint64
 
 from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, UNROLLED, WIDE, weighted_sums, weighted_sums_of_blocks
-from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS
+from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, ROOM
 
 EXCLUDED = -1
 ROUND_SHARE = np.float32(0.7)
@@ -39,8 +40,9 @@ _reordering_jit = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}
 
 _BLOCKS = types.Array(float32, 3, "C", readonly=True)
 _ROWS = vector(int64), vector(int32)
-_RULED_OUT = (*_ROWS, *_ROWS, vector(int32, writable=True))
+_RULED_OUT = (*_ROWS, *_ROWS, vector(uint8), vector(int32, writable=True))
 _NEIGHBORS = (*_ROWS, *_ROWS, vector(float32))
+_RECENCY = vector(float32)
 _SCRATCH = vector(float64, writable=True), vector(int32, writable=True)
 _OUT = matrix(int32, writable=True), matrix(float32, writable=True), vector(int64, writable=True)
 
@@ -79,11 +81,21 @@ def _clear(sums, touched, n_touched):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _score_of(user, item, neighbors):  # type: ignore[no-untyped-def]
+def _is_out(item, row, barred, marks):  # type: ignore[no-untyped-def]
+    return marks[item] == EXCLUDED or marks[item] == row + 1 or (len(barred) > 0 and barred[item] != 0)
+
+
+@_jit
+def _recency_of(recency, item):  # type: ignore[no-untyped-def]
+    return recency[item] if len(recency) > 0 else np.float32(0.0)
+
+
+@_jit
+def _score_of(user, item_rows, item, recency, neighbors):  # type: ignore[no-untyped-def]
     total = 0.0
     for component in range(len(user)):
-        total += np.float64(user[component]) * np.float64(item[component])
-    return np.float32(total + neighbors)
+        total += np.float64(user[component]) * np.float64(item_rows[item, component])
+    return np.float32(total + np.float64(_recency_of(recency, item)) + neighbors)
 
 
 @_jit
@@ -108,51 +120,76 @@ def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]
     """What a float32 sum must reach for its item to have a chance."""
     if size < len(scores):
         return np.float32(-1.0)
-    slack = np.float32((n_components + 4) * 2.0**-22)
+    slack = np.float32((n_components + 5) * 2.0**-22)
     return scores[0] * (np.float32(1.0) - slack) - TINY
 
 
 @_jit
 def _offer_touched(  # type: ignore[no-untyped-def]
-    user, item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, n_touched, items, scores
+    user, item_rows, recency, row, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, n_touched,
+    items, scores,
 ):  # fmt: skip
     """Begin a list with the items that neighbours speak for; gives its length and its threshold."""
     _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
     size, threshold = 0, np.float32(-1.0)
     for place in range(n_touched):
         item = touched[place]
-        if marks[item] == EXCLUDED or marks[item] == row + 1:
+        if _is_out(item, row, barred, marks):
             continue
-        if _nearly(user, item_rows[item]) + np.float32(sums[item]) >= threshold:
-            size = offer(scores, items, size, _score_of(user, item_rows[item], sums[item]), item)
+        if _nearly(user, item_rows[item]) + _recency_of(recency, item) + np.float32(sums[item]) >= threshold:
+            size = offer(scores, items, size, _score_of(user, item_rows, item, recency, sums[item]), item)
             threshold = _threshold(scores, size, len(user))
     return size, threshold
 
 
+@_jit
+def _split_user(weights, components, n_weights, direction):  # type: ignore[no-untyped-def]
+    """What a user has along the items' mean direction and across it."""
+    along, square, left = 0.0, 0.0, 1.0
+    for place in range(n_weights):
+        along += weights[place] * direction[components[place]]
+    for place in range(n_weights):
+        square += (weights[place] - along * direction[components[place]]) ** 2
+        left -= direction[components[place]] ** 2
+    # Where the user has nothing, the direction alone is left.
+    square += max(left, 0.0) * along * along
+    # The room for what is rounded away where next to nothing is left across.
+    return np.float32(along * ROOM), np.float32(np.sqrt(square) * ROOM + 1e-7 * along)
+
+
+@_jit
+def _blocks_that_reach(along, across, lengths, first, threshold):  # type: ignore[no-untyped-def]
+    blocks = 0
+    for number in range(LANES):
+        # Not "at least": what is no number may be anything.
+        if not along * lengths[0, first + number] + across * lengths[1, first + number] < threshold:
+            blocks |= 1 << number
+    return blocks
+
+
 @kernel(
-    matrix(float32), matrix(float32), _BLOCKS, vector(int32), _BLOCKS, matrix(float32), int64, int64, *_NEIGHBORS,
-    *_RULED_OUT,
-    *_SCRATCH, vector(uint64, writable=True), *_OUT,
+    matrix(float32), matrix(float32), _RECENCY, _BLOCKS, vector(int32), _BLOCKS, matrix(float32), vector(float64),
+    _BLOCKS, matrix(float32), int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, vector(uint64, writable=True), *_OUT,
 )  # fmt: skip
 def search_index(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, packed, item_of, block_ceilings, group_ceilings, start, stop, play_indptr, plays,
-    pair_indptr,
-    pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, has_touched, out_items,
-    out_scores, out_lengths,
+    user_factors, item_rows, recency, packed, item_of, block_ceilings, group_ceilings, direction, block_lengths,
+    group_lengths, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen,
+    blocked_indptr, blocked, barred, marks, sums, touched, has_touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
-    """Lists from an ItemIndex, for at most 64 users.
+    """Lists from an ItemIndex, for at most 64 users. Where there is recency, it is the index's last component.
 
     Groups of items are visited in rounds, for each user the ones with the highest ceilings first. All users of a round
     share the group that is in the cache. ``has_touched`` (n_items,) is scratch, all 0: a bit for each user whose
     neighbours touched the item.
     """
     n_users, n_components, n_groups = stop - start, user_factors.shape[1], len(block_ceilings)
-    weights = np.zeros((n_users, n_components + UNROLLED), np.float32)
-    components = np.zeros((n_users, n_components + UNROLLED), np.int64)
+    weights = np.zeros((n_users, n_components + 1 + UNROLLED), np.float32)
+    components = np.zeros((n_users, n_components + 1 + UNROLLED), np.int64)
     n_weights = np.zeros(n_users, np.int64)
     ceilings = np.empty((n_users, group_ceilings.shape[1]), np.float32)
     upper, lower = np.empty(n_users, np.float32), np.empty(n_users, np.float32)
     thresholds = np.empty(n_users, np.float32)
+    along, across = np.empty(n_users, np.float32), np.empty(n_users, np.float32)
     block_sums = np.empty(WIDE * LANES, np.float32)
     for user in range(n_users):
         size = 0
@@ -161,6 +198,10 @@ def search_index(  # type: ignore[no-untyped-def]
                 weights[user, size] = user_factors[start + user, component]
                 components[user, size] = component
                 size += 1
+        if len(recency) > 0:
+            weights[user, size] = 1.0
+            components[user, size] = n_components
+            size += 1
         # What is left of the last four has weight 0 and reads component 0.
         n_weights[user] = -(-size // UNROLLED) * UNROLLED
         out_lengths[start + user] = 0
@@ -169,9 +210,8 @@ def search_index(  # type: ignore[no-untyped-def]
         n_touched = _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
         if n_touched > 0:
             out_lengths[row], thresholds[user] = _offer_touched(
-                user_factors[row], item_rows, row, seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched,
-                n_touched,
-                out_items[row], out_scores[row],
+                user_factors[row], item_rows, recency, row, seen_indptr, seen, blocked_indptr, blocked, barred, marks,
+                sums, touched, n_touched, out_items[row], out_scores[row],
             )  # fmt: skip
             for place in range(n_touched):
                 has_touched[touched[place]] |= uint64(1) << uint64(user)
@@ -181,7 +221,11 @@ def search_index(  # type: ignore[no-untyped-def]
             weighted_sums(
                 weights[user], components[user], n_weights[user], group_ceilings, first, 0.0, ceilings[user, first:]
             )
+        along[user], across[user] = _split_user(weights[user], components[user], size, direction)
         for group in range(n_groups):
+            reach = along[user] * group_lengths[0, group] + across[user] * group_lengths[1, group]
+            if reach < ceilings[user, group]:
+                ceilings[user, group] = reach
             highest = max(highest, ceilings[user, group])
         upper[user] = np.inf
         lower[user] = highest * ROUND_SHARE
@@ -199,7 +243,10 @@ def search_index(  # type: ignore[no-untyped-def]
                 threshold, is_marked = thresholds[user], False
                 w, c, n = weights[user], components[user], n_weights[user]
                 for first in range(0, GROUP_BLOCKS, LANES):
-                    blocks = weighted_sums(w, c, n, block_ceilings[group], first, threshold, block_sums)
+                    blocks = _blocks_that_reach(along[user], across[user], block_lengths[group], first, threshold)
+                    if blocks == 0:
+                        continue
+                    blocks &= weighted_sums(w, c, n, block_ceilings[group], first, threshold, block_sums)
                     block = group * GROUP_BLOCKS + first
                     while blocks != 0:
                         if blocks & 1 == 0:
@@ -223,7 +270,7 @@ def search_index(  # type: ignore[no-untyped-def]
                             item = item_of[block * BLOCK_ITEMS + lane]
                             if not is_high or block_sums[lane] < threshold or item < 0:
                                 continue
-                            if marks[item] == EXCLUDED or marks[item] == row + 1:
+                            if _is_out(item, row, barred, marks):
                                 continue
                             if (has_touched[item] >> uint64(user)) & uint64(1):
                                 continue
@@ -247,60 +294,66 @@ def search_index(  # type: ignore[no-untyped-def]
         sort_best_first(out_scores[row], out_items[row], out_lengths[row])
 
 
-@kernel(matrix(float32), matrix(float32), vector(int32), int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
+@kernel(
+    matrix(float32), matrix(float32), _RECENCY, int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT
+)  # fmt: skip
 def search_all(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, item_of, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
-    seen_indptr, seen,
-    blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
+    user_factors, item_rows, recency, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
+    seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
-    """Lists, each score computed: for few users, for whom no index is worth making, or few items.
-
-    ``item_rows`` (n, k) are the factors of the items ``item_of`` (n,).
-    """
+    """Lists, each score computed: for few users, for whom no index is worth making."""
     n_items, n_components = item_rows.shape
     for row in range(start, stop):
         n_touched = _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
         _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
         user, threshold = user_factors[row], np.float32(-1.0)
-        for place in range(n_items):
-            item = item_of[place]
-            if _nearly(user, item_rows[place]) + np.float32(sums[item]) < threshold:
+        for item in range(n_items):
+            if _nearly(user, item_rows[item]) + _recency_of(recency, item) + np.float32(sums[item]) < threshold:
                 continue
-            if marks[item] != EXCLUDED and marks[item] != row + 1:
-                size = offer(scores, items, size, _score_of(user, item_rows[place], sums[item]), item)
+            if not _is_out(item, row, barred, marks):
+                size = offer(scores, items, size, _score_of(user, item_rows, item, recency, sums[item]), item)
                 threshold = _threshold(scores, size, n_components)
         _clear(sums, touched, n_touched)
         sort_best_first(scores, items, size)
         out_lengths[row] = size
 
 
-@kernel(matrix(float32), matrix(float32), *_ROWS, int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT)
+@kernel(
+    matrix(float32), matrix(float32), _RECENCY, vector(int64), vector(int64), vector(int32), int64, int64, *_NEIGHBORS,
+    *_RULED_OUT, *_SCRATCH, *_OUT,
+)  # fmt: skip
 def search_listed(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, listed_indptr, listed, start, stop, play_indptr, plays, pair_indptr, pair_items,
-    pair_weights,
-    seen_indptr, seen, blocked_indptr, blocked, marks, sums, touched, out_items, out_scores, out_lengths,
+    user_factors, item_rows, recency, listed_start, listed_stop, listed, start, stop, play_indptr, plays, pair_indptr,
+    pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, out_items,
+    out_scores, out_lengths,
 ):  # fmt: skip
-    """Lists, each from the items that ``listed`` has for the user."""
+    """Lists, each from the items ``listed[listed_start[row] : listed_stop[row]]``."""
+    n_components = user_factors.shape[1]
     for row in range(start, stop):
         n_touched = _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
         _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
-        for place in range(listed_indptr[row], listed_indptr[row + 1]):
+        user, threshold = user_factors[row], np.float32(-1.0)
+        for place in range(listed_start[row], listed_stop[row]):
             item = listed[place]
-            if marks[item] != EXCLUDED and marks[item] != row + 1:
-                marks[item] = row + 1  # an item that is listed twice is taken once
-                size = offer(scores, items, size, _score_of(user_factors[row], item_rows[item], sums[item]), item)
+            if _is_out(item, row, barred, marks):
+                continue
+            marks[item] = row + 1  # an item that is listed twice is taken once
+            if _nearly(user, item_rows[item]) + _recency_of(recency, item) + np.float32(sums[item]) >= threshold:
+                size = offer(scores, items, size, _score_of(user, item_rows, item, recency, sums[item]), item)
+                threshold = _threshold(scores, size, n_components)
         _clear(sums, touched, n_touched)
         sort_best_first(scores, items, size)
         out_lengths[row] = size
 
 
 @kernel(
-    matrix(float32), matrix(float32), vector(int64), vector(int64), *_NEIGHBORS, vector(float32, writable=True)
+    matrix(float32), matrix(float32), _RECENCY, vector(int64), vector(int64), *_NEIGHBORS,
+    vector(float32, writable=True),
 )  # fmt: skip
 def score_pairs(  # type: ignore[no-untyped-def]
-    user_factors, item_rows, users, items, play_indptr, plays, pair_indptr, pair_items, pair_weights, scores
+    user_factors, item_rows, recency, users, items, play_indptr, plays, pair_indptr, pair_items, pair_weights, scores
 ):  # fmt: skip
     """``scores[n]``: the very score by which a list has ``items[n]`` for ``users[n]``."""
     for n in range(len(users)):
@@ -317,4 +370,4 @@ def score_pairs(  # type: ignore[no-untyped-def]
                     high = middle
             if low < end and pair_items[low] == item and pair_weights[low] > 0:
                 neighbors += np.float64(pair_weights[low])
-        scores[n] = _score_of(user_factors[user], item_rows[item], neighbors)
+        scores[n] = _score_of(user_factors[user], item_rows, item, recency, neighbors)

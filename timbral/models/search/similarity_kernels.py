@@ -1,0 +1,255 @@
+"""Compiled loops of ``timbral.models.similarity``.
+
+What they share: ``vectors`` (n_items, k), the items' vectors; ``mean`` (k,) that of their unit vectors; ``doubt``, the
+square of the part that each item has for itself; ``which``, the item that others are compared with; ``likely`` and
+``likeness``, the items that neighbours speak for, and how strongly, in [0, 1); ``marks`` (n_items,), scratch, all 0,
+and not 0 afterwards where an item is ``which`` or among ``likely``; ``out_items`` and ``out_scores``, the list, a heap
+while it grows.
+
+A score that decides is always the exact one (``_score_of``), in float64 in the order of the components. What is summed
+in float32, vectors no longer than 1, is wrong by at most a few roundings for each component; ``_slack`` has room for
+twice as many.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import float32, float64, int32, int64, types, uint8
+
+from timbral.models.kernels.heap import offer, sort_best_first
+from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.kernels.nibble_sums import CODE_STEPS, CODED_ITEMS, MOST, lanes_that_reach
+
+__all__ = ["NOISE", "alike_all", "alike_indexed", "encode", "own_parts", "said_together"]
+
+NOISE = 1e-10
+"""Square of the length up to which an own part is what float32 rounds away."""
+
+MIDDLE = CODE_STEPS / 2
+ROUNDED = 1e-6
+"""Room for what float32 and float64 round."""
+TINY, HUGE = np.float32(1e-30), np.float32(1e30)
+
+_jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
+_reordering_jit = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
+_CODES = types.Array(uint8, 3, "C", readonly=True)
+_QUESTION = (
+    matrix(float32), vector(float32), float64, int64, vector(int32), vector(float64), vector(int32, writable=True),
+)  # fmt: skip
+_OUT = vector(int32, writable=True), vector(float32, writable=True)
+
+
+@_jit
+def _own_part(vectors, item, mean, doubt, out):  # type: ignore[no-untyped-def]
+    """The item's unit vector less the mean, by its length with the doubt; zeros where it has none."""
+    square = 0.0
+    for f in range(len(mean)):
+        square += np.float64(vectors[item, f]) * np.float64(vectors[item, f])
+    out[:] = 0.0
+    if square == 0.0:
+        return
+    scale, length = 1.0 / np.sqrt(square), 0.0
+    for f in range(len(mean)):
+        out[f] = scale * np.float64(vectors[item, f]) - np.float64(mean[f])
+        length += out[f] * out[f]
+    if length <= NOISE:
+        out[:] = 0.0
+        return
+    length = np.sqrt(length + doubt)
+    for f in range(len(mean)):
+        out[f] /= length
+
+
+@_jit
+def _score_of(own, theirs, likeness):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for f in range(len(own)):
+        total += own[f] * theirs[f]
+    total = max(total, 0.0)
+    # A product of what is left by each, so that without neighbours the cosine stays what it is.
+    return np.float32(total + likeness * (1.0 - total))
+
+
+@_reordering_jit
+def _nearly(vectors, item, mean, own):  # type: ignore[no-untyped-def]
+    """The squares of the item's length and of its own part's, and the product of this with ``own``."""
+    square = np.float32(0.0)
+    for f in range(len(mean)):
+        square += vectors[item, f] * vectors[item, f]
+    length, product = np.float32(0.0), np.float32(0.0)
+    if square > 0:
+        scale = np.float32(1.0) / np.sqrt(square)
+        for f in range(len(mean)):
+            x = scale * vectors[item, f] - mean[f]
+            length += x * x
+            product += x * own[f]
+    return square, length, product
+
+
+@_jit
+def _may_reach(vectors, item, mean, own, doubt, slack, worst):  # type: ignore[no-untyped-def]
+    square, length, product = _nearly(vectors, item, mean, own)
+    if square < TINY or not square < HUGE:
+        return True  # not for float32 to say
+    # An own part is a difference: of a short one, what float32 rounds away is a larger part.
+    inverse = np.float32(1.0) / np.sqrt(length + doubt)
+    return product * inverse + slack * (np.float32(1.0) + inverse) >= worst
+
+
+@_jit
+def _slack(n_components):  # type: ignore[no-untyped-def]
+    return np.float32((n_components + 8) * 2.0**-22)
+
+
+@_jit
+def _offer(own, vectors, mean, doubt, item, likeness, theirs, scores, items, size):  # type: ignore[no-untyped-def]
+    _own_part(vectors, item, mean, doubt, theirs)
+    score = _score_of(own, theirs, likeness)
+    return offer(scores, items, size, score, item) if score > 0 else size
+
+
+@_jit
+def _begin(vectors, mean, doubt, which, likely, likeness, marks, own, theirs, items, scores):  # type: ignore[no-untyped-def]
+    """Begin a list with the items that neighbours speak for; gives its length."""
+    size = 0
+    _own_part(vectors, which, mean, doubt, own)
+    marks[which] = 1
+    for place in range(len(likely)):
+        if marks[likely[place]] == 0:
+            marks[likely[place]] = 1
+            size = _offer(own, vectors, mean, doubt, likely[place], likeness[place], theirs, scores, items, size)
+    return size
+
+
+@kernel(*_QUESTION, *_OUT)
+def alike_all(vectors, mean, doubt, which, likely, likeness, marks, out_items, out_scores):  # type: ignore[no-untyped-def]
+    """The list, each item looked at; returns its length."""
+    n_items, n_components = vectors.shape
+    own, theirs = np.empty(n_components), np.empty(n_components)
+    size = _begin(vectors, mean, doubt, which, likely, likeness, marks, own, theirs, out_items, out_scores)
+    own32, slack, doubt32 = own.astype(np.float32), _slack(n_components), np.float32(doubt)
+    for item in range(n_items):
+        if marks[item] != 0:
+            continue
+        worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
+        if _may_reach(vectors, item, mean, own32, doubt32, slack, worst):
+            size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
+    sort_best_first(out_scores, out_items, size)
+    return size
+
+
+@kernel(*_QUESTION, _CODES, vector(int32), vector(float32), vector(float32), *_OUT)
+def alike_indexed(  # type: ignore[no-untyped-def]
+    vectors, mean, doubt, which, likely, likeness, marks, codes, item_of, scales, errors, out_items, out_scores
+):  # fmt: skip
+    """The list from a SimilarityIndex; returns its length.
+
+    With q for the own part that others are compared with, and v for theirs, q·v = q'·v' + q'·(v - v') + (q - q')·v,
+    where q' and v' are what whole numbers stand for: the first product is of whole numbers, the others are no more than
+    |q'| · errors and |q - q'|.
+    """
+    n_components = vectors.shape[1]
+    own, theirs = np.empty(n_components), np.empty(n_components)
+    size = _begin(vectors, mean, doubt, which, likely, likeness, marks, own, theirs, out_items, out_scores)
+    own32, slack, doubt32 = own.astype(np.float32), _slack(n_components), np.float32(doubt)
+    weights = np.zeros(codes.shape[1], np.int16)
+    step = np.abs(own).sum() / (MOST // CODE_STEPS - (n_components + 1) // 2)
+    total, length, error = 0.0, 0.0, 0.0
+    for f in range(n_components if step > 0 else 0):
+        whole = np.rint(own[f] / step)
+        weights[f] = np.int16(whole)
+        total += whole
+        length += (whole * step) ** 2
+        error += (own[f] - whole * step) ** 2
+    length, error = np.sqrt(length), np.sqrt(error)
+    for block in range(len(codes) if step > 0 else 0):
+        if scales[block] == 0:
+            continue  # of items that have nothing of their own
+        worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
+        needed = (worst - ROUNDED - length * errors[block] - error) / (step * scales[block])
+        least = np.floor(needed + MIDDLE * total) - 1.0
+        if least > MOST:
+            continue
+        lanes = lanes_that_reach(weights, codes, block, np.int64(max(least, -MOST)))
+        lane = 0
+        while lanes != 0:
+            if lanes & 1:
+                item = item_of[block * CODED_ITEMS + lane]
+                if item >= 0 and marks[item] == 0:
+                    worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
+                    if _may_reach(vectors, item, mean, own32, doubt32, slack, worst):
+                        size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
+            lanes >>= 1
+            lane += 1
+    sort_best_first(out_scores, out_items, size)
+    return size
+
+
+@kernel(matrix(float32), vector(float32), float64, matrix(float32, writable=True))
+def own_parts(vectors, mean, doubt, out):  # type: ignore[no-untyped-def]
+    """Every item's own part, by its length with the doubt: (n_items, k) float32."""
+    theirs = np.empty(len(mean))
+    for item in range(len(vectors)):
+        _own_part(vectors, item, mean, doubt, theirs)
+        for f in range(len(mean)):
+            out[item, f] = theirs[f]
+
+
+@kernel(
+    matrix(float32), vector(int32), types.Array(uint8, 3, "C"), vector(float32, writable=True),
+    vector(float32, writable=True),
+)  # fmt: skip
+def encode(own, item_of, codes, scales, errors):  # type: ignore[no-untyped-def]
+    """``codes`` of the own parts of ``item_of``, in blocks: a code u stands for (u − 7.5) · the block's scale.
+    ``errors`` are the longest distances between an own part and what its codes stand for."""
+    for block in range(len(codes)):
+        places = item_of[block * CODED_ITEMS : (block + 1) * CODED_ITEMS]
+        largest = np.float32(0.0)
+        for item in places:
+            for f in range(own.shape[1] if item >= 0 else 0):
+                largest = max(largest, abs(own[item, f]))
+        scales[block], errors[block] = largest / np.float32(MIDDLE), 0.0
+        scale = np.float64(scales[block])
+        for lane in range(CODED_ITEMS if scale > 0 else 0):
+            item, square = places[lane], 0.0
+            for f in range(own.shape[1] if item >= 0 else 0):
+                code = min(max(np.rint(own[item, f] / scale + MIDDLE), 0.0), np.float64(CODE_STEPS))
+                square += (own[item, f] - (code - MIDDLE) * scale) ** 2
+                codes[block, f, lane % 16] |= np.uint8(code) << np.uint8(4 if lane >= 16 else 0)
+            errors[block] = max(errors[block], np.float32(np.sqrt(square) * (1.0 + 1e-6)))
+
+
+@kernel(
+    vector(int64), vector(int32), vector(float32), vector(int64), vector(int32), int64, float64,
+    vector(int32, writable=True), vector(float64, writable=True),
+)  # fmt: skip
+def said_together(indptr, items, weights, source_indptr, sources, item, weight, out_items, out_values):  # type: ignore[no-untyped-def]
+    """What ``item`` and others say for each other, ascending; returns for how many. ``sources`` are those that speak
+    for it."""
+    n_items, size = len(indptr) - 1, 0
+    place, end = indptr[item], indptr[item + 1]
+    source, source_end = source_indptr[item], source_indptr[item + 1]
+    while place < end or source < source_end:
+        mine = items[place] if place < end else n_items
+        other = sources[source] if source < source_end else n_items
+        said = 0.0
+        if mine <= other:
+            said += np.float64(weights[place])
+            place += 1
+        if other <= mine:
+            source += 1
+            low, high = indptr[other], indptr[other + 1]
+            while low < high:
+                middle = (low + high) // 2
+                if items[middle] < item:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low < indptr[other + 1] and items[low] == item:
+                said += np.float64(weights[low])
+        if said > 0:
+            said /= 2.0 * weight
+            out_items[size], out_values[size] = min(mine, other), said / (1.0 + said)
+            size += 1
+    return size
