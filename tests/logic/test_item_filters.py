@@ -203,7 +203,7 @@ def test_a_name_or_an_id_that_cannot_be_is_refused_and_changes_nothing(client: r
     with pytest.raises(ParameterError, match="the name of an item set must be"):
         sets.put(name, [1])
     with pytest.raises(ParameterError, match="an id must be an int or a string"):
-        sets.put("fine", [1, 2.5])  # type: ignore[list-item]
+        sets.put("fine", [1, 2.5])  # type: ignore[list-item]  # what is refused
 
     assert sets.listed() == []
 

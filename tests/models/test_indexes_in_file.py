@@ -32,7 +32,7 @@ def fitted(seed: int) -> NMFModel:
     """With neighbours and recency."""
     plays, times = listening(seed)
     options = {"regularization": 0.5, "neighbor_weight": 0.5, "neighbor_regularization": 1.0, "recency_weight": 0.1}
-    return NMFModel(6, seed, 5, n_threads=1, **options).fit(plays, times=times)  # type: ignore[arg-type]
+    return NMFModel(6, seed, 5, n_threads=1, **options).fit(plays, times=times)  # type: ignore[arg-type]  # each option has its own type
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from timbral.judging.matrix import Csr
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK, scores_of, top_k
@@ -35,7 +36,7 @@ class Scoring:
         return ItemIndex.of(self.items.T, self.boost)
 
     def of_pairs(
-        self, factors: Vector, plays: Any, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
+        self, factors: Vector, plays: Csr | None, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
     ) -> Vector:
         """Scores of ``users[n]``, rows of ``factors`` and ``plays``, with ``items[n]``: float32, to the bit as in a
         list."""
@@ -45,17 +46,16 @@ class Scoring:
             scores[~self.knows(factors, plays)[users]] = 0.0
         return scores
 
-    def best(self, factors: Vector, plays: Any, k: int, **options: Any) -> TopK:
+    def best(self, factors: Vector, plays: Csr | None, k: int, **options: Any) -> TopK:
         """Lists of the users whose vectors are ``factors`` (n, k) and who have played ``plays``, CSR (n, n_items) or
-        None: nothing that
-        neighbours could tell by; ``options`` are those of ``top_k``.
+        None: nothing that neighbours could tell by; ``options`` are those of ``top_k``.
         """
         parts: dict[str, Any] = {"recency": self.boost, "neighbors": self.neighbors, "plays": plays}
         found = top_k(factors, self.items.T, k, **parts, **options)
         empty = ~self.knows(factors, plays)
         return found.without(empty) if empty.any() else found
 
-    def knows(self, factors: Vector, plays: Any) -> npt.NDArray[np.bool_]:
+    def knows(self, factors: Vector, plays: Csr | None) -> npt.NDArray[np.bool_]:
         """Whether there is anything to rank by, for each user."""
         known: npt.NDArray[np.bool_] = np.asarray(factors.any(axis=1))
         return known if plays is None else known | (np.diff(plays.indptr) > 0)

@@ -32,7 +32,7 @@ DOUBT: Final = 0.5
 
 
 @kernel(matrix(float32), vector(float64, writable=True), fastmath=True)
-def _add_units(vectors, total):  # type: ignore[no-untyped-def]
+def _add_units(vectors, total):  # type: ignore[no-untyped-def]  # numba types it
     """Add the unit vectors of all rows to ``total``; returns how many rows are not 0."""
     n, k = vectors.shape
     filled = 0

@@ -156,7 +156,7 @@ class ItemIndex:
 
 
 @kernel(matrix(float32), vector(float64), matrix(float32, writable=True))
-def _split(rows, direction, lengths):  # type: ignore[no-untyped-def]
+def _split(rows, direction, lengths):  # type: ignore[no-untyped-def]  # numba types it
     """Each row's length along ``direction`` and across it."""
     for row in range(len(rows)):
         along, square = 0.0, 0.0
@@ -168,8 +168,14 @@ def _split(rows, direction, lengths):  # type: ignore[no-untyped-def]
         lengths[1, row] = np.sqrt(square) * ROOM
 
 
-@kernel(matrix(float32), vector(int32), _WRITABLE_BLOCKS, _WRITABLE_BLOCKS, matrix(float32, writable=True))
-def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]
+@kernel(
+    item_rows=matrix(float32),  # (n_items, n_components)
+    item_of=vector(int32),  # as ItemIndex has it
+    packed=_WRITABLE_BLOCKS,  # out, as ItemIndex has it; all 0 before, as are the ceilings
+    block_ceilings=_WRITABLE_BLOCKS,  # out
+    group_ceilings=matrix(float32, writable=True),  # out
+)
+def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]  # numba types it
     for block in range(len(packed)):
         group, number = block // GROUP_BLOCKS, block % GROUP_BLOCKS
         for lane in range(BLOCK_ITEMS):

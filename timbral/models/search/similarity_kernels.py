@@ -1,11 +1,5 @@
 """Compiled loops of ``timbral.models.similarity``.
 
-What they share: ``vectors`` (n_items, k), the items' vectors; ``mean`` (k,) that of their unit vectors; ``doubt``, the
-square of the part that each item has for itself; ``which``, the item that others are compared with; ``likely`` and
-``likeness``, the items that neighbours speak for, and how strongly, in [0, 1); ``marks`` (n_items,), scratch, all 0,
-and not 0 afterwards where an item is ``which`` or among ``likely``; ``out_items`` and ``out_scores``, the list, a heap
-while it grows.
-
 A score that decides is always the exact one (``_score_of``), in float64 in the order of the components. What is summed
 in float32, vectors no longer than 1, is wrong by at most a few roundings for each component; ``_slack`` has room for
 twice as many.
@@ -33,15 +27,27 @@ TINY, HUGE = np.float32(1e-30), np.float32(1e30)
 
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
 _reordering_jit = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
-_CODES = types.Array(uint8, 3, "C", readonly=True)
-_QUESTION = (
-    matrix(float32), vector(float32), float64, int64, vector(int32), vector(float64), vector(int32, writable=True),
-)  # fmt: skip
-_OUT = vector(int32, writable=True), vector(float32, writable=True)
+
+# Parameters that kernels share.
+_VECTORS = {
+    "vectors": matrix(float32),  # (n_items, k): the items' vectors
+    "mean": vector(float32),  # (k,): of their unit vectors
+    "doubt": float64,  # square of the part that each item has for itself
+}
+_QUESTION = {
+    "which": int64,  # the item that others are compared with
+    "likely": vector(int32),  # (n_likely,): the items that neighbours speak for
+    "likeness": vector(float64),  # (n_likely,): how strongly, in [0, 1)
+    "marks": vector(int32, writable=True),  # (n_items,): all 0; not 0 afterwards for ``which`` and ``likely``
+}
+_OUT = {
+    "out_items": vector(int32, writable=True),  # (the longest list,): a heap while it grows
+    "out_scores": vector(float32, writable=True),  # (the longest list,)
+}
 
 
 @_jit
-def _own_part(vectors, item, mean, doubt, out):  # type: ignore[no-untyped-def]
+def _own_part(vectors, item, mean, doubt, out):  # type: ignore[no-untyped-def]  # numba types it
     """The item's unit vector less the mean, by its length with the doubt; zeros where it has none."""
     square = 0.0
     for f in range(len(mean)):
@@ -62,7 +68,7 @@ def _own_part(vectors, item, mean, doubt, out):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _score_of(own, theirs, likeness):  # type: ignore[no-untyped-def]
+def _score_of(own, theirs, likeness):  # type: ignore[no-untyped-def]  # numba types it
     total = 0.0
     for f in range(len(own)):
         total += own[f] * theirs[f]
@@ -72,7 +78,7 @@ def _score_of(own, theirs, likeness):  # type: ignore[no-untyped-def]
 
 
 @_reordering_jit
-def _nearly(vectors, item, mean, own):  # type: ignore[no-untyped-def]
+def _nearly(vectors, item, mean, own):  # type: ignore[no-untyped-def]  # numba types it
     """The squares of the item's length and of its own part's, and the product of this with ``own``."""
     square = np.float32(0.0)
     for f in range(len(mean)):
@@ -88,7 +94,7 @@ def _nearly(vectors, item, mean, own):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _may_reach(vectors, item, mean, own, doubt, slack, worst):  # type: ignore[no-untyped-def]
+def _may_reach(vectors, item, mean, own, doubt, slack, worst):  # type: ignore[no-untyped-def]  # numba types it
     square, length, product = _nearly(vectors, item, mean, own)
     if square < TINY or not square < HUGE:
         return True  # not for float32 to say
@@ -98,19 +104,19 @@ def _may_reach(vectors, item, mean, own, doubt, slack, worst):  # type: ignore[n
 
 
 @_jit
-def _slack(n_components):  # type: ignore[no-untyped-def]
+def _slack(n_components):  # type: ignore[no-untyped-def]  # numba types it
     return np.float32((n_components + 8) * 2.0**-22)
 
 
 @_jit
-def _offer(own, vectors, mean, doubt, item, likeness, theirs, scores, items, size):  # type: ignore[no-untyped-def]
+def _offer(own, vectors, mean, doubt, item, likeness, theirs, scores, items, size):  # type: ignore[no-untyped-def]  # numba types it
     _own_part(vectors, item, mean, doubt, theirs)
     score = _score_of(own, theirs, likeness)
     return offer(scores, items, size, score, item) if score > 0 else size
 
 
 @_jit
-def _begin(vectors, mean, doubt, which, likely, likeness, marks, own, theirs, items, scores):  # type: ignore[no-untyped-def]
+def _begin(vectors, mean, doubt, which, likely, likeness, marks, own, theirs, items, scores):  # type: ignore[no-untyped-def]  # numba types it
     """Begin a list with the items that neighbours speak for; gives its length."""
     size = 0
     _own_part(vectors, which, mean, doubt, own)
@@ -122,8 +128,8 @@ def _begin(vectors, mean, doubt, which, likely, likeness, marks, own, theirs, it
     return size
 
 
-@kernel(*_QUESTION, *_OUT)
-def alike_all(vectors, mean, doubt, which, likely, likeness, marks, out_items, out_scores):  # type: ignore[no-untyped-def]
+@kernel(**_VECTORS, **_QUESTION, **_OUT)
+def alike_all(vectors, mean, doubt, which, likely, likeness, marks, out_items, out_scores):  # type: ignore[no-untyped-def]  # numba types it
     """The list, each item looked at; returns its length."""
     n_items, n_components = vectors.shape
     own, theirs = np.empty(n_components), np.empty(n_components)
@@ -139,8 +145,16 @@ def alike_all(vectors, mean, doubt, which, likely, likeness, marks, out_items, o
     return size
 
 
-@kernel(*_QUESTION, _CODES, vector(int32), vector(float32), vector(float32), *_OUT)
-def alike_indexed(  # type: ignore[no-untyped-def]
+@kernel(
+    **_VECTORS,
+    **_QUESTION,
+    codes=types.Array(uint8, 3, "C", readonly=True),  # (n_blocks, k and more, 16): SimilarityIndex's parts
+    item_of=vector(int32),  # (n_blocks · 32,): the item in each place, −1 where there is none
+    scales=vector(float32),  # (n_blocks,): what a step of the codes stands for
+    errors=vector(float32),  # (n_blocks,): the longest distance between an own part and what its codes stand for
+    **_OUT,
+)
+def alike_indexed(  # type: ignore[no-untyped-def]  # numba types it
     vectors, mean, doubt, which, likely, likeness, marks, codes, item_of, scales, errors, out_items, out_scores
 ):  # fmt: skip
     """The list from a SimilarityIndex; returns its length.
@@ -186,8 +200,8 @@ def alike_indexed(  # type: ignore[no-untyped-def]
     return size
 
 
-@kernel(matrix(float32), vector(float32), float64, matrix(float32, writable=True))
-def own_parts(vectors, mean, doubt, out):  # type: ignore[no-untyped-def]
+@kernel(**_VECTORS, out=matrix(float32, writable=True))  # (n_items, k)
+def own_parts(vectors, mean, doubt, out):  # type: ignore[no-untyped-def]  # numba types it
     """Every item's own part, by its length with the doubt: (n_items, k) float32."""
     theirs = np.empty(len(mean))
     for item in range(len(vectors)):
@@ -197,10 +211,13 @@ def own_parts(vectors, mean, doubt, out):  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    matrix(float32), vector(int32), types.Array(uint8, 3, "C"), vector(float32, writable=True),
-    vector(float32, writable=True),
-)  # fmt: skip
-def encode(own, item_of, codes, scales, errors):  # type: ignore[no-untyped-def]
+    own=matrix(float32),  # (n_items, k): as ``own_parts`` gives them
+    item_of=vector(int32),  # (n_blocks · CODED_ITEMS,): the item in each place, −1 where there is none
+    codes=types.Array(uint8, 3, "C"),  # (n_blocks, k up to a multiple of ROWS, CODED_ITEMS / 2): all 0 before, out
+    scales=vector(float32, writable=True),  # (n_blocks,): what a step of the codes stands for, out
+    errors=vector(float32, writable=True),  # (n_blocks,): the longest distances, out
+)
+def encode(own, item_of, codes, scales, errors):  # type: ignore[no-untyped-def]  # numba types it
     """``codes`` of the own parts of ``item_of``, in blocks: a code u stands for (u − 7.5) · the block's scale.
     ``errors`` are the longest distances between an own part and what its codes stand for."""
     for block in range(len(codes)):
@@ -221,10 +238,17 @@ def encode(own, item_of, codes, scales, errors):  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    vector(int64), vector(int32), vector(float32), vector(int64), vector(int32), int64, float64,
-    vector(int32, writable=True), vector(float64, writable=True),
-)  # fmt: skip
-def said_together(indptr, items, weights, source_indptr, sources, item, weight, out_items, out_values):  # type: ignore[no-untyped-def]
+    indptr=vector(int64),  # (n_items + 1,): Neighbors'
+    items=vector(int32),  # (n_pairs,): its items
+    weights=vector(float32),  # (n_pairs,): its weights
+    source_indptr=vector(int64),  # (n_items + 1,): SimilarityIndex's
+    sources=vector(int32),  # (n_pairs,): its sources
+    item=int64,  # the one that is asked about
+    weight=float64,  # what is said is divided by twice this, and s then stands for s / (1 + s)
+    out_items=vector(int32, writable=True),  # (as many as the two rows have together,): out
+    out_values=vector(float64, writable=True),  # (as many,): out
+)
+def said_together(indptr, items, weights, source_indptr, sources, item, weight, out_items, out_values):  # type: ignore[no-untyped-def]  # numba types it
     """What ``item`` and others say for each other, ascending; returns for how many. ``sources`` are those that speak
     for it."""
     n_items, size = len(indptr) - 1, 0

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.errors import ParameterError
+from timbral.judging.matrix import Csr
 from timbral.models.kernels.threads import resolve_n_threads
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k_kernels as kernels
@@ -71,12 +72,12 @@ def top_k(
     *,
     recency: npt.NDArray[np.float32] | None = None,
     neighbors: Neighbors | None = None,
-    plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
-    seen: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    plays: Csr | None = None,
+    seen: Csr | None = None,
     blocked: npt.ArrayLike | None = None,
-    blocked_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    blocked_by_user: Csr | None = None,
     allowed: npt.ArrayLike | None = None,
-    allowed_by_user: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    allowed_by_user: Csr | None = None,
     index: ItemIndex | None = None,
     n_threads: int = 0,
 ) -> TopK:
@@ -183,7 +184,7 @@ def scores_of(
     *,
     recency: npt.NDArray[np.float32] | None = None,
     neighbors: Neighbors | None = None,
-    plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None = None,
+    plays: Csr | None = None,
 ) -> npt.NDArray[np.float32]:
     """The scores of ``users[n]`` with ``items[n]``, float32, to the bit as ``top_k`` has them; the arguments are those
     of ``top_k``."""
@@ -246,7 +247,7 @@ def _barred(
 
 def _pairs(
     neighbors: Neighbors | None,
-    plays: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None,
+    plays: Csr | None,
     n_users: int,
     n_items: int,
 ) -> tuple[npt.NDArray[Any], ...]:
@@ -303,7 +304,7 @@ def _item_indices(name: str, indices: npt.ArrayLike, n_items: int) -> npt.NDArra
     return found.astype(np.int64)
 
 
-def _rows(name: str, matrix: sparse.csr_matrix[Any] | sparse.csr_array[Any] | None, n_users: int, n_items: int) -> Rows:
+def _rows(name: str, matrix: Csr | None, n_users: int, n_items: int) -> Rows:
     if matrix is None:
         return _read_only(np.zeros(n_users + 1, np.int64)), _read_only(np.empty(0, np.int32))
     if not sparse.issparse(matrix) or matrix.format != "csr" or matrix.shape != (n_users, n_items):

@@ -3,12 +3,7 @@
 A score is w·h + r + Σ v over what the user has played. The items that the last sum touches are few: they are scored
 first, all of them. All others are ranked by w·h + r alone, among which the index finds what is still good enough.
 
-What the kernels share: ``user_factors`` (n_users, k), a list each; ``start`` and ``stop``: the lists to make;
-``play_indptr`` and ``plays``, what the users have played; ``pair_indptr``, ``pair_items`` and ``pair_weights``, a
-Neighbors; ``seen…`` and ``blocked…``, what is in no list of a user's, as sparse rows; ``marks`` (n_items,), EXCLUDED
-where an item is in no list at all, and scratch otherwise; ``sums`` and ``touched`` (n_items,), scratch, the first all
-0; ``recency`` (n_items,), r, or of no elements where it is 0; ``barred`` (n_items,), not 0 where an item is in no list,
-or of no elements; ``out_items`` and ``out_scores`` (n_users, the longest list), ``out_lengths`` (n_users,).
+``timbral.models.search.top_k_parameters`` has the parameters that the kernels share.
 
 A list under construction is a heap with its worst entry on top: the lowest score, of equal scores the highest item.
 
@@ -21,12 +16,13 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import float32, float64, int32, int64, types, uint8, uint64
+from numba import float32, float64, int32, int64, types, uint64
 
 from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, UNROLLED, WIDE, weighted_sums, weighted_sums_of_blocks
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, ROOM
+from timbral.models.search.top_k_parameters import FACTORS, LISTS, NEIGHBORS, OUT, RULED_OUT, SCRATCH
 
 EXCLUDED = -1
 ROUND_SHARE = np.float32(0.7)
@@ -39,16 +35,10 @@ _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be wr
 _reordering_jit = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
 _BLOCKS = types.Array(float32, 3, "C", readonly=True)
-_ROWS = vector(int64), vector(int32)
-_RULED_OUT = (*_ROWS, *_ROWS, vector(uint8), vector(int32, writable=True))
-_NEIGHBORS = (*_ROWS, *_ROWS, vector(float32))
-_RECENCY = vector(float32)
-_SCRATCH = vector(float64, writable=True), vector(int32, writable=True)
-_OUT = matrix(int32, writable=True), matrix(float32, writable=True), vector(int64, writable=True)
 
 
 @_jit
-def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: ignore[no-untyped-def]
+def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: ignore[no-untyped-def]  # numba types it
     for place in range(seen_indptr[row], seen_indptr[row + 1]):
         if marks[seen[place]] != EXCLUDED:
             marks[seen[place]] = row + 1
@@ -58,7 +48,7 @@ def _mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: igno
 
 
 @_jit
-def _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched):  # type: ignore[no-untyped-def]
+def _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched):  # type: ignore[no-untyped-def]  # numba types it
     """Σ v of each item, in ``sums``; returns how many of ``touched`` have one."""
     n_touched = 0
     for place in range(play_indptr[row], play_indptr[row + 1]):
@@ -75,23 +65,23 @@ def _add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weight
 
 
 @_jit
-def _clear(sums, touched, n_touched):  # type: ignore[no-untyped-def]
+def _clear(sums, touched, n_touched):  # type: ignore[no-untyped-def]  # numba types it
     for place in range(n_touched):
         sums[touched[place]] = 0.0
 
 
 @_jit
-def _is_out(item, row, barred, marks):  # type: ignore[no-untyped-def]
+def _is_out(item, row, barred, marks):  # type: ignore[no-untyped-def]  # numba types it
     return marks[item] == EXCLUDED or marks[item] == row + 1 or (len(barred) > 0 and barred[item] != 0)
 
 
 @_jit
-def _recency_of(recency, item):  # type: ignore[no-untyped-def]
+def _recency_of(recency, item):  # type: ignore[no-untyped-def]  # numba types it
     return recency[item] if len(recency) > 0 else np.float32(0.0)
 
 
 @_jit
-def _score_of(user, item_rows, item, recency, neighbors):  # type: ignore[no-untyped-def]
+def _score_of(user, item_rows, item, recency, neighbors):  # type: ignore[no-untyped-def]  # numba types it
     total = 0.0
     for component in range(len(user)):
         total += np.float64(user[component]) * np.float64(item_rows[item, component])
@@ -99,7 +89,7 @@ def _score_of(user, item_rows, item, recency, neighbors):  # type: ignore[no-unt
 
 
 @_jit
-def _score_in_block(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]
+def _score_in_block(weights, components, n_weights, block, lane):  # type: ignore[no-untyped-def]  # numba types it
     """``_score_of``, leaving out the components that are zero in the user's vector: they change no sum."""
     total = 0.0
     for place in range(n_weights):
@@ -108,7 +98,7 @@ def _score_in_block(weights, components, n_weights, block, lane):  # type: ignor
 
 
 @_reordering_jit
-def _nearly(user, item):  # type: ignore[no-untyped-def]
+def _nearly(user, item):  # type: ignore[no-untyped-def]  # numba types it
     total = np.float32(0.0)
     for component in range(len(user)):
         total += user[component] * item[component]
@@ -116,7 +106,7 @@ def _nearly(user, item):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]
+def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]  # numba types it
     """What a float32 sum must reach for its item to have a chance."""
     if size < len(scores):
         return np.float32(-1.0)
@@ -125,7 +115,7 @@ def _threshold(scores, size, n_components):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _offer_touched(  # type: ignore[no-untyped-def]
+def _offer_touched(  # type: ignore[no-untyped-def]  # numba types it
     user, item_rows, recency, row, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, n_touched,
     items, scores,
 ):  # fmt: skip
@@ -143,7 +133,7 @@ def _offer_touched(  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _split_user(weights, components, n_weights, direction):  # type: ignore[no-untyped-def]
+def _split_user(weights, components, n_weights, direction):  # type: ignore[no-untyped-def]  # numba types it
     """What a user has along the items' mean direction and across it."""
     along, square, left = 0.0, 0.0, 1.0
     for place in range(n_weights):
@@ -158,7 +148,7 @@ def _split_user(weights, components, n_weights, direction):  # type: ignore[no-u
 
 
 @_jit
-def _blocks_that_reach(along, across, lengths, first, threshold):  # type: ignore[no-untyped-def]
+def _blocks_that_reach(along, across, lengths, first, threshold):  # type: ignore[no-untyped-def]  # numba types it
     blocks = 0
     for number in range(LANES):
         # Not "at least": what is no number may be anything.
@@ -168,10 +158,22 @@ def _blocks_that_reach(along, across, lengths, first, threshold):  # type: ignor
 
 
 @kernel(
-    matrix(float32), matrix(float32), _RECENCY, _BLOCKS, vector(int32), _BLOCKS, matrix(float32), vector(float64),
-    _BLOCKS, matrix(float32), int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, vector(uint64, writable=True), *_OUT,
-)  # fmt: skip
-def search_index(  # type: ignore[no-untyped-def]
+    **FACTORS,
+    packed=_BLOCKS,  # (n_groups · 32, width, 16): ItemIndex's parts, width is k and 1 more where there is recency
+    item_of=vector(int32),  # (n_groups · 512,): the item in each place, −1 where there is none
+    block_ceilings=_BLOCKS,  # (n_groups, width, 32): the largest values of each block
+    group_ceilings=matrix(float32),  # (width, n_groups up to a multiple of 16): of each group
+    direction=vector(float64),  # (width,): the items' mean, of length 1 or 0
+    block_lengths=_BLOCKS,  # (n_groups, 2, 32): each block's largest length along it and across it
+    group_lengths=matrix(float32),  # (2, n_groups): each group's
+    **LISTS,
+    **NEIGHBORS,
+    **RULED_OUT,
+    **SCRATCH,
+    has_touched=vector(uint64, writable=True),  # (n_items,): all 0, before and after
+    **OUT,
+)
+def search_index(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, recency, packed, item_of, block_ceilings, group_ceilings, direction, block_lengths,
     group_lengths, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen,
     blocked_indptr, blocked, barred, marks, sums, touched, has_touched, out_items, out_scores, out_lengths,
@@ -179,8 +181,7 @@ def search_index(  # type: ignore[no-untyped-def]
     """Lists from an ItemIndex, for at most 64 users. Where there is recency, it is the index's last component.
 
     Groups of items are visited in rounds, for each user the ones with the highest ceilings first. All users of a round
-    share the group that is in the cache. ``has_touched`` (n_items,) is scratch, all 0: a bit for each user whose
-    neighbours touched the item.
+    share the group that is in the cache. ``has_touched`` gets a bit for each user whose neighbours touched the item.
     """
     n_users, n_components, n_groups = stop - start, user_factors.shape[1], len(block_ceilings)
     weights = np.zeros((n_users, n_components + 1 + UNROLLED), np.float32)
@@ -294,10 +295,8 @@ def search_index(  # type: ignore[no-untyped-def]
         sort_best_first(out_scores[row], out_items[row], out_lengths[row])
 
 
-@kernel(
-    matrix(float32), matrix(float32), _RECENCY, int64, int64, *_NEIGHBORS, *_RULED_OUT, *_SCRATCH, *_OUT
-)  # fmt: skip
-def search_all(  # type: ignore[no-untyped-def]
+@kernel(**FACTORS, **LISTS, **NEIGHBORS, **RULED_OUT, **SCRATCH, **OUT)
+def search_all(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, recency, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
     seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
@@ -320,10 +319,17 @@ def search_all(  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    matrix(float32), matrix(float32), _RECENCY, vector(int64), vector(int64), vector(int32), int64, int64, *_NEIGHBORS,
-    *_RULED_OUT, *_SCRATCH, *_OUT,
-)  # fmt: skip
-def search_listed(  # type: ignore[no-untyped-def]
+    **FACTORS,
+    listed_start=vector(int64),  # (n_users,): where a user's items begin
+    listed_stop=vector(int64),  # (n_users,): and the place behind their last
+    listed=vector(int32),  # (n_listed,): the only items that may be in the lists
+    **LISTS,
+    **NEIGHBORS,
+    **RULED_OUT,
+    **SCRATCH,
+    **OUT,
+)
+def search_listed(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, recency, listed_start, listed_stop, listed, start, stop, play_indptr, plays, pair_indptr,
     pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, out_items,
     out_scores, out_lengths,
@@ -349,10 +355,13 @@ def search_listed(  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    matrix(float32), matrix(float32), _RECENCY, vector(int64), vector(int64), *_NEIGHBORS,
-    vector(float32, writable=True),
-)  # fmt: skip
-def score_pairs(  # type: ignore[no-untyped-def]
+    **FACTORS,
+    users=vector(int64),  # (n,): rows of user_factors
+    items=vector(int64),  # (n,): rows of item_rows
+    **NEIGHBORS,
+    scores=vector(float32, writable=True),  # (n,): out
+)
+def score_pairs(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, recency, users, items, play_indptr, plays, pair_indptr, pair_items, pair_weights, scores
 ):  # fmt: skip
     """``scores[n]``: the very score by which a list has ``items[n]`` for ``users[n]``."""
