@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -100,6 +101,20 @@ def test_a_kernel_whose_types_are_not_named_as_its_parameters_is_refused() -> No
     """Of many positional arguments, two that change places would be a silent wrong answer."""
     with pytest.raises(TypeError, match=r"has the parameters \['start', 'stop'\], its signature \['stop', 'start'\]"):
         kernel(stop=int64, start=int64)(lambda start, stop: None)
+
+
+def test_of_more_than_three_parameters_none_has_its_type_alone() -> None:
+    unnamed = [
+        f"{path.name}: {decorated.name}"
+        for path in sorted((Path(timbral.__file__).parent / "models").rglob("*.py"))
+        for decorated in ast.walk(ast.parse(path.read_text()))
+        if isinstance(decorated, ast.FunctionDef)
+        for call in decorated.decorator_list
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "kernel"
+        if len(call.args) > 3 or any(isinstance(type_, ast.Starred) for type_ in call.args)
+    ]
+
+    assert unnamed == []
 
 
 def test_a_kernel_with_a_long_parameter_list_says_what_each_is() -> None:
