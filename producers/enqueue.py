@@ -239,9 +239,10 @@ def enqueue_compute_recommendations(
             is of which. The workers' MAX_PER_GROUP where None.
         exploration_share: share of a list's places for items from further down, drawn at random; their
             EXPLORATION_SHARE where None.
-        allow, exclude: names of item sets (``put_item_set``): lists of items that are in each of the first and in none
-            of the second, beside the users' lists of all items; ``get_recommendations`` reads them by the same names.
-            The task fails with a ParameterError where there is no such set.
+        allow: names of item sets (``put_item_set``): lists of items that are in each of them, beside the users' lists
+            of all items; ``get_recommendations`` reads them by the same names. The task fails with a ParameterError
+            where there is no such set.
+        exclude: the same, of items that are in none of them.
         engine: who makes everybody's lists, the same ones: the "fleet", or "spark"; the fleet where None.
 
     Raises:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from typing import Any, Self
 import pytest
 import redis
 from celery import Celery
-from warm_python import WarmProcess
+from warm_python import WarmProcess, die_with_the_parent
 
 from timbral.stack.embedded_server import EmbeddedServer
 
@@ -60,7 +61,7 @@ class WorkerProcess:
         self.directory = directory
         self.name = name
         self.log_path = directory / f"{name}.log"
-        self.command = ["-m", "celery", "-A", app, "worker", "-n", f"{name}@test", "-Q", queues]
+        self.command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@test", "-Q", queues]
         self.command += ["-c", str(concurrency), "-P", pool, "-l", "INFO", *options]
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("REDIS_", "BROKER_"))},
@@ -73,13 +74,20 @@ class WorkerProcess:
         }
         if python_path is not None:
             self.environment["PYTHONPATH"] = os.pathsep.join([str(python_path), os.environ.get("PYTHONPATH", "")])
-        self.process: WarmProcess | None = None
+        self.process: WarmProcess | subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> Self:
         """Start the process and return at once."""
         for folder in ("data", "models"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
-        self.process = WarmProcess(self.command, cwd=self.directory, env=self.environment, output=self.log_path)
+        if self.command[:2] == [sys.executable, "-m"]:
+            self.process = WarmProcess(self.command[1:], cwd=self.directory, env=self.environment, output=self.log_path)
+        else:  # a test has put another program in front of it
+            with self.log_path.open("ab") as log:
+                self.process = subprocess.Popen(
+                    self.command, cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL, stdout=log,
+                    stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_the_parent,
+                )  # fmt: skip
         return self
 
     def start(self, timeout_s: float = 100.0) -> Self:

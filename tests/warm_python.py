@@ -120,7 +120,7 @@ def _parent() -> _Parent:
 
 
 def _serve(requests: IO[str], answers: IO[str]) -> None:
-    _die_with_the_parent()
+    die_with_the_parent()
     for library in LIBRARIES:
         importlib.import_module(library)
     sys.modules["numba"].njit("f8(f8)")(lambda x: x)  # has numba load what it compiles with
@@ -148,7 +148,7 @@ def _become(command: list[str], cwd: str, env: dict[str, str], output: str) -> N
     code = 1
     try:
         os.setsid()
-        _die_with_the_parent()
+        die_with_the_parent()
         for number, path, how in (
             (0, os.devnull, os.O_RDONLY),
             (1, output, os.O_WRONLY | os.O_APPEND | os.O_CREAT),
@@ -184,7 +184,8 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-def _die_with_the_parent() -> None:
+def die_with_the_parent() -> None:
+    """In a new process: be killed with the one that made it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -42,6 +42,7 @@ def test_every_command_that_was_promised_is_there() -> None:
         "health", "doctor", "report", "names", "version", "demo", "up", "serve",
         "plays record", "plays import", "plays export", "plays stats",
         "job list", "job status", "job wait", "job cancel", "queue drop",
+        "sets list", "sets show", "sets put", "sets delete",
         "models list", "models show", "models compare", "models promote", "models roll-back", "models prune",
         "dead-letters list", "dead-letters show", "dead-letters send-again", "dead-letters delete",
     }  # fmt: skip

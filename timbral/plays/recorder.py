@@ -22,25 +22,25 @@ __all__ = ["PlayRecorder", "Recorded"]
 PLAYS_PER_CALL: Final = 1_000
 
 RECORD = """
--- KEYS: mark of this call, stream, users with plays, users to refresh, mark of a refresh that is sent, counts, salt of
--- the forgotten users.
+-- KEYS: mark of this call, stream, users with plays, users to refresh, mark of a refresh that is sent, counts.
 -- ARGV: life of the mark in s, window of event ids in s, prefix of the event ids' keys, whether to refresh, life of
--- the refresh's mark in ms, whether forgotten users were left out, then for each play: key of the user's plays, user,
--- event id or '', "item,plays,time" as JSON.
+-- the refresh's mark in ms, whether forgotten users were left out, key of their salt (no key of the script's: who may
+-- record may only read it, and a script's keys are asked for writing), then for each play: key of the user's plays,
+-- user, event id or '', "item,plays,time" as JSON.
 local known = redis.call('GET', KEYS[1])
 if known then
   -- The answer to an earlier try was lost; so may be the message that its caller was to send.
   local recorded, twice = string.match(known, '^(%d+) (%d+)$')
   return {tonumber(recorded), tonumber(twice), tonumber(ARGV[4])}
 end
-if ARGV[6] == '0' and redis.call('EXISTS', KEYS[7]) == 1 then return {} end
+if ARGV[6] == '0' and redis.call('GET', ARGV[7]) then return {} end
 local moment = redis.call('TIME')
 local now = tonumber(moment[1]) + tonumber(moment[2]) / 1000000
 local bucket = math.floor(now / tonumber(ARGV[2]))
 local these = ARGV[3] .. string.format('%d', bucket)
 local before = ARGV[3] .. string.format('%d', bucket - 1)
 local kept, entries, has_events = {}, {}, false
-for place = 7, #ARGV, 4 do
+for place = 8, #ARGV, 4 do
   local event, is_new = ARGV[place + 2], true
   if event ~= '' then
     has_events = true
@@ -52,7 +52,7 @@ for place = 7, #ARGV, 4 do
   end
 end
 if has_events then redis.call('EXPIRE', these, 3 * tonumber(ARGV[2])) end
-local twice = (#ARGV - 6) / 4 - #kept
+local twice = (#ARGV - 7) / 4 - #kept
 if twice > 0 then redis.call('HINCRBY', KEYS[6], 'duplicates', twice) end
 local send = 0
 if #kept > 0 then
@@ -116,6 +116,7 @@ class PlayRecorder:
         """What the script replies; empty where there are forgotten users, and ``gone`` does not say who."""
         arguments: list[str | int] = [
             life_s, settings.EVENT_ID_WINDOW_S, keys.PLAYS_EVENTS, int(refresh), SENT_LIFE_MS, int(gone is not None),
+            keys.FORGOTTEN_SALT,
         ]  # fmt: skip
         for play in plays:
             if gone and play.user_id in gone:
@@ -125,7 +126,7 @@ class PlayRecorder:
             arguments += [keys.plays_user(play.user_id), encode_id(play.user_id), _digest(play.event_id), rest]
         known = [
             keys.plays_added(mark), keys.PLAYS_STREAM, keys.PLAYS_USERS, keys.PLAYS_REFRESH, keys.PLAYS_REFRESH_SENT,
-            keys.PLAYS_COUNTS, keys.FORGOTTEN_SALT,
+            keys.PLAYS_COUNTS,
         ]  # fmt: skip
         reply: list[int] = self._record(keys=known, args=arguments)
         return reply
