@@ -8,7 +8,7 @@ import time
 
 from benchmarks import datasets
 from benchmarks.command import main
-from benchmarks.measure import forget_peak, in_a_new_process, memory_bytes
+from benchmarks.measure import forget_peak, in_a_new_process, memory_bytes, n_cores
 from benchmarks.results import Options, Result, Row
 
 MODULE = "benchmarks.neighbor_memory"
@@ -34,7 +34,7 @@ def measure(n_users: int, n_items: int, n_plays: int) -> None:
     rows = read_rows(datasets.listening(n_users, n_items, n_plays, seed=7).csr(), "plays")
     forget_peak()
     before, started = memory_bytes("VmRSS"), time.perf_counter()
-    with Threads(None) as threads:
+    with Threads(n_cores()) as threads:
         neighbors = Neighbors.fit(rows, 100, [1.0], 0, threads)[0]
     found = {"peak_gb": (memory_bytes("VmHWM") - before) / 1e9, "pairs": len(neighbors.items)}
     print(json.dumps(found | {"fit_s": time.perf_counter() - started}))
