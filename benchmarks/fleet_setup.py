@@ -147,7 +147,7 @@ def made_model(n_users: int, n_items: int, k: int, plays_each: int, version: str
     rows = [np.unique(row) for row in items]
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     indices = np.concatenate(rows)
-    tensors, texts = NMFModel(k, 0, 1, n_threads=1).fit(np.ones((2, 2), np.float32)).tensors()
+    tensors, texts = NMFModel(k, 0, 1, neighbor_weight=1.0, n_threads=1).fit(np.ones((2, 2), np.float32)).tensors()
     tensors.pop("item_gram")  # of the other item vectors
     vectors, weights = factors(n_items), np.full(n_items, 0.1, np.float32)
     tensors |= {

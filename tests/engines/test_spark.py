@@ -104,6 +104,30 @@ def test_a_killed_trainer_goes_on_where_it_was(spark: SparkCluster, tmp_path: Pa
     assert_same(model().fit(PLAYS), theirs)
 
 
+def test_a_process_ends_at_once_though_the_connect_server_has_gone(spark: SparkCluster) -> None:
+    # given: a process with a session
+    code = (
+        "import sys\n"
+        "from timbral.engines.spark_session import on_spark\n"
+        "def same(description): return description\n"
+        "print(on_spark(sys.argv[1], same, [{}]), flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, spark.url], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "[{}]\n"
+
+    # when
+    spark.kill_connect()
+    process.communicate("\n", timeout=60)  # pyspark's own leave-taking has retries for two minutes and more
+
+    # then
+    assert process.returncode == 0
+    spark.start_connect()
+
+
 def test_what_fails_on_spark_is_said_in_a_line(spark: SparkCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark_session, "MOST_ATTEMPTS", 1)
 

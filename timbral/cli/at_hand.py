@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from timbral.queue.fleet_state import alive_workers
 
 __all__ = ["data_dir_for", "server_at_hand", "worker_at_hand"]
 
+STARTING_S = 3.0
+"""A worker that has just started may not have said yet that it is there."""
 NO_SERVER = "no Redis was named (REDIS_URL), and none is on this machine"
 
 
@@ -80,7 +83,12 @@ def server_at_hand() -> Iterator[None]:
 
 def _say_where_no_worker_is() -> None:
     with contextlib.suppress(TimbralError), connections().asking(results=True) as client:
-        if not alive_workers(client):
-            hint(
-                "timbral: no worker takes tasks now, so this waits for one: timbral up, or celery -A workers.app worker"
-            )
+        deadline = time.monotonic() + STARTING_S
+        while not alive_workers(client):
+            if time.monotonic() > deadline:
+                hint(
+                    "timbral: no worker takes tasks now, so this waits for one: timbral up, or celery -A workers.app "
+                    "worker"
+                )
+                return
+            time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import warnings
@@ -66,10 +67,17 @@ def _session(url: str) -> Any:
         from pyspark.sql.connect.session import SparkSession
 
     session = SparkSession(connection=url)
+    atexit.register(_leave, session, DefaultPolicy(max_retries=0))
     session.client.set_retry_policies([DefaultPolicy(max_retries=MOST_RETRIES)])
     for name, value in SETTINGS.items():
         session.conf.set(name, value)
     return session
+
+
+def _leave(session: Any, policy: Any) -> None:
+    """Stop the session before pyspark does at the process's end: where the server is gone that takes it minutes."""
+    session.client.set_retry_policies([policy])
+    session.stop()
 
 
 def _rpc_error() -> type[Exception]:

@@ -21,6 +21,8 @@ __all__ = ["Liveness"]
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 5.0
+FIRST_INTERVAL_S = 0.5
+"""Until the worker takes tasks: who asks a second after it has started is to see it."""
 FORGOTTEN_AFTER_S = 3_600.0
 
 
@@ -42,7 +44,7 @@ class Liveness(bootsteps.StartStopStep):
         self._turned_at = time.monotonic()
 
     def start(self, worker: Any) -> None:
-        threading.Thread(target=self._run, args=(worker,), name="sign-of-life", daemon=True).start()
+        threading.Thread(target=self._run, args=(worker,), name="liveness", daemon=True).start()
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._stop.set()
@@ -51,11 +53,13 @@ class Liveness(bootsteps.StartStopStep):
 
     def _run(self, worker: Any) -> None:
         client = short_client()
-        while not self._stop.wait(INTERVAL_S):
+        interval_s = FIRST_INTERVAL_S
+        while not self._stop.wait(interval_s):
             try:
                 now = server_now_s(client)
                 if self._takes_tasks(worker):
                     client.zadd(keys.WORKERS, {worker.hostname: now})
+                    interval_s = INTERVAL_S
                 client.zremrangebyscore(keys.WORKERS, 0, now - FORGOTTEN_AFTER_S)
             except redis.RedisError as error:
                 logger.debug("No liveness: %s", error)
