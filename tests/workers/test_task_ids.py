@@ -48,7 +48,7 @@ def test_everybodys_lists_under_last_nights_id_are_computed_anew(
         for key in cache.keys("recommendations:user:*"):
             cache.delete(key)
         bench.celery.send_task("compute_recommendations", kwargs={"top_k": 4}, task_id="nightly-lists")
-        wait_until(lambda: len(cache.keys("recommendations:user:*")) > 100, 60, "the lists")
+        wait_until(lambda: cache.keys("recommendations:user:*"), 60, "the first lists")  # of whichever model is live
         wait_until(lambda: not cache.zscore(keys.JOBS_OPEN, "nightly-lists"), 30, "the end of the job")
         lists.append(len(cache.keys("recommendations:user:*")))
     assert lists[0] == lists[1]
