@@ -9,8 +9,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +18,7 @@ import redis
 
 from timbral import keys
 from timbral.stack.embedded_server import EmbeddedServer
+from tools.example_api import example_api
 from tools.example_users import seed
 
 N_VERSIONS = 10_000
@@ -57,28 +56,16 @@ def main() -> None:
             example = seed(client, Path(directory) / "models", n_users=options.users, n_items=options.users // 10)
             live = example.served.version
             other = _fill(client, live)
-        environment = os.environ | {
-            "REDIS_URL": server.url, "MODEL_DIR": f"{directory}/models", "DATA_DIR": directory, "API_HOST": "127.0.0.1",
-            "API_PORT": "0", "API_WORKERS": "1",
-        }  # fmt: skip
-        process = subprocess.Popen(
-            [sys.executable, "-m", "timbral.api.serve"],
-            cwd=directory,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            url = process.stderr.readline().split()[3]
-            with httpx.Client(base_url=url, timeout=60) as asking, server.client() as client:
-                asking.get("/console/data/tail")  # the model is mapped and warm before anything is measured
-                for path in (
-                    one.format(live=live, other=other) for one in SCREENS if not options.only or one == options.only
-                ):
-                    _measure(asking, client, process.pid, path, options.requests)
-        finally:
-            process.terminate()
-            process.wait(20)
+        with (
+            example_api(server.url, directory) as (url, pid),
+            httpx.Client(base_url=url, timeout=60) as asking,
+            server.client() as client,
+        ):
+            asking.get("/console/data/tail")  # the model is mapped and warm before anything is measured
+            for path in (
+                one.format(live=live, other=other) for one in SCREENS if not options.only or one == options.only
+            ):
+                _measure(asking, client, pid, path, options.requests)
 
 
 def _fill(client: redis.Redis, live: str) -> str:

@@ -20,8 +20,9 @@ import numpy as np
 
 from benchmarks import datasets, peers
 from benchmarks.command import main
-from benchmarks.measure import n_cores, seconds
+from benchmarks.measure import seconds
 from benchmarks.results import Options, Result, Row
+from timbral.config.cores import available_cores
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.top_k import top_k
 
@@ -83,7 +84,7 @@ def _least_effort(
 
 
 def _faiss(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int]]]:
-    faiss.omp_set_num_threads(n_cores())
+    faiss.omp_set_num_threads(available_cores())
     n_lists = int(4 * np.sqrt(len(vectors)))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(64), 64, n_lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter = 5
@@ -100,7 +101,7 @@ def _faiss(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int
 def _hnsw(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int]]]:
     index = import_module("hnswlib").Index(space="ip", dim=64)
     index.init_index(max_elements=len(vectors), ef_construction=100, M=16, random_seed=0)
-    index.set_num_threads(n_cores())
+    index.set_num_threads(available_cores())
     index.add_items(vectors)
 
     def search(users: Any, effort: int) -> Any:

@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from timbral.config.cores import available_cores
+
 T = TypeVar("T")
 
 
@@ -26,10 +28,6 @@ def seconds(function: Callable[[], T], repeats: int = 3) -> tuple[float, T]:
     return best, made
 
 
-def n_cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def machine() -> dict[str, Any]:
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
@@ -38,7 +36,7 @@ def machine() -> dict[str, Any]:
     names = ("timbral", "numpy", "scipy", "numba", "scikit-learn", "implicit")
     return {
         "cpu": cpu or platform.processor(),
-        "cores": n_cores(),
+        "cores": available_cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),

@@ -8,8 +8,9 @@ import time
 
 from benchmarks import datasets
 from benchmarks.command import main
-from benchmarks.measure import forget_peak, in_a_new_process, memory_bytes, n_cores
+from benchmarks.measure import forget_peak, in_a_new_process, memory_bytes
 from benchmarks.results import Options, Result, Row
+from timbral.config.cores import available_cores
 
 MODULE = "benchmarks.neighbor_memory"
 
@@ -34,7 +35,7 @@ def measure(n_users: int, n_items: int, n_plays: int) -> None:
     rows = read_rows(datasets.listening(n_users, n_items, n_plays, seed=7).csr(), "plays")
     forget_peak()
     before, started = memory_bytes("VmRSS"), time.perf_counter()
-    with Threads(n_cores()) as threads:
+    with Threads(available_cores()) as threads:
         neighbors = Neighbors.fit(rows, 100, [1.0], 0, threads)[0]
     found = {"peak_gb": (memory_bytes("VmHWM") - before) / 1e9, "pairs": len(neighbors.items)}
     print(json.dumps(found | {"fit_s": time.perf_counter() - started}))

@@ -17,7 +17,7 @@ from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measure import n_cores
+from timbral.config.cores import available_cores
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.top_k import top_k
 from timbral.utils.evaluation import EvaluationMetrics
@@ -82,7 +82,7 @@ class Als:
                 alpha=self.alpha,
                 iterations=self.iterations,
                 random_state=seed,
-                num_threads=n_cores(),
+                num_threads=available_cores(),
             )
             model.fit(data, show_progress=False, callback=callback)
         return model
@@ -131,7 +131,7 @@ def fit_sklearn(train: Csr, n_components: int, **options: Any) -> tuple[Any, Any
     """(W, H, the NMF, seconds), all cores for its BLAS."""
     model = NMF(n_components, random_state=0, **options)
     start = time.perf_counter()
-    with threadpool_limits(n_cores(), "blas"), warnings.catch_warnings():
+    with threadpool_limits(available_cores(), "blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # its defaults end after 200 iterations
         user_factors = model.fit_transform(train)
     return user_factors, model.components_, model, time.perf_counter() - start

@@ -11,8 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import datasets, peers
 from benchmarks.command import main
-from benchmarks.measure import n_cores, seconds
+from benchmarks.measure import seconds
 from benchmarks.results import Options, Result, Row
+from timbral.config.cores import available_cores
 from timbral.models.nmf_model import NMFModel
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK, top_k
@@ -35,7 +36,7 @@ def run(options: Options) -> Result:
     for name, (users, items, (must, aim)) in cases.items():
         mine, found = seconds(lambda users=users, items=items: top_k(users, items, 10, seen=plays), 3)
         with threadpool_limits(1, "blas"):
-            peer = AlternatingLeastSquares(64, num_threads=n_cores())
+            peer = AlternatingLeastSquares(64, num_threads=available_cores())
             peer.user_factors, peer.item_factors = users, np.ascontiguousarray(items.T)
             theirs, _ = seconds(lambda peer=peer: peer.recommend(np.arange(plays.shape[0]), plays, N=10), 2)
         _check(found, users, items, plays)
@@ -68,7 +69,7 @@ def _whole_score(plays: sparse.csr_matrix) -> Row:
     users = np.arange(plays.shape[0])
     mine, _ = seconds(lambda: model.recommend(users, top_k=10), 3)
     with threadpool_limits(1, "blas"):
-        peer = AlternatingLeastSquares(64, num_threads=n_cores())
+        peer = AlternatingLeastSquares(64, num_threads=available_cores())
         peer.user_factors, peer.item_factors = model.user_factors, np.ascontiguousarray(model.item_factors.T)
         theirs, _ = seconds(lambda: peer.recommend(users, plays, N=10), 2)
     what = f"top-10 for {plays.shape[0]:,} users × {plays.shape[1]:,} items, k=64, the whole score with neighbours"

@@ -20,9 +20,9 @@ from scipy import sparse
 from benchmarks import datasets
 from benchmarks.command import main
 from benchmarks.fleet_setup import Setup, setup
-from benchmarks.measure import n_cores
 from benchmarks.results import Options, Result, Row
 from benchmarks.spark import spark_rows
+from timbral.config.cores import available_cores
 from timbral.engines.checkpoint_files import JobCheckpoints
 from timbral.models.engine.training_state import TrainingState
 from timbral.models.fitting.warm_start import KnownFactors
@@ -81,7 +81,7 @@ def _fit(made: Setup, engine: str) -> float:
     app = Celery("bench", broker=f"{made.server.url}/0", backend=f"{made.server.url}/0", set_as_current=False)
     own: dict[str, Any] = {"TRAIN_ENGINE": engine}
     trainer = made.worker(1, queues="training", settings=own)
-    worker = made.worker(n_cores(), queues="batch", settings=own | {"N_THREADS": 1})
+    worker = made.worker(available_cores(), queues="batch", settings=own | {"N_THREADS": 1})
     with trainer, worker:
         took = []
         for seed in (0, 1, 2):  # the first one loads the kernels

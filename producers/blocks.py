@@ -8,9 +8,8 @@ from typing import Any
 
 from producers.connections import connections
 from timbral import keys
-from timbral.errors import ParameterError
 from timbral.lists.forgotten import Forgotten
-from timbral.messages import Id
+from timbral.messages import Id, checked_id
 
 __all__ = ["block_items", "blocked_items", "hidden_items", "hide_items", "unblock_items", "unhide_items"]
 
@@ -25,7 +24,7 @@ def block_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
         ParameterError: an id is neither an int nor a string.
         RedisUnavailableError: Redis is away; nothing was blocked.
     """
-    members = [keys.encode_id(_checked_id(item_id)) for item_id in item_ids]
+    members = [keys.encode_id(checked_id(item_id)) for item_id in item_ids]
     if not members:
         return 0
     with connections().asking() as client:
@@ -47,7 +46,7 @@ def unblock_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
         ParameterError: an id is neither an int nor a string.
         RedisUnavailableError: Redis is away.
     """
-    members = [keys.encode_id(_checked_id(item_id)) for item_id in item_ids]
+    members = [keys.encode_id(checked_id(item_id)) for item_id in item_ids]
     with connections().asking() as client:
         return int(client.srem(_key(user_id), *members)) if members else 0
 
@@ -103,11 +102,4 @@ def hidden_items() -> set[Id]:
 
 
 def _key(user_id: Id | None) -> str:
-    return keys.BLOCKS_ITEMS if user_id is None else keys.blocks_user(_checked_id(user_id))
-
-
-def _checked_id(original_id: Any) -> Id:
-    plain = original_id.item() if hasattr(original_id, "dtype") and hasattr(original_id, "item") else original_id
-    if isinstance(plain, bool) or not isinstance(plain, int | str):
-        raise ParameterError(f"an id must be an int or a string, got {original_id!r}")
-    return plain
+    return keys.BLOCKS_ITEMS if user_id is None else keys.blocks_user(checked_id(user_id))

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from timbral.config.train_engine import EngineName, ListEngineName
 from timbral.data_message import READ_ARGUMENTS, DataMessage, Message, PresetName
-from timbral.errors import MessageError
+from timbral.errors import MessageError, ParameterError
 
 __all__ = [
     "ANSWERS",
@@ -51,6 +51,19 @@ Id = (
     | Annotated[str, Field(strict=True, min_length=1, max_length=512)]
 )
 """An original id: a 64-bit int or a string. 1 and "1" are two ids; a float or a bool is none."""
+
+
+def checked_id(original_id: Any) -> Id:
+    """An id as Python's, where numpy has it as its own.
+
+    Raises:
+        ParameterError: it is none.
+    """
+    plain = original_id.item() if hasattr(original_id, "dtype") and hasattr(original_id, "item") else original_id
+    if isinstance(plain, bool) or not isinstance(plain, int | str):
+        raise ParameterError(f"an id must be an int or a string, got {original_id!r}")
+    return plain
+
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(days=1)

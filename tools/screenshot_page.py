@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from timbral.stack.embedded_server import EmbeddedServer
 from timbral.tuning.journal import RedisJournal
 from timbral.tuning.trial import FIRST_STEP
 from tools.chromium import Chromium, missing
+from tools.example_api import example_api
 from tools.example_users import seed
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
@@ -54,27 +53,8 @@ def api() -> Iterator[str]:
             _add_versions(client, example.served.version)
             _add_jobs(client)
             add_search(client)
-        environment = os.environ | {
-            "REDIS_URL": server.url,
-            "MODEL_DIR": f"{directory}/models",
-            "DATA_DIR": directory,
-            "API_HOST": "127.0.0.1",
-            "API_PORT": "0",
-            "API_WORKERS": "1",
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "timbral.api.serve"],
-            cwd=directory,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            line = process.stderr.readline() if process.stderr is not None else ""
-            yield line.split()[3]
-        finally:
-            process.terminate()
-            process.wait(20)
+        with example_api(server.url, directory) as (url, _):
+            yield url
 
 
 def _add_versions(client: redis.Redis, live: str) -> None:

@@ -6,6 +6,7 @@ import os
 
 import threadpoolctl
 
+from timbral.config.cores import available_cores
 from timbral.config.settings import settings
 
 __all__ = ["limit_libraries", "share", "threads_per_process"]
@@ -23,8 +24,7 @@ def threads_per_process(concurrency: int) -> int:
     """Threads for each of ``concurrency`` processes; ``settings.N_THREADS`` wins where it is set."""
     if settings.N_THREADS:
         return settings.N_THREADS
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, n_cores // max(1, concurrency))
+    return max(1, available_cores() // max(1, concurrency))
 
 
 def share(concurrency: int) -> None:

@@ -189,7 +189,9 @@ def test_debug_lets_the_error_through_wherever_it_stands(cli: Cli) -> None:
             cli(*arguments)
 
 
-def test_ctrl_c_while_waiting_is_exit_code_130_and_says_how_to_go_on(redis_server: EmbeddedServer) -> None:
+def test_a_job_that_nobody_takes_is_told_and_ctrl_c_is_exit_code_130_and_says_how_to_go_on(
+    redis_server: EmbeddedServer,
+) -> None:
     environment = {**os.environ, "REDIS_URL": redis_server.url}
     process = subprocess.Popen(
         [*COMMAND, "train", "plays.csv"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -201,6 +203,8 @@ def test_ctrl_c_while_waiting_is_exit_code_130_and_says_how_to_go_on(redis_serve
         (job_id,) = [field.decode() for field in client.hkeys("tasks:submitted")]
         while not any("GET" in str(c["cmd"]).upper() for c in client.client_list()) and time.monotonic() < deadline:
             time.sleep(0.02)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("timbral: no worker takes tasks now; the job waits for one: timbral up")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +10,11 @@ import producers
 from producers.connections import connections
 from timbral.cli.output import hint
 from timbral.config.settings import settings
-from timbral.errors import ParameterError, RedisUnavailableError, TimbralError
+from timbral.errors import ParameterError, RedisUnavailableError
 from timbral.extras import require
-from timbral.queue.fleet_state import alive_workers
 
 __all__ = ["data_dir_for", "server_at_hand", "worker_at_hand"]
 
-STARTING_S = 3.0
-"""A worker that has just started may not have said yet that it is there."""
 NO_SERVER = "no Redis was named (REDIS_URL), and none is on this machine"
 
 
@@ -42,8 +38,6 @@ def worker_at_hand(dataset: str | None = None, *, wait: bool = True) -> Iterator
     from timbral.stack.own_fleet import is_needed, own_fleet
 
     if not is_needed(connections().settings):
-        if wait:
-            _say_where_no_worker_is()
         yield settings.DATA_DIR
         return
     if not wait:
@@ -79,16 +73,3 @@ def server_at_hand() -> Iterator[None]:
             yield
         finally:
             producers.connect()
-
-
-def _say_where_no_worker_is() -> None:
-    with contextlib.suppress(TimbralError), connections().asking(results=True) as client:
-        deadline = time.monotonic() + STARTING_S
-        while not alive_workers(client):
-            if time.monotonic() > deadline:
-                hint(
-                    "timbral: no worker takes tasks now, so this waits for one: timbral up, or celery -A workers.app "
-                    "worker"
-                )
-                return
-            time.sleep(0.1)

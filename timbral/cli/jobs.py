@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 import producers
+from timbral.cli.following import follow
 from timbral.cli.open_jobs import OpenJob, open_jobs, whole_job_id
-from timbral.cli.output import AsJson, ago, follow, hint, print_answer, print_json, print_table
+from timbral.cli.output import AsJson, ago, hint, print_answer, print_json, print_table
 from timbral.cli.short_ids import shortened
 from timbral.errors import ParameterError, TimbralError
 

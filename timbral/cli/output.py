@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
-
-import producers
 
 __all__ = [
     "AsJson",
     "TextIds",
     "Wait",
     "ago",
-    "follow",
     "hint",
     "parsed_id",
     "print_answer",
     "print_json",
     "print_table",
-    "sent",
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -82,66 +77,6 @@ def ago(age_s: float) -> str:
 def parsed_id(text: str, *, as_text: bool) -> int | str:
     """An id from the command line: an int where it looks like one, unless ``as_text``."""
     return text if as_text or not _INT.fullmatch(text) else int(text)
-
-
-def sent(
-    job: producers.Job,
-    *,
-    wait: bool,
-    as_json: bool,
-    show_answer: Callable[[dict[str, Any]], None] = print_answer,
-) -> None:
-    """What a command does that has sent a task: follow it to its answer, or say its id."""
-    if wait:
-        follow(job, as_json=as_json, show_answer=show_answer)
-    elif as_json:
-        print_json({"job_id": job.id, "task": job.task, "state": "PENDING"})
-    else:
-        typer.echo(job.id)
-        hint(f"Sent {job.task}. To see how it is: timbral job status {job.id}")
-
-
-def follow(
-    job: producers.Job,
-    *,
-    as_json: bool,
-    timeout_s: float | None = None,
-    show_answer: Callable[[dict[str, Any]], None] = print_answer,
-) -> None:
-    """Wait for a job with a progress bar, and print its answer, for people as ``show_answer`` does.
-
-    Raises:
-        TimbralError: the job failed; its own error.
-        typer.Exit: Ctrl-C; the job goes on.
-    """
-    console = Console(stderr=True)
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}", markup=False),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    try:
-        with bar:
-            line = bar.add_task(job.task or "job", total=None, text="waiting for a worker")
-
-            def show(state: str, progress: producers.Progress) -> None:
-                words = progress.text or ("waiting for a worker" if state == "PENDING" else state.lower())
-                bar.update(line, total=progress.total or None, completed=progress.done, text=words)
-
-            answer = job.wait(timeout_s, on_progress=show)
-    except KeyboardInterrupt:
-        hint(f"Not waiting any longer; the job goes on. timbral job wait {job.id} | timbral job cancel {job.id}")
-        raise typer.Exit(130) from None
-    if as_json:
-        print_json({"job_id": job.id, **answer})
-    else:
-        show_answer({"job_id": job.id, **answer})
 
 
 def _shown(value: object) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 import producers
-from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, print_json, sent
+from timbral.cli.following import sent
+from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, print_json
 
 __all__ = ["register"]
 

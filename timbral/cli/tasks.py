@@ -12,9 +12,10 @@ import typer
 import producers
 from timbral.cli.at_hand import worker_at_hand
 from timbral.cli.data_options import TrainingDataOptions, with_data_options
+from timbral.cli.following import sent
 from timbral.cli.item_sets import Allow, Exclude
 from timbral.cli.lists import preview
-from timbral.cli.output import AsJson, TextIds, Wait, parsed_id, sent
+from timbral.cli.output import AsJson, TextIds, Wait, parsed_id
 from timbral.errors import ParameterError
 
 __all__ = ["dataset_below", "parsed_play", "register"]

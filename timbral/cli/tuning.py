@@ -9,7 +9,8 @@ import typer
 import producers
 from timbral.cli.at_hand import worker_at_hand
 from timbral.cli.data_options import TrainingDataOptions, with_data_options
-from timbral.cli.output import AsJson, Wait, print_table, sent
+from timbral.cli.following import sent
+from timbral.cli.output import AsJson, Wait, print_table
 from timbral.cli.tasks import PANEL, dataset_below
 
 __all__ = ["register"]

@@ -53,8 +53,10 @@ class Upload:
 
     def close(self) -> None:
         """Remove the file, and let the next one in."""
-        self._folder.cleanup()
-        self._busy.release()
+        try:
+            self._folder.cleanup()
+        finally:
+            self._busy.release()
 
     def start(
         self, history: HistoryTable, called: str, options: ReadOptions, notes: ImportNotes, *, played_now: bool

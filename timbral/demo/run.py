@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 import producers
+from timbral.config.cores import available_cores
 from timbral.config.settings import public_address
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.interactions import Interactions
@@ -28,7 +29,7 @@ from timbral.demo.report import print_keys, print_quality, print_users
 from timbral.history.importing import import_plays
 from timbral.history.table import HistoryTable
 from timbral.redis_server.client import connect
-from timbral.stack.one_worker import cores, one_worker
+from timbral.stack.one_worker import one_worker
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -70,7 +71,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
                 f"[bold]server[/]  "
                 f"{public_address(url)}{'' if os.environ.get('REDIS_URL') else ', private, just started'}"
             )
-            concurrency = max(1, min(4, cores()))
+            concurrency = max(1, min(4, available_cores()))
             environment = {
                 "DATA_DIR": str(data.path.parent.resolve()),
                 "MODEL_DIR": str(directory / "models"),

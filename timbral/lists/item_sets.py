@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from timbral import keys
 from timbral.errors import ParameterError
-from timbral.messages import SET_NAME, Id
+from timbral.messages import SET_NAME, Id, checked_id
 from timbral.redis_server.replies import text
 
 __all__ = ["ItemSet", "ItemSets", "unknown_set"]
@@ -66,7 +66,7 @@ class ItemSets:
             RuntimeError: what was written was gone before it got its name.
         """
         _check(name)
-        members = {keys.encode_id(_checked(item_id)) for item_id in item_ids}
+        members = {keys.encode_id(checked_id(item_id)) for item_id in item_ids}
         made = ItemSet(name, uuid.uuid4().hex, len(members), int(time.time()))
         staged, listed = keys.item_set(f"{name}:{made.version}"), list(members)
         for start in range(0, len(listed), PER_CALL):
@@ -150,10 +150,3 @@ def _check(name: str) -> None:
             f"the name of an item set must be 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or a "
             f"digit; got {name!r}"
         )
-
-
-def _checked(original_id: Any) -> Id:
-    plain = original_id.item() if hasattr(original_id, "dtype") and hasattr(original_id, "item") else original_id
-    if isinstance(plain, bool) or not isinstance(plain, int | str):
-        raise ParameterError(f"an id must be an int or a string, got {original_id!r}")
-    return plain

@@ -14,12 +14,7 @@ from pathlib import Path
 from timbral.errors import TimbralError
 from timbral.queue import layout
 
-__all__ = ["cores", "one_worker"]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["one_worker"]
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from timbral.config.cores import available_cores
 from timbral.config.settings import Settings
 from timbral.stack.embedded_server import EmbeddedServer
-from timbral.stack.one_worker import cores, one_worker
+from timbral.stack.one_worker import one_worker
 from timbral.stack.up import REDIS_PORT, STATE_DIR, only_one
 
 __all__ = ["has_state", "is_needed", "own_fleet", "own_server"]
@@ -73,5 +74,5 @@ def own_fleet(settings: Settings, data_dir: Path) -> Iterator[str]:
         }
         if settings.REDIS_PASSWORD is not None:  # of another Redis: this one knows none, and takes any
             url = url.replace("://", "://default:none@", 1)
-        with one_worker(url, STATE_DIR / "worker.log", environment, concurrency=max(1, min(4, cores()))):
+        with one_worker(url, STATE_DIR / "worker.log", environment, concurrency=max(1, min(4, available_cores()))):
             yield url

@@ -22,12 +22,12 @@ from typing import IO, Final
 
 import redis
 
+from timbral.config.cores import available_cores
 from timbral.config.settings import Settings, public_address, read_settings
 from timbral.errors import SettingsError
 from timbral.queue import layout
 from timbral.queue.fleet_state import alive_workers
 from timbral.stack.embedded_server import EmbeddedServer
-from timbral.stack.one_worker import cores
 from timbral.stack.supervisor import Program, Supervisor
 
 __all__ = ["STATE_DIR", "Addresses", "only_one", "programs", "up"]
@@ -151,7 +151,7 @@ def up(
         ) as server,
     ):
         where = Addresses(server.url, where.api_port, where.flower_port, where.flower_auth)
-        started = programs(settings, where, concurrency or max(1, min(4, cores() - 1)))
+        started = programs(settings, where, concurrency or max(1, min(4, available_cores() - 1)))
         supervisor = Supervisor(started, out, colour=out.isatty() and "NO_COLOR" not in os.environ)
         supervisor.say(
             f"Redis on {public_address(server.url)}, data sets in {settings.DATA_DIR}/, models in {settings.MODEL_DIR}/"

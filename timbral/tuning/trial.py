@@ -41,11 +41,7 @@ class OutOfTimeError(Exception):
 
 
 class Bench:
-    """Where a process judges settings: on the folds of one split, each held out by a judge that is made once.
-
-    Args:
-        check: called with each sweep; raises to end the trial.
-    """
+    """Where a process judges settings: on the folds of one split, each held out by a judge that is made once."""
 
     def __init__(
         self, nested: NestedSplit, weights: NeighborWeights, random_state: int | None, n_threads: int | None

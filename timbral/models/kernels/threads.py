@@ -6,7 +6,6 @@ that live no longer than a call have no such trap, and several calls may run at 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -15,15 +14,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from timbral.config.cores import available_cores
 from timbral.config.settings import settings
 from timbral.errors import ParameterError
 
-__all__ = ["Threads", "available_cores", "resolve_n_threads", "spans"]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["Threads", "resolve_n_threads", "spans"]
 
 
 def resolve_n_threads(n_threads: int | None) -> int:
