@@ -42,6 +42,8 @@ def test_a_user_is_exported_then_forgotten_and_the_api_knows_them_no_more(
     producers.enqueue_compute_recommendations().wait(60)
     producers.enqueue_refresh_embeddings(plays=[{"user_id": USER, "item_id": 1}]).wait(60)
     producers.block_items(USER, [2])
+    producers.put_item_set("some", range(10, 60))
+    producers.enqueue_compute_recommendations(user_ids=[USER], allow=["some"]).wait(60)
     api = start_api(fleet.server.url, fleet.directory, API_TOKEN="t")
     with api.client(headers={"authorization": "Bearer t"}) as client:
         assert client.get(f"/users/{USER}").json()["n_items"] == 10
@@ -57,6 +59,7 @@ def test_a_user_is_exported_then_forgotten_and_the_api_knows_them_no_more(
         assert exported["user_id"] == str(USER)
         assert len(exported["models"][0]["plays"]) == 10
         assert len(exported["recommendations"]) == 10
+        assert {entry["item_id"] for entry in exported["lists_from_sets"]["allow=some&exclude="]} <= {*range(10, 60)}
         assert [play["item_id"] for play in exported["new_plays"]] == [1]
         assert [play["item_id"] for play in exported["history"]] == [1]
         assert exported["blocked_items"] == [2]

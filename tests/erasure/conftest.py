@@ -108,5 +108,8 @@ def known(fleet: Fleet) -> Fleet:
     plays = [{"user_id": user, "item_id": "i101"} for user in (USER, OTHER)]
     producers.enqueue_refresh_embeddings(plays=plays).wait(60)
     producers.block_items(USER, ["i102"])
+    producers.put_item_set("some", [f"i{number}" for number in range(100, 110)])
+    producers.enqueue_compute_recommendations(user_ids=[USER, OTHER], allow=["some"]).wait(60)
+    assert producers.get_recommendations(USER, allow=["some"])
     record_history(fleet, [USER, OTHER])
     return fleet

@@ -31,6 +31,7 @@ def test_after_forget_user_the_id_is_in_no_key_and_in_no_file(known: Fleet) -> N
         before = mentions(client, known.directory, USER)
         assert len([name for name in before if name.startswith("models/")]) == 2
         assert {name.partition("/")[0] for name in before} >= {"models", "data", f"recommendations:user:{USER}"}
+        assert f"recommendations:filtered:{USER}" in before
 
         receipt = producers.forget_user(USER).wait(60)
 
@@ -38,7 +39,7 @@ def test_after_forget_user_the_id_is_in_no_key_and_in_no_file(known: Fleet) -> N
     assert not checkpoint.exists()
     removed = receipt["removed"]
     assert (removed["model_files"], removed["model_rows"], removed["history_plays"]) == (2, 2, 3)
-    assert (removed["lists"], removed["vectors"], removed["new_plays"], removed["blocks"]) == (1, 1, 4, 1)
+    assert (removed["lists"], removed["vectors"], removed["new_plays"], removed["blocks"]) == (2, 1, 4, 1)
     assert removed["table_rows"] == 1
     assert receipt["data_sets"] == ["plays.csv"]
     assert USER not in json.dumps(receipt)

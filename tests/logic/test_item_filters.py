@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -206,10 +205,3 @@ def test_a_name_or_an_id_that_cannot_be_is_refused_and_changes_nothing(client: r
         sets.put("fine", [1, 2.5])  # type: ignore[list-item]  # what is refused
 
     assert sets.listed() == []
-
-
-def test_lists_from_sets_are_forgotten_with_the_user(client: redis.Redis, served: ServedModel, sets: ItemSets) -> None:
-    batch(client, served, allow=["even"]).for_users([1000])
-
-    assert keys.recommendations_filtered(1000) in keys.of_user(1000)
-    assert json.loads(client.hget(keys.recommendations_filtered(1000), "allow=even&exclude=") or "")["items"]

@@ -17,7 +17,7 @@ from timbral.erasure.subject import Subject
 from timbral.lists.forgotten import remove_keys
 from timbral.messages import Id
 from timbral.plays.pending import PendingPlays
-from timbral.redis_server.replies import text
+from timbral.redis_server.replies import text, texts
 from timbral.utils import plain_pickle
 
 __all__ = ["CachedData", "moment"]
@@ -45,10 +45,12 @@ class CachedData:
             pipeline.get(keys.embeddings(keys.user_embedding_name(user_id)))
             pipeline.lrange(keys.plays_user(user_id), 0, -1)
             pipeline.smembers(keys.blocks_user(user_id))
-            listed, embedding, plays, blocks = pipeline.execute()
+            pipeline.hgetall(keys.recommendations_filtered(user_id))
+            listed, embedding, plays, blocks, filtered = pipeline.execute()
         stored = plain_pickle.loads(embedding) if embedding is not None else None
         return {
             "recommendations": json.loads(listed) if listed is not None else None,
+            "lists_from_sets": {name: json.loads(one)["items"] for name, one in texts(filtered).items()},
             "embedding": None if stored is None else _plain(stored),
             "new_plays": [
                 {"item_id": item_id, "plays": n_plays, "at": moment(at_us)}

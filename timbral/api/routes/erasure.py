@@ -39,6 +39,7 @@ class ExportAnswer(BaseModel):
                     "exported_at": "2026-03-01T12:00:00+00:00",
                     "is_forgotten": False,
                     "recommendations": [{"item_id": 289, "score": 0.83}],
+                    "lists_from_sets": {},
                     "embedding": None,
                     "new_plays": [],
                     "blocked_items": [],
@@ -53,6 +54,7 @@ class ExportAnswer(BaseModel):
     exported_at: str = Field(description="When it was gathered.")
     is_forgotten: bool = Field(description="Whether the user was forgotten, and is kept out.")
     recommendations: Any = Field(description="The list in the cache.")
+    lists_from_sets: dict[str, Any] = Field(description="Lists in the cache from item sets, by the sets' names.")
     embedding: Any = Field(description="The vector in the cache.")
     new_plays: list[dict[str, Any]] = Field(description="Plays that wait for the next training.")
     blocked_items: list[Any] = Field(description="Items that the user must not get.")
