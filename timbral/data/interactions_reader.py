@@ -14,7 +14,6 @@ from timbral.data.checked_columns import CheckedColumns, n_odd_rows
 from timbral.data.data_report import DataReport
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.id_column import IdColumn
-from timbral.data.id_index import IdIndex
 from timbral.data.interactions import Interactions
 from timbral.data.matrix_builder import Entries, MatrixBuilder
 from timbral.data.places import Place
@@ -117,7 +116,7 @@ class _Reading:
             # Whoever was in rows only that are left out is none of the users.
             matrix = matrix[rows_left][:, columns_left]
             zeros = None if zeros is None else zeros[rows_left][:, columns_left]
-            user_ids, item_ids = IdIndex(user_ids.ids(rows_left)), IdIndex(item_ids.ids(columns_left))
+            user_ids, item_ids = user_ids.taken(rows_left), item_ids.taken(columns_left)
         report = DataReport.of(self._table, self.n_rows, dropped, self.n_rows - dropped - self._builder.n_entries)
         logger.info(
             "%s: %d rows, %d left out, %d users × %d items, %d entries, values from %s",

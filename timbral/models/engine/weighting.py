@@ -122,29 +122,17 @@ class Weighting:
     def users_side(self, rows: SparseRows) -> Side:
         """``rows`` as users, their columns the items of the training."""
         counts = np.diff(rows.indptr)
-        weight, l2 = self.of_users(counts)
-        return Side(
-            rows=rows,
-            confidence=_confidence(
-                self.objective, rows.values, self.value_scale, np.repeat(_levels(rows, self.value_scale), counts)
-            ),
-            target=_target(self.objective, rows.values),
-            unobserved_target=self.unobserved_target,
-            weight=weight,
-            l2=l2,
-        )
+        levels = np.repeat(_levels(rows, self.value_scale), counts)
+        return Side(rows, *self.weigh(rows.values, levels), self.unobserved_target, *self.of_users(counts))
 
     def items_side(self, rows: SparseRows) -> Side:
         """``rows`` as items, their columns the users of the training."""
-        weight, l2 = self.of_items(np.diff(rows.indptr))
-        return Side(
-            rows=rows,
-            confidence=_confidence(self.objective, rows.values, self.value_scale, self.user_levels[rows.indices]),
-            target=_target(self.objective, rows.values),
-            unobserved_target=self.unobserved_target,
-            weight=weight,
-            l2=l2,
-        )
+        weighed = self.weigh(rows.values, self.user_levels[rows.indices])
+        return Side(rows, *weighed, self.unobserved_target, *self.of_items(np.diff(rows.indptr)))
+
+    def weigh(self, values: Vector, levels: Vector) -> tuple[Vector, Vector]:
+        """``confidence`` and ``target`` of entries, ``levels`` being those of their users."""
+        return _confidence(self.objective, values, self.value_scale, levels), _target(self.objective, values)
 
     def of_users(self, counts: npt.NDArray[np.int64]) -> tuple[Vector, Vector]:
         """``weight`` and ``l2`` of users with so many entries."""
