@@ -115,6 +115,12 @@ class IdIndex:
             codes[places[known]] = start + known
         return codes
 
+    def codes_of(self, other: IdIndex) -> npt.NDArray[np.int32]:
+        """``codes`` of the ids of ``other``: int32 array of shape (len(other),)."""
+        if other.is_int != self.is_int:
+            return np.full(len(other), -1, dtype=np.int32)
+        return self.codes_of_distinct(other._array())
+
     def taken(self, codes: npt.NDArray[Any]) -> IdIndex:
         """The index of the ids of ``codes``, in their order."""
         return IdIndex(self._array().take(pa.array(codes)))
