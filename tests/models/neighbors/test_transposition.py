@@ -51,7 +51,7 @@ def test_what_has_been_moved_is_given_back() -> None:
     size = items.nbytes + weights.nbytes
     tracemalloc.reset_peak()
 
-    indptr, targets, turned = transposed(items, weights)
+    _, targets, turned = transposed(items, weights)
 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
