@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
+from here_cluster import Here
 
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.interactions import Interactions
@@ -28,39 +27,6 @@ from timbral.spark_data.sources import file_sources
 from timbral.spark_data.stored_plays import StoredPlays
 
 OPTIONS = ReadOptions()
-
-
-class Here:
-    """The smallest cluster, which does everything twice, and in another order each time."""
-
-    def __init__(self) -> None:
-        self._order = random.Random(0)
-
-    def each(self, do: Callable[[Any], Any], descriptions: Sequence[Any]) -> list[Any]:
-        twice = [*descriptions, *descriptions]
-        self._order.shuffle(twice)
-        answers = [do(one) for one in twice]
-        return [answers[twice.index(one)] for one in descriptions]
-
-    def distinct(
-        self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema, do: Any, n: int
-    ) -> list[Any]:
-        table = self._rows(rows_of, descriptions, schema)
-        parts = table.group_by(schema.names).aggregate([]).to_batches(max_chunksize=-(-table.num_rows // n))
-        return [answer for part in parts if (answer := do(iter([part]))) is not None]
-
-    def grouped(
-        self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema, do: Any, n: int
-    ) -> list[Any]:
-        table = self._rows(rows_of, descriptions, schema)
-        keys = table[0].unique().to_pylist()
-        self._order.shuffle(keys)
-        return [do(table.filter(pa.compute.equal(table[0], key))) for key in [*keys, *keys]]
-
-    def _rows(self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema) -> Any:
-        batches = [batch for one in descriptions for batch in rows_of(one)]
-        self._order.shuffle(batches)
-        return pa.Table.from_batches(batches, schema=schema)
 
 
 @pytest.fixture(autouse=True)
