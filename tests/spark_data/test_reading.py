@@ -203,3 +203,13 @@ def test_times_of_two_kinds_are_of_one_unit(tmp_path: Path) -> None:
     options = ReadOptions(time_col="at")
 
     assert_same(read_here(path, options), read(path, tmp_path / "store", options).plays)
+
+
+def test_a_file_that_the_executors_do_not_see_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, plays())
+    table, found = file_sources(DatasetFile.of(path), OPTIONS)
+    (path / "part-1.parquet").unlink()
+    store = BlockStore(tmp_path / "store", "data")
+
+    with pytest.raises(DataError, match=r"part-1\.parquet: the trainer sees it, and Spark's executors do not"):
+        Reading(Here(), store, run_on(store), 3, 10**9).read("plays", table, found)
