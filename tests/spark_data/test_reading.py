@@ -19,6 +19,7 @@ from timbral.data.read_options import ReadOptions
 from timbral.engines.block_store import BlockStore
 from timbral.engines.block_task import Answer, BlockTask, solve
 from timbral.errors import DataError
+from timbral.models.fitting.warm_start import KnownFactors
 from timbral.models.nmf_model import NMFModel
 from timbral.spark_data import reading, sources
 from timbral.spark_data.cluster import SparkCluster as SparkDataCluster
@@ -213,3 +214,19 @@ def test_a_file_that_the_executors_do_not_see_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"part-1\.parquet: the trainer sees it, and Spark's executors do not"):
         Reading(Here(), store, run_on(store), 3, 10**9).read("plays", table, found)
+
+
+def test_a_warm_start_takes_known_factors_and_the_first_sweep_folds_the_rest_in(tmp_path: Path) -> None:
+    # given: a model that has not seen a few of the users
+    stored = read(write(tmp_path, plays(12_000)), tmp_path / "store")
+    asked = partial(NMFModel, 5, 0, regularization=0.3, n_neighbors=0, n_threads=1)
+    cold = asked(max_iter=12, tol=0.0).fit(stored.plays.matrix)
+    knows_user = np.arange(cold.n_users) % 50 > 0
+    known = KnownFactors(cold._users(), cold._items(), knows_user, np.ones(cold.n_items, dtype=bool))
+
+    # when
+    warm = asked(max_iter=2, tol=0.0).fit(stored, known=known, halves_of=stored.halves_of)
+
+    # then
+    assert warm.training_history[-1] < 1.001 * cold.training_history[-1]
+    assert warm._users()[~knows_user].any(axis=1).mean() > 0.9

@@ -137,7 +137,8 @@ class Reading:
             raise DataError(error.args[0], name) from None
         n_places = sum(answer["n_places"] for answer in merged)
         report = DataReport.of(table, n_rows, n_dropped, n_rows - n_dropped - n_places)
-        store.remove("rows")
+        for done in ("rows", "ids", "distinct", "counts"):
+            store.remove(done)
 
         self._step("turning users' plays into items'")
         blocks = self._blocks(merging, numbering, {answer["block"] for answer in merged})
