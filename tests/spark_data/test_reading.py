@@ -230,3 +230,32 @@ def test_a_warm_start_takes_known_factors_and_the_first_sweep_folds_the_rest_in(
     # then
     assert warm.training_history[-1] < 1.001 * cold.training_history[-1]
     assert warm._users()[~knows_user].any(axis=1).mean() > 0.9
+
+
+@pytest.mark.parametrize("named", [["1", "2", "10"], ["1", "2", "b"], ["1", "2.5", "10"]])
+def test_ids_that_are_names_of_folders_are_those_of_one_process(tmp_path: Path, named: list[str]) -> None:
+    for number, name in enumerate(named):
+        (tmp_path / "plays" / f"item_id={name}").mkdir(parents=True)
+        frame = plays(200, seed=number).drop(columns="item_id")
+        frame.to_parquet(tmp_path / "plays" / f"item_id={name}" / "0.parquet", index=False)
+
+    def outcome(reads: Callable[[], Interactions]) -> Any:
+        try:
+            return reads()
+        except DataError as error:
+            return str(error)
+
+    mine = outcome(lambda: read_here(tmp_path / "plays"))
+    theirs = outcome(lambda: read(tmp_path / "plays", tmp_path / "store").plays)
+
+    if isinstance(mine, str):
+        assert mine == theirs
+    else:
+        assert_same(mine, theirs)
+
+
+def test_more_plays_than_a_model_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST_ENTRIES", 100)
+
+    with pytest.raises(DataError, match=r"plays: has 2,\d+ plays of different items; a model's file holds 100"):
+        read(write(tmp_path, plays(3000)), tmp_path / "store")
