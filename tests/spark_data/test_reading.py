@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -48,11 +50,12 @@ def read(
     cluster: Any = None,
     most_sampled: int = 10**9,
     forgotten: Sequence[Any] = (),
+    on_step: Callable[[str], None] = lambda step: None,
     **limits: float | None,
 ) -> StoredPlays:
     store = BlockStore(folder, "data", folder / "cache")
     table, found = file_sources(DatasetFile.of(path), options)
-    made = Reading(cluster or Here(), store, run_on(store), 3, most_sampled)
+    made = Reading(cluster or Here(), store, run_on(store), 3, most_sampled, on_step=on_step)
     return made.read(str(path), table, found, forgotten=lambda ids: np.sort(ids.codes(list(forgotten))), **limits)
 
 
@@ -115,22 +118,30 @@ def test_the_same_rows_ids_and_times(tmp_path: Path, ids: str, options: ReadOpti
 
 @pytest.fixture(params=["here", "spark"])
 def cluster(request: pytest.FixtureRequest) -> Any:
-    return Here() if request.param == "here" else SparkDataCluster(request.getfixturevalue("spark").url)
+    return Here() if request.param == "here" else request.getfixturevalue("spark")
 
 
-def test_the_same_bits_of_a_model(tmp_path: Path, cluster: Any) -> None:
+def test_the_same_bits_of_a_model_with_executors_killed(tmp_path: Path, cluster: Any) -> None:
     # given
     path = write(tmp_path, plays(12_000))
     options = ReadOptions(time_col="at")
     model = partial(NMFModel, 5, 0, 4, 0.0, n_threads=1)
+    killed: list[int] = []
+
+    def kill(step: str) -> None:
+        if not isinstance(cluster, Here) and step.startswith(("bringing", "turning")):
+            killed.extend(cluster.executors()[:1])
+            os.kill(killed[-1], signal.SIGKILL)
 
     # when
-    stored = read(path, tmp_path / "store", options, cluster=cluster)
+    asked = cluster if isinstance(cluster, Here) else SparkDataCluster(cluster.url)
+    stored = read(path, tmp_path / "store", options, cluster=asked, on_step=kill)
     theirs = model().fit(stored, halves_of=stored.halves_of)
     here = read_here(path, options)
     mine = model().fit(here.matrix, times=here.times)
 
     # then
+    assert len(killed) == (0 if isinstance(cluster, Here) else 2)
     assert mine.chosen_ == theirs.chosen_
     mine_arrays, mine_texts = mine.tensors()
     theirs_arrays, theirs_texts = theirs.tensors()
