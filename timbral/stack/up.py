@@ -249,9 +249,7 @@ def only_one(path: Path, pid_file: Path, wait_s: float = 0.0) -> Iterator[None]:
                 raise SettingsError([text]) from None
         pid = int(pid_file.read_text() or 0) if pid_file.exists() else 0
         if pid > 0:  # 0, of a file that was cut off, would be our own group
-            with contextlib.suppress(
-                ProcessLookupError, PermissionError
-            ):  # of another user: no server of ours
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # of another user: no server of ours
                 os.kill(pid, 0)
                 problem = f"the Redis of a `timbral up` that was killed still runs here: end it (kill {pid})"
                 raise SettingsError([f"{problem}; if process {pid} is something else, remove {pid_file}"])
