@@ -364,7 +364,10 @@ def read_settings(**overrides: Any) -> Settings:
         SettingsError: one line for each setting that cannot be right, and for each name in ``.env`` that looks
             mistyped.
     """
-    problems = _mistyped_names()
+    try:
+        problems = _mistyped_names()
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{Path('.env').absolute()} is not UTF-8, but for instance UTF-16: {error}"]) from None
     try:
         made = Settings(**overrides)
     except ValidationError as error:

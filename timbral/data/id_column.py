@@ -172,6 +172,9 @@ class IdColumn:
         self._refuse(encoded, pc.equal(lengths, 0), place, "is empty")
         too_long = pc.greater(lengths, MAX_ID_LENGTH)
         self._refuse(encoded, too_long, place, f"is longer than {MAX_ID_LENGTH} characters")
+        if self._from_text:
+            nul = pc.match_substring(text, "\0")
+            self._refuse(encoded, nul, place, "has the character NUL: is the file damaged, or no text?")
         return text
 
     def _refuse(self, encoded: pa.DictionaryArray, bad: pa.Array, place: Place, problem: str) -> None:

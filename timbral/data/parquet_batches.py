@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from timbral.data.column_names import found_columns
 from timbral.data.dataset_file import DatasetFile
+from timbral.data.dataset_format import other_kind
 from timbral.data.dataset_parts import Part
 from timbral.data.id_types import is_text
 from timbral.data.read_options import ReadOptions
@@ -119,5 +120,11 @@ def _with_fields(batch: pa.RecordBatch, paths: list[str]) -> pa.RecordBatch:
 
 
 def _not_readable(file: DatasetFile, error: BaseException) -> DataError:
+    with file.open() as stream:
+        other = other_kind(stream.read(4096))
+    if other is not None:
+        return DataError(f"is {other}, not parquet", file.name)
+    if "decrypt" in str(error).lower():
+        return DataError("is an encrypted parquet file: write it without encryption", file.name)
     lines = str(error).splitlines() or [type(error).__name__]
     return DataError(f"is not a parquet file, or is damaged or cut off: {lines[0]}", file.name)
