@@ -330,7 +330,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components",
         "iterations", "loss",
         "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned",
-        "durations_s", "started_from",
+        "durations_s", "started_from", "read_by", "sampled",
     ),
     "tune_model": (
         "job_id", "dataset", "outcome", "reason", "settings", "tried", "defaults", "quality", "importances", "trials",

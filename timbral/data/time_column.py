@@ -43,6 +43,11 @@ class TimeColumn:
         """Whether the times were whole numbers, which stay in a unit that the column does not know."""
         return self._kind == "int"
 
+    @property
+    def kind(self) -> str | None:
+        """What the times were so far: "int", "float", "timestamp" or "timestamp with a zone"."""
+        return self._kind
+
     def times(self, array: pa.Array, place: Place) -> npt.NDArray[np.int64]:
         """int64 (n_rows,) of a batch without nulls.
 
