@@ -122,11 +122,11 @@ def test_null_ids_are_left_out_where_asked(data_format: str, tmp_path: Path) -> 
     assert DataLoader().load_user_interactions(path, data_format, on_missing="drop")["user_id"].tolist() == [2]
 
 
-def test_a_column_of_nothing_but_markers_is_told_so(tmp_path: Path) -> None:
+def test_a_column_of_nothing_but_markers_is_not_said_to_have_ints(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("user_id,item_id\n1,NA\n2,None\n")
 
-    with pytest.raises(DataError, match=r"data row 1: 'NA' stands for a missing id, as all do"):
+    with pytest.raises(DataError, match=r"data row 1: 'NA' stands for a missing id, and no other id is text"):
         load(path)
 
 

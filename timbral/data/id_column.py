@@ -64,7 +64,7 @@ class IdColumn:
         self._pending: list[pa.DictionaryArray] = []
         self._used = np.zeros(0, dtype=bool)
         self._first_text: tuple[str, DataError] | None = None
-        self._first_odd: tuple[Place, int, str] | None = None
+        self._first_odd: DataError | None = None
 
     def __len__(self) -> int:
         """How many ids were seen in the codes taken so far."""
@@ -127,8 +127,7 @@ class IdColumn:
         elif self._first_odd is not None:
             odd = is_odd(ids, self.column)
             if not self._drop_odd:
-                place, at, text = self._first_odd
-                raise place.error(self.column, at, self._oddness(text, all_of_them=bool(odd.all())))
+                raise self._first_odd
             used, ids = used[~odd], ids.filter(pa.array(~odd))
             self.drops_odd = True
         if self._state == ALMOST_INTS and self._becomes_int:
@@ -213,7 +212,7 @@ class IdColumn:
             return distinct, None
         if self._first_odd is None:
             at = int(odd_rows.argmax())
-            self._first_odd = (place, at, str(encoded[at].as_py()))
+            self._first_odd = place.error(self.column, at, self._oddness(encoded[at].as_py()))
         return distinct, odd_rows
 
     def _back_to_text(self) -> None:
@@ -225,14 +224,14 @@ class IdColumn:
             for chunk in self._pending
         ]
 
-    def _oddness(self, text: str, *, all_of_them: bool) -> str:
+    def _oddness(self, text: str) -> str:
         if text == self.column:
             said = f"{text!r} is the header again"
         elif is_missing(pa.array([text]))[0]:
             said = f"{shown(text)} stands for a missing id"
         else:
             said = f"{shown(text)} is an int with something around it"
-        return f"{said}, {'as all do' if all_of_them else 'and the other ids are ints'}; {DROP_HINT}"
+        return f"{said}, and no other id is text; {DROP_HINT}"
 
     def _refuse_floats(self, ids: pa.Array) -> None:
         if self._first_text is None or not pa.types.is_large_string(ids.type) or not self._from_text:
