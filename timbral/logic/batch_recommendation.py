@@ -21,6 +21,7 @@ from timbral.logic.filter_masks import filter_mask
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
+from timbral.models.engine.sparse_rows import read_rows
 from timbral.models.search.top_k import TopK
 from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.item_lists import popular_items
@@ -189,7 +190,8 @@ class BatchRecommendation:
             yield Made(trained.tolist(), top, model.get_user_embeddings(codes[trained]))
         if folding:
             names = [user_ids[place] for place in folding]
-            rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
+            played = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
+            rows = read_rows(played, "plays")
             folded = model.fold_in(rows)
             asked = {"plays": rows, "user_factors": folded, "blocked": out}
             zeros = self._blocks(np.asarray(folding), codes, overlay)

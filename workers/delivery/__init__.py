@@ -7,6 +7,7 @@ held         what this worker works on
 qos          what a channel has delivered, over ``unacked``
 transport    kombu's Redis transport, with garbage kept away from the worker
 consumer     the worker's consumer: parks what cannot be worked on
+sent_ahead   what a task's process sends and waits for later
 request      tells a crash from a hand-over
 results      the result backend
 heartbeat    renews what a living worker holds
