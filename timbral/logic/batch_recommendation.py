@@ -23,6 +23,7 @@ from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
 from timbral.models.engine.sparse_rows import read_rows
 from timbral.models.search.top_k import TopK
+from timbral.plays.user_replies import UserReplies
 from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
@@ -86,6 +87,7 @@ class BatchRecommendation:
         allow: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         made: MadeLists | None = None,
+        replies: UserReplies | None = None,
     ) -> None:
         self.redis = redis_client
         self.served = served
@@ -98,7 +100,7 @@ class BatchRecommendation:
         self.filter = ItemFilter.of(allow, exclude)
         self.made = made
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
-        self.overlay = Overlay(redis_client)
+        self.overlay = Overlay(redis_client, replies)
         self.newest_wins = NewestWins(redis_client)
         self.forgotten = Forgotten(redis_client)
 
