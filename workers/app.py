@@ -44,7 +44,7 @@ app.loader.override_backends = {
     "sentinel": "workers.delivery.results:SentinelBackend",
 }
 app.steps["worker"].update(
-    {Heartbeat, PoolWatch, RedisCheck, Liveness, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
+    {Heartbeat, PoolWatch, RedisCheck, Liveness, SoftShutdown, metrics.Server, "workers.delivery.rescuer:Rescuer"}
 )
 
 

@@ -13,6 +13,6 @@ results      the result backend
 heartbeat    renews what a living worker holds
 pool_watch   notices a killed process
 liveness notes that the worker takes tasks
-sweeper      calls the sweep for lost work
+rescuer      has lost work rescued
 shutdown     SIGTERM: finish, or hand over
 """
