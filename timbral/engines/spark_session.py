@@ -105,6 +105,7 @@ def _session(url: str) -> Any:
 
     session = SparkSession(connection=url)
     atexit.register(_leave, session, DefaultPolicy(max_retries=0))
+    session.client.set_retry_policies([_patience()])
     for name, value in SETTINGS.items():
         session.conf.set(name, value)
     return session
