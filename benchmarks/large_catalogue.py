@@ -85,12 +85,12 @@ def add_peers(result: Result, model: NMFModel, users: Any, what: str) -> None:
 def _least_effort(
     ask: Callable[[Any, int], Any], efforts: Iterable[tuple[str, int]], users: Any, truth: Any
 ) -> tuple[float, str, int]:
-    for name, effort in efforts:
-        found = ask(users, effort)
+    for effort in efforts:
+        found = ask(users, effort[1])
         recall = float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)]))
         if recall >= ENOUGH:
             break
-    return recall, f"{name}={effort}", effort
+    return recall, "{}={}".format(*effort), effort[1]
 
 
 def _faiss(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int]]]:
