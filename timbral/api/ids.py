@@ -10,6 +10,9 @@ from fastapi import Path
 from pydantic import AfterValidator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from timbral.api.middleware.limits import SecurityHeaders
+from timbral.api.refusals import Refused
+
 __all__ = ["ItemIdInUrl", "SlashesInIds", "UserIdInUrl", "decoded", "meanings"]
 
 MAX_CHARACTERS = 512
@@ -54,10 +57,11 @@ def meanings(text: str) -> list[int | str]:
 
 
 class SlashesInIds:
-    """ASGI middleware: ``%2F`` in an id stays part of the id.
+    """ASGI middleware: ``%2F`` in an id stays part of the id, and what is no UTF-8 in it is no id.
 
-    The server decodes a path before routes see it, so that an encoded slash would part it. Here it and ``%25`` stay
-    encoded for the routing; ``decoded`` undoes it.
+    The server decodes a path before routes see it, so that an encoded slash would part it, and all that is no UTF-8
+    would be one character, U+FFFD. Here ``%2F`` and ``%25`` stay encoded for the routing, which ``decoded`` undoes, and
+    other bytes are refused.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -65,7 +69,12 @@ class SlashesInIds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw: bytes = scope.get("raw_path", b"")
-        if scope["type"] == "http" and b"%" in raw and _ENCODED.search(raw):
+        if scope["type"] == "http" and b"%" in raw:
             kept = _ENCODED.sub(rb"%25\1", raw)
-            scope = {**scope, "path": unquote(kept.decode("ascii", "replace"))}
+            try:
+                scope = {**scope, "path": unquote(kept.decode("ascii"), errors="strict")}
+            except UnicodeDecodeError:
+                refused = Refused(400, "The path must be percent-encoded UTF-8").response()
+                await SecurityHeaders(refused)(scope, receive, send)
+                return
         await self.app(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -32,7 +33,8 @@ _INT = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    typer.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
 
 
 def print_table(
@@ -76,7 +78,8 @@ def ago(age_s: float) -> str:
 
 def parsed_id(text: str, *, as_text: bool) -> int | str:
     """An id from the command line: an int where it looks like one, unless ``as_text``."""
-    return text if as_text or not _INT.fullmatch(text) else int(text)
+    is_int = not as_text and _INT.fullmatch(text) and -(2**63) <= int(text) < 2**63
+    return int(text) if is_int else text
 
 
 def _shown(value: object) -> str:

@@ -125,9 +125,9 @@ class IdColumn:
         if self._state == TEXT:
             self._refuse_floats(ids)
         elif self._first_odd is not None:
+            odd = is_odd(ids, self.column)
             if not self._drop_odd:
                 raise self._first_odd
-            odd = is_odd(ids, self.column)
             used, ids = used[~odd], ids.filter(pa.array(~odd))
             self.drops_odd = True
         if self._state == ALMOST_INTS and self._becomes_int:
@@ -136,6 +136,20 @@ class IdColumn:
         final = np.full(len(self._distinct), -1, dtype=np.int32)
         final[used[order.to_numpy()]] = np.arange(len(used), dtype=np.int32)
         return IdIndex(ids.take(order)), final
+
+    def found(self) -> tuple[pa.Array, npt.NDArray[np.int32]]:
+        """The ids so far, as they came, and the place among them of each code taken so far. Whether they can be a
+        column's together is for ``index`` of the column that has all of them."""
+        assert self._distinct is not None and not self._pending  # noqa: S101, PT018 - the caller's order of calls
+        used = np.flatnonzero(self._used)
+        places = np.full(len(self._distinct), -1, dtype=np.int32)
+        places[used] = np.arange(len(used), dtype=np.int32)
+        return self._distinct.take(pa.array(used)), places
+
+    @property
+    def problems(self) -> tuple[DataError | None, DataError | None]:
+        """What is wrong with the first text among ints, and with the first odd id, if the column is one of ints."""
+        return None if self._first_text is None else self._first_text[1], self._first_odd
 
     def _checked(self, encoded: pa.DictionaryArray, place: Place) -> pa.Array:
         """The dictionary of ``encoded`` as int64 or large_string."""
@@ -158,6 +172,9 @@ class IdColumn:
         self._refuse(encoded, pc.equal(lengths, 0), place, "is empty")
         too_long = pc.greater(lengths, MAX_ID_LENGTH)
         self._refuse(encoded, too_long, place, f"is longer than {MAX_ID_LENGTH} characters")
+        if self._from_text:
+            nul = pc.match_substring(text, "\0")
+            self._refuse(encoded, nul, place, "has the character NUL: is the file damaged, or no text?")
         return text
 
     def _refuse(self, encoded: pa.DictionaryArray, bad: pa.Array, place: Place, problem: str) -> None:
@@ -214,7 +231,7 @@ class IdColumn:
             said = f"{shown(text)} stands for a missing id"
         else:
             said = f"{shown(text)} is an int with something around it"
-        return f"{said}, and the other ids are ints; {DROP_HINT}"
+        return f"{said}, and no other id is text; {DROP_HINT}"
 
     def _refuse_floats(self, ids: pa.Array) -> None:
         if self._first_text is None or not pa.types.is_large_string(ids.type) or not self._from_text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import sparse
 
 from timbral.errors import DataError
 from timbral.judging.matrix import MatrixLike, read_matrix
+from timbral.models.engine.fixed_blocks import block_rows
 
 __all__ = ["SparseRows", "read_rows", "read_times"]
 
@@ -38,6 +40,18 @@ class SparseRows:
         parts = self.values, self.indices.astype(index, copy=False), self.indptr.astype(index, copy=False)
         return sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns), copy=False)
 
+    def part(self, start: int, stop: int) -> SparseRows:
+        """Rows start..stop alone, their arrays shared."""
+        indptr = self.indptr[start : stop + 1]
+        entries = slice(indptr[0], indptr[-1])
+        return SparseRows(indptr - indptr[0], self.indices[entries], self.values[entries], self.n_columns)
+
+    def blocks(self) -> Iterator[SparseRows]:
+        """All rows in parts, whose edges follow from their number alone: what is summed up by them has the same bits
+        however the rows are held."""
+        step = block_rows(self.n_rows)
+        return (self.part(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step))
+
     def only(self, chosen: npt.NDArray[np.bool_]) -> SparseRows:
         """The same rows with no entries but those ``chosen``, a mark for each."""
         before = np.concatenate(([0], np.cumsum(chosen)))
@@ -65,12 +79,17 @@ class SparseRows:
         )
 
 
-def read_rows(data: MatrixLike, name: str, n_columns: int | None = None) -> SparseRows:
+def read_rows(data: MatrixLike | SparseRows, name: str, n_columns: int | None = None) -> SparseRows:
     """``data`` (rows × columns), checked as ``read_matrix`` does it, as a copy; explicit zeros go, duplicates add up.
+    What was read before is given back as it is.
 
     Raises:
         DataError: see ``read_matrix``; also another number of columns than ``n_columns``.
     """
+    if isinstance(data, SparseRows):
+        if n_columns is not None and data.n_columns != n_columns:
+            raise DataError(f"{name} must have {n_columns} columns, got {data.n_columns}")
+        return data
     rows = read_matrix(data, name, shape=(None, n_columns), dtype=np.float32)
     return SparseRows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.copy(), int(rows.shape[1]))
 
