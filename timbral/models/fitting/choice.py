@@ -46,7 +46,10 @@ NEIGHBOR_WEIGHTS: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 5
 RECENCY_WEIGHTS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 N_NEIGHBORS: Final = 25
-"""Of each item, at most, while γ is tried: a quarter of the neighbours have the same γ, in a third of the time."""
+"""Of each item, at most, while γ is tried: that takes a third of the time of 100."""
+
+MORE_NEIGHBORS: Final = 1 / 3
+"""The best γ grows as this power of their number: what more of them say is told better from chance."""
 
 LEAST_GAIN: Final = 0.003
 """Of the score without it: what a part has to gain, to be there at all."""
@@ -133,7 +136,7 @@ def choose(
             n_neighbors = min(parts.n_neighbors, N_NEIGHBORS)
             neighbors = Neighbors.fit(hidden.known, n_neighbors, [given.neighbor_regularization], seed, threads)[0]
         trial = _Trial(objective, hidden, neighbors, kappas, gammas, n_components, seed, threads, rng)
-        return trial.best(given, rhos)
+        return trial.best(given, parts.n_neighbors, rhos)
 
 
 @dataclass(frozen=True)
@@ -174,16 +177,17 @@ class _Trial:
         start = start_factors(self.users, self.columns, self.n_components, weighting.typical_target, self.seed)
         self.start = self._sweeps(weighting, start, SWEEPS)
 
-    def best(self, given: Choice, rhos: tuple[float, ...]) -> Choice:
-        """What of ``given`` was open, chosen."""
+    def best(self, given: Choice, n_neighbors: int, rhos: tuple[float, ...]) -> Choice:
+        """What of ``given`` was open, chosen for a model of so many neighbours."""
         step = self._best_step()
         found = self.at(step)
-        which, none = int(np.argmax(found.quality)), float(found.quality[0])
-        if self.gammas[0] == 0.0 and found.best < none * (1.0 + LEAST_GAIN):
-            which = 0
-        kappa = self._kappa_near(step)
-        gamma = self.gammas[which]
-        rho = self._best_recency(found, gamma, rhos)
+        kappa = _highest(self.kappas, {near: one.best for near, one in self.tried.items()}, step)
+        gamma, which, none = self.gammas[0], 0, float(found.quality[0])
+        if len(self.gammas) > 1 and found.best >= none * (1.0 + LEAST_GAIN):
+            which = int(np.argmax(found.quality))
+            near = {place: float(found.quality[place]) for place in range(1, len(self.gammas))}  # of 0, no logarithm
+            gamma = _highest(self.gammas, near, which, (max(n_neighbors, N_NEIGHBORS) / N_NEIGHBORS) ** MORE_NEIGHBORS)
+        rho = self._best_recency(found, self.gammas[which], rhos)
         logger.info(
             "Chose regularization %g, neighbor_weight %g, recency_weight %g; by regularization %s, "
             "without neighbours %.4f",
@@ -200,17 +204,6 @@ class _Trial:
             if best != self.first_step:
                 break
         return best
-
-    def _kappa_near(self, step: int) -> float:
-        """Where a parabola through the step and those beside it is highest, by the logarithm of κ."""
-        if not {step - 1, step + 1} <= self.tried.keys():
-            return self.kappas[step]
-        low, middle, high = (self.tried[near].best for near in (step - 1, step, step + 1))
-        bend = low - 2.0 * middle + high
-        shift = 0.5 * (low - high) / bend if bend < 0.0 else 0.0  # within half a step: the middle is the highest
-        beside = self.kappas[step + 1] if shift > 0.0 else self.kappas[step - 1]
-        kappa = self.kappas[step] * (beside / self.kappas[step]) ** abs(shift)
-        return float(f"{kappa:.2g}")
 
     def at(self, step: int) -> _Tried:
         if step not in self.tried:
@@ -248,6 +241,18 @@ class _Trial:
             qualities.append(float(judged.mean()))
         best = int(np.argmax(qualities))
         return (0.0, *rhos)[best] if qualities[best] > qualities[0] * (1.0 + LEAST_GAIN) else 0.0
+
+
+def _highest(values: tuple[float, ...], quality: dict[int, float], best: int, scale: float = 1.0) -> float:
+    """Where a parabola through the best place and those beside it is highest, by the logarithm of the values; times
+    ``scale``, to two digits. As it is where no two places are beside it."""
+    if not {best - 1, best + 1} <= quality.keys():
+        return values[best] if scale == 1.0 else float(f"{values[best] * scale:.2g}")
+    low, middle, high = (quality[place] for place in (best - 1, best, best + 1))
+    bend = low - 2.0 * middle + high
+    shift = 0.5 * (low - high) / bend if bend < 0.0 else 0.0  # at most half a place: the middle is the highest
+    beside = values[best + 1] if shift > 0.0 else values[best - 1]
+    return float(f"{values[best] * (beside / values[best]) ** abs(shift) * scale:.2g}")
 
 
 def _sample(part: HiddenPart, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
