@@ -37,7 +37,7 @@ def measure(what: str, *paths: str) -> None:
     from timbral.data.dataset_file import DatasetFile
     from timbral.data.read_options import ReadOptions
     from timbral.history.importing import import_plays
-    from timbral.history.interactions import read_history
+    from timbral.history.interactions import TrainedRows
     from timbral.history.table import HistoryTable
     from timbral.utils.data_loader import DataLoader
 
@@ -47,7 +47,7 @@ def measure(what: str, *paths: str) -> None:
     elif what == "file":
         DataLoader().load_csr(paths[0])
     else:
-        read_history(HistoryTable(paths[0]))
+        TrainedRows.of(HistoryTable(paths[0])).read()
     print(json.dumps({"read_s": time.perf_counter() - started, "peak_gb": memory_bytes("VmHWM") / 1e9}))
 
 

@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
 from scipy import sparse
 from scipy.linalg import lapack
 
@@ -116,18 +114,20 @@ def main() -> int:
     if not files:
         parser.error(f"{options.folder} has no .npz file")
     peers.warm_up()
-    table: Table | None = None
+    rows = []
     for path in files:
         judged = columns(read(path), with_peers=not options.no_peers)
-        table = table or Table("recall@20 / NDCG@20", *judged)
         cells = []
         for name, judge in judged.items():
             started = time.perf_counter()
             found = judge()
-            cells.append(f"{found.recall:.4f} / {found.ndcg:.4f} ({time.perf_counter() - started:.0f} s)")
-            print(f"{path.stem}, {name}: {cells[-1]}", file=sys.stderr, flush=True)
-        table.add_row(path.stem, *cells)
-    Console().print(table)
+            cells.append(f"{found.recall:.4f} / {found.ndcg:.4f}")
+            seconds = time.perf_counter() - started
+            print(f"{path.stem}, {name}: {cells[-1]} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+        rows.append((path.stem, *cells))
+    print(f"| recall@20 / NDCG@20 | {' | '.join(judged)} |\n|{'---|' * (len(judged) + 1)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
     return 0
 
 

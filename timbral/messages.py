@@ -101,12 +101,15 @@ class Play(BaseModel):
         problem = "must be ISO 8601 with a time zone, such as 2026-03-01T20:15:00Z, or an aware datetime"
         if isinstance(at, int | float):
             raise ValueError(problem)
-        if isinstance(at, str):  # read here, since a strict check takes no text for a moment
-            try:
-                return datetime.fromisoformat(at)
-            except ValueError:
-                raise ValueError(problem) from None
-        return at
+        if not isinstance(at, str):
+            return at
+        try:  # read here, since a strict check takes no text for a moment
+            moment = datetime.fromisoformat(at)
+        except ValueError:
+            raise ValueError(problem) from None
+        if moment.tzinfo is None:
+            raise ValueError(problem)
+        return moment
 
     @field_validator("at")
     @classmethod
@@ -305,7 +308,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "model_version", "promoted", "verdict", "reason", "n_users", "n_items", "n_interactions", "n_components",
         "iterations", "loss",
         "user_id_kind", "item_id_kind", "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned",
-        "durations_s", "started_from",
+        "durations_s", "started_from", "read_by", "sampled",
     ),
     "tune_model": (
         "job_id", "dataset", "outcome", "reason", "settings", "tried", "defaults", "quality", "importances", "trials",

@@ -63,9 +63,12 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
             resources.archive().run()
 
         def work(_digest: str) -> dict[str, Any]:
-            with train_blocks.engine_of(message.engine, task_id, check) as engine:
+            with (
+                train_blocks.engine_of(message.engine, task_id, check) as engine,
+                train_blocks.reader_of(message.engine, task_id) as reader,
+            ):
                 store, overlay, progress = resources.store(), resources.overlay(), progress_of(self)
-                run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned)
+                run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned, reader)
                 return run.run(message, task_id)
 
         answer = run_once(self, work, message.kwargs(), fingerprint(message))

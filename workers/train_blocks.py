@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from celery import current_app
@@ -34,7 +35,10 @@ from timbral.queue import layout
 from timbral.redis_server.replies import text
 from workers import resources
 
-__all__ = ["FleetRun", "do_block", "engine_of"]
+if TYPE_CHECKING:
+    from timbral.spark_data.spark_reader import SparkReader
+
+__all__ = ["FleetRun", "do_block", "engine_of", "reader_of"]
 
 logger = structlog.get_logger(__name__)
 
@@ -144,3 +148,13 @@ def engine_of(asked: EngineName | None, job_id: str, check: Callable[[], None]) 
     if engine == "ray":
         return StoredEngine(job_id, lambda store, _: RayRun(store, url))
     return StoredEngine(job_id, lambda store, _: SparkRun(store, url or ""))
+
+
+def reader_of(asked: EngineName | None, job_id: str) -> AbstractContextManager[SparkReader | None]:
+    """What reads the data of a training where the engine is Spark; None for the process itself."""
+    if (asked or settings.TRAIN_ENGINE) != "spark":
+        return nullcontext()
+    # Imported here: only who trains reads data sets.
+    from timbral.spark_data.spark_reader import SparkReader
+
+    return SparkReader(settings.TRAIN_ENGINE_URL or "", job_id)

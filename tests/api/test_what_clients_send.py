@@ -3,14 +3,20 @@ header."""
 
 from __future__ import annotations
 
+import codecs
+import gzip
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 import redis
+from api_fixtures import ApiProcess
 
 from timbral import keys
+
+LISTS = b'{"user_ids": [1]}'
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/users/1/recommendations", "/users/1", "/models", "/openapi.json"])
@@ -75,3 +81,50 @@ def test_a_cookie_reads_what_a_header_would_and_never_writes(seeded: Any, start_
         for token in ("write", "read me"):
             sent = client.post("/tasks/refresh_embeddings", json={}, headers={"cookie": f"timbral_token={token}"})
             assert sent.status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/users/%ff/recommendations", "/users/a%C3/recommendations?limit=2", "/users/%ff"])
+def test_bytes_that_are_no_utf_8_are_no_id(http: httpx.Client, path: str) -> None:
+    refused = http.get(path)
+
+    assert refused.status_code == 422
+    assert "must be percent-encoded UTF-8" in refused.json()["message"]
+    assert http.get("/users/%EF%BF%BD/recommendations").json()["user_id"] == "\ufffd"  # which is an id like any other
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "said"),
+    [
+        (gzip.compress(LISTS), {"content-encoding": "gzip"}, 415, "must not be compressed, got Content-Encoding gzip"),
+        (LISTS, {"content-type": ""}, 415, "must be application/json, and say so in Content-Type"),
+        (b'{"user_ids": [9007199254740993.0]}', {}, 422, "user_ids.0"),
+        (b'{"user_ids": [15.5]}', {}, 422, "user_ids.0"),
+        (codecs.BOM_UTF8 + LISTS, {}, 202, ""),
+        (b'{"user_ids": [15.0]}', {}, 202, ""),
+    ],
+    ids=["gzip", "no type", "a rounded id", "a fraction", "a byte-order mark", "a whole float"],
+)
+def test_a_body_is_read_as_it_was_meant_or_refused(
+    writer: httpx.Client, queued: Any, body: bytes, headers: dict[str, str], status: int, said: str
+) -> None:
+    answer = writer.post(
+        "/tasks/compute_recommendations", content=body, headers={"content-type": "application/json"} | headers
+    )
+
+    assert answer.status_code == status, answer.text
+    assert said in answer.text
+
+
+def test_a_client_that_leaves_within_its_body_is_no_error_of_ours(
+    api: ApiProcess, writer: httpx.Client, wait_until: Callable[..., None]
+) -> None:
+    left = 'timbral_http_requests_total{method="POST",route="/plays",status="400"} '
+    before = writer.get("/metrics").text.partition(left)[2].partition("\n")[0]
+    head = f"POST /plays HTTP/1.1\r\nHost: localhost\r\nAuthorization: {writer.headers['authorization']}\r\n"
+    with socket.create_connection((httpx.URL(api.url).host, httpx.URL(api.url).port or 80)) as client:
+        client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{{".encode())
+
+    wait_until(
+        lambda: writer.get("/metrics").text.partition(left)[2].partition("\n")[0] not in ("", before), 10, "its end"
+    )
+    assert "ClientDisconnect" not in api.log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -148,7 +149,9 @@ def test_bad_input_is_exit_code_2_and_one_line_that_names_it(cli: Cli, name: str
     assert said in ran.err
 
 
-def test_a_file_outside_the_data_folder_gets_told_what_to_do(tmp_path: Path, cli: Cli) -> None:
+def test_a_file_outside_the_data_folder_gets_told_what_to_do(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tmp_path / "data"
     (data / "sub").mkdir(parents=True)
     (data / "plays.csv").touch()
@@ -159,6 +162,9 @@ def test_a_file_outside_the_data_folder_gets_told_what_to_do(tmp_path: Path, cli
     assert dataset_below("sub/deep.csv", data) == "sub/deep.csv"
     assert dataset_below(str(data / "sub" / "deep.csv"), data) == "sub/deep.csv"
     assert dataset_below("data/plays.csv", data) == "plays.csv"
+    monkeypatch.chdir(data / "sub")
+    assert dataset_below("../plays.csv", data) == "plays.csv"
+    monkeypatch.chdir(tmp_path)
     assert dataset_below("s3://plays/2024.parquet", data) == "s3://plays/2024.parquet"
     assert dataset_below("only-the-workers-have-it.csv", data) == "only-the-workers-have-it.csv"
     for outside in ("elsewhere.csv", str(tmp_path / "elsewhere.csv"), "/no/such/file.csv", str(data / "link.csv")):
@@ -181,6 +187,8 @@ def test_a_wrong_setting_is_exit_code_2_and_one_line_without_secrets(tmp_path: P
     assert "Traceback" in shell("--debug", "show", "7", NMF_N_COMPONENTS="many").stderr
     (tmp_path / ".env").write_text("REDIS_ULR=redis://127.0.0.1\n")
     assert "did you mean REDIS_URL" in shell("version", cwd=tmp_path).stderr
+    (tmp_path / ".env").write_text("REDIS_DB=0\n", encoding="utf-16")
+    assert f"{tmp_path / '.env'} is not UTF-8" in shell("version", cwd=tmp_path).stderr
 
 
 def test_debug_lets_the_error_through_wherever_it_stands(cli: Cli) -> None:
@@ -244,3 +252,22 @@ def test_the_installed_command_is_there() -> None:
     ran = subprocess.run([str(Path(sys.executable).parent / "timbral"), "--version"], capture_output=True, text=True)
     assert ran.returncode == 0
     assert ran.stdout.strip()
+
+
+def test_ids_that_the_terminal_s_encoding_has_not_are_escaped(redis_server: EmbeddedServer) -> None:
+    with redis_server.client() as client:
+        client.set(keys.recommendations_user(7), '[{"item_id": "Sigur Rós", "score": 0.5}]')
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "REDIS_URL": redis_server.url}
+
+    table, machine = shell("show", "7", **ascii_only), shell("show", "7", "--json", **ascii_only)
+
+    assert "Sigur R\\xf3s" in table.stdout, table.stderr
+    assert json.loads(machine.stdout) == [{"item_id": "Sigur Rós", "score": 0.5}]
+
+
+def test_a_closed_output_is_no_error() -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m timbral.cli version >&-"], capture_output=True, text=True, timeout=60
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, "")

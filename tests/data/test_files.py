@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import io
@@ -14,15 +15,21 @@ from uuid import UUID
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from pyarrow.parquet import encryption
 
 from timbral.data import csv_form, csv_stream
-from timbral.errors import DataError
+from timbral.errors import DataError, ParameterError
 from timbral.utils.data_loader import DataLoader
 
 load = DataLoader().load_csr
 CSV = b"user_id,item_id,rating\n1,2,3\n4,2,5\n"
 TSV = CSV.replace(b",", b"\t")
 JSON = b'{"user_id": 1, "item_id": 2, "rating": 3}\n{"user_id": 4, "item_id": 2, "rating": 5}\n'
+
+
+class PlainKeys(encryption.KmsClient):  # type: ignore[misc]  # pyarrow has no types
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
+        return base64.b64encode(key_bytes)
 
 
 def as_dict(read: Any) -> dict[tuple[Any, Any], float]:
@@ -62,6 +69,7 @@ PARQUET = parquet_bytes(user_id=[1, 4], item_id=[2, 2], rating=[3, 5])
         ("x.csv", b"sep=;\r\n" + CSV.replace(b",", b";")),
         ("x.csv", CSV.replace(b"\n", b",,\n")),
         ("x", CSV),
+        ("x", b"ORCID,user_id,item_id,rating\n0,1,2,3\n0,4,2,5\n"),
         ("x", JSON),
         ("x.jsonl", JSON),
         ("x.ndjson.bz2", bz2.compress(JSON)),
@@ -90,6 +98,12 @@ def test_a_file_is_read_whatever_it_is_called(name: str, content: bytes, tmp_pat
         ("x.tar", b"x" * 257 + b"ustar\x00", "is a tar archive: unpack it"),
         ("x.h5", b"\x89HDF\r\n\x1a\n", "is an HDF5 file; what is read: csv, parquet, json"),
         ("x.bin", bytes(100), "is neither text nor parquet"),
+        ("x.csv.gz", gzip.compress(b"x" * 257 + b"ustar\x00"), "is a tar archive: unpack it"),
+        ("x.csv.gz", gzip.compress(gzip.compress(CSV)), "is compressed twice, with gzip inside"),
+        ("x.csv", b"<!DOCTYPE html><html>404</html>", "is an HTML page"),
+        ("x.parquet", b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        ("x.csv", b"# of 2024\nuser_id,item_id\n1,2\n", "begins with a comment, '# of 2024': remove it"),
+        ("x.csv", b"user_id,item_id\n1,2\n1\0,2\n", "column 'user_id', data row 2: .* has the character NUL"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -308,3 +322,40 @@ def test_a_header_is_found_behind_a_long_first_look(tmp_path: Path, monkeypatch:
     (tmp_path / "x.csv").write_bytes(CSV + b"5,2,7\n" * 500)
 
     assert load(tmp_path / "x.csv").n_rows == 502
+
+
+@pytest.mark.parametrize("footer_is_plain", [True, False])
+def test_an_encrypted_parquet_file_is_called_so(footer_is_plain: bool, tmp_path: Path) -> None:
+    table = pa.table({"user_id": [1], "item_id": [2]})
+    keys = encryption.CryptoFactory(lambda _: PlainKeys())
+    wanted = encryption.EncryptionConfiguration(
+        "key", column_keys={"key": ["user_id"]}, plaintext_footer=footer_is_plain
+    )
+    sealed = keys.file_encryption_properties(encryption.KmsConnectionConfig(), wanted)
+    with parquet.ParquetWriter(tmp_path / "x.parquet", table.schema, encryption_properties=sealed) as writer:
+        writer.write_table(table)
+
+    with pytest.raises(DataError, match="is an encrypted parquet file"):
+        load(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "base64", "a\0b", "", "undefined"])
+def test_what_is_no_encoding_of_text_is_refused(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(CSV)
+
+    with pytest.raises(ParameterError, match="encoding must be one that Python knows"):
+        load(tmp_path / "x.csv", encoding=encoding)
+
+
+def test_a_file_of_recbole_is_read_by_the_names_before_its_types(tmp_path: Path) -> None:
+    (tmp_path / "x.inter").write_bytes(b"user_id:token\titem_id:token\trating:float\n1\t2\t3\n4\t2\t5\n")
+
+    assert as_dict(load(tmp_path / "x.inter", user_col=None, item_col=None)) == {(1, 2): 3.0, (4, 2): 5.0}
+
+
+def test_a_day_that_the_calendar_has_not_is_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("user_id,item_id,day\n1,1,01.03.2024\n1,2,31.01.2024\n1,3,30.02.2024\n")
+
+    with pytest.raises(DataError, match=r"column 'day', data row 3: '30\.02\.2024' is a day that there is not"):
+        load(path, time_col="day", time_format="%d.%m.%Y")

@@ -51,8 +51,9 @@ def test_a_hundred_thousand_rows_in_the_form_of_lastfm_360k_are_all_there(tmp_pa
 def test_quotes_in_a_tab_separated_file_count_where_asked(tmp_path: Path) -> None:
     path = write(tmp_path / "x.tsv", '"user_id"\t"item_id"\n"a"\t"b\tc"\n')
 
-    with pytest.raises(DataError, match=r"in its header are in quotes.*quoted=True"):
-        load(path)
+    for col in ("user_id", None):
+        with pytest.raises(DataError, match=r"in its header are in quotes.*quoted=True"):
+            load(path, user_col=col, item_col=col and "item_id")
     assert list(load(path, quoted=True).item_ids) == ["b\tc"]
 
 

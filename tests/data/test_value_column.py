@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ UNMISTAKABLE = [
     "plays", "play_count", "playcount", "playCount", "count", "weight", "listens", "listen_count", "Rating", "RATING",
     "ratings",
     "score", "stars", "n_plays", "track_plays", "scrobbles", "total_plays", "Play Count",
+    "overall", "times_played", "liked", "rating:float",
 ]  # fmt: skip
 OTHERS = [
     "timestamp",
@@ -30,6 +32,7 @@ OTHERS = [
     "played_at",
     "weighted",
     "ms_played",
+    "last_played",
 ]
 
 
@@ -131,3 +134,26 @@ def test_data_of_zeros_only_are_refused_with_file_and_column(ending: str, tmp_pa
     for read in (DataLoader().load_csr, DataLoader().load_user_interactions):
         with pytest.raises(DataError, match=f"x.{ending}: column 'plays': every value is 0"):
             read(path, ending)
+
+
+@pytest.mark.parametrize("read", [{}, {"on_missing": "drop"}], ids=["refuse", "drop"])
+@pytest.mark.parametrize(
+    ("value", "decimal", "said"),
+    [
+        ("1,234", ".", 'without a mark between them, and where this comma is a decimal one, say decimal=","'),
+        ("1.234", ",", "'1.234' is not a number; thousands must be written without"),
+        ("1.234,5", ",", "'1.234,5' is not a number; thousands must be written without"),
+        ("1\u00a0234", ".", "thousands must be written without"),
+        ("\uff13", ".", "'\uff13' is not a number"),
+    ],
+)
+def test_thousands_are_never_taken_for_fractions(
+    value: str, decimal: str, said: str, read: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"user_id;item_id;plays\n1;2;5\n1;3;{value}\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=rf"column 'plays', data row 2: .*{re.escape(said)}"):
+        DataLoader().load_csr(path, decimal=decimal, **read)
+    with pytest.raises(DataError, match=re.escape(said)):
+        DataLoader().load_user_interactions(path, decimal=decimal, **read)

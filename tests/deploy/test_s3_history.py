@@ -9,7 +9,7 @@ import pytest
 from s3_server import S3
 
 CODE = """
-from timbral.history.interactions import read_history
+from timbral.history.interactions import TrainedRows
 from timbral.history.play_rows import RecordedPlay, as_rows
 from timbral.history.table import STREAM, HistoryTable
 
@@ -19,7 +19,7 @@ for number in range(3):
     assert history.append(as_rows(rows), STREAM, number + 1, after=number)
 assert not history.append(as_rows(rows), STREAM, 3, after=0)
 assert history.watermark() == "0-3"
-assert read_history(history).interactions.matrix.nnz == 6
+assert TrainedRows.of(history).read().matrix.nnz == 6
 assert history.plays_of("secret-7f3a").num_rows == 3
 assert history.delete_user("secret-7f3a") == 3
 assert history.stats().rows == 6

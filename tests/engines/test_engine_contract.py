@@ -204,7 +204,7 @@ def test_little_is_left_while_it_goes_on_and_nothing_after(tmp_path: Path) -> No
 
     store = BlockStore(tmp_path, "training")
     model().fit(PLAYS, halves_of=on(count, tmp_path))
-    assert most <= 2 * 6 + 4, "the two sides, and what one half needs"
+    assert most <= 2 * (4 * N_BLOCKS + 2) + 4, "the two sides, and what one half needs"
 
     store.close()
     assert not store.exists()

@@ -159,3 +159,13 @@ def test_what_was_left_out_is_counted_by_why(history: HistoryTable, tmp_path: Pa
     assert (imported.n_read, imported.rows) == (6, 2)
     assert sum(imported.left_out.values()) == 4
     assert imported.left_out[NO_PLAYS] == 1
+
+
+def test_days_written_as_numbers_are_never_seconds_of_1970(history: HistoryTable, tmp_path: Path) -> None:
+    text = "user_id,item_id,day\n7,12,20240131\n8,13,20231231\n"
+
+    with pytest.raises(DataError, match=r"column 'day': its times, 20231231 to 20240131, are dates and no moments"):
+        load(history, tmp_path / "a.csv", text, "day")
+    load(history, tmp_path / "a.csv", text, "day", time_format="%Y%m%d")
+
+    assert [str(row["at"].date()) for row in rows(history)] == ["2024-01-31", "2023-12-31"]

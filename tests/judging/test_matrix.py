@@ -62,6 +62,7 @@ FORMS: dict[str, Any] = {
     "DataFrame": pd.DataFrame(DENSE),
     "sparse DataFrame": pd.DataFrame.sparse.from_spmatrix(CSR),
     "big-endian": DENSE.astype(">f4"),
+    "masked": np.ma.masked_array(np.where(DENSE == 0, 7.0, DENSE), DENSE == 0),
     "Interactions": as_interactions(),
 }
 forms = pytest.mark.parametrize("form", FORMS)

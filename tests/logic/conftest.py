@@ -12,7 +12,7 @@ from taste import history, write_history
 
 from timbral.config.settings import settings
 from timbral.history.table import HistoryTable
-from timbral.logic import training
+from timbral.logic import play_reading, training
 from timbral.logic.overlay import Overlay
 from timbral.logic.training import TrainingRun
 from timbral.messages import TrainModel
@@ -31,7 +31,8 @@ def train(store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     changed = settings.model_copy(
         update={"DATA_DIR": tmp_path, "NMF_N_COMPONENTS": 8, "N_THREADS": 1, "KEEP_MODELS": 3}
     )
-    monkeypatch.setattr(training, "settings", changed)
+    for module in (training, play_reading):
+        monkeypatch.setattr(module, "settings", changed)
     monkeypatch.setattr("timbral.models.nmf_model.settings", changed)
     monkeypatch.setattr("timbral.models.kernels.threads.settings", changed)
     write_history(tmp_path / "plays.csv", history(200))

@@ -13,7 +13,7 @@ from taste import history, write_history
 
 from timbral import keys
 from timbral.config.settings import settings
-from timbral.logic import training
+from timbral.logic import play_reading, training
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.logic.overlay import Overlay
 from timbral.logic.training import TrainingRun
@@ -29,7 +29,8 @@ ONLY_ZEROS, WITH_PLAYS = 5000, 1000
 def store(client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
     """A model of 120 users' plays, of two items the popular ones, and of users with zeros; read back from its file."""
     changed = settings.model_copy(update={"DATA_DIR": tmp_path, "NMF_N_COMPONENTS": 4, "N_THREADS": 1})
-    monkeypatch.setattr(training, "settings", changed)
+    for module in (training, play_reading):
+        monkeypatch.setattr(module, "settings", changed)
     monkeypatch.setattr("timbral.models.nmf_model.settings", changed)
     monkeypatch.setattr("timbral.models.kernels.threads.settings", changed)
     rows: list[tuple[Any, Any, int]] = [*history(), *((1000 + user, 900 + user % 2, 3) for user in range(100))]

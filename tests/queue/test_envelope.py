@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from celery import group, signature
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,20 @@ def test_what_celery_sends_has_no_problem() -> None:
     assert headers_problem(json.loads(json.dumps(message.headers))) is None
     assert body_problem(json.loads(json.dumps(message.body))) is None
     assert envelope_problem(envelope()) is None
+
+
+@pytest.mark.parametrize("lacking", ["task", "args", "kwargs", "options"])
+@pytest.mark.parametrize("place", ["callbacks", "errbacks", "chain", "chord"])
+def test_what_is_to_follow_has_all_that_sending_it_needs(place: str, lacking: str) -> None:
+    following = json.loads(json.dumps(group(signature("refresh_embeddings"), signature("export_user", ("7",)))))
+    whole = following if place == "chord" else [following]
+    part = {name: value for name, value in following.items() if name != lacking}
+
+    assert body_problem([[], {}, {place: whole}]) is None
+    problem = body_problem([[], {}, {place: part if place == "chord" else [part]}])
+
+    assert problem is not None
+    assert problem.startswith(f"body: {place} is not a")
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), JSON))

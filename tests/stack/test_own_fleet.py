@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from taste import history, write_history
 
 from timbral import keys
 from timbral.config.settings import read_settings
+from timbral.errors import SettingsError
 from timbral.stack.own_fleet import is_needed
-from timbral.stack.up import REDIS_PORT
+from timbral.stack.up import REDIS_PORT, only_one
 
 
 def somebody_listens() -> bool:
@@ -69,3 +71,27 @@ def test_where_nothing_was_ever_done_one_command_is_said(tmp_path: Path) -> None
 def test_a_redis_that_was_named_is_never_replaced_by_one_of_our_own() -> None:
     assert not is_needed(read_settings(REDIS_URL="redis://127.0.0.1:1"))
     assert not is_needed(read_settings(BROKER_URL="redis://127.0.0.1:1"))
+
+
+def test_a_command_waits_for_another_one_in_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid_file = tmp_path / "redis.pid"
+    pid_file.write_text("")  # of a machine that lost its power
+    entered, may_end = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with only_one(tmp_path / "lock", pid_file):
+            entered.set()
+            may_end.wait(30)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(30)
+    with pytest.raises(SettingsError, match="another `timbral up` runs"), only_one(tmp_path / "lock", pid_file):
+        pass
+    with pytest.raises(SettingsError, match="command works in"), only_one(tmp_path / "lock", pid_file, 0.01):
+        pass
+    monkeypatch.setattr("timbral.stack.up.time.sleep", lambda _: may_end.set())
+
+    with only_one(tmp_path / "lock", pid_file, 30):
+        assert may_end.is_set()
+    thread.join()

@@ -31,6 +31,10 @@ def decoded(id_in_path: str) -> str:
             id_in_path = _DOT.sub(lambda dot: "." if len(dot[0]) == 3 else f"%{dot[0][3:]}", id_in_path)
     if not 1 <= len(id_in_path) <= MAX_CHARACTERS:
         raise ValueError(f"must have 1 to {MAX_CHARACTERS} characters, has {len(id_in_path)}")
+    try:
+        id_in_path.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be percent-encoded UTF-8") from None
     return id_in_path
 
 
@@ -54,10 +58,11 @@ def meanings(text: str) -> list[int | str]:
 
 
 class SlashesInIds:
-    """ASGI middleware: ``%2F`` in an id stays part of the id.
+    """ASGI middleware: ``%2F`` in an id stays part of the id, and what is no UTF-8 in it is no id.
 
-    The server decodes a path before routes see it, so that an encoded slash would part it. Here it and ``%25`` stay
-    encoded for the routing; ``decoded`` undoes it.
+    The server decodes a path before routes see it, so that an encoded slash would part it, and all that is no UTF-8
+    would be one character, U+FFFD. Here ``%2F`` and ``%25`` stay encoded for the routing, which ``decoded`` undoes, and
+    other bytes are surrogates, which it refuses.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -65,7 +70,7 @@ class SlashesInIds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw: bytes = scope.get("raw_path", b"")
-        if scope["type"] == "http" and b"%" in raw and _ENCODED.search(raw):
+        if scope["type"] == "http" and b"%" in raw:
             kept = _ENCODED.sub(rb"%25\1", raw)
-            scope = {**scope, "path": unquote(kept.decode("ascii", "replace"))}
+            scope = {**scope, "path": unquote(kept.decode("ascii", "replace"), errors="surrogateescape")}
         await self.app(scope, receive, send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Any
 
 from fastapi import Request
@@ -23,9 +24,13 @@ async def object_in(request: Request) -> dict[str, Any]:
         return {}  # what is missing, if anything is, the message knows
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
-        raise Refused(415, f"The body must be application/json, not {content_type[:80] or 'without a content type'}")
+        got = f"not {content_type[:80]}" if content_type else "and say so in Content-Type"
+        raise Refused(415, f"The body must be application/json, {got}")
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise Refused(415, f"The body must not be compressed, got Content-Encoding {encoding[:80]}")
     try:
-        arguments = from_json(body, allow_inf_nan=False)
+        arguments = from_json(body.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
         raise Refused(400, f"The body is not JSON: {error}") from None
     if type(arguments) is not dict:
@@ -35,9 +40,10 @@ async def object_in(request: Request) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> Any:
-    """15.0 as 15: JSON has one kind of number, and its schemas call both an integer."""
+    """15.0 as 15: JSON has one kind of number, and its schemas call both an integer. Beyond 2**53 a float may be
+    another whole number than the one that was written."""
     if type(value) is float:
-        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if type(value) is list:
         return [_whole(one) for one in value]
     if type(value) is dict:

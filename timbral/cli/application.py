@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -117,6 +119,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; errors become one line on stderr and an exit code."""
     debug = "--debug" in arguments
     left = [argument for argument in arguments if argument != "--debug"]
+    _open_output()
     logs.configure(debug=debug)
     if not debug:
         logging.getLogger().setLevel(logging.CRITICAL)
@@ -135,6 +138,14 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _open_output() -> None:
+    """Output that takes every text: an id that the terminal's encoding has not is escaped; a closed one is no error."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _report(error: Exception) -> int:
     code, text = _explained(error)
     print(one_line(text), file=sys.stderr)
@@ -149,10 +160,11 @@ def _explained(error: Exception) -> tuple[int, str]:
         return BAD_INPUT, f"{usage()}{hint}"
     if isinstance(error, RedisPermissionError):
         return FAILED, str(error)
-    if isinstance(error, RedisUnavailableError):
-        return REDIS_AWAY, str(error)
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
-        return REDIS_AWAY, str(RedisUnavailableError(public_address(settings.redis_url), str(error)))
+        error = RedisUnavailableError(public_address(settings.redis_url), str(error))
+    if isinstance(error, RedisUnavailableError):
+        is_said = "timbral up" in str(error) or settings.REDIS_URL is not None or settings.BROKER_URL is not None
+        return REDIS_AWAY, str(error) if is_said else f"{error} timbral up, in another terminal, starts one"
     if isinstance(error, TimbralError):
         return BAD_INPUT if isinstance(error, _BAD_INPUT_ERRORS) else FAILED, str(error)
     return FAILED, f"{type(error).__name__}: {error} (timbral --debug … shows where)"

@@ -261,7 +261,8 @@ def dataset_below(dataset: str, data_dir: Path) -> str:
         ParameterError: it is a file here, outside the data folder; says what to do.
     """
     path, below = Path(dataset).expanduser(), data_dir.resolve()
-    if re.match(r"^[a-z][a-z0-9+.-]+://", dataset, re.IGNORECASE) or _lies_below(below / path, below):
+    is_uri = re.match(r"^[a-z][a-z0-9+.-]+://", dataset, re.IGNORECASE)
+    if is_uri or (".." not in path.parts and _lies_below(below / path, below)):
         return str((below / path).relative_to(below)) if path.is_absolute() else dataset
     if _lies_below(path, below):
         return str(path.resolve().relative_to(below))

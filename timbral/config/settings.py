@@ -131,6 +131,12 @@ class Settings(BaseSettings):
         le=1024,
         description="Blocks that each half of a sweep is cut into, where others than the trainer do it.",
     )
+    TRAIN_SAMPLE_PLAYS: int = Field(
+        20_000_000,
+        ge=100_000,
+        description="Where Spark reads the data, the plays of the users, drawn at random, that a training measures and "
+        "chooses on and finds neighbours by; all that have no more. The factors are of all plays. See scale.md.",
+    )
     CHECKPOINT_EVERY_S: float = Field(
         10.0,
         ge=0,
@@ -358,7 +364,10 @@ def read_settings(**overrides: Any) -> Settings:
         SettingsError: one line for each setting that cannot be right, and for each name in ``.env`` that looks
             mistyped.
     """
-    problems = _mistyped_names()
+    try:
+        problems = _mistyped_names()
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{Path('.env').absolute()} is not UTF-8, but for instance UTF-16: {error}"]) from None
     try:
         made = Settings(**overrides)
     except ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Final
 
 from timbral.data.column_source import ColumnSource
 from timbral.data.column_words import item_column, user_column, value_column
+from timbral.data.places import shown
 from timbral.data.read_options import DEFAULT_VALUE_COL, ReadOptions
 from timbral.errors import DataError, MissingColumnsError
 
@@ -87,10 +88,22 @@ def found_columns(
     if missing or user is None or item is None:
         raise _missing(missing, header, filepath)
     found = FoundColumns(user, item, value, time)
+    said = (options.user_col, options.item_col, options.value_col, options.time_col)
+    if any(_in_quotes(name) and name not in said for name in found.columns):
+        raise _quoted_names(header, filepath)
     twice = next((name for name in found.columns if list(header).count(name) > 1), None)
     if twice is not None:
         raise DataError(f"column {twice!r} is there twice", filepath)
     return found
+
+
+def _in_quotes(name: str) -> bool:
+    return len(name) > 2 and name[0] == name[-1] == '"'
+
+
+def _quoted_names(header: Sequence[str], filepath: str) -> DataError:
+    text = f"the names in its header are in quotes, {list(header)[:5]}: say quoted=True (--quoted)"
+    return DataError(text, filepath)
 
 
 def looks_like_data(row: Sequence[str]) -> bool:
@@ -108,10 +121,12 @@ def _missing(missing: list[str], header: Sequence[str], filepath: str) -> DataEr
         for separator, called in OTHER_SEPARATORS.items():
             if separator in names[0] and set(missing) & {part.strip('"') for part in names[0].split(separator)}:
                 return DataError(f"the header has one column {names[0]!r}; is the separator {called}?", filepath)
-    if set(missing) & {name.strip('"') for name in names if name[:1] == name[-1:] == '"'}:
-        return DataError(f"the names in its header are in quotes, {names[:5]}: say quoted=True (--quoted)", filepath)
+    if set(missing) & {name.strip('"') for name in names if _in_quotes(name)}:
+        return _quoted_names(names, filepath)
+    if names[:1] and names[0].startswith("#"):
+        return DataError(f"begins with a comment, {shown(' '.join(names))}: remove it", filepath)
     if looks_like_data(names):
-        shown = names[:8]
-        text = f"has no header? Its first row is {shown}: name its columns, as columns=['user_id', 'item_id', …] (--columns)"
+        first = names[:8]
+        text = f"has no header? Its first row is {first}: name its columns, as columns=['user_id', 'item_id', …] (--columns)"
         return DataError(text, filepath)
     return MissingColumnsError(missing, filepath, names[:50])

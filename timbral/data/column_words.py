@@ -42,6 +42,7 @@ VALUES: Final = _words(
     "score scores stars star quantity qty frequency freq views clicks purchases streams spins preference strength "
     "affinity"
 )
+WHOLE_VALUES: Final = _words("overall cnt interactions timesplayed liked isliked clicked isclicked")
 SINGULAR: Final = _words("play listen scrobble star view click stream")
 """Values only together with another word: ``play_count``, ``n_play``; a column ``play`` may be anything."""
 TIMES: Final = _words(
@@ -54,6 +55,7 @@ OF_OTHER_THINGS: Final = _words("user item song track artist album movie book")
 
 def words_of(column: str) -> list[str]:
     """``userID`` → user, id; ``play_count`` → play, count; ``Track Name (s)`` → track, name, s."""
+    column = re.sub(r":(token|float)(_seq)?$", "", column)  # RecBole's files have a column's type behind its name
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", column)
     return re.findall(r"[a-z0-9]+", spaced.lower())
 
@@ -155,6 +157,8 @@ def _rank(words: list[str], entities: frozenset[str], called: str) -> int | None
 def is_value(column: str) -> bool:
     """Whether a column is by its name unmistakably one of plays or ratings."""
     words = words_of(column)
+    if "".join(words) in WHOLE_VALUES:
+        return True
     if not words or words[-1] not in VALUES or not set(words) <= VALUES | COUNTED:
         return False
     if len(words) == 1:

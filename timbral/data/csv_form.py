@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from timbral.data.dataset_file import DatasetFile
+from timbral.data.dataset_format import other_kind
 from timbral.data.presets import Preset, preset_of_lines
 from timbral.data.read_options import ReadOptions
 from timbral.errors import DataError
@@ -106,6 +107,9 @@ def _head_text(file: DatasetFile, options: ReadOptions) -> tuple[str, bool]:
         is_cut = bool(stream.read(1))
     if head.startswith(b"PAR1"):
         raise DataError('is a parquet file, not csv: say format="parquet"', file.name)
+    other = other_kind(head)
+    if other is not None:
+        raise DataError(f"is {other}, not csv", file.name)
     if not options.is_utf8:
         try:
             text = codecs.getincrementaldecoder(options.encoding)().decode(head)

@@ -100,8 +100,10 @@ def _records(file: DatasetFile, form: CsvForm, options: ReadOptions) -> Iterator
 
 
 def _is_number(text: str, decimal: str) -> bool:
+    if not text.isascii() or "_" in text or (decimal != "." and "." in text):
+        return False
     try:
         float(text.replace(decimal, "."))
     except ValueError:
         return False
-    return "_" not in text
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from scipy import sparse
@@ -13,6 +13,8 @@ from timbral.data.id_index import IdIndex
 from timbral.data.table import Table
 
 __all__ = ["DataReport", "report_line"]
+
+ENTRIES_AT_A_TIME: Final = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class DataReport:
     def with_shape(self, matrix: sparse.csr_matrix, user_ids: IdIndex, item_ids: IdIndex) -> dict[str, Any]:
         """The report beside what the matrix tells: kinds of ids, density, the long tail. JSON-ready."""
         n_users, n_items = matrix.shape
-        of_items = np.sort(np.bincount(matrix.indices, minlength=n_items))[::-1]
+        of_items = np.zeros(n_items, dtype=np.int64)
+        for start in range(0, matrix.nnz, ENTRIES_AT_A_TIME):  # they may be mapped, and numpy makes larger ones of them
+            of_items += np.bincount(matrix.indices[start : start + ENTRIES_AT_A_TIME], minlength=n_items)
+        of_items = np.sort(of_items)[::-1]
         of_users = np.diff(matrix.indptr)
         n_head = max(1, n_items // 100)
         return {

@@ -10,7 +10,7 @@ from timbral.data.dataset_file import DatasetFile
 from timbral.data.decompression import COMPRESSION_ENDINGS
 from timbral.errors import DataError, ParameterError
 
-__all__ = ["SUPPORTED_FORMATS", "checked_format", "ending_of", "format_of", "written_format"]
+__all__ = ["SUPPORTED_FORMATS", "checked_format", "ending_of", "format_of", "other_kind", "written_format"]
 
 SUPPORTED_FORMATS: Final = tuple(ending.removeprefix(".") for ending in Constants.SUPPORTED_DATA_FORMATS)
 BY_ENDING: Final = {
@@ -25,11 +25,12 @@ OTHERS: Final = (
     (b"\x89HDF", "an HDF5 file"),
     (b"SQLite format", "an SQLite database"),
     (b"Obj\x01", "an Avro file"),
-    (b"ORC", "an ORC file"),
-    (b"ARROW1", "an Arrow file"),
+    (b"ARROW1\0", "an Arrow file"),
     (b"\x80\x04\x95", "a pickle"),
-    (b"%PDF", "a PDF"),
+    (b"\x80\x05\x95", "a pickle"),
+    (b"%PDF-", "a PDF"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+    (b"version https://git-lfs", "a pointer of Git LFS, and not the file (git lfs pull fetches it)"),
 )
 
 
@@ -75,7 +76,7 @@ def format_of(file: DatasetFile) -> str:
         head = stream.read(4096)
     if head.startswith(b"PAR1"):
         return "parquet"
-    other = next((called for magic, called in OTHERS if head.startswith(magic)), None)
+    other = other_kind(head)
     is_binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if other or is_binary:
         what = other or "neither text nor parquet"
@@ -83,3 +84,12 @@ def format_of(file: DatasetFile) -> str:
         raise DataError(text, file.name)
     text_head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return "json" if text_head.startswith((b"{", b"[")) else "csv"
+
+
+def other_kind(head: bytes) -> str | None:
+    """What a file that begins so is, if it is none that is read."""
+    if head.startswith(b"ORC") and b"\0" in head:
+        return "an ORC file"
+    if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "an HTML page (of an error, or to log in?)"
+    return next((called for magic, called in OTHERS if head.startswith(magic)), None)

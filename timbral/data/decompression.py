@@ -71,10 +71,17 @@ class Expanded:
             data: bytes = self._stream.read(size if size >= 0 else None)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException, RuntimeError) as error:
             raise DataError(f"its compressed bytes are damaged or cut off: {first_line(error)}", self._name) from None
+        if not self._n_given:
+            self._refuse_archives(data)
         self._n_given += len(data)
         if self._n_given > FREE_EXPANSION and self._n_given > MOST_EXPANSION * self._file.tell():
             raise DataError(f"grows to more than {MOST_EXPANSION} times its size when decompressed", self._name)
         return data
+
+    def _refuse_archives(self, head: bytes) -> None:
+        inner = compression_of(head, self._name)
+        if inner is not None:
+            raise DataError(f"is compressed twice, with {inner} inside: unpack it once", self._name)
 
     def close(self) -> None:
         self._file.close()

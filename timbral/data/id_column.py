@@ -137,6 +137,20 @@ class IdColumn:
         final[used[order.to_numpy()]] = np.arange(len(used), dtype=np.int32)
         return IdIndex(ids.take(order)), final
 
+    def found(self) -> tuple[pa.Array, npt.NDArray[np.int32]]:
+        """The ids so far, as they came, and the place among them of each code taken so far. Whether they can be a
+        column's together is for ``index`` of the column that has all of them."""
+        assert self._distinct is not None and not self._pending  # noqa: S101, PT018 - the caller's order of calls
+        used = np.flatnonzero(self._used)
+        places = np.full(len(self._distinct), -1, dtype=np.int32)
+        places[used] = np.arange(len(used), dtype=np.int32)
+        return self._distinct.take(pa.array(used)), places
+
+    @property
+    def problems(self) -> tuple[DataError | None, DataError | None]:
+        """What is wrong with the first text among ints, and with the first odd id, if the column is one of ints."""
+        return None if self._first_text is None else self._first_text[1], self._first_odd
+
     def _checked(self, encoded: pa.DictionaryArray, place: Place) -> pa.Array:
         """The dictionary of ``encoded`` as int64 or large_string."""
         distinct = encoded.dictionary
@@ -158,6 +172,9 @@ class IdColumn:
         self._refuse(encoded, pc.equal(lengths, 0), place, "is empty")
         too_long = pc.greater(lengths, MAX_ID_LENGTH)
         self._refuse(encoded, too_long, place, f"is longer than {MAX_ID_LENGTH} characters")
+        if self._from_text:
+            nul = pc.match_substring(text, "\0")
+            self._refuse(encoded, nul, place, "has the character NUL: is the file damaged, or no text?")
         return text
 
     def _refuse(self, encoded: pa.DictionaryArray, bad: pa.Array, place: Place, problem: str) -> None:

@@ -22,6 +22,8 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 SEARCH_ONE_BY_ONE = 2_000
 """Up to this many strings are looked up by binary search; more are worth a hash table of the whole index."""
 
+LOOKED_UP_AT_A_TIME = 1_000_000
+
 
 class IdIndex:
     """Ids, all int (64-bit) or all str, in the order of their codes: the id of code ``c`` is the ``c``-th.
@@ -98,6 +100,30 @@ class IdIndex:
         found = pc.fill_null(pc.index_in(text, self._array(), skip_nulls=True), -1)
         codes: npt.NDArray[np.int32] = found.to_numpy(zero_copy_only=False)
         return codes
+
+    def codes_of_distinct(self, ids: pa.Array) -> npt.NDArray[np.int32]:
+        """``codes`` of ids that are distinct, an Arrow array of the index's own type. Memory follows ``ids``, not the
+        index, which may be mapped and far larger."""
+        if self._ints is not None:
+            return self._codes_of_ints(ids.to_numpy(zero_copy_only=False))
+        codes = np.full(len(ids), -1, dtype=np.int32)
+        whole, wanted = self._array(), ids.cast(pa.large_string())
+        for start in range(0, len(self), LOOKED_UP_AT_A_TIME):
+            found = pc.fill_null(pc.index_in(whole.slice(start, LOOKED_UP_AT_A_TIME), wanted), -1)
+            places = found.to_numpy(zero_copy_only=False)
+            known = np.flatnonzero(places >= 0)
+            codes[places[known]] = start + known
+        return codes
+
+    def codes_of(self, other: IdIndex) -> npt.NDArray[np.int32]:
+        """``codes`` of the ids of ``other``: int32 array of shape (len(other),)."""
+        if other.is_int != self.is_int:
+            return np.full(len(other), -1, dtype=np.int32)
+        return self.codes_of_distinct(other._array())
+
+    def taken(self, codes: npt.NDArray[Any]) -> IdIndex:
+        """The index of the ids of ``codes``, in their order."""
+        return IdIndex(self._array().take(pa.array(codes)))
 
     def ids(self, codes: Iterable[int] | npt.NDArray[Any]) -> list[int | str]:
         """Original ids of ``codes``, as Python ints or strings.

@@ -103,8 +103,6 @@ class Interactions:
         matrix = sparse.csr_matrix((self.matrix.data[kept], new_column[columns], indptr), shape=shape)
         matrix.has_sorted_indices = True
         times = None if self.times is None else self.times[kept]
-        user_ids, item_ids = (
-            IdIndex(index.ids(codes)) for index, codes in ((self.user_ids, users), (self.item_ids, items))
-        )
+        user_ids, item_ids = self.user_ids.taken(users), self.item_ids.taken(items)
         zeros = None if self.zeros is None else self.zeros[users][:, items]
         return replace(self, matrix=matrix, user_ids=user_ids, item_ids=item_ids, times=times, zeros=zeros)

@@ -8,20 +8,19 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from timbral.data.complete_rows import CompleteRows, complete_rows
+from timbral.data.checked_columns import CheckedColumns, n_odd_rows
 from timbral.data.data_report import DataReport
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.id_column import IdColumn
-from timbral.data.id_index import IdIndex
 from timbral.data.interactions import Interactions
 from timbral.data.matrix_builder import Entries, MatrixBuilder
 from timbral.data.places import Place
 from timbral.data.read_options import ReadOptions
 from timbral.data.table import Table
 from timbral.data.tables import opened_tables
-from timbral.data.time_column import MICROSECONDS, TimeColumn
-from timbral.data.value_column import checked_values
+from timbral.data.time_column import MICROSECONDS
 from timbral.errors import DataError
 
 __all__ = ["collect_interactions", "read_interactions"]
@@ -51,8 +50,7 @@ def collect_interactions(
             reading = _Reading(table)
         first_row = 1
         for batch in table.batches:
-            rows = complete_rows(batch, table.found, Place(called, first_row), drop=table.options.on_missing == "drop")
-            reading.add(rows, len(batch))
+            reading.add(batch, Place(called, first_row))
             first_row += len(batch)
             if on_rows is not None:
                 on_rows(reading.n_rows)
@@ -65,50 +63,23 @@ class _Reading:
     """Rows as they come, and what is made of them."""
 
     def __init__(self, table: Table) -> None:
-        found, options = table.found, table.options
         self._table = table
-        self._drop = options.on_missing == "drop"
-        names = found.user.text, found.item.text
-        self._users, self._items = (
-            IdColumn(
-                name,
-                from_text=table.from_text or name in table.partitions,
-                drop_odd=self._drop,
-                believed=table.ids_are_believed,
-                strip_audio_suffix=options.strip_audio_suffix and name == names[1],
-            )
-            for name in names
-        )
-        self._times = None if found.time is None else TimeColumn(found.time.text, options.time_format)
-        self._builder = MatrixBuilder(options.repeats)
-        self._waiting = _Waiting(self._users, self._items, with_times=self._times is not None)
-        self.n_rows = 0
-        self._n_dropped = 0
-        self._n_odd = [0, 0, 0]
-        """Rows with an odd user, an odd item, both: left out if the others turn out to be ints."""
+        self._columns = CheckedColumns(table)
+        self._builder = MatrixBuilder(table.options.repeats)
+        self._waiting = _Waiting(self._columns.users, self._columns.items, with_times=self._columns.times is not None)
 
-    def add(self, rows: CompleteRows, n_rows: int) -> None:
-        self.n_rows += n_rows
-        self._n_dropped += rows.n_dropped
-        if not len(rows):
+    @property
+    def n_rows(self) -> int:
+        return self._columns.n_rows
+
+    def add(self, batch: pa.RecordBatch, place: Place) -> None:
+        rows = self._columns.add(batch, place)
+        if rows is None:
             return
-        found, place = self._table.found, rows.place
-        odd_users, odd_items = self._users.add(rows.user, place), self._items.add(rows.item, place)
-        for at, odd in enumerate((odd_users, odd_items, _both(odd_users, odd_items))):
-            self._n_odd[at] += 0 if odd is None else int(odd.sum())
-        values = (
-            np.ones(len(rows), dtype=np.float32)
-            if found.value is None
-            else checked_values(rows.value, found.value.text, place, self._table.options.decimal).astype(np.float32)
-        )
-        times = None
-        if self._times is not None:
-            was_in_seconds = self._times.in_seconds
-            times = self._times.times(rows.time, place)
-            if self._times.in_seconds and not was_in_seconds:
-                self._waiting.scale_times(MICROSECONDS)
-                self._builder.scale_times(MICROSECONDS)
-        self._waiting.add(values, times)
+        if rows.now_in_seconds:
+            self._waiting.scale_times(MICROSECONDS)
+            self._builder.scale_times(MICROSECONDS)
+        self._waiting.add(rows.values, rows.times)
         if len(self._waiting) >= max(MOST_PENDING_ROWS, self._builder.n_entries):
             self._builder.add(self._waiting.take())
 
@@ -120,12 +91,15 @@ class _Reading:
         """
         if not self.n_rows:
             raise DataError("has a header and no data rows", name)
-        if self._n_dropped == self.n_rows:
+        columns = self._columns
+        if columns.n_dropped == self.n_rows:
             raise DataError(f"has no row with all it needs; all {self.n_rows} would be left out", name)
         rest = self._waiting.take()
-        user_ids, row_of = self._users.index()
-        item_ids, column_of = self._items.index()
-        dropped = self._n_dropped + self._n_dropped_in_the_end()
+        user_ids, row_of = columns.users.index()
+        item_ids, column_of = columns.items.index()
+        dropped = columns.n_dropped + n_odd_rows(
+            columns.n_odd, drops_users=columns.users.drops_odd, drops_items=columns.items.drops_odd
+        )
         if not len(user_ids) or not len(item_ids) or dropped == self.n_rows:
             raise DataError(f"has no row with all it needs; all {self.n_rows} would be left out", name)
         try:
@@ -142,23 +116,13 @@ class _Reading:
             # Whoever was in rows only that are left out is none of the users.
             matrix = matrix[rows_left][:, columns_left]
             zeros = None if zeros is None else zeros[rows_left][:, columns_left]
-            user_ids, item_ids = IdIndex(user_ids.ids(rows_left)), IdIndex(item_ids.ids(columns_left))
+            user_ids, item_ids = user_ids.taken(rows_left), item_ids.taken(columns_left)
         report = DataReport.of(self._table, self.n_rows, dropped, self.n_rows - dropped - self._builder.n_entries)
         logger.info(
             "%s: %d rows, %d left out, %d users × %d items, %d entries, values from %s",
             name, self.n_rows, dropped, *matrix.shape, matrix.nnz, report.value_col or "1 a row",
         )  # fmt: skip
         return Interactions(matrix, user_ids, item_ids, times, self.n_rows, report, zeros)
-
-    def _n_dropped_in_the_end(self) -> int:
-        users, items, both = self._n_odd
-        if self._users.drops_odd and self._items.drops_odd:
-            return users + items - both
-        return users * self._users.drops_odd + items * self._items.drops_odd
-
-
-def _both(one: npt.NDArray[np.bool_] | None, other: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
-    return None if one is None or other is None else one & other
 
 
 class _Waiting:

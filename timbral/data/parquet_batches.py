@@ -11,13 +11,14 @@ from pyarrow import parquet
 
 from timbral.data.column_names import found_columns
 from timbral.data.dataset_file import DatasetFile
+from timbral.data.dataset_format import other_kind
 from timbral.data.dataset_parts import Part
 from timbral.data.id_types import is_text
 from timbral.data.read_options import ReadOptions
 from timbral.data.table import Table
 from timbral.errors import DataError
 
-__all__ = ["parquet_table"]
+__all__ = ["group_rows", "parquet_table"]
 
 ROWS_PER_BATCH: Final = 500_000
 BUFFER_BYTES: Final = 2**20
@@ -25,8 +26,20 @@ BUFFER_BYTES: Final = 2**20
 PANDAS_INDEX: Final = "__index_level_"
 
 
-def parquet_table(part: Part, options: ReadOptions, *, every_column: bool = False) -> Table:
+def group_rows(file: DatasetFile) -> list[int]:
+    """Rows of each row group of a parquet file."""
+    with file.open() as stream:
+        metadata = _opened(file, stream).metadata
+        return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+def parquet_table(
+    part: Part, options: ReadOptions, *, every_column: bool = False, row_groups: range | None = None
+) -> Table:
     """The columns found, and the rows with the types that they have in the file; a field of a field by its dotted path.
+
+    Args:
+        row_groups: those alone; all where None.
 
     Raises:
         DataError: it is no parquet file, damaged or cut off.
@@ -51,7 +64,7 @@ def parquet_table(part: Part, options: ReadOptions, *, every_column: bool = Fals
         from_text=False,
         columns=[*columns, *part.partitions],
         partitions=tuple(part.partitions),
-        batches=_batches(file, texts, wanted, columns if every_column else None, schema),
+        batches=_batches(file, texts, wanted, columns if every_column else None, schema, row_groups),
     )
 
 
@@ -77,14 +90,21 @@ def _opened(file: DatasetFile, stream: Any, **options: Any) -> parquet.ParquetFi
 
 
 def _batches(
-    file: DatasetFile, texts: list[str], wanted: list[str], every: list[str] | None, schema: pa.Schema
+    file: DatasetFile,
+    texts: list[str],
+    wanted: list[str],
+    every: list[str] | None,
+    schema: pa.Schema,
+    row_groups: range | None,
 ) -> Iterator[pa.RecordBatch]:
     nested = [name for name in wanted if name not in schema.names]
     columns = wanted if every is None else every
     with file.open() as stream:
         reader = _opened(file, stream, read_dictionary=texts)
         try:
-            for batch in reader.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns or schema.names[:1]):
+            groups = range(reader.num_row_groups) if row_groups is None else row_groups
+            read = columns or schema.names[:1]
+            for batch in reader.iter_batches(batch_size=ROWS_PER_BATCH, columns=read, row_groups=list(groups)):
                 # A damaged page can hold places outside its dictionary, or bytes that are no text: Arrow reads on.
                 batch.validate(full=True)
                 yield _with_fields(batch, nested) if nested else batch
@@ -100,5 +120,11 @@ def _with_fields(batch: pa.RecordBatch, paths: list[str]) -> pa.RecordBatch:
 
 
 def _not_readable(file: DatasetFile, error: BaseException) -> DataError:
+    with file.open() as stream:
+        other = other_kind(stream.read(4096))
+    if other is not None:
+        return DataError(f"is {other}, not parquet", file.name)
+    if "decrypt" in str(error).lower():
+        return DataError("is an encrypted parquet file: write it without encryption", file.name)
     lines = str(error).splitlines() or [type(error).__name__]
     return DataError(f"is not a parquet file, or is damaged or cut off: {lines[0]}", file.name)

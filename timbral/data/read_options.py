@@ -69,8 +69,8 @@ class ReadOptions:
         ):
             raise ParameterError(f"columns must be distinct names, one for each column, got {list(self.columns)}")
         try:
-            codecs.lookup(self.encoding)
-        except LookupError:
+            "x".encode(self.encoding)  # refuses rot13 and base64, too, which are codecs and no encodings of text
+        except (LookupError, UnicodeError, ValueError):
             raise ParameterError(
                 f"encoding must be one that Python knows, such as latin-1, got {self.encoding!r}"
             ) from None

@@ -17,7 +17,7 @@ from timbral.data.read_options import ReadOptions
 from timbral.data.table import Table
 from timbral.errors import DataError
 
-__all__ = ["opened_tables"]
+__all__ = ["opened_tables", "with_partitions"]
 
 READERS = {"csv": csv_table, "parquet": parquet_table, "json": json_table}
 
@@ -52,7 +52,7 @@ def opened_tables(
             raise DataError(f"its columns, {told}, are not those of {first[0]}, {before}", part.file.name)
         yield (
             part.file.name,
-            replace(table, batches=_with_partitions(table.batches, part)) if part.partitions else table,
+            with_partitions(table, part),
         )
     if first is None:
         raise DataError("has only empty files", file.name)
@@ -68,6 +68,11 @@ def _format(part: Part, options: ReadOptions) -> str:
 def _is_empty(part: Part) -> bool:
     with part.file.open_text() as stream:
         return not stream.read(1)
+
+
+def with_partitions(table: Table, part: Part) -> Table:
+    """``table`` with the columns that the folders of ``part`` say."""
+    return replace(table, batches=_with_partitions(table.batches, part)) if part.partitions else table
 
 
 def _with_partitions(batches: Iterator[pa.RecordBatch], part: Part) -> Iterator[pa.RecordBatch]:

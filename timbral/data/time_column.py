@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -42,6 +43,11 @@ class TimeColumn:
         """Whether the times were whole numbers, which stay in a unit that the column does not know."""
         return self._kind == "int"
 
+    @property
+    def kind(self) -> str | None:
+        """What the times were so far: "int", "float", "timestamp" or "timestamp with a zone"."""
+        return self._kind
+
     def times(self, array: pa.Array, place: Place) -> npt.NDArray[np.int64]:
         """int64 (n_rows,) of a batch without nulls.
 
@@ -67,6 +73,9 @@ class TimeColumn:
             if parsed.null_count:
                 at = pc.index(parsed.is_null(), True).as_py()
                 raise self._error(place, at, f"{shown(array[at].as_py())} is not written as {self._time_format!r}")
+            at = _no_such_day(array, parsed, self._time_format)
+            if at is not None:
+                raise self._error(place, at, f"{shown(array[at].as_py())} is a day that there is not")
             return self._converted(parsed, "timestamp", place)
         texts, array = array, _iso(array)
         kinds = _text_kinds(self._kind)
@@ -114,6 +123,19 @@ class TimeColumn:
 
     def _error(self, place: Place, at: int, problem: str) -> DataError:
         return place.error(self.column, at, problem)
+
+
+def _no_such_day(texts: pa.Array, parsed: pa.Array, time_format: str) -> int | None:
+    """The place of the first text that is no day of the calendar, such as 31.02.2024: Arrow takes it for 2 March."""
+    early = pc.less_equal(pc.day(parsed), 4)  # a zone may move it by a day
+    late = pc.and_(early, pc.match_substring_regex(texts, "29|30|31"))
+    for at in np.flatnonzero(late.to_numpy(zero_copy_only=False)):
+        try:
+            datetime.strptime(texts[int(at)].as_py(), time_format)
+        except ValueError as error:
+            if "day is out of range" in str(error):
+                return int(at)
+    return None
 
 
 def _iso(texts: pa.Array) -> pa.Array:

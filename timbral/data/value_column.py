@@ -19,6 +19,7 @@ __all__ = ["checked_values", "missing_values", "not_a_number"]
 LARGEST: Final = float(np.finfo(np.float32).max)
 NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^(?i)[+-]?(inf|infinity|nan)$"
 DECIMAL_COMMA: Final = r"^[+-]?[0-9]+,[0-9]+$"
+THOUSANDS: Final = r"^[+-]?[0-9]{1,3}([.,'\x{2019} \x{a0}\x{202f}][0-9]{3})+([.,][0-9]+)?$"
 
 
 def missing_values(array: pa.Array) -> npt.NDArray[np.bool_]:
@@ -58,7 +59,11 @@ def not_a_number(text: str, column: str, at: int, place: Place) -> DataError:
     if not text.strip():
         return place.error(column, at, 'a value is missing; to leave such rows out: on_missing="drop"')
     hint = ""
-    if pc.match_substring_regex(pa.array([text.strip()]), DECIMAL_COMMA)[0].as_py():
+    if pc.match_substring_regex(pa.array([text.strip()]), THOUSANDS)[0].as_py():
+        hint = "; thousands must be written without a mark between them"
+        if text.count(",") == 1 and "." not in text:
+            hint += ', and where this comma is a decimal one, say decimal=","'
+    elif pc.match_substring_regex(pa.array([text.strip()]), DECIMAL_COMMA)[0].as_py():
         hint = '; with a decimal comma: decimal=","'
     elif is_missing(pa.array([text]))[0]:
         hint = '; to leave such rows out: on_missing="drop"'
@@ -67,13 +72,11 @@ def not_a_number(text: str, column: str, at: int, place: Place) -> DataError:
 
 def _numbers(array: pa.Array, column: str, place: Place, decimal: str) -> pa.Array:
     trimmed = pc.utf8_trim_whitespace(array)
-    if decimal != ".":
-        trimmed = pc.replace_substring(trimmed, decimal, ".")
-    numbers = pc.match_substring_regex(trimmed, NUMBER)
+    numbers = pc.match_substring_regex(trimmed, NUMBER if decimal == "." else NUMBER.replace(r"\.", decimal))
     if not pc.all(numbers, min_count=0).as_py():
         at = pc.index(numbers, False).as_py()
         raise not_a_number(array[at].as_py(), column, at, place)
-    return trimmed.cast(pa.float64())
+    return (trimmed if decimal == "." else pc.replace_substring(trimmed, decimal, ".")).cast(pa.float64())
 
 
 def _problem(value: float) -> str:

@@ -20,9 +20,10 @@ from timbral.models.engine.weighting import Side
 from timbral.models.kernels.kernel import sources_digest
 from timbral.models.kernels.threads import Threads
 
-__all__ = ["Answer", "BlockTask", "Run", "put_side", "solve"]
+__all__ = ["ENTRY_ARRAYS", "Answer", "BlockTask", "Run", "block_name", "put_block", "put_rows", "solve"]
 
-SIDE_ARRAYS: Final = ("indptr", "indices", "confidence", "target", "weight", "l2")
+ENTRY_ARRAYS: Final = ("indptr", "indices", "confidence", "target")
+"""Of each block; ``weight`` and ``l2`` are of all rows of a side together."""
 OTHER: Final[dict[str, SideName]] = {"users": "items", "items": "users"}
 
 
@@ -71,10 +72,22 @@ Run = Callable[[Sequence[BlockTask]], Iterable[Answer]]
 """All that an engine is: has the tasks done, in any order, anywhere, as often as it likes; gives their answers."""
 
 
-def put_side(store: BlockStore, name: SideName, side: Side) -> None:
-    """Write a side of the problem, once for a training."""
-    for array in SIDE_ARRAYS:
-        store.put(f"{name}.{array}", getattr(side.rows if array in ("indptr", "indices") else side, array))
+def block_name(side: SideName, number: int, array: str) -> str:
+    """Where an array of a block is in the store."""
+    return f"{side}{number}.{array}"
+
+
+def put_rows(store: BlockStore, name: SideName, side: Side) -> None:
+    """Write what goes with each row of a side of the problem."""
+    store.put(f"{name}.weight", side.weight)
+    store.put(f"{name}.l2", side.l2)
+
+
+def put_block(store: BlockStore, name: SideName, number: int, block: Side) -> None:
+    """Write the entries of a block of rows."""
+    for array in ENTRY_ARRAYS:
+        owner = block.rows if array in ("indptr", "indices") else block
+        store.put(block_name(name, number, array), np.ascontiguousarray(getattr(owner, array)))
 
 
 def solve(task: BlockTask, store: BlockStore, n_threads: int) -> Answer:
@@ -116,13 +129,9 @@ def _solve(task: BlockTask, store: BlockStore, n_threads: int) -> None:
 
 
 def _side(task: BlockTask, store: BlockStore) -> Side:
-    """The rows of the task alone; of the mapped files, no other pages are read."""
-    arrays = {name: store.get(f"{task.side}.{name}") for name in SIDE_ARRAYS}
+    arrays = {name: store.get(block_name(task.side, task.number, name)) for name in ENTRY_ARRAYS}
+    weight, l2 = (store.get(f"{task.side}.{name}")[task.start : task.stop] for name in ("weight", "l2"))
     n_columns = len(store.get(f"{OTHER[task.side]}.l2"))
-    indptr, indices = arrays["indptr"], arrays["indices"]
     values = cast("Any", arrays["confidence"])  # the kernels read confidence and target, never the values
-    whole = Side(
-        SparseRows(indptr, indices, values, n_columns), arrays["confidence"], arrays["target"],
-        task.unobserved_target, arrays["weight"], arrays["l2"],
-    )  # fmt: skip
-    return whole.part(task.start, task.stop)
+    rows = SparseRows(arrays["indptr"], arrays["indices"], values, n_columns)
+    return Side(rows, arrays["confidence"], arrays["target"], task.unobserved_target, weight, l2)

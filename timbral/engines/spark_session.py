@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import pyarrow as pa
@@ -14,7 +16,7 @@ import structlog
 
 from timbral.errors import TrainingError
 
-__all__ = ["on_spark"]
+__all__ = ["ANSWER", "Each", "answer", "answers_of_spark", "each_described", "on_spark"]
 
 logger = structlog.get_logger(__name__)
 
@@ -24,6 +26,8 @@ Description = dict[str, Any]
 MOST_ATTEMPTS: Final = 3
 MOST_RETRIES: Final = 7
 """Of a call that does not reach the server: about two minutes, in which one may be started anew."""
+ANSWER: Final = "answer string"
+"""The schema of answers."""
 SETTINGS: Final = {
     # There is nothing to be planned anew, and compiling takes longer than what it would speed up.
     "spark.sql.adaptive.enabled": "false",
@@ -41,21 +45,51 @@ def on_spark(
     Raises:
         TrainingError: the server is not reached, or Spark has given up.
     """
+    return answers_of_spark(
+        url, lambda session: each_described(session, Each(functools.partial(_answered, do), descriptions), ANSWER)
+    )
+
+
+def each_described(session: Any, each: Each, schema: str) -> Any:
+    """A frame of ``schema`` of what the tasks give."""
+    # A range, and the descriptions by the function: a table of them would be cut and sent around first.
+    n = each.n_descriptions
+    return session.range(0, n, 1, n).mapInArrow(each, schema)
+
+
+def answers_of_spark(
+    url: str, asked: Callable[[Any], Any], options: Mapping[str, str] = MappingProxyType({})
+) -> list[Description]:
+    """The answers, texts of JSON, in the frame that ``asked`` makes of a session, which has ``options`` meanwhile.
+
+    Raises:
+        TrainingError: the server is not reached, or Spark has given up.
+    """
     from pyspark.errors import PySparkException
 
     shown = url.partition("/;")[0]  # behind it may be a token
     for attempt in range(1, MOST_ATTEMPTS + 1):
         try:
-            # A range, and the descriptions by the function: a table of them would be cut and sent around first.
-            frame = _session(url).range(0, len(descriptions), 1, len(descriptions))
-            answers = frame.mapInArrow(_each(do, list(descriptions)), "answer string").toArrow()
-            return [json.loads(text) for text in answers.column(0).to_pylist()]
+            with _set(_session(url), options) as session:
+                return [json.loads(text) for text in asked(session).toArrow().column(0).to_pylist()]
         except (PySparkException, _rpc_error()) as error:
             # Its session is gone with a server that was started anew.
             _session.cache_clear()
             problem = _problem(error)
             logger.warning("Spark has not done its part", url=shown, attempt=attempt, problem=problem)
     raise TrainingError(f"Spark at {shown} has not done its part: {problem}")
+
+
+@contextlib.contextmanager
+def _set(session: Any, options: Mapping[str, str]) -> Iterator[Any]:
+    for name, value in options.items():
+        session.conf.set(name, value)
+    yield session
+    for name in options:
+        if name in SETTINGS:
+            session.conf.set(name, SETTINGS[name])
+        else:
+            session.conf.unset(name)
 
 
 @functools.cache
@@ -87,15 +121,32 @@ def _rpc_error() -> type[Exception]:
     return error
 
 
-def _each(
-    do: Callable[[Description], Description], descriptions: list[Description]
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def each(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in numbers:
-            answers = [json.dumps(do(descriptions[number])) for number in batch.column(0).to_pylist()]
-            yield pa.RecordBatch.from_pydict({"answer": pa.array(answers, pa.string())})
+class Each:
+    """For each number of a description, the batches that ``rows_of`` makes of it."""
 
-    return each
+    def __init__(
+        self, rows_of: Callable[[Description], Iterable[pa.RecordBatch]], descriptions: Sequence[Description]
+    ) -> None:
+        self._rows_of = rows_of
+        self._descriptions = list(descriptions)
+
+    @property
+    def n_descriptions(self) -> int:
+        return len(self._descriptions)
+
+    def __call__(self, numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in numbers:
+            for number in batch.column(0).to_pylist():
+                yield from self._rows_of(self._descriptions[number])
+
+
+def answer(given: Description) -> pa.RecordBatch:
+    """An answer as a row of ``ANSWER``."""
+    return pa.RecordBatch.from_pydict({"answer": pa.array([json.dumps(given)], pa.string())})
+
+
+def _answered(do: Callable[[Description], Description], description: Description) -> list[pa.RecordBatch]:
+    return [answer(do(description))]
 
 
 def _problem(error: Exception) -> str:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from timbral.engines.block_store import BlockStore
-from timbral.engines.block_task import BlockTask, Run, put_side
+from timbral.engines.block_task import BlockTask, Run, put_block, put_rows
 from timbral.errors import TrainingError
 from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.fixed_blocks import added_in_order, block_rows
 from timbral.models.engine.halves import Problem, SideName, Solved
-from timbral.models.engine.weighting import Side
 from timbral.models.kernels.kernel import sources_digest
 from timbral.models.kernels.threads import spans
 
-__all__ = ["StoredHalves", "blocks_of"]
+__all__ = ["Blocks", "StoredHalves", "blocks_of"]
 
 Vector = npt.NDArray[np.float32]
+Blocks = list[tuple[int, int]]
+"""The first row of each, and the one behind its last."""
+
+ROW_COST: Final = 64.0
+"""What a row costs beside its entries, in entries: about the number of factors."""
 
 
 class StoredHalves:
@@ -28,18 +32,27 @@ class StoredHalves:
 
     Args:
         n_blocks: about so many tasks for each half.
+        blocks: the blocks of each side whose entries are in the store already; None where ``problem`` has them.
     """
 
-    def __init__(self, problem: Problem, store: BlockStore, run: Run, n_blocks: int) -> None:
+    def __init__(
+        self, problem: Problem, store: BlockStore, run: Run, n_blocks: int, blocks: dict[SideName, Blocks] | None = None
+    ) -> None:
         self._problem = problem
         self._store = store
         self._run = run
-        self._n_blocks = n_blocks
         self._half = 0
         store.open()
-        store.remove("")  # of a fit before
-        put_side(store, "users", problem.users)
-        put_side(store, "items", problem.items)
+        if blocks is None:
+            store.remove("")  # of a fit before
+            sides: tuple[SideName, ...] = ("users", "items")
+            blocks = {name: blocks_of(problem.side(name).rows.indptr, n_blocks) for name in sides}
+            for name in sides:
+                for number, (start, stop) in enumerate(blocks[name]):
+                    put_block(store, name, number, problem.side(name).part(start, stop))
+        self._blocks = blocks
+        put_rows(store, "users", problem.users)
+        put_rows(store, "items", problem.items)
 
     def __call__(self, name: SideName, fixed: Fixed, start: Vector, out: Vector, step: float) -> Solved:
         self._half += 1
@@ -51,7 +64,7 @@ class StoredHalves:
             ("start", start),
         ):
             store.put(f"{half}.{what}", array)
-        tasks = self._tasks(name, step, out.shape[1])
+        tasks = self._tasks(name, step)
         answers = self._answers(tasks)
         loss, squares = np.zeros(1), np.zeros((2, out.shape[1]))
         products = np.zeros((out.shape[1] + 1, out.shape[1])) if name == "users" else None
@@ -65,7 +78,7 @@ class StoredHalves:
         store.remove(f"{half}.")
         return Solved(float(loss[0]), squares, products)
 
-    def _tasks(self, name: SideName, step: float, k: int) -> list[BlockTask]:
+    def _tasks(self, name: SideName, step: float) -> list[BlockTask]:
         problem = self._problem
         side = problem.side(name)
         return [
@@ -82,7 +95,7 @@ class StoredHalves:
                 classic=problem.classic,
                 code=sources_digest(),
             )
-            for number, (start, stop) in enumerate(blocks_of(side, k, self._n_blocks))
+            for number, (start, stop) in enumerate(self._blocks[name])
         ]
 
     def _answers(self, tasks: list[BlockTask]) -> dict[int, dict[str, Any]]:
@@ -102,11 +115,12 @@ class StoredHalves:
         return found
 
 
-def blocks_of(side: Side, k: int, n_blocks: int) -> list[tuple[int, int]]:
+def blocks_of(indptr: npt.NDArray[np.int64], n_blocks: int) -> Blocks:
     """About ``n_blocks`` spans of rows of about equal cost, whose edges are those of ``fixed_blocks``."""
-    rows = block_rows(side.rows.n_rows)
-    edges = {0, side.rows.n_rows}
-    for start, _ in spans(side.rows.indptr, k, n_blocks):
-        edges.add(min(round(start / rows) * rows, side.rows.n_rows))
+    n_rows = len(indptr) - 1
+    rows = block_rows(n_rows)
+    edges = {0, n_rows}
+    for start, _ in spans(indptr, ROW_COST, n_blocks):
+        edges.add(min(round(start / rows) * rows, n_rows))
     ordered = sorted(edges)
     return list(itertools.pairwise(ordered))

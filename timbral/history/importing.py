@@ -42,6 +42,8 @@ OnRows = Callable[[str, int], None]
 Mask = npt.NDArray[np.bool_]
 
 
+EARLIEST_DATE, LATEST_DATE = 19_700_101, 21_001_231
+"""Whole numbers between these are days, written as 20240131; as seconds they would all lie in 1970."""
 GUESSED_FROM_US: Final = round(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1_000_000)
 """A column that was only guessed to be the times holds something else where it has earlier ones."""
 INCOMPLETE: Final = "an id, a value or a time is missing"
@@ -202,9 +204,15 @@ def _check(file: DatasetFile, options: ReadOptions, guessed_time: str | None, on
         raise DataError(f"has no row with all it needs; all {reading.n_rows} would be left out", file.name)
     us_per_unit = 1
     if reading.times is not None:
+        column = reading.times.column
         if reading.times.is_whole_numbers:
             us_per_unit = _us_per_unit(latest)
-        column = reading.times.column
+            if earliest >= EARLIEST_DATE and latest <= LATEST_DATE:
+                raise DataError(
+                    f"column {column!r}: its times, {earliest} to {latest}, are dates and no moments: write them as "
+                    f'2024-01-31, or say, for a csv file, time_format="%Y%m%d" (--time-format %Y%m%d)',
+                    file.name,
+                )
         if guessed_time is not None and earliest * us_per_unit < GUESSED_FROM_US:
             raise DataError(
                 f"column {column!r} would be the times by its name, and has one before 1990: say time_col={column!r} "

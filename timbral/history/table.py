@@ -28,7 +28,7 @@ from timbral.history.play_rows import PARTITIONS, SCHEMA
 from timbral.history.watermark import NOTHING, watermark_of
 from timbral.messages import Id
 
-__all__ = ["STREAM", "HistoryFile", "HistoryStats", "HistoryTable"]
+__all__ = ["STREAM", "FilePart", "HistoryFile", "HistoryStats", "HistoryTable"]
 
 logger = structlog.get_logger(__name__)
 
@@ -72,6 +72,14 @@ class HistoryFile(NamedTuple):
     newest: datetime | None
 
 
+class FilePart(NamedTuple):
+    """Row groups ``start`` to ``stop`` of a file."""
+
+    path: str
+    start: int
+    stop: int
+
+
 class HistoryTable:
     """The table at ``uri``: a folder, or ``s3://…`` with the usual AWS_* variables. It is made with the first write.
 
@@ -105,20 +113,38 @@ class HistoryTable:
         table = self._table()
         return table is not None and table.transaction_version(source) is not None
 
-    def batches(self, version: int | None = None, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows of a version (the newest where None), always in the same order; ids as dictionaries."""
+    def batches(
+        self, version: int | None = None, columns: Sequence[str] | None = None, part: FilePart | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a version (the newest where None), or ``part`` of them, always in the same order; ids as
+        dictionaries."""
         table = self._table(version)
         if table is None:
             return
         filesystem = self._filesystem(table)
         wanted = [name for name in columns or SCHEMA.names if name not in PARTITIONS]
         with self._errors():
-            for path in self._paths(table):
+            for path in self._paths(table) if part is None else [part.path]:
                 with filesystem.open_input_file(path) as opened:
                     file = parquet.ParquetFile(
                         opened, pre_buffer=False, buffer_size=2**20, read_dictionary=["user_id", "item_id"]
                     )
-                    yield from file.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted)
+                    groups = range(file.num_row_groups) if part is None else range(part.start, part.stop)
+                    yield from file.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted, row_groups=list(groups))
+
+    def row_groups(self, version: int | None = None) -> list[tuple[str, list[int]]]:
+        """The files of a version in the order of ``batches``, and the rows of each of their row groups."""
+        table = self._table(version)
+        found: list[tuple[str, list[int]]] = []
+        if table is None:
+            return found
+        filesystem = self._filesystem(table)
+        with self._errors():
+            for path in self._paths(table):
+                with filesystem.open_input_file(path) as opened:
+                    told = parquet.ParquetFile(opened).metadata
+                    found.append((path, [told.row_group(group).num_rows for group in range(told.num_row_groups)]))
+        return found
 
     def plays_of(self, user_id: Id) -> pa.Table:
         """All plays of a user: a table of SCHEMA, oldest first."""

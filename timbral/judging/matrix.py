@@ -152,7 +152,7 @@ def _from_sparse(data: Any, name: str) -> sparse.csr_matrix:
 
 def _from_array(data: object, name: str) -> sparse.csr_matrix:
     try:
-        array = np.asarray(data)
+        array = data.filled(0) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)  # masked: not observed
     except ValueError as error:
         raise DataError(f"{name} must be an ndarray, a DataFrame or a scipy sparse matrix: {error}") from error
     if array.ndim != 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from timbral.logic.trainer import ModelTrainer
 from timbral.messages import MODEL_OPTIONS, TrainModel
 from timbral.models.engine.factorization import HalvesOf
 from timbral.models.nmf_model import NMFModel
+
+if TYPE_CHECKING:
+    from timbral.spark_data.stored_plays import StoredPlays
 
 __all__ = ["Fits"]
 
@@ -47,8 +50,9 @@ class Fits:
         times: npt.NDArray[np.int64] | None,
         what: str,
         start: LiveStart | None = None,
+        stored: StoredPlays | None = None,
     ) -> NMFModel:
-        """One fit; ``what`` it is for stands in the progress."""
+        """One fit; ``what`` it is for stands in the progress. ``stored``: the same data where no process holds them."""
         message, done_before = self._message, self._done
         if what == "comparing":  # one more than was reckoned with
             self.total += self._max_iter
@@ -60,16 +64,16 @@ class Fits:
 
         options = {name: getattr(message, name) for name in MODEL_OPTIONS if getattr(message, name) is not None}
         model = self.trainer.train_nmf_model(
-            matrix,
+            matrix if stored is None else stored,
             message.n_components,
             message.random_state,
             message.max_iter,
             message.tol,
             callback=callback,
-            times=times,
+            times=times if stored is None else None,
             known=None if start is None else start.known,
             checkpoints=self._checkpoints_of(matrix, times, start, options),
-            halves_of=self._halves_of,
+            halves_of=self._halves_of if stored is None else stored.halves_of,
             **options,
         )
         self._done += self._max_iter

@@ -90,7 +90,7 @@ def _too_small(data: Interactions, live: ServedModel) -> str | None:
     for what, new, old in (("rows", rows, live_rows), ("users", users, live_users)):
         if new < LEAST_SHARE * old:
             return f"{new:,} {what} are far fewer than its {old:,}"
-    known = int((data.item_ids.codes(live.item_ids.ids(range(len(live.item_ids)))) >= 0).sum())
+    known = int((data.item_ids.codes_of(live.item_ids) >= 0).sum())
     if known < LEAST_SHARE * len(live.item_ids):
         return f"only {known:,} of its {len(live.item_ids):,} items are in the data set"
     return None
@@ -136,7 +136,7 @@ def compare(
 def _recommended_by(live: ServedModel, rows: sparse.csr_matrix, item_ids: IdIndex, k: int) -> TopK:
     """What the live model recommends to users with these rows, in the new data set's codes."""
     model = live.evaluated or live.model
-    live_code = live.item_ids.codes(item_ids.ids(range(len(item_ids))))
+    live_code = live.item_ids.codes_of(item_ids)
     known = live_code[rows.indices] >= 0
     ends = np.concatenate([[0], np.cumsum(known)])[rows.indptr]
     columns = live_code[rows.indices[known]]

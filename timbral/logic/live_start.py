@@ -56,8 +56,7 @@ def live_start(store: ModelStore, message: TrainModel, data: Interactions) -> Li
 
 def _known(live: ServedModel, data: Interactions) -> KnownFactors:
     users, items = (
-        mine.codes(theirs.ids(range(len(theirs))))
-        for mine, theirs in ((live.user_ids, data.user_ids), (live.item_ids, data.item_ids))
+        mine.codes_of(theirs) for mine, theirs in ((live.user_ids, data.user_ids), (live.item_ids, data.item_ids))
     )
     assert live.model.user_factors is not None  # noqa: S101 - for the type checker
     assert live.model.item_factors is not None  # noqa: S101 - for the type checker

@@ -13,6 +13,7 @@ from timbral.judging.matrix import MatrixLike
 from timbral.models.engine.factorization import Callback, HalvesOf
 from timbral.models.engine.halves import HalvesHere
 from timbral.models.engine.training_state import Checkpoints
+from timbral.models.fitting.training_data import TrainingData
 from timbral.models.fitting.warm_start import KnownFactors
 from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
@@ -39,7 +40,7 @@ class ModelTrainer:
 
     def train_nmf_model(
         self,
-        user_item_matrix: MatrixLike,
+        user_item_matrix: MatrixLike | TrainingData,
         n_components: int | None = None,
         random_state: int | None = None,
         max_iter: int | None = None,

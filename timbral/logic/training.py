@@ -20,13 +20,13 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
 
 import timbral
-from timbral.config.settings import Constants, settings
+from timbral.config.settings import settings
 from timbral.data.data_report import report_line
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_parts import dataset_files
@@ -43,14 +43,18 @@ from timbral.logic.fits import Fits
 from timbral.logic.gate import Verdict
 from timbral.logic.live_start import live_start
 from timbral.logic.overlay import Overlay
+from timbral.logic.play_reading import PlayReading
 from timbral.logic.split import Parts, Split
 from timbral.logic.trainer import ModelTrainer
-from timbral.messages import READ_ARGUMENTS, DataMessage, TrainModel, utc_now
+from timbral.messages import DataMessage, TrainModel, utc_now
 from timbral.models.engine.factorization import HalvesOf
 from timbral.models.engine.halves import HalvesHere
 from timbral.models.nmf_model import NMFModel
 from timbral.versions.model_store import ModelStore, Training
 from timbral.versions.served_model import ServedModel
+
+if TYPE_CHECKING:
+    from timbral.spark_data.spark_reader import SparkReader
 
 __all__ = ["TrainingRun", "fingerprint"]
 
@@ -65,7 +69,8 @@ ORPHAN_AGE = 2
 
 COPIED = (
     "n_users", "n_items", "n_interactions", "n_components", "iterations", "loss", "user_id_kind", "item_id_kind",
-    "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned", "started_from",
+    "value_col", "data", "chosen", "metrics", "errors", "baseline", "tuned", "started_from", "read_by",
+    "sampled",
 )  # fmt: skip
 """Fields of a version's record that stand in the training's answer too."""
 
@@ -83,6 +88,7 @@ class TrainingRun:
         check: called with each step; raises to stop the training, which then leaves nothing behind.
         halves_of: who does the half-sweeps.
         tuned: where the message's settings are from that a search found; None where none are.
+        spark: what reads parquet and the history in this process's place; None where it reads them itself.
     """
 
     store: ModelStore
@@ -91,6 +97,7 @@ class TrainingRun:
     check: Callable[[], None] = lambda: None
     halves_of: HalvesOf = HalvesHere
     tuned: dict[str, Any] | None = None
+    spark: SparkReader | None = None
 
     def __post_init__(self) -> None:
         self.forgotten = Forgotten(self.store.redis)
@@ -126,30 +133,36 @@ class TrainingRun:
         log = logger.bind(version=ticket.version)
         durations_s: dict[str, float] = {}
         fits = Fits(message, self.on_progress, self.check, checkpoints, self.halves_of)
-        self.on_progress(0, fits.total, "reading the history" if message.dataset is None else "reading the data set")
+        reading = "reading the history" if message.dataset is None else "reading the data set"
+        self.on_progress(0, fits.total, reading)
         with _timed(durations_s, "read"):
             n_forgotten = self.forgotten.count()
-            data, history_record = self.read(message)
+            plays = PlayReading(
+                self.forgotten, self.check, self.spark,
+                lambda text: self.on_progress(0, fits.total, f"{reading} on Spark: {text}"),
+            )  # fmt: skip
+            read = plays.read(message)
+        data, sample, stored = read.plays, read.sample, read.stored
         found = data.report()
         log.info("read", users=data.matrix.shape[0], items=data.matrix.shape[1], interactions=data.matrix.nnz, **found)
         self.on_progress(0, fits.total, report_line(found, data.matrix.shape))
 
-        split = Split.of(data, message.holdout)
+        split = Split.of(sample, message.holdout)
         evaluated: NMFModel | None = None
         measured: tuple[RankingMetrics, RankingMetrics] | None = None
         with _timed(durations_s, "evaluate"):
             if split is not None:
-                parts = split.apply(data)
+                parts = split.apply(sample)
                 if parts.held_out.nnz:
                     evaluated = fits.fit(parts.train, parts.times, "measuring")
                     measured = _measure(fits.trainer, evaluated, parts)
-            verdict = self._verdict(fits, evaluated, split, data)
+            verdict = self._verdict(fits, evaluated, split, data, sample)
         if split is None:
             del durations_s["evaluate"]
         metrics, baseline = ({}, {}) if measured is None else (measured[0].result(), measured[1].result())
         with _timed(durations_s, "fit"):
             start = live_start(self.store, message, data)
-            model = fits.fit(data.matrix, data.times, "training", start)
+            model = fits.fit(data.matrix, data.times, "training", start, stored)
         history = fits.trainer.training_history
         record = {
             "version": ticket.version,
@@ -157,7 +170,7 @@ class TrainingRun:
             "dataset": message.dataset,
             "dataset_digest": digest_of(data),
             "arguments": message.model_dump(mode="json"),
-            "history": history_record,
+            "history": read.history,
             "timbral": timbral.__version__,
             "n_users": model.n_users,
             "n_items": model.n_items,
@@ -174,6 +187,8 @@ class TrainingRun:
             "item_id_kind": found["item_id_kind"],
             "value_col": found["value_col"],
             "data": found,
+            "read_by": "trainer" if stored is None else "spark",
+            "sampled": read.sampled,
             "tuned": self.tuned,
             "holdout": message.holdout,
             "split": None if evaluated is None or split is None else split.as_dict(),
@@ -187,7 +202,7 @@ class TrainingRun:
         self.on_progress(fits.total - 1, fits.total, "writing the model")
         with _timed(durations_s, "write"):
             record["durations_s"] = dict(durations_s)
-            users = users_per_item(data.matrix)
+            users = users_per_item(data.matrix) if stored is None else stored.item_counts
             served = ServedModel(
                 ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record, rated_zero=data.zeros
             )
@@ -196,8 +211,8 @@ class TrainingRun:
                 # Somebody was forgotten while this trained, and the erasure may have looked before the file was there.
                 self.store.remove_forgotten(ticket.version, list(self.forgotten.among(list(data.user_ids))))
         promoted, reason = self._promote(ticket.version, message.promote, verdict)
-        if promoted and history_record is not None:
-            self.overlay.drop_trained(history_record["watermark"])
+        if promoted and read.history is not None:
+            self.overlay.drop_trained(read.history["watermark"])
         self.store.prune(settings.KEEP_MODELS)
         answer = {
             "model_version": ticket.version,
@@ -215,54 +230,18 @@ class TrainingRun:
         log.info("trained", promoted=promoted, reason=reason, **answer["durations_s"])
         return answer
 
-    def read(self, message: DataMessage) -> tuple[Interactions, dict[str, Any] | None]:
-        """The plays that ``message`` is about, without those of users who were forgotten; of the history with a record
-        of what was read.
+    def read(self, message: DataMessage) -> Interactions:
+        """The plays that ``message`` is about, in memory.
 
         Raises:
             DatasetNotFoundError, DataError, HistoryError: they cannot be read.
         """
-        read, record = self._read_file(message) if message.dataset is not None else self._read_history(message)
-        return self._without_forgotten(read), record
+        return PlayReading(self.forgotten, self.check).read(message).plays
 
-    def _read_file(self, message: DataMessage) -> tuple[Interactions, None]:
-        assert message.dataset is not None  # noqa: S101 - for the type checker
-        loader = ModelTrainer().data_loader
-        limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
-        min_plays, max_plays = limits if message.apply_play_thresholds else (None, None)
-        arguments = message.model_dump(include=set(READ_ARGUMENTS))
-        read = loader.load_csr(
-            resolve_dataset(message.dataset, settings.DATA_DIR, settings.DATASET_URI_PREFIXES),
-            min_plays=min_plays,
-            max_plays=max_plays,
-            on_rows=lambda n_rows: self.check(),  # noqa: ARG005 - called with it
-            **arguments,
-        )
-        return read, None
-
-    def _without_forgotten(self, data: Interactions) -> Interactions:
-        """The data set may be a file of the app's, which goes on naming users who were forgotten."""
-        gone = list(self.forgotten.among(list(data.user_ids))) if self.forgotten.count() else []
-        if gone:
-            logger.info("forgotten users left out", users=len(gone))
-        return data.without_users(data.user_ids.codes(gone))
-
-    def _read_history(self, message: DataMessage) -> tuple[Interactions, dict[str, Any]]:
-        history = open_history()
-        # Imported here, after it is known that deltalake is installed.
-        from timbral.history.interactions import read_history
-
-        read, record = read_history(
-            history,
-            message.history_version,
-            message.half_life_days,
-            on_rows=lambda n_rows: self.check(),  # noqa: ARG005 - called with it
-        )
-        limits = (Constants.MIN_PLAYS_THRESHOLD, Constants.MAX_PLAYS_THRESHOLD)
-        return (read.with_play_thresholds(*limits) if message.apply_play_thresholds else read), record
-
-    def _verdict(self, fits: Fits, evaluated: NMFModel | None, split: Split | None, data: Interactions) -> Verdict:
-        """How the new model compares with the live one, whatever ``promote`` says."""
+    def _verdict(
+        self, fits: Fits, evaluated: NMFModel | None, split: Split | None, data: Interactions, sample: Interactions
+    ) -> Verdict:
+        """How the new model compares with the live one, on ``sample`` of ``data``, whatever ``promote`` says."""
         try:
             live = self.store.current()
         except ModelNotFoundError:
@@ -275,11 +254,11 @@ class TrainingRun:
         if verdict is not None:
             return verdict
         theirs = Split.read(live.record.get("split"))
-        if theirs is None or not theirs.fits(data):
+        if theirs is None or not theirs.fits(sample):
             return gate.not_compared("it held out the newest rows, and the new data set has no times", live)
-        parts = theirs.apply(data)
+        parts = theirs.apply(sample)
         candidate = evaluated if theirs == split else fits.fit(parts.train, parts.times, "comparing")
-        return gate.compare(candidate, live, parts.train, parts.held_out, data.item_ids, k=METRICS_K)
+        return gate.compare(candidate, live, parts.train, parts.held_out, sample.item_ids, k=METRICS_K)
 
     def _promote(self, version: str, asked: str, verdict: Verdict) -> tuple[bool, str]:
         if asked == "never" or (asked == "if_not_worse" and not verdict.promotes):

@@ -26,6 +26,7 @@ from timbral.models.file.model_record import ModelRecord
 from timbral.models.fitted_model import FittedModel, FloatArray
 from timbral.models.fitting.fitting import fit
 from timbral.models.fitting.options import PartOptions
+from timbral.models.fitting.training_data import HeldData, TrainingData
 from timbral.models.fitting.warm_start import KnownFactors
 from timbral.models.kernels.threads import resolve_n_threads
 from timbral.models.popular_lists import popular_where_unknown
@@ -142,7 +143,7 @@ class NMFModel(FittedModel):
 
     def fit(
         self,
-        user_item_matrix: MatrixLike,
+        user_item_matrix: MatrixLike | TrainingData,
         callback: Callback | None = None,
         *,
         times: npt.ArrayLike | None = None,
@@ -155,7 +156,7 @@ class NMFModel(FittedModel):
 
         Args:
             user_item_matrix: plays, ratings or clicks, ≥ 0; zero and absent are the same. It is copied, and never made
-                dense.
+                dense. A ``TrainingData`` is taken as it is: of data that are mapped from files.
             callback: ``callback(iteration, max_iter, loss)`` after each sweep; where it returns False or raises, the
                 training ends and the model stays what it was.
             times: when each entry was last played, ints, larger is newer, in the order of the ``data`` of a CSR matrix
@@ -172,16 +173,16 @@ class NMFModel(FittedModel):
                 it is a ValueError.
             TrainingError: the training failed or was cancelled; it is a RuntimeError.
         """
-        rows = read_rows(user_item_matrix, "user_item_matrix")
+        data = user_item_matrix if isinstance(user_item_matrix, TrainingData) else _held(user_item_matrix, times)
+        rows = data.rows
         if len(rows.values) == 0:
             raise DataError(f"user_item_matrix of shape {(rows.n_rows, rows.n_columns)} is empty: no value is above 0")
         if known is not None:
             known.check(rows.n_rows, rows.n_columns, self.n_components)
         fitted = fit(
-            self.objective, self.parts, rows, None if times is None else read_times(times, user_item_matrix),
-            n_components=self.n_components, seed=self.random_state, max_iter=self.max_iter, tol=self.tol,
-            n_threads=resolve_n_threads(self.n_threads), callback=callback, known=known, checkpoints=checkpoints,
-            halves_of=halves_of,
+            self.objective, self.parts, data, n_components=self.n_components, seed=self.random_state,
+            max_iter=self.max_iter, tol=self.tol, n_threads=resolve_n_threads(self.n_threads), callback=callback,
+            known=known, checkpoints=checkpoints, halves_of=halves_of,
         )  # fmt: skip
         factors, choice = fitted.factors, fitted.choice
         scoring = Scoring(factors.item, fitted.neighbors, fitted.recency)
@@ -390,3 +391,7 @@ class NMFModel(FittedModel):
         if record.fixed_items is not None:
             made._fixed["items"] = record.fixed_items
         self.__dict__.update(made.__dict__)
+
+
+def _held(matrix: MatrixLike, times: npt.ArrayLike | None) -> HeldData:
+    return HeldData(read_rows(matrix, "user_item_matrix"), None if times is None else read_times(times, matrix))

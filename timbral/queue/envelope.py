@@ -98,10 +98,11 @@ def body_problem(body: object) -> str | None:
         return "body: embed is not an object"
     for name in ("callbacks", "errbacks", "chain"):
         listed = (embed or {}).get(name)
-        if listed is not None and not (isinstance(listed, list) and all(isinstance(item, dict) for item in listed)):
-            return f"body: {name} is not a list of signatures"
-    if not isinstance((embed or {}).get("chord"), dict | None):
-        return "body: chord is not a signature"
+        if listed is not None and not (isinstance(listed, list) and all(map(_is_a_signature, listed))):
+            return f"body: {name} is not a list of signatures, each with task, args, kwargs and options"
+    chord = (embed or {}).get("chord")
+    if chord is not None and not _is_a_signature(chord):
+        return "body: chord is not a signature, with task, args, kwargs and options"
     return None
 
 
@@ -111,6 +112,17 @@ def task_id_of(payload: object) -> str | None:
     task_id = headers.get("id") if isinstance(headers, dict) else None
     return (
         task_id if isinstance(task_id, str) and 0 < len(task_id) <= MAX_NAME_LENGTH and task_id.isprintable() else None
+    )
+
+
+def _is_a_signature(value: object) -> bool:
+    """Whether Celery can send it: a part that is missing would be an AttributeError once the task itself is done."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("task"), str)
+        and isinstance(value.get("args"), list | tuple)
+        and isinstance(value.get("kwargs"), dict)
+        and isinstance(value.get("options"), dict)
     )
 
 

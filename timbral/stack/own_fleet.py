@@ -21,6 +21,8 @@ from timbral.stack.up import REDIS_PORT, STATE_DIR, only_one
 __all__ = ["has_state", "is_needed", "own_fleet", "own_server"]
 
 ASK_S: Final = 0.5
+OTHERS_END_S: Final = 60.0
+"""How long one command waits for another in the same folder: reading takes a second, a training may take longer."""
 
 
 def is_needed(settings: Settings) -> bool:
@@ -50,7 +52,7 @@ def own_server() -> Iterator[str]:
     STATE_DIR.mkdir(parents=True, exist_ok=True)
     pid_file = (STATE_DIR / "redis.pid").absolute()
     with (
-        only_one(STATE_DIR / "up.lock", pid_file),
+        only_one(STATE_DIR / "up.lock", pid_file, OTHERS_END_S),
         EmbeddedServer(STATE_DIR.absolute() / "redis", options={"pidfile": str(pid_file)}) as server,
     ):
         yield server.url

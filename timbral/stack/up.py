@@ -13,6 +13,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 import urllib.request
 import webbrowser
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ STATE_DIR: Final = Path(".timbral")
 REDIS_PORT: Final = 6379
 FLOWER_PORT: Final = 5555
 SOFT_SHUTDOWN_S: Final = 5.0
+LOOK_AGAIN_S: Final = 0.05
 """What a running task gets at the end, unless SOFT_SHUTDOWN_S is set: somebody waits at the terminal."""
 
 
@@ -225,21 +227,29 @@ def _signals(supervisor: Supervisor) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_one(path: Path, pid_file: Path) -> Iterator[None]:
-    """Refuse to start a second server in this folder.
+def only_one(path: Path, pid_file: Path, wait_s: float = 0.0) -> Iterator[None]:
+    """Refuse to start a second server in this folder, after ``wait_s`` in which the other one may end.
 
     Raises:
         SettingsError: another one runs here.
     """
     # Two servers on one append-only file would ruin it, be it that of another `up` or one that a SIGKILL left behind.
     with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SettingsError([f"another `timbral up` runs in {Path.cwd()}; start this one elsewhere"]) from None
-        if pid_file.exists():
-            pid = int(pid_file.read_text() or 0)
-            with contextlib.suppress(ProcessLookupError):
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() < deadline:
+                    time.sleep(LOOK_AGAIN_S)
+                    continue
+                another = "another `timbral` command works" if wait_s else "another `timbral up` runs"
+                text = f"{another} in {Path.cwd()}; wait for it, or start this one elsewhere"
+                raise SettingsError([text]) from None
+        pid = int(pid_file.read_text() or 0) if pid_file.exists() else 0
+        if pid > 0:  # 0, of a file that was cut off, would be our own group
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # of another user: no server of ours
                 os.kill(pid, 0)
                 problem = f"the Redis of a `timbral up` that was killed still runs here: end it (kill {pid})"
                 raise SettingsError([f"{problem}; if process {pid} is something else, remove {pid_file}"])

@@ -249,7 +249,7 @@ def read_data(run: TrainingRun, message: TuneModel) -> Interactions:
     Raises:
         DataError: there are none.
     """
-    data, _ = run.read(message)
+    data = run.read(message)
     if not data.matrix.nnz:
         raise DataError(f"{message.dataset or 'the history'} has no plays to search on")
     return data

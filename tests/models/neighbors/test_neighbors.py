@@ -109,12 +109,15 @@ def test_each_pair_of_the_table_is_kept_once(monkeypatch: pytest.MonkeyPatch, ro
     wanted = {
         frozenset((item, int(other))) for item in range(n_items) for other in table.items[item, : table.lengths[item]]
     }
-    owner = np.repeat(np.arange(n_items), np.diff(once.indptr))
-    found = [frozenset(pair) for pair in zip(owner.tolist(), once.items.tolist(), strict=True)]
+    bits = np.unpackbits(once.owned.view(np.uint8), axis=1, bitorder="little", count=table.items.shape[1])
+    owner, place = np.nonzero(bits)
+    others = once.items[owner, place]
+    found = [frozenset(pair) for pair in zip(owner.tolist(), others.tolist(), strict=True)]
 
     assert len(found) == len(set(found))
+    np.testing.assert_array_equal(np.diff(once.indptr), bits.sum(axis=1))
     assert set(found) == wanted
-    np.testing.assert_allclose(once.values, co_play_matrix(matrix)[owner, once.items], rtol=1e-5)
+    np.testing.assert_allclose(once.values, co_play_matrix(matrix)[owner, others], rtol=1e-5)
 
 
 def test_of_a_user_of_very_many_items_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ class Auth:
             # A page of another site can point its own name at 127.0.0.1 (DNS rebinding); the Host header gives it away.
             host = _header(scope, b"host") or ""
             if not is_loopback(host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host):
-                return Refused(421, "Without API_TOKEN this context answers to localhost alone")
+                return Refused(421, "Without API_TOKEN the API answers to names of this machine alone")
         if is_console(path):
             return None  # its screens ask for themselves, and send whoever may not to the login
         allowed = self._readers if scope["method"] in READING else self._writers

@@ -48,6 +48,8 @@ class Limits:
         async def counted() -> Message:
             nonlocal n_bytes, complete
             message = await receive()
+            if message["type"] == "http.disconnect" and not complete:
+                raise Refused(400, "The client left before its body was there")
             n_bytes += len(message.get("body", b""))
             complete = complete or not message.get("more_body", False)
             if n_bytes > self.max_body_bytes:

@@ -83,5 +83,5 @@ async def get_ready(context: Context) -> Ready | Response:
     responses={**responses(), 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def get_metrics() -> Response:
-    """Requests, durations and where lists came from, of all processes of this context together."""
+    """Requests, durations and where lists came from, of all processes of this API together."""
     return Response(await run_in_threadpool(exposition), media_type=CONTENT_TYPE_LATEST)

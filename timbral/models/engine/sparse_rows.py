@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import sparse
 
 from timbral.errors import DataError
 from timbral.judging.matrix import MatrixLike, read_matrix
+from timbral.models.engine.fixed_blocks import block_rows
 
 __all__ = ["SparseRows", "read_rows", "read_times"]
 
@@ -37,6 +39,18 @@ class SparseRows:
         index: type[np.signedinteger] = np.int32 if len(self.values) < 2**31 else np.int64
         parts = self.values, self.indices.astype(index, copy=False), self.indptr.astype(index, copy=False)
         return sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns), copy=False)
+
+    def part(self, start: int, stop: int) -> SparseRows:
+        """Rows start..stop alone, their arrays shared."""
+        indptr = self.indptr[start : stop + 1]
+        entries = slice(indptr[0], indptr[-1])
+        return SparseRows(indptr - indptr[0], self.indices[entries], self.values[entries], self.n_columns)
+
+    def blocks(self) -> Iterator[SparseRows]:
+        """All rows in parts, whose edges follow from their number alone: what is summed up by them has the same bits
+        however the rows are held."""
+        step = block_rows(self.n_rows)
+        return (self.part(start, min(start + step, self.n_rows)) for start in range(0, self.n_rows, step))
 
     def only(self, chosen: npt.NDArray[np.bool_]) -> SparseRows:
         """The same rows with no entries but those ``chosen``, a mark for each."""

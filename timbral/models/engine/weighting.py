@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timbral.errors import ParameterError
+from timbral.models.engine.median import median
 from timbral.models.engine.objective import UNOBSERVED_SHARE, Objective
 from timbral.models.engine.sparse_rows import SparseRows
 
@@ -35,14 +36,10 @@ class Side:
 
     def part(self, start: int, stop: int) -> Side:
         """Rows start..stop alone, their arrays shared."""
-        indptr = self.rows.indptr[start : stop + 1]
-        entries, rows = slice(indptr[0], indptr[-1]), slice(start, stop)
-        of_part = SparseRows(
-            indptr - indptr[0], self.rows.indices[entries], self.rows.values[entries], self.rows.n_columns
-        )
+        entries, rows = slice(self.rows.indptr[start], self.rows.indptr[stop]), slice(start, stop)
         return Side(
-            of_part, self.confidence[entries], self.target[entries], self.unobserved_target, self.weight[rows],
-            self.l2[rows],
+            self.rows.part(start, stop), self.confidence[entries], self.target[entries], self.unobserved_target,
+            self.weight[rows], self.l2[rows],
         )  # fmt: skip
 
     def of_rows(self, chosen: npt.NDArray[np.bool_]) -> Side:
@@ -89,17 +86,26 @@ class Weighting:
         alpha = objective.unobserved_weight
         if alpha is None:
             alpha = min(1.0, UNOBSERVED_SHARE * n_entries / (n_users * n_items))
-        value_scale = min(1.0, float(np.median(users.values)))
-        levels = _means(users, counts, value_scale)
+        # In blocks, of which no more than one is looked at: the values may be mapped, and more than memory holds.
+        value_scale = _value_scale(users)
+        levels = _levels(users, value_scale)
         scale, weights = _item_weights(item_counts, alpha, beta)
-        confidence = _confidence(objective, users.values, value_scale, np.repeat(levels, counts))
-        target = _target(objective, users.values)
-        pull = float(np.sqrt(np.mean(np.square(confidence * (target - mu)), dtype=np.float64)))
+        squared = confident = aimed = 0.0
+        first = 0
+        for block in users.blocks():
+            level = np.repeat(levels[first : first + block.n_rows], np.diff(block.indptr))
+            confidence = _confidence(objective, block.values, value_scale, level)
+            target = _target(objective, block.values)
+            squared += float(np.square(confidence * (target - mu)).sum(dtype=np.float64))
+            confident += float(confidence.sum(dtype=np.float64))
+            aimed += float((confidence * target).sum(dtype=np.float64))
+            first += block.n_rows
+        pull = float(np.sqrt(squared / n_entries))
         noise = pull * (np.sqrt(n_entries / n_users) + np.sqrt(n_entries / n_items))
         nu = objective.regularization_exponent
         unobserved = alpha * (n_users * n_items - n_entries)
-        weight_of_all = float(confidence.sum(dtype=np.float64)) + unobserved
-        pull_of_all = float((confidence * target).sum(dtype=np.float64)) + unobserved * mu
+        weight_of_all = confident + unobserved
+        pull_of_all = aimed + unobserved * mu
         return cls(
             objective=objective,
             unobserved_weight=float(alpha),
@@ -116,31 +122,26 @@ class Weighting:
     def users_side(self, rows: SparseRows) -> Side:
         """``rows`` as users, their columns the items of the training."""
         counts = np.diff(rows.indptr)
-        return Side(
-            rows=rows,
-            confidence=_confidence(
-                self.objective,
-                rows.values,
-                self.value_scale,
-                np.repeat(_means(rows, counts, self.value_scale), counts),
-            ),
-            target=_target(self.objective, rows.values),
-            unobserved_target=self.unobserved_target,
-            weight=(counts > 0).astype(np.float32),
-            l2=self._l2(counts, self.user_l2),
-        )
+        levels = np.repeat(_levels(rows, self.value_scale), counts)
+        return Side(rows, *self.weigh(rows.values, levels), self.unobserved_target, *self.of_users(counts))
 
     def items_side(self, rows: SparseRows) -> Side:
         """``rows`` as items, their columns the users of the training."""
-        counts = np.diff(rows.indptr)
-        return Side(
-            rows=rows,
-            confidence=_confidence(self.objective, rows.values, self.value_scale, self.user_levels[rows.indices]),
-            target=_target(self.objective, rows.values),
-            unobserved_target=self.unobserved_target,
-            weight=_weights(counts, self.item_weight_scale, self.objective.popularity_exponent),
-            l2=self._l2(counts, self.item_l2),
-        )
+        weighed = self.weigh(rows.values, self.user_levels[rows.indices])
+        return Side(rows, *weighed, self.unobserved_target, *self.of_items(np.diff(rows.indptr)))
+
+    def weigh(self, values: Vector, levels: Vector) -> tuple[Vector, Vector]:
+        """``confidence`` and ``target`` of entries, ``levels`` being those of their users."""
+        return _confidence(self.objective, values, self.value_scale, levels), _target(self.objective, values)
+
+    def of_users(self, counts: npt.NDArray[np.int64]) -> tuple[Vector, Vector]:
+        """``weight`` and ``l2`` of users with so many entries."""
+        return (counts > 0).astype(np.float32), self._l2(counts, self.user_l2)
+
+    def of_items(self, counts: npt.NDArray[np.int64]) -> tuple[Vector, Vector]:
+        """``weight`` and ``l2`` of items with so many entries."""
+        weight = _weights(counts, self.item_weight_scale, self.objective.popularity_exponent)
+        return weight, self._l2(counts, self.item_l2)
 
     def _l2(self, counts: npt.NDArray[np.int64], scale: float) -> Vector:
         return np.asarray(scale * (1.0 + counts) ** self.objective.regularization_exponent, dtype=np.float32)
@@ -150,12 +151,27 @@ def _logarithms(values: Vector, scale: float) -> Vector:
     return np.log1p(values) if scale == 1.0 else np.log1p(values / np.float32(scale))
 
 
-def _means(rows: SparseRows, counts: npt.NDArray[np.int64], scale: float) -> Vector:
+def _value_scale(rows: SparseRows) -> float:
+    """The median of the values where it is below 1, else 1."""
+    parts = [block.values for block in rows.blocks()]
+    if sum(np.count_nonzero(part < 1.0) for part in parts) <= (len(rows.values) - 1) // 2:
+        return 1.0
+    return min(1.0, median(parts))
+
+
+def _levels(rows: SparseRows, scale: float) -> Vector:
     """Mean logarithm of each row's values; 1 for a row without any."""
+    return np.concatenate([_means(block, scale) for block in rows.blocks()] or [np.ones(0, dtype=np.float32)])
+
+
+def _means(rows: SparseRows, scale: float) -> Vector:
+    counts = np.diff(rows.indptr)
     means = np.ones(rows.n_rows, dtype=np.float32)
     filled = counts > 0
     if filled.any():
-        sums = np.add.reduceat(_logarithms(rows.values, scale), rows.indptr[:-1][filled], dtype=np.float64)
+        # Float64 before it is summed: numpy would cut a sum where its buffer for casting ends, wherever the row begins.
+        logarithms = _logarithms(rows.values, scale).astype(np.float64)
+        sums = np.add.reduceat(logarithms, rows.indptr[:-1][filled])
         means[filled] = np.maximum(sums / counts[filled], 1e-30)
     return means
 

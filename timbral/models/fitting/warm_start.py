@@ -42,9 +42,14 @@ class KnownFactors:
                 raise DataError(f"the {name} factors to start from must be finite and not negative")
 
 
-def warm_start(known: KnownFactors, users: Side, items: Side, *, l1: float, classic: bool, n_threads: int) -> Factors:
-    """Known rows as they were, new ones folded in: items first, on the users that are known, then users on all
-    items."""
+def warm_start(
+    known: KnownFactors, users: Side, items: Side, *, l1: float, classic: bool, n_threads: int, fold_new_in: bool = True
+) -> Factors:
+    """Known rows as they were, new ones folded in: items first, on the users that are known, then users on all items.
+
+    Without ``fold_new_in``, where the sides do not hold their entries, new ones are 0: the first sweep is then what
+    folds them in.
+    """
     mu = users.unobserved_target
     user = _rows_with_entries(known.user, known.knows_user, users)
     item = _rows_with_entries(known.item, known.knows_item, items)
@@ -52,7 +57,7 @@ def warm_start(known: KnownFactors, users: Side, items: Side, *, l1: float, clas
         (item, known.knows_item, items, user, users.weight),
         (user, known.knows_user, users, item, items.weight),
     ):
-        if knows.all():
+        if knows.all() or not fold_new_in:
             continue
         with Threads(n_threads) as threads:
             fixed = Fixed.of(other, weight, mu, threads)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors.co_plays import CoPlays
 from timbral.models.neighbors.non_negative_fit import fit_weights
 from timbral.models.neighbors.pairs_once import PairsOnce
+from timbral.models.neighbors.transposition import transposed
 
 __all__ = ["Neighbors"]
 
@@ -64,28 +65,12 @@ class Neighbors:
         n_items = users.n_columns
         fame = 1.0 + np.bincount(users.indices, minlength=n_items)
         share = ((fame / fame[fame > 1].mean() if len(users.indices) else fame) ** -RARITY).astype(np.float32)
-        return cls._by_played_item(
-            *_fit_pairs(CoPlays.of(users, n_neighbors, seed, threads), n_neighbors, regularizations, share, threads),
-            n_items,
-        )
-
-    @classmethod
-    def _by_played_item(
-        cls,
-        counts: npt.NDArray[np.int64],
-        items: npt.NDArray[np.int32],
-        weights: npt.NDArray[np.float32],
-        n_items: int,
-    ) -> list[Self]:
-        """From the items that speak for the first item, for the second, ..."""
-        places = np.arange(len(items), dtype=np.int32 if len(items) < 2**31 else np.int64)
-        ends = np.concatenate(([0], np.cumsum(counts)))
-        parts: Any = (places, items, ends)
-        turned = sparse.csr_matrix(parts, shape=(n_items, n_items), copy=False).tocsc()
-        del parts, places, items
-        indptr = turned.indptr.astype(np.int64)
-        targets = turned.indices.astype(np.int32, copy=False)
-        return [cls(indptr, targets, kind[turned.data]) for kind in weights]
+        pairs = PairsOnce.of(CoPlays.of(users, n_neighbors, seed, threads), n_neighbors, threads)
+        weights = _fit_weights(pairs, n_neighbors, regularizations, share, threads)
+        items = pairs.items
+        del pairs  # with a large catalogue each of these takes hundreds of megabytes
+        indptr, targets, kinds = transposed(items, weights)
+        return [cls(indptr, targets, kind) for kind in kinds]
 
     def times(self, weight: float) -> Self:
         """All weights multiplied; the pairs without what is 0 then."""
@@ -126,55 +111,28 @@ class Neighbors:
         return both
 
 
-def _fit_pairs(
-    co_plays: CoPlays,
+def _fit_weights(
+    pairs: PairsOnce,
     n_neighbors: int,
     regularizations: Sequence[float],
     share: npt.NDArray[np.float32],
     threads: Threads,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """How many items speak for each item, which, and how strongly by each of ``regularizations``, times ``share`` of
-    the item. With a large catalogue each of these takes hundreds of megabytes: what is done with is let go of."""
-    width = min(n_neighbors, co_plays.items.shape[1])
-    found = _fit_blocks(co_plays, width, regularizations, share, threads)
-    kept = [np.unpackbits(block.kept, axis=1, count=width).view(bool) for block in found]
-    counts = np.concatenate([rows.sum(axis=1) for rows in kept])
-    starts = range(0, len(share), BLOCK_ITEMS)
-    candidates = (co_plays.items[start : start + BLOCK_ITEMS, :width] for start in starts)
-    items = np.concatenate([rows[which] for rows, which in zip(candidates, kept, strict=True)])
-    del co_plays, candidates, kept
-    return counts, items, np.concatenate([block.weights for block in found], axis=1)
-
-
-class _Block(NamedTuple):
-    """Of up to BLOCK_ITEMS items: which candidates speak for each of them, as bits, and how strongly, (len(λ), n)."""
-
-    kept: npt.NDArray[np.uint8]
-    weights: npt.NDArray[np.float32]
-
-
-def _fit_blocks(
-    co_plays: CoPlays,
-    width: int,
-    regularizations: Sequence[float],
-    share: npt.NDArray[np.float32],
-    threads: Threads,
-) -> list[_Block]:
-    played = co_plays.diagonal > 0
-    mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
+) -> npt.NDArray[np.float32]:
+    """(n_items, n_candidates, n_regularizations): how strongly each of an item's candidates speaks for it, times
+    ``share`` of the item; 0 throughout where no regularization leaves more than LEAST_SHARE."""
+    played = pairs.diagonal > 0
+    mean = float(pairs.diagonal[played].mean()) if played.any() else 1.0
     ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)
-    n_items = len(share)
-    once = PairsOnce.of(co_plays, width, threads)
-    table = co_plays.items, co_plays.values, co_plays.lengths, co_plays.diagonal, once.indptr, once.items, once.values
-    blocks = [(start, min(start + BLOCK_ITEMS, n_items)) for start in range(0, n_items, BLOCK_ITEMS)]
-    found: dict[int, _Block] = {}
+    n_items, width = pairs.items.shape
+    weights = np.empty((n_items, min(n_neighbors, width), len(ridges)), np.float32)
+    table = pairs.items, pairs.lengths, pairs.diagonal, pairs.owned, pairs.indptr, pairs.values
 
     def fit_block(start: int, stop: int) -> None:
-        weights = np.empty((len(ridges), stop - start, width), np.float32)
-        fit_weights(*table, width, ridges, start, stop, weights)
-        weights *= share[None, start:stop, None]
-        kept = (weights > LEAST_SHARE * weights.max(axis=2, keepdims=True, initial=0.0)).any(axis=0)
-        found[start] = _Block(np.packbits(kept, axis=1), weights[:, kept])
+        fit_weights(*table, ridges, start, stop, weights)
+        block = weights[start:stop]
+        block *= share[start:stop, None, None]
+        kept = (block > LEAST_SHARE * block.max(axis=1, keepdims=True, initial=0.0)).any(axis=2)
+        block[~kept] = 0.0
 
-    threads.run(fit_block, blocks)
-    return [found[start] for start, _ in blocks]
+    threads.run(fit_block, [(start, min(start + BLOCK_ITEMS, n_items)) for start in range(0, n_items, BLOCK_ITEMS)])
+    return weights

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int32, int64, types
+from numba import float32, int32, int64, types, uint64
 
+from timbral.models.kernels.bits import lowest_bit
 from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.neighbors.pairs_once import WORD
 
 __all__ = ["MAX_PASSES", "TOL", "fit_weights"]
 
@@ -15,35 +17,35 @@ TOL = 1e-2
 
 
 @kernel(
-    items=matrix(int32),  # (n_items, width): CoPlays' items
-    values=matrix(float32),  # (n_items, width): its values
+    items=matrix(int32),  # (n_items, width): PairsOnce's
     lengths=vector(int64),  # (n_items,): its lengths
     diagonal=vector(float32),  # (n_items,): its diagonal
-    pair_indptr=vector(int64),  # (n_items + 1,): PairsOnce's
-    pair_items=vector(int32),  # (n_pairs,): the other item of a pair
+    owned=matrix(uint64),  # (n_items, width / 64): which places hold pairs
+    pair_indptr=vector(int64),  # (n_items + 1,): where a row's values begin
     pair_values=vector(float32),  # (n_pairs,): G of a pair
-    n_candidates=int64,  # N, the first of each row
     ridges=vector(float32),  # (n_ridges,): what is added to the diagonal
     start=int64,  # first item
     stop=int64,  # the item behind the last
-    weights=types.Array(float32, 3, "C"),  # (n_ridges, stop - start, n_candidates): out
+    weights=types.Array(float32, 3, "C"),  # (n_items, n_candidates, n_ridges): out
     fastmath=True,
     boundscheck=False,
 )
 def fit_weights(  # type: ignore[no-untyped-def]  # numba types it
-    items, values, lengths, diagonal, pair_indptr, pair_items, pair_values, n_candidates, ridges, start, stop, weights
+    items, lengths, diagonal, owned, pair_indptr, pair_values, ridges, start, stop, weights
 ):  # fmt: skip
-    """``weights[r, i - start, a]`` (n_ridges, stop - start, n_candidates): for each item i and ridge, the weight of
-    candidate ``items[i, a]``.
+    """``weights[i, a, r]``: for each item i of ``start`` to ``stop`` and ridge, the weight of candidate ``items[i,
+    a]``.
 
-    argmin over b ≥ 0 of bᵀ(G_NN + ridge·I)b / 2 − bᵀG_Ni, N being the first ``n_candidates`` of row i of ``items``, by
-    coordinate descent; the next ridge begins where the last one ended. ``items``, ``values``, ``lengths``
-    and ``diagonal`` are CoPlays', the pairs PairsOnce's. Of two candidates that are no pair there, G is taken to be 0.
+    argmin over b ≥ 0 of bᵀ(G_NN + ridge·I)b / 2 − bᵀG_Ni, N being the first n_candidates of row i of ``items``, by
+    coordinate descent; the next ridge begins where the last one ended. All but ``ridges`` is PairsOnce's. Of two
+    candidates that are no pair there, G is taken to be 0.
     """
-    n_items = len(diagonal)
-    place_of = np.full(n_items, n_candidates, np.int32)
-    # One line and one column more: what is looked at and is no candidate goes there, which is cheaper than to ask.
-    gram = np.empty((n_candidates + 1, n_candidates + 1), np.float32)
+    n_items, n_candidates = len(diagonal), weights.shape[1]
+    # Two lines and columns more: what is looked at and is no candidate goes to the first, which is cheaper than to ask;
+    # what is i itself goes to the second.
+    nobody, oneself = n_candidates, n_candidates + 1
+    place_of = np.full(n_items, nobody, np.int32)
+    gram = np.empty((n_candidates + 2, n_candidates + 2), np.float32)
     slope, w, inverse = (
         np.empty(n_candidates, np.float32), np.empty(n_candidates, np.float32), np.empty(n_candidates, np.float32)
     )  # fmt: skip
@@ -51,17 +53,25 @@ def fit_weights(  # type: ignore[no-untyped-def]  # numba types it
         n = min(n_candidates, lengths[i])
         for a in range(n):
             place_of[items[i, a]] = a
+        place_of[i] = oneself
         gram[:n] = 0.0
+        gram[oneself] = 0.0
+        for place in range(n + 1):
+            row, a = (items[i, place], place) if place < n else (i, oneself)
+            pair = pair_indptr[row]
+            for word in range(owned.shape[1]):
+                bits = owned[row, word]
+                while bits != 0:
+                    b = place_of[items[row, word * WORD + lowest_bit(bits)]]
+                    gram[a, b] = pair_values[pair]
+                    gram[b, a] = pair_values[pair]
+                    pair += 1
+                    bits &= bits - uint64(1)
+        place_of[i] = nobody
         for a in range(n):
-            row = items[i, a]
-            for pair in range(pair_indptr[row], pair_indptr[row + 1]):
-                b = place_of[pair_items[pair]]
-                gram[a, b] = pair_values[pair]
-                gram[b, a] = pair_values[pair]
-        for a in range(n):
-            place_of[items[i, a]] = n_candidates
+            place_of[items[i, a]] = nobody
             w[a] = 0.0
-            slope[a] = -values[i, a]
+            slope[a] = -gram[oneself, a]
         for r in range(len(ridges)):
             for a in range(n):
                 # What the ridge before had added to the slope goes, and this one's comes.
@@ -83,6 +93,6 @@ def fit_weights(  # type: ignore[no-untyped-def]  # numba types it
                 if moved <= TOL * largest:
                     break
             for a in range(n):
-                weights[r, i - start, a] = w[a]
+                weights[i, a, r] = w[a]
             for a in range(n, n_candidates):
-                weights[r, i - start, a] = 0.0
+                weights[i, a, r] = 0.0

@@ -2,7 +2,8 @@
 
 What a fit of weights costs is to look through the rows of all of an item's candidates for what they share with each
 other. Most pairs stand in both of their rows, and those of well-known items, who are everybody's candidates, are looked
-through again and again: so a pair goes to the row of the one that is a candidate less often.
+through again and again: so a pair goes to the row of the one that is a candidate less often. Only there its value is
+kept: in a large catalogue a value in both rows is a third of a gigabyte.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int32, int64, njit
+from numba import float32, int32, int64, njit, uint64
 
+from timbral.models.kernels.bits import lowest_bit
 from timbral.models.kernels.heap import is_worse
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.threads import Threads, spans
 from timbral.models.neighbors.co_plays import CoPlays
 
-__all__ = ["PairsOnce"]
+__all__ = ["WORD", "PairsOnce"]
 
 SPANS_PER_THREAD = 16
+WORD = 64
 
 BLOCK_ITEMS = 1 << 15
 """Items whose candidates are counted at a time: numpy makes int64 of them first."""
@@ -29,10 +32,16 @@ BLOCK_ITEMS = 1 << 15
 
 @dataclass(frozen=True)
 class PairsOnce:
-    """Item i's pairs are ``items[indptr[i] : indptr[i + 1]]`` (int32), G's entries ``values`` (float32)."""
+    """Of CoPlays' table ``items`` and ``lengths``, the places whose pair is row i's: bit ``place % 64`` of
+    ``owned[i, place // 64]`` (uint64). Their values, G's entries in the order of the places, are
+    ``values[indptr[i] : indptr[i + 1]]`` (float32). ``diagonal`` (n_items,) float32 is G's.
+    """
 
-    indptr: npt.NDArray[np.int64]
     items: npt.NDArray[np.int32]
+    lengths: npt.NDArray[np.int64]
+    diagonal: npt.NDArray[np.float32]
+    owned: npt.NDArray[np.uint64]
+    indptr: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
 
     @classmethod
@@ -46,16 +55,14 @@ class PairsOnce:
             asked += np.bincount(rows[filled], minlength=n_items)
         roots = np.sqrt(np.maximum(co_plays.diagonal, np.float32(1e-30)))
         parts = spans(np.arange(n_items + 1) * width, 0.0, SPANS_PER_THREAD * threads.n_threads)
-        kept = np.zeros(n_items, np.int64)
-        table = co_plays.items, co_plays.values, roots, asked, co_plays.lengths
-        empty = np.empty(0, np.int32), np.empty(0, np.float32)
-        threads.run(lambda start, stop: _keep(*table, start, stop, kept, False, *empty), parts)
-        indptr = np.concatenate(([0], np.cumsum(kept)))
-        found = cls(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32))
-        threads.run(
-            lambda start, stop: _keep(*table, start, stop, indptr[:-1].copy(), True, found.items, found.values), parts
-        )
-        return found
+        counts = np.zeros(n_items, np.int64)
+        owned = np.zeros((n_items, -(-width // WORD)), np.uint64)
+        table = co_plays.items, co_plays.values, co_plays.lengths
+        threads.run(lambda start, stop: _own(*table, roots, asked, start, stop, owned, counts), parts)
+        indptr = np.concatenate(([0], np.cumsum(counts)))
+        values = np.empty(indptr[-1], np.float32)
+        threads.run(lambda start, stop: _copy_owned(co_plays.values, owned, indptr, start, stop, values), parts)
+        return cls(co_plays.items, co_plays.lengths, co_plays.diagonal, owned, indptr, values)
 
 
 @njit(nogil=True, boundscheck=False)
@@ -72,28 +79,44 @@ def _has(items, values, roots, lengths, row, item, value):  # type: ignore[no-un
 @kernel(
     items=matrix(int32),  # (n_items, width): CoPlays' items
     values=matrix(float32),  # (n_items, width): its values
+    lengths=vector(int64),  # (n_items,): its lengths
     roots=vector(float32),  # (n_items,): √G_ii
     asked=vector(int64),  # (n_items,): of how many items it is a candidate
-    lengths=vector(int64),  # (n_items,): CoPlays' lengths
     start=int64,  # first row
     stop=int64,  # the row behind the last
-    ends=vector(int64, writable=True),  # (n_items,): where the next pair of a row goes; counted up
-    is_written=int64,  # whether pairs are written, or counted only
-    kept_items=vector(int32, writable=True),  # (n_pairs,): out
-    kept_values=vector(float32, writable=True),  # (n_pairs,): out
+    owned=matrix(uint64, writable=True),  # (n_items, width / 64): all 0 before, PairsOnce's, out
+    counts=vector(int64, writable=True),  # (n_items,): how many pairs are each row's, out
     boundscheck=False,
 )
-def _keep(  # type: ignore[no-untyped-def]  # numba types it
-    items, values, roots, asked, lengths, start, stop, ends, is_written, kept_items, kept_values
-):  # fmt: skip
-    """Counts ``ends`` of rows ``start`` to ``stop`` up by the pairs that stay in them; writes them there, too."""
+def _own(items, values, lengths, roots, asked, start, stop, owned, counts):  # type: ignore[no-untyped-def]  # numba types it
+    """Which pairs of rows ``start`` to ``stop`` stay theirs."""
     for item in range(start, stop):
+        size = 0
         for place in range(lengths[item]):
             other, value = items[item, place], values[item, place]
             is_others = asked[other] < asked[item] or (asked[other] == asked[item] and other < item)
             if is_others and _has(items, values, roots, lengths, other, item, value):
                 continue
-            if is_written:
-                kept_items[ends[item]] = other
-                kept_values[ends[item]] = value
-            ends[item] += 1
+            owned[item, place // WORD] |= uint64(1) << uint64(place % WORD)
+            size += 1
+        counts[item] = size
+
+
+@kernel(
+    values=matrix(float32),  # (n_items, width): CoPlays'
+    owned=matrix(uint64),  # (n_items, width / 64): PairsOnce's
+    indptr=vector(int64),  # (n_items + 1,): PairsOnce's
+    start=int64,  # first row
+    stop=int64,  # the row behind the last
+    kept=vector(float32, writable=True),  # (n_pairs,): PairsOnce's values, out
+    boundscheck=False,
+)
+def _copy_owned(values, owned, indptr, start, stop, kept):  # type: ignore[no-untyped-def]  # numba types it
+    for item in range(start, stop):
+        pair = indptr[item]
+        for word in range(owned.shape[1]):
+            bits = owned[item, word]
+            while bits != 0:
+                kept[pair] = values[item, word * WORD + lowest_bit(bits)]
+                pair += 1
+                bits &= bits - uint64(1)

@@ -1,0 +1,239 @@
+"""Data that Spark reads, puts into order and turns are those that one process reads, and give the same model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from timbral.data.dataset_file import DatasetFile
+from timbral.data.interactions import Interactions
+from timbral.data.interactions_reader import read_interactions
+from timbral.data.read_options import ReadOptions
+from timbral.engines.block_store import BlockStore
+from timbral.engines.block_task import Answer, BlockTask, solve
+from timbral.errors import DataError
+from timbral.models.nmf_model import NMFModel
+from timbral.spark_data import reading, sources
+from timbral.spark_data.cluster import SparkCluster as SparkDataCluster
+from timbral.spark_data.reading import Reading
+from timbral.spark_data.sources import file_sources
+from timbral.spark_data.stored_plays import StoredPlays
+
+OPTIONS = ReadOptions()
+
+
+class Here:
+    """The smallest cluster, which does everything twice, and in another order each time."""
+
+    def __init__(self) -> None:
+        self._order = random.Random(0)
+
+    def each(self, do: Callable[[Any], Any], descriptions: Sequence[Any]) -> list[Any]:
+        twice = [*descriptions, *descriptions]
+        self._order.shuffle(twice)
+        answers = [do(one) for one in twice]
+        return [answers[twice.index(one)] for one in descriptions]
+
+    def distinct(
+        self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema, do: Any, n: int
+    ) -> list[Any]:
+        table = self._rows(rows_of, descriptions, schema)
+        parts = table.group_by(schema.names).aggregate([]).to_batches(max_chunksize=-(-table.num_rows // n))
+        return [answer for part in parts if (answer := do(iter([part]))) is not None]
+
+    def grouped(
+        self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema, do: Any, n: int
+    ) -> list[Any]:
+        table = self._rows(rows_of, descriptions, schema)
+        keys = table[0].unique().to_pylist()
+        self._order.shuffle(keys)
+        return [do(table.filter(pa.compute.equal(table[0], key))) for key in [*keys, *keys]]
+
+    def _rows(self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema) -> Any:
+        batches = [batch for one in descriptions for batch in rows_of(one)]
+        self._order.shuffle(batches)
+        return pa.Table.from_batches(batches, schema=schema)
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "ROWS_PER_SOURCE", 700)
+    monkeypatch.setattr(reading, "ROWS_PER_BLOCK", 1500)
+
+
+def run_on(store: BlockStore) -> Callable[[Sequence[BlockTask]], Iterable[Answer]]:
+    return lambda tasks: [solve(task, store, 1) for task in tasks]
+
+
+def read(
+    path: Path,
+    folder: Path,
+    options: ReadOptions = OPTIONS,
+    *,
+    cluster: Any = None,
+    most_sampled: int = 10**9,
+    forgotten: Sequence[Any] = (),
+    **limits: float | None,
+) -> StoredPlays:
+    store = BlockStore(folder, "data", folder / "cache")
+    table, found = file_sources(DatasetFile.of(path), options)
+    made = Reading(cluster or Here(), store, run_on(store), 3, most_sampled)
+    return made.read(str(path), table, found, forgotten=lambda ids: np.sort(ids.codes(list(forgotten))), **limits)
+
+
+def read_here(path: Path, options: ReadOptions = OPTIONS, forgotten: Sequence[Any] = (), **limits: Any) -> Interactions:
+    data = read_interactions(DatasetFile.of(path), options)
+    data = data.with_play_thresholds(limits.get("min_plays"), limits.get("max_plays"))
+    codes = data.user_ids.codes(list(forgotten))
+    return data.without_users(codes[codes >= 0])
+
+
+def plays(n: int = 4000, *, ids: str = "int", seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    users, items = rng.integers(0, 1300, n), np.minimum(rng.geometric(0.01, n), 700)
+    frame = pd.DataFrame({"user_id": users * 7, "item_id": items, "plays": rng.integers(0, 5, n).astype(float)})
+    frame["at"] = rng.integers(1_600_000_000, 1_700_000_000, n)
+    if ids == "str":
+        frame["user_id"] = "u" + frame["user_id"].astype(str)
+        frame["item_id"] = "Größe " + frame["item_id"].astype(str)
+    return frame
+
+
+def write(folder: Path, frame: pd.DataFrame, n_files: int = 3) -> Path:
+    path = folder / "plays"
+    path.mkdir()
+    for number, rows in enumerate(np.array_split(np.arange(len(frame)), n_files)):
+        frame.iloc[rows].to_parquet(path / f"part-{number}.parquet", index=False, row_group_size=300)
+    return path
+
+
+def assert_same(mine: Interactions, theirs: Interactions) -> None:
+    assert mine.user_ids == theirs.user_ids
+    assert mine.item_ids == theirs.item_ids
+    for name in ("indptr", "indices", "data"):
+        np.testing.assert_array_equal(getattr(mine.matrix, name), getattr(theirs.matrix, name), name)
+    assert (mine.times is None) == (theirs.times is None)
+    np.testing.assert_array_equal(mine.times, theirs.times)  # type: ignore[arg-type]
+    assert mine.report() == theirs.report()
+    assert (mine.zeros is None) == (theirs.zeros is None)
+    if mine.zeros is not None and theirs.zeros is not None:
+        assert (mine.zeros != theirs.zeros).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "limits"),
+    [
+        ("int", OPTIONS, {}),
+        ("str", ReadOptions(time_col="at", repeats="last"), {}),
+        ("int", ReadOptions(time_col="at", repeats="mean"), {"min_plays": 2.0, "max_plays": 3.0}),
+        ("str", ReadOptions(value_col=None, repeats="max"), {"forgotten": ["u7", "u14", "nobody"]}),
+        ("int", OPTIONS, {"min_plays": 2.0, "forgotten": [7, 14, 21]}),
+    ],
+)
+def test_the_same_rows_ids_and_times(tmp_path: Path, ids: str, options: ReadOptions, limits: dict[str, Any]) -> None:
+    path = write(tmp_path, plays(ids=ids))
+
+    stored = read(path, tmp_path / "store", options, **limits)
+
+    assert_same(read_here(path, options, **limits), stored.plays)
+
+
+@pytest.fixture(params=["here", "spark"])
+def cluster(request: pytest.FixtureRequest) -> Any:
+    return Here() if request.param == "here" else SparkDataCluster(request.getfixturevalue("spark").url)
+
+
+def test_the_same_bits_of_a_model(tmp_path: Path, cluster: Any) -> None:
+    # given
+    path = write(tmp_path, plays(12_000))
+    options = ReadOptions(time_col="at")
+    model = partial(NMFModel, 5, 0, 4, 0.0, n_threads=1)
+
+    # when
+    stored = read(path, tmp_path / "store", options, cluster=cluster)
+    theirs = model().fit(stored, halves_of=stored.halves_of)
+    here = read_here(path, options)
+    mine = model().fit(here.matrix, times=here.times)
+
+    # then
+    assert mine.chosen_ == theirs.chosen_
+    mine_arrays, mine_texts = mine.tensors()
+    theirs_arrays, theirs_texts = theirs.tensors()
+    assert mine_texts == theirs_texts
+    for name, array in mine_arrays.items():
+        np.testing.assert_array_equal(array, theirs_arrays[name], name)
+    assert mine_arrays["neighbor_items"].size
+
+
+def test_of_more_than_is_sampled_some_users_are_chosen_on_and_all_are_trained(tmp_path: Path) -> None:
+    path = write(tmp_path, plays(12_000))
+
+    stored = read(path, tmp_path / "store", most_sampled=6_000)
+    model = NMFModel(5, 0, 4, 0.0, n_threads=1).fit(stored, halves_of=stored.halves_of)
+
+    assert 5_000 < stored.sampled.matrix.nnz <= 6_000
+    rows = stored.plays.matrix[stored.sample_users]
+    assert (rows != stored.sampled.matrix).nnz == 0
+    assert stored.sampled.user_ids.ids([0, 1]) == stored.plays.user_ids.ids(stored.sample_users[:2])
+    assert model.n_interactions == stored.plays.matrix.nnz
+    assert (model._users().sum(axis=1) > 0).mean() > 0.9
+
+
+BROKEN: list[tuple[str, Callable[[pd.DataFrame], pd.DataFrame], ReadOptions]] = [
+    ("no column", lambda frame: frame, ReadOptions(item_col="track")),
+    ("a negative value", lambda frame: frame.assign(plays=frame["plays"].where(frame.index != 2345, -1.0)), OPTIONS),
+    ("no value", lambda frame: frame.assign(plays=frame["plays"].where(frame.index != 2345)), OPTIONS),
+    ("no id", lambda frame: frame.assign(user_id=frame["user_id"].astype("Int64").where(frame.index != 17)), OPTIONS),
+    (
+        "an odd id among ints",
+        lambda frame: frame.assign(user_id=frame["user_id"].astype(str).where(frame.index != 3999, "NULL")),
+        OPTIONS,
+    ),
+    ("zeros", lambda frame: frame.assign(plays=0.0), OPTIONS),
+    ("no rows", lambda frame: frame.iloc[:0], OPTIONS),
+    ("no time", lambda frame: frame.assign(at="yesterday"), ReadOptions(time_col="at")),
+]
+
+
+@pytest.mark.parametrize(("broken", "options"), [one[1:] for one in BROKEN], ids=[one[0] for one in BROKEN])
+def test_what_is_wrong_is_said_as_where_one_process_reads(
+    tmp_path: Path, broken: Callable[[pd.DataFrame], pd.DataFrame], options: ReadOptions
+) -> None:
+    path = write(tmp_path, broken(plays()))
+
+    with pytest.raises(DataError) as mine:
+        read_here(path, options)
+    with pytest.raises(DataError) as theirs:
+        read(path, tmp_path / "store", options)
+
+    assert str(mine.value) == str(theirs.value)
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    frame = plays().astype({"user_id": str})
+    frame.loc[[3, 1700, 3900], "user_id"] = ["NULL", " 7", None]
+    frame.loc[9, "plays"] = None
+    path = write(tmp_path, frame)
+    options = ReadOptions(on_missing="drop")
+
+    stored = read(path, tmp_path / "store", options)
+
+    assert stored.plays.report()["rows_dropped"] == 4
+    assert_same(read_here(path, options), stored.plays)
+
+
+def test_times_of_two_kinds_are_of_one_unit(tmp_path: Path) -> None:
+    path = write(tmp_path, plays(), 1)
+    frame = plays(seed=1)
+    frame.assign(at=frame["at"] + 0.5).to_parquet(path / "part-1.parquet", index=False)
+    options = ReadOptions(time_col="at")
+
+    assert_same(read_here(path, options), read(path, tmp_path / "store", options).plays)
