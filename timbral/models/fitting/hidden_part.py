@@ -16,8 +16,8 @@ __all__ = ["HiddenPart"]
 MIN_JUDGED: Final = 100
 MIN_ENTRIES: Final = 5_000
 MAX_JUDGED: Final = 2_000
-FEWER_JUDGED: Final = 1_000
-MAX_SCORES: Final = 20_000_000
+FEWER_JUDGED: Final = 800
+MAX_SCORES: Final = 10_000_000
 """Of the judged users, for all items: in a large catalogue fewer users are judged, and no fewer than
 ``FEWER_JUDGED``."""
 MIN_ROW: Final = 5
