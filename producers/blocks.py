@@ -9,7 +9,7 @@ from typing import Any
 from producers.connections import connections
 from timbral import keys
 from timbral.lists.forgotten import Forgotten
-from timbral.messages import Id, checked_id
+from timbral.messages import Id, checked_id, checked_ids
 
 __all__ = ["block_items", "blocked_items", "hidden_items", "hide_items", "unblock_items", "unhide_items"]
 
@@ -21,10 +21,10 @@ def block_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
         how many of them were not blocked before; 0 for a user who was forgotten, of whom nothing is stored any more.
 
     Raises:
-        ParameterError: an id is neither an int nor a string.
+        ParameterError: an id is neither an int nor a string, or a string stands for the list.
         RedisUnavailableError: Redis is away; nothing was blocked.
     """
-    members = [keys.encode_id(checked_id(item_id)) for item_id in item_ids]
+    members = [keys.encode_id(item_id) for item_id in checked_ids(item_ids, "item_ids")]
     if not members:
         return 0
     with connections().asking() as client:
@@ -43,10 +43,10 @@ def unblock_items(user_id: Id | None, item_ids: Iterable[Id]) -> int:
         how many of them were on it.
 
     Raises:
-        ParameterError: an id is neither an int nor a string.
+        ParameterError: an id is neither an int nor a string, or a string stands for the list.
         RedisUnavailableError: Redis is away.
     """
-    members = [keys.encode_id(checked_id(item_id)) for item_id in item_ids]
+    members = [keys.encode_id(item_id) for item_id in checked_ids(item_ids, "item_ids")]
     with connections().asking() as client:
         return int(client.srem(_key(user_id), *members)) if members else 0
 
@@ -73,7 +73,7 @@ def hide_items(item_ids: Iterable[Id]) -> int:
         how many of them were not hidden before.
 
     Raises:
-        ParameterError: an id is neither an int nor a string.
+        ParameterError: an id is neither an int nor a string, or a string stands for the list.
         RedisUnavailableError: Redis is away; nothing was hidden.
     """
     return block_items(None, item_ids)
@@ -86,7 +86,7 @@ def unhide_items(item_ids: Iterable[Id]) -> int:
         how many of them were hidden.
 
     Raises:
-        ParameterError: an id is neither an int nor a string.
+        ParameterError: an id is neither an int nor a string, or a string stands for the list.
         RedisUnavailableError: Redis is away.
     """
     return unblock_items(None, item_ids)

@@ -11,7 +11,7 @@ from producers.enqueue import enqueue
 from producers.jobs import Job
 from timbral import keys
 from timbral.errors import JobError
-from timbral.messages import ExportUser, ForgetUsers, Id
+from timbral.messages import ExportUser, ForgetUsers, Id, checked_ids
 
 __all__ = ["enqueue_export_user", "export_user", "forget_user", "forget_users", "take_export"]
 
@@ -38,10 +38,11 @@ def forget_users(user_ids: Iterable[Id]) -> Job:
         user_ids: original ids; 1 and "1" are one user.
 
     Raises:
-        MessageError: an id is neither an int nor a string, or there are too many; nothing was sent.
+        ParameterError: an id is neither an int nor a string, or a string stands for the list; nothing was sent.
+        MessageError: there are none, or too many; nothing was sent.
         RedisUnavailableError: a ConnectionError, within seconds; nothing was sent.
     """
-    return enqueue(ForgetUsers, {"user_ids": list(user_ids)})
+    return enqueue(ForgetUsers, {"user_ids": checked_ids(user_ids, "user_ids")})
 
 
 def export_user(user_id: Id, *, timeout_s: float = EXPORT_TIMEOUT_S) -> dict[str, Any]:

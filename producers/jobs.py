@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
@@ -15,6 +16,7 @@ from timbral import keys
 from timbral.errors import (
     JobCancelledError,
     JobTimeoutError,
+    ParameterError,
     RedisUnavailableError,
     TaskFailedError,
     error_from,
@@ -125,6 +127,8 @@ class Job:
             JobTimeoutError: it is not done after ``timeout_s``; it goes on.
             RedisUnavailableError: Redis was away for a minute, or for what was left of ``timeout_s``.
         """
+        if timeout_s is not None and math.isnan(timeout_s):  # which no time is after
+            raise ParameterError(f"timeout_s must be a number of seconds or None, got {timeout_s!r}")
         started = time.monotonic()
         deadline = None if timeout_s is None else started + timeout_s
         pause_s, outage_began, shown = FIRST_PAUSE_S, None, None
@@ -222,7 +226,13 @@ class Job:
 
 
 def job(id: str) -> Job:  # noqa: A002 - the public interface's name
-    """The job with this id, sent by whichever process; an id that nobody knows has the state PENDING."""
+    """The job with this id, sent by whichever process; an id that nobody knows has the state PENDING.
+
+    Raises:
+        ParameterError: it is no id.
+    """
+    if not isinstance(id, str) or not id:
+        raise ParameterError(f"a job's id must be a string, got {id!r:.80}")
     return Job(id)
 
 

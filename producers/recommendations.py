@@ -14,7 +14,7 @@ from timbral.errors import ParameterError
 from timbral.lists.blocks import StoredList
 from timbral.lists.filtered import ItemFilter, read_filtered
 from timbral.lists.served_list import served_list
-from timbral.messages import Id
+from timbral.messages import Id, checked_id, checked_ids
 from timbral.plays.pending import PendingPlays
 
 __all__ = ["get_popular", "get_recommendations", "get_recommendations_many", "get_similar"]
@@ -44,21 +44,27 @@ def get_recommendations(
         None where there is no list (a cold user, an expired key) or Redis is away: raises nothing for that.
 
     Raises:
-        ParameterError: there is no item set of one of the names; or popular items are asked for from item sets.
+        ParameterError: the id is neither an int nor a string; there is no item set of one of the names; or popular
+            items are asked for from item sets.
     """
-    wanted = ItemFilter.of(list(allow), list(exclude))
+    wanted = ItemFilter.of(allow, exclude)
     if wanted:
         if popular_if_cold:
             raise ParameterError("popular items are of all items: popular_if_cold goes with neither allow nor exclude")
-        return _from_sets(user_id, wanted)
-    return get_recommendations_many([user_id], popular_if_cold=popular_if_cold).get(user_id)
+        return _from_sets(checked_id(user_id), wanted)
+    (listed,) = get_recommendations_many([user_id], popular_if_cold=popular_if_cold).values()
+    return listed
 
 
 def get_recommendations_many(
     user_ids: Iterable[Id], *, popular_if_cold: bool = False
 ) -> dict[Id, Recommendations | None]:
-    """``get_recommendations`` for each user, a thousand in a round trip."""
-    wanted = list(dict.fromkeys(user_ids))
+    """``get_recommendations`` for each user, a thousand in a round trip.
+
+    Raises:
+        ParameterError: an id is neither an int nor a string, or a string stands for the list.
+    """
+    wanted = list(dict.fromkeys(checked_ids(user_ids, "user_ids")))
     found = _read([StoredList(keys.recommendations_user(user_id), user_id) for user_id in wanted])
     cold = [place for place, listed in enumerate(found) if listed is None] if popular_if_cold else []
     popular = _read([StoredList(keys.RECOMMENDATIONS_POPULAR, wanted[place]) for place in cold])
@@ -86,8 +92,11 @@ def get_similar(item_id: Id) -> Recommendations | None:
 
     Returns:
         None where there is no list (an item that the live model does not know, an expired key) or Redis is away.
+
+    Raises:
+        ParameterError: the id is neither an int nor a string.
     """
-    return _read([StoredList(keys.similar_item(item_id))])[0]
+    return _read([StoredList(keys.similar_item(checked_id(item_id)))])[0]
 
 
 def _from_sets(user_id: Id, wanted: ItemFilter) -> Recommendations | None:

@@ -6,6 +6,7 @@ Arguments are flat keywords. Both ends call ``read_message``: the producer befor
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -46,9 +47,11 @@ MAX_FORGOTTEN = 1_000
 MAX_TRIALS = 1_000
 """Most trials of one search."""
 
+MAX_ID_CHARACTERS = 512
+
 Id = (
     Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
-    | Annotated[str, Field(strict=True, min_length=1, max_length=512)]
+    | Annotated[str, Field(strict=True, min_length=1, max_length=MAX_ID_CHARACTERS)]
 )
 """An original id: a 64-bit int or a string. 1 and "1" are two ids; a float or a bool is none."""
 
@@ -59,10 +62,29 @@ def checked_id(original_id: Any) -> Id:
     Raises:
         ParameterError: it is none.
     """
-    plain = original_id.item() if hasattr(original_id, "dtype") and hasattr(original_id, "item") else original_id
+    is_numpys = hasattr(original_id, "dtype") and getattr(original_id, "shape", None) == ()
+    plain = original_id.item() if is_numpys else original_id
     if isinstance(plain, bool) or not isinstance(plain, int | str):
-        raise ParameterError(f"an id must be an int or a string, got {original_id!r}")
+        raise ParameterError(f"an id must be an int or a string, got {original_id!r:.80}")
+    if isinstance(plain, int):
+        if not -(2**63) <= plain < 2**63:
+            raise ParameterError(f"an id that is an int must fit 64 bits, got {plain}")
+    elif not 1 <= len(plain) <= MAX_ID_CHARACTERS:
+        raise ParameterError(f"an id must have 1 to {MAX_ID_CHARACTERS} characters, has {len(plain)}: {plain!r:.80}")
+    elif not plain.isascii() and any("\ud800" <= character <= "\udfff" for character in plain):
+        raise ParameterError(f"an id must be text that UTF-8 has, got {plain!r:.80}")
     return plain
+
+
+def checked_ids(original_ids: Any, name: str) -> list[Id]:
+    """Ids in a list, a tuple, a set, a generator, an array: all but a string, whose letters would be ids.
+
+    Raises:
+        ParameterError: ``name`` is none of these, or an id in it is none.
+    """
+    if isinstance(original_ids, str | bytes | Mapping) or not isinstance(original_ids, Iterable):
+        raise ParameterError(f"{name} must be a list of ids, got {original_ids!r:.80}")
+    return [checked_id(one) for one in original_ids]
 
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)

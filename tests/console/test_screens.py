@@ -20,6 +20,7 @@ SCREENS = (
     "/",
     "/console/users",
     "/console/items",
+    "/console/item-sets",
     "/console/models",
     "/console/jobs",
     "/console/dead-letters",
@@ -327,3 +328,23 @@ def test_forgetting_needs_the_id_once_more(person: httpx.Client, store: redis.Re
 
     assert refused.status_code == 422
     assert store.llen("celery") == 0
+
+
+@pytest.mark.parametrize("in_path", ["a%2Fb", "%252E", "%2525"])
+def test_who_hid_an_item_is_back_at_that_very_item(person: httpx.Client, store: redis.Redis, in_path: str) -> None:
+    token = csrf_of(person.get("/console/items/5"))
+    try:
+        for action in ("hide", "unhide"):
+            answer = person.post(f"/console/items/{in_path}/{action}", data={"csrf": token})
+
+            assert answer.status_code == 303, answer.text
+            assert answer.headers["location"].partition("?")[0] == f"/console/items/{in_path}"
+    finally:
+        store.delete(keys.BLOCKS_ITEMS)
+
+
+def test_an_item_that_no_item_can_be_is_told_so(http: httpx.Client) -> None:
+    answer = http.get(f"/console/items/{'a' * 513}")
+
+    assert answer.status_code == 422
+    assert "must have 1 to 512 characters" in answer.text

@@ -122,6 +122,29 @@ def test_null_ids_are_left_out_where_asked(data_format: str, tmp_path: Path) -> 
     assert DataLoader().load_user_interactions(path, data_format, on_missing="drop")["user_id"].tolist() == [2]
 
 
+def test_a_column_of_nothing_but_markers_is_not_said_to_have_ints(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("user_id,item_id\n1,NA\n2,None\n")
+
+    with pytest.raises(DataError, match=r"data row 1: 'NA' stands for a missing id, and no other id is text"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"user_col": "user", "item_col": "user"}, "column 'user' cannot be the users and the items at once"),
+        ({"value_col": "user"}, "column 'user' cannot be ids and the plays or ratings at once"),
+    ],
+)
+def test_one_column_is_not_two_things(columns: Any, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("user,artist\n1,2\n")
+
+    with pytest.raises(DataError, match=said):
+        load(path, **{"user_col": None, "item_col": None, **columns})
+
+
 def test_where_nothing_would_be_left_it_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("user_id,item_id\n,1\n,2\n")

@@ -10,6 +10,9 @@ from fastapi import Path
 from pydantic import AfterValidator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from timbral.api.middleware.limits import SecurityHeaders
+from timbral.api.refusals import Refused
+
 __all__ = ["ItemIdInUrl", "SlashesInIds", "UserIdInUrl", "decoded", "meanings"]
 
 MAX_CHARACTERS = 512
@@ -31,10 +34,6 @@ def decoded(id_in_path: str) -> str:
             id_in_path = _DOT.sub(lambda dot: "." if len(dot[0]) == 3 else f"%{dot[0][3:]}", id_in_path)
     if not 1 <= len(id_in_path) <= MAX_CHARACTERS:
         raise ValueError(f"must have 1 to {MAX_CHARACTERS} characters, has {len(id_in_path)}")
-    try:
-        id_in_path.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be percent-encoded UTF-8") from None
     return id_in_path
 
 
@@ -62,7 +61,7 @@ class SlashesInIds:
 
     The server decodes a path before routes see it, so that an encoded slash would part it, and all that is no UTF-8
     would be one character, U+FFFD. Here ``%2F`` and ``%25`` stay encoded for the routing, which ``decoded`` undoes, and
-    other bytes are surrogates, which it refuses.
+    other bytes are refused.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -72,5 +71,10 @@ class SlashesInIds:
         raw: bytes = scope.get("raw_path", b"")
         if scope["type"] == "http" and b"%" in raw:
             kept = _ENCODED.sub(rb"%25\1", raw)
-            scope = {**scope, "path": unquote(kept.decode("ascii", "replace"), errors="surrogateescape")}
+            try:
+                scope = {**scope, "path": unquote(kept.decode("ascii"), errors="strict")}
+            except UnicodeDecodeError:
+                refused = Refused(400, "The path must be percent-encoded UTF-8").response()
+                await SecurityHeaders(refused)(scope, receive, send)
+                return
         await self.app(scope, receive, send)

@@ -78,7 +78,8 @@ def ago(age_s: float) -> str:
 
 def parsed_id(text: str, *, as_text: bool) -> int | str:
     """An id from the command line: an int where it looks like one, unless ``as_text``."""
-    return text if as_text or not _INT.fullmatch(text) else int(text)
+    is_int = not as_text and _INT.fullmatch(text) and -(2**63) <= int(text) < 2**63
+    return int(text) if is_int else text
 
 
 def _shown(value: object) -> str:

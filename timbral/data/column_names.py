@@ -91,6 +91,9 @@ def found_columns(
     said = (options.user_col, options.item_col, options.value_col, options.time_col)
     if any(_in_quotes(name) and name not in said for name in found.columns):
         raise _quoted_names(header, filepath)
+    if user.text == item.text or (value is not None and value.text in (user.text, item.text)):
+        same = "the users and the items" if user.text == item.text else "ids and the plays or ratings"
+        raise DataError(f"column {(value or user).text!r} cannot be {same} at once", filepath)
     twice = next((name for name in found.columns if list(header).count(name) > 1), None)
     if twice is not None:
         raise DataError(f"column {twice!r} is there twice", filepath)

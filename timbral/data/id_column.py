@@ -125,9 +125,9 @@ class IdColumn:
         if self._state == TEXT:
             self._refuse_floats(ids)
         elif self._first_odd is not None:
+            odd = is_odd(ids, self.column)
             if not self._drop_odd:
                 raise self._first_odd
-            odd = is_odd(ids, self.column)
             used, ids = used[~odd], ids.filter(pa.array(~odd))
             self.drops_odd = True
         if self._state == ALMOST_INTS and self._becomes_int:
@@ -231,7 +231,7 @@ class IdColumn:
             said = f"{shown(text)} stands for a missing id"
         else:
             said = f"{shown(text)} is an int with something around it"
-        return f"{said}, and the other ids are ints; {DROP_HINT}"
+        return f"{said}, and no other id is text; {DROP_HINT}"
 
     def _refuse_floats(self, ids: pa.Array) -> None:
         if self._first_text is None or not pa.types.is_large_string(ids.type) or not self._from_text:

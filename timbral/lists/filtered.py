@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
 from timbral import keys
+from timbral.errors import ParameterError
 from timbral.lists.blocks import StoredList, blocked_in, without_blocked
 from timbral.lists.item_sets import unknown_set
 from timbral.messages import Id
@@ -35,8 +36,15 @@ class ItemFilter:
     """Of the sets, where they are known."""
 
     @classmethod
-    def of(cls, allow: Sequence[str] | None, exclude: Sequence[str] | None) -> ItemFilter:
-        """Whatever the order of the names."""
+    def of(cls, allow: Iterable[str] | None, exclude: Iterable[str] | None) -> ItemFilter:
+        """Whatever the order of the names.
+
+        Raises:
+            ParameterError: a string stands for the names, whose letters would be names.
+        """
+        for called, names in (("allow", allow), ("exclude", exclude)):
+            if isinstance(names, str):
+                raise ParameterError(f"{called} must be a list of names of item sets, got {names!r:.80}")
         return cls(tuple(sorted(set(allow or ()))), tuple(sorted(set(exclude or ()))))
 
     @property

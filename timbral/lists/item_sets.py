@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from timbral import keys
 from timbral.errors import ParameterError
-from timbral.messages import SET_NAME, Id, checked_id
+from timbral.messages import SET_NAME, Id, checked_ids
 from timbral.redis_server.replies import text
 
 __all__ = ["ItemSet", "ItemSets", "unknown_set"]
@@ -66,7 +66,7 @@ class ItemSets:
             RuntimeError: what was written was gone before it got its name.
         """
         _check(name)
-        members = {keys.encode_id(checked_id(item_id)) for item_id in item_ids}
+        members = {keys.encode_id(item_id) for item_id in checked_ids(item_ids, "item_ids")}
         made = ItemSet(name, uuid.uuid4().hex, len(members), int(time.time()))
         staged, listed = keys.item_set(f"{name}:{made.version}"), list(members)
         for start in range(0, len(listed), PER_CALL):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
@@ -12,14 +11,14 @@ import producers
 from producers.connections import connections
 from timbral import keys
 from timbral.api.context import Context
-from timbral.api.ids import decoded, meanings
+from timbral.api.ids import ItemIdInUrl, meanings
 from timbral.api.refusals import Refused
 from timbral.api.routes.items import get_similar
 from timbral.console.changes import changed
 from timbral.console.name_index import NameIndex
 from timbral.console.plots import scatter_plot
 from timbral.console.readers.names import live_record, names_of, typed_item
-from timbral.console.rendering import render
+from timbral.console.rendering import id_in_path, render
 from timbral.errors import ModelFileError, ModelNotFoundError
 from timbral.messages import Id
 
@@ -66,11 +65,9 @@ async def get_exposure(request: Request, context: Context) -> Response:
 
 
 @router.get("/{item_id}")
-async def get_item(request: Request, context: Context, item_id: str) -> Response:
+async def get_item(request: Request, context: Context, item_id: ItemIdInUrl) -> Response:
     """One item."""
     from timbral.console.readers.catalogue import exposure_of, players_of
-
-    item_id = decoded(item_id)
 
     def look(served: Any) -> dict[str, Any] | None:
         ids = meanings(item_id)
@@ -107,14 +104,14 @@ def _hidden_among(item_id: Id) -> set[Id]:
 
 
 @router.post("/{item_id}/hide")
-def post_hide(request: Request, item_id: str) -> Response:
+def post_hide(request: Request, item_id: ItemIdInUrl) -> Response:
     """Show an item to nobody any more."""
-    producers.hide_items([typed_item(decoded(item_id), live_record())])
-    return changed(request, "hidden", f"/console/items/{quote(item_id, safe='')}", decoded(item_id))
+    producers.hide_items([typed_item(item_id, live_record())])
+    return changed(request, "hidden", f"/console/items/{id_in_path(item_id)}", item_id)
 
 
 @router.post("/{item_id}/unhide")
-def post_unhide(request: Request, item_id: str) -> Response:
+def post_unhide(request: Request, item_id: ItemIdInUrl) -> Response:
     """Let an item be shown again."""
-    producers.unhide_items([typed_item(decoded(item_id), live_record())])
-    return changed(request, "unhidden", f"/console/items/{quote(item_id, safe='')}", decoded(item_id))
+    producers.unhide_items([typed_item(item_id, live_record())])
+    return changed(request, "unhidden", f"/console/items/{id_in_path(item_id)}", item_id)
