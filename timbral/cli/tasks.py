@@ -98,7 +98,7 @@ def train(
         float | None, typer.Option(help="γ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
     ] = None,
     neighbor_regularization: Annotated[
-        float | None, typer.Option(help="λ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+        float | None, typer.Option(help="λ; 3 if not given.", rich_help_panel=MODEL)
     ] = None,
     recency_weight: Annotated[
         float | None, typer.Option(help="ρ, for data with times; chosen if not given.", rich_help_panel=MODEL)
