@@ -125,9 +125,9 @@ class IdColumn:
         if self._state == TEXT:
             self._refuse_floats(ids)
         elif self._first_odd is not None:
-            odd = is_odd(ids, self.column)
             if not self._drop_odd:
                 raise self._first_odd
+            odd = is_odd(ids, self.column)
             used, ids = used[~odd], ids.filter(pa.array(~odd))
             self.drops_odd = True
         if self._state == ALMOST_INTS and self._becomes_int:
