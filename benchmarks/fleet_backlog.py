@@ -20,7 +20,7 @@ WAITING = 40_000
 
 
 def backlog(quick: bool) -> tuple[list[Row], dict[str, Any]]:
-    """Tasks that do nothing, by turns in front of nothing and in front of a backlog, with a sweep each second."""
+    """Tasks that do nothing, by turns in front of nothing and in front of a backlog, with a rescue each second."""
     n_waiting, n_tasks, turns = (4_000, 200, 1) if quick else (WAITING, 800, 3)
     rates: dict[str, list[float]] = {"0": [], str(n_waiting): []}
     with setup() as made:
@@ -34,7 +34,7 @@ def backlog(quick: bool) -> tuple[list[Row], dict[str, Any]]:
     share = max(rates[str(n_waiting)]) / max(rates["0"])
     ours, peer = f"{max(rates[str(n_waiting)]):.0f} tasks/s", f"{max(rates['0']):.0f} tasks/s"
     what = f"tasks a second with {n_waiting:,} messages waiting, of those with none"
-    note = "tasks that do nothing, two processes, a sweep each second instead of every 15; the messages are recorded as submitted long ago"
+    note = "tasks that do nothing, two processes, a rescue each second instead of every 15; the messages are recorded as submitted long ago"
     return [Row(what, 100 * share, "%", 90, 95, ours, peer, note)], {"tasks_per_s": rates}
 
 

@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
+from producers.transport import transport_of
 from timbral.config.fleet_celery import celery_settings
 from timbral.config.redis_url import RedisUrl
 from timbral.config.settings import public_address
@@ -49,7 +50,8 @@ class Broker:
             task_send_sent_event=False,  # a producer's ACL need not allow PUBLISH
             broker_transport_options={**self.app.conf.broker_transport_options, **url.celery_options, **SHORT_WAITS},
         )
-        self._connections = self.app.connection_for_write(url.celery_url).Pool(limit=POOL_SIZE)
+        write = self.app.connection_for_write(url.celery_url, transport=transport_of(url.celery_url))
+        self._connections = write.Pool(limit=POOL_SIZE)
         self._producers = ProducerPool(self._connections, limit=POOL_SIZE, Producer=self.app.amqp.Producer)
 
     def queue_of(self, task: str) -> str:

@@ -309,7 +309,7 @@ def _record(reached: Connections, task_id: str, sent: dict[str, Any]) -> bool:
                 client.ping()
         with reached.asking() as client:
             # By the server's clock: this host's may be any. Who may not ask for it leaves the time out, and the first
-            # sweep puts it in.
+            # rescue puts it in.
             with contextlib.suppress(NoPermissionError):
                 sent |= {"at": server_now_s(client)}
             client.hset(keys.SUBMITTED, task_id, json.dumps(sent, ensure_ascii=False))

@@ -53,6 +53,6 @@ def _send_refresh(reached: Connections) -> None:
     try:
         reached.broker.publish(REFRESH_PLAYED, {}, f"{REFRESH_PLAYED}-{uuid.uuid4()}")
     except RedisUnavailableError as error:
-        # The plays are recorded, and who waits for a refresh is written down: the workers' sweep sends what this could
+        # The plays are recorded, and who waits for a refresh is written down: the workers' rescue sends what this could
         # not.
-        logger.warning("The refresh waits for the workers' sweep: %s", error)
+        logger.warning("The refresh waits for the workers' rescue: %s", error)

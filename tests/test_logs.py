@@ -32,7 +32,7 @@ def test_json_lines_carry_what_was_bound_from_either_kind_of_logger() -> None:
     logs.bind(task="train_model", job="j1")
 
     logging.getLogger("timbral.models.nmf_model").info("fitted in %.1f s", 1.5)
-    structlog.get_logger("timbral.logic.sweep").warning("lost", user="ü1", version="v1")
+    structlog.get_logger("timbral.logic.rescue").warning("lost", user="ü1", version="v1")
     logs.unbind("job")
     logging.getLogger("timbral").debug("not at this level")
     logging.getLogger("timbral").error("last")
@@ -41,7 +41,7 @@ def test_json_lines_carry_what_was_bound_from_either_kind_of_logger() -> None:
     assert first["event"] == "fitted in 1.5 s"
     assert (first["logger"], first["level"]) == ("timbral.models.nmf_model", "info")
     assert (first["task"], first["job"]) == (second["task"], second["job"]) == ("train_model", "j1")
-    assert (second["user"], second["version"], second["logger"]) == ("ü1", "v1", "timbral.logic.sweep")
+    assert (second["user"], second["version"], second["logger"]) == ("ü1", "v1", "timbral.logic.rescue")
     assert "job" not in third
     assert str(first["timestamp"]).endswith("Z")
 

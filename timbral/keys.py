@@ -93,8 +93,8 @@ SUBMITTED = _key("tasks:submitted")
 ONCE = _key("once:{digest}")
 ONCE_FOLLOWERS = _key("once:{digest}:followers")
 ONCE_OPEN = _key("once:open")
-SWEEP_LOCK = _key("sweep:lock")
-SWEEP_CURSOR = _key("sweep:cursor")
+RESCUE_LOCK = _key("rescue:lock")
+RESCUE_CURSOR = _key("rescue:cursor")
 DELIVERIES = _key("deliveries:{task_id}")
 WORK = _key("tasks:work:{task_id}")
 TOLD = _key("tasks:told:{task_id}")
@@ -163,8 +163,8 @@ KEYS: tuple[Key, ...] = (
     Key(ONCE, "hash", "the task that does a request, what was asked, and the result when done", "none while it runs, then an hour"),
     Key(ONCE_FOLLOWERS, "set", "ids of the tasks that asked the same and wait for its result", "none"),
     Key(ONCE_OPEN, "zset", "digests of the requests that are being done, scored by when to look after them (seconds)", "none"),
-    Key(SWEEP_LOCK, "string", "the worker that looks after lost work right now", "RESTORE_INTERVAL_S"),
-    Key(SWEEP_CURSOR, "string", "where the next look through what was submitted begins", "none"),
+    Key(RESCUE_LOCK, "string", "the worker that looks after lost work right now", "RESTORE_INTERVAL_S"),
+    Key(RESCUE_CURSOR, "string", "where the next look through what was submitted begins", "none"),
     Key(DELIVERIES, "set", "deliveries of a message at which its work was begun", "until it is done, 7 days at most"),
     Key(WORK, "hash", "which work a foreign sender's task id is: used again for another message, it is other work", "8 days"),
     Key(TOLD, "string", "that the successors of a task (chain, links, chord) were sent, by whoever did its work", "RESULT_EXPIRES_S"),

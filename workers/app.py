@@ -44,7 +44,7 @@ app.loader.override_backends = {
     "sentinel": "workers.delivery.results:SentinelBackend",
 }
 app.steps["worker"].update(
-    {Heartbeat, PoolWatch, RedisCheck, Liveness, SoftShutdown, metrics.Server, "workers.delivery.sweeper:Sweeper"}
+    {Heartbeat, PoolWatch, RedisCheck, Liveness, SoftShutdown, metrics.Server, "workers.delivery.rescuer:Rescuer"}
 )
 
 
@@ -108,4 +108,5 @@ def _end_what_it_is_part_of(request: Any, expired: bool = False, **_: Any) -> No
 
 @signals.task_postrun.connect
 def _unbind_task(**_: Any) -> None:
+    beginning.ended()
     logs.unbind()

@@ -151,7 +151,7 @@ def run_once(
         logger.info("already done", leader=joined.leader)
         return dict(joined.result)
     try:
-        waiting = flights.followers(digest)
+        waiting = joined.followers
         while True:
             answer = work(digest)
             for follower in waiting:

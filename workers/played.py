@@ -42,7 +42,8 @@ def refresh_waiting() -> None:
         if claim.given_up:
             logger.error("refresh given up: it took its worker down too often", users=claim.given_up)
         try:
-            EmbeddingRefresh(resources.records(), resources.connector(), served).users(claim.user_ids, TOP_K)
+            refresh = EmbeddingRefresh(resources.records(), resources.connector(), served)
+            refresh.users(claim.user_ids, TOP_K, claim.replies)
         except TRANSIENT:
             raise  # Redis is away, and so are the leases; they run out
         except Exception:

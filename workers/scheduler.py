@@ -4,7 +4,7 @@ where asked to.
 Its lock and what it did last are in Redis. Of several schedulers one is in charge; another takes over when it is gone,
 and a restart neither
 repeats nor skips a renewal. Sending is one step with noting it: a script that refuses whoever is no longer in charge,
-and writes down what is owed, as producers do; should the message then be lost, the workers' sweep sends it again.
+and writes down what is owed, as producers do; should the message then be lost, the workers' rescue sends it again.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class RedisScheduler(Scheduler):
         wait_s = float(self._claim(keys=known, args=arguments))
         if wait_s > 0:
             return wait_s
-        # Should this fail, the record that the script has written makes the sweep send it.
+        # Should this fail, the record that the script has written makes the rescue send it.
         self.app.send_task(
             entry.task, kwargs=entry.kwargs, task_id=task_id, queue=queue, headers={"celery_beat_task": True}
         )

@@ -137,10 +137,11 @@ def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, An
     """Write embeddings into the cache; of users with new plays, fold these in and renew the recommendations."""
     with delivery(self):
         message = read(self, RefreshEmbeddings, args, arguments)
+        store = resources.store()
+        live = store.live()
         if message.plays:
-            without_model = resources.store().current_version() is None
-            resources.overlay().add_plays(self.request.id, message.plays, refresh=without_model)
-        served = resources.store().current()
+            resources.overlay().add_plays(self.request.id, message.plays, refresh=not live[0])
+        served = store.current(live if live[0] else None)
         refresh = EmbeddingRefresh(resources.records(), resources.connector(), served)
         if message.user_ids is None and message.plays is None:
             progress = progress_of(self)

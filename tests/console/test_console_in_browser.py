@@ -16,6 +16,7 @@ from taste import history, write_history
 
 import producers
 from timbral import keys
+from timbral.lists.item_sets import ItemSets
 from timbral.queue import dead_letters
 from timbral.stack.embedded_server import EmbeddedServer
 from tools.chromium import Chromium, missing
@@ -35,6 +36,8 @@ SCREENS = (
     "/console/items",
     "/console/items?q=a",
     "/console/items/{item}",
+    "/console/item-sets",
+    "/console/item-sets/axe",
     "/console/models",
     "/console/models/{live}",
     "/console/models/compare",
@@ -154,6 +157,9 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
         letter = dead_letters.park(
             store, b"no message", kind="garbage", reason="it is not JSON", queue="celery", args='{"a": 1}'
         )
+    producers.connect(live_fleet.server.url)
+    producers.put_item_set("axe", [5, 7])
+    producers.connect()
     known = {"live": live, "item": 5, "imported": imported, "search": search}
     found: dict[str, Any] = {}
     try:
@@ -301,6 +307,30 @@ def test_a_dead_letter_is_sent_again_and_worked_on(
     browser.wait_for("return document.querySelector('.done')?.innerText.includes('back in its queue')")
     producers.connect(live_fleet.server.url)
     assert producers.job(job.id).wait(30)["users_done"] > 0
+
+
+def test_an_item_set_is_made_replaced_and_deleted(browser: Chromium, console: ApiProcess, live: Fleet) -> None:
+    browser.open(f"{console.url}/console/item-sets")
+    browser.type("input[name=name]", "jazz")
+    browser.type("textarea", "5\n7\n\n9")
+    browser.click("main form .act")
+
+    browser.wait_for("return location.pathname === '/console/item-sets/jazz'")
+    assert browser.run("return document.querySelector('.done').innerText").startswith("The set jazz has these items")
+    assert browser.run("return document.querySelectorAll('main .rows li').length") == 3
+    assert browser.run("return document.querySelector('textarea').value.split('\\n').length") == 3
+    browser.type("textarea", "\n11")
+    browser.click("section form .act")
+
+    browser.wait_for("return document.querySelectorAll('main .rows li').length === 4")
+    with live.server.client() as store:
+        assert ItemSets(store).items("jazz") == [5, 7, 9, 11]
+    browser.click(".confirm summary")
+    browser.click(".confirm button")
+
+    browser.wait_for("return document.querySelector('.done')?.innerText === 'The set jazz was deleted.'")
+    with live.server.client() as store:
+        assert "jazz" not in {one.name for one in ItemSets(store).listed()}
 
 
 def test_a_list_changes_when_something_was_blocked_and_a_user_is_forgotten(

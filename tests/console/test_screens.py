@@ -20,6 +20,7 @@ SCREENS = (
     "/",
     "/console/users",
     "/console/items",
+    "/console/item-sets",
     "/console/models",
     "/console/jobs",
     "/console/dead-letters",

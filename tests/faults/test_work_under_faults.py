@@ -168,7 +168,7 @@ def test_a_message_lost_on_its_way_to_a_worker_is_found_missing_and_done(
         assert len(json.loads(client.get(keys.recommendations_user(1001)))) == 3
         wait_until(lambda: not client.hexists(keys.SUBMITTED, task_id), 10, "the end of its record")
     assert received(plays, task_id) == 1
-    observed("a message lost between BRPOP and ZADD", "found missing by the sweep, done once")
+    observed("a message lost between BRPOP and ZADD", "found missing by the rescue, done once")
 
 
 def test_poison_is_parked_for_good_and_not_sent_again_by_the_sweep(plays: Any, wait_until: Any) -> None:
@@ -180,7 +180,7 @@ def test_poison_is_parked_for_good_and_not_sent_again_by_the_sweep(plays: Any, w
         client.hset(keys.SUBMITTED, task_id, json.dumps(sent))
         wait_until(lambda: dead_letters.count(client) == 1, 40, "the dead letter")
 
-        # when: several sweeps later
+        # when: several rescues later
         swept_from = time.monotonic()
         wait_until(lambda: time.monotonic() - swept_from > 3, 10)
 

@@ -6,6 +6,8 @@ import pytest
 import redis
 
 from timbral import keys
+from timbral.logic.overlay import Overlay
+from timbral.messages import Play
 from timbral.plays.refresh_queue import RefreshQueue
 
 
@@ -35,6 +37,47 @@ def test_a_claim_tells_what_is_live_in_the_same_step(client: redis.Redis, queue:
     assert claim.user_ids == [7, 8]
     assert queue.finish(claim) == 0
     assert queue.waiting() == 0
+
+
+def test_a_claim_tells_what_the_lists_of_its_users_are_made_from_as_whoever_asks_for_it_is_told(
+    client: redis.Redis,
+) -> None:
+    client.set(keys.MODEL_CURRENT, "20260101T000000-1")
+    users = [7, "7", "Ænima\n", 'a "b"', 8]
+    overlay = Overlay(client)
+    plays = [Play(user_id=user, item_id=n) for n, user in enumerate(users[:4])]
+    overlay.add_plays("task", plays, refresh=True)
+    client.zadd(keys.PLAYS_REFRESH, {"8": 9e15})
+    client.sadd(keys.BLOCKS_ITEMS, "3", '"x"')
+    client.sadd(keys.blocks_user("Ænima\n"), "4")
+    client.hset(keys.PLAYS_LISTED, keys.recommendations_user(7), "5-0")
+    client.set(keys.FORGOTTEN_SALT, "salt")
+
+    claim = RefreshQueue(client).claim(arrived=True)
+
+    assert claim is not None
+    assert claim.replies is not None
+    assert sorted(map(str, claim.user_ids)) == sorted(map(str, users))
+    asked, told = overlay.load(claim.user_ids), Overlay(client, claim.replies).load(claim.user_ids)
+    assert {**vars(told), "blocked_items": set(told.blocked_items)} == {
+        **vars(asked),
+        "blocked_items": set(asked.blocked_items),
+    }
+    assert len(told.plays) == 4
+    assert told.salt == "salt"
+
+
+def test_what_was_told_is_taken_once_and_for_the_same_users_alone(client: redis.Redis) -> None:
+    client.set(keys.MODEL_CURRENT, "20260101T000000-1")
+    Overlay(client).add_plays("one", [Play(user_id=7, item_id=1)], refresh=True)
+    claim = RefreshQueue(client).claim(arrived=True)
+    assert claim is not None
+    Overlay(client).add_plays("two", [Play(user_id=8, item_id=2)])
+
+    overlay = Overlay(client, claim.replies)
+
+    assert overlay.load([8]).plays == {0: {2: 1.0}}
+    assert overlay.load([7]).plays == {0: {1: 1.0}}
 
 
 def test_a_claim_that_is_let_go_has_cost_its_users_no_attempt(client: redis.Redis, queue: RefreshQueue) -> None:

@@ -35,7 +35,7 @@ def test_what_celery_purges_is_not_done(fleet: Fleet, connected: None, client: r
         command, env=worker.environment, cwd=fleet.directory, capture_output=True, text=True, timeout=60
     )
 
-    # then: no sweep brings them back, and who waits is told
+    # then: no rescue brings them back, and who waits is told
     assert "Purged 5 messages" in said.stdout, said
     assert not client.exists(keys.SUBMITTED)
     worker.start()

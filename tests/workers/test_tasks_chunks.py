@@ -13,7 +13,7 @@ from fleet_fixtures import Watch
 from timbral import keys
 from timbral.errors import JobCancelledError
 from timbral.logic.jobs import Jobs
-from timbral.logic.sweep import Sweep
+from timbral.logic.rescue import Rescue
 
 pytestmark = pytest.mark.integration
 
@@ -69,12 +69,12 @@ def test_chunks_whose_messages_are_lost_are_found_and_the_job_finished(
     def publish(task: str, kwargs: dict[str, Any], task_id: str) -> None:
         bench.celery.send_task(task, kwargs=kwargs, task_id=task_id, queue="batch")
 
-    def sweep_until_done() -> bool:
-        cache.delete(keys.SWEEP_LOCK)
-        Sweep(cache, cache, publish, 0.1).run()
+    def rescue_until_done() -> bool:
+        cache.delete(keys.RESCUE_LOCK)
+        Rescue(cache, cache, publish, 0.1).run()
         return bool(bench.celery.AsyncResult("lost").ready())
 
-    wait_until(sweep_until_done, 20, "the end of the job")
+    wait_until(rescue_until_done, 20, "the end of the job")
     assert bench.celery.AsyncResult("lost").get()["users_done"] == 120
     wait_until(lambda: jobs.stale(-1) == [], 5, "the end of the job")
 

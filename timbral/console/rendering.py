@@ -25,6 +25,7 @@ SCREENS: Final = (
     ("/", "Home"),
     ("/console/users", "Users"),
     ("/console/items", "Items"),
+    ("/console/item-sets", "Item sets"),
     ("/console/models", "Models"),
     ("/console/jobs", "Jobs"),
     ("/console/dead-letters", "Dead letters"),

@@ -21,7 +21,9 @@ from timbral.logic.filter_masks import filter_mask
 from timbral.logic.newest_wins import NewestWins
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
+from timbral.models.engine.sparse_rows import read_rows
 from timbral.models.search.top_k import TopK
+from timbral.plays.user_replies import UserReplies
 from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
@@ -85,6 +87,7 @@ class BatchRecommendation:
         allow: Sequence[str] | None = None,
         exclude: Sequence[str] | None = None,
         made: MadeLists | None = None,
+        replies: UserReplies | None = None,
     ) -> None:
         self.redis = redis_client
         self.served = served
@@ -97,7 +100,7 @@ class BatchRecommendation:
         self.filter = ItemFilter.of(allow, exclude)
         self.made = made
         self.ttl_s = settings.RECOMMENDATIONS_TTL_S
-        self.overlay = Overlay(redis_client)
+        self.overlay = Overlay(redis_client, replies)
         self.newest_wins = NewestWins(redis_client)
         self.forgotten = Forgotten(redis_client)
 
@@ -189,7 +192,8 @@ class BatchRecommendation:
             yield Made(trained.tolist(), top, model.get_user_embeddings(codes[trained]))
         if folding:
             names = [user_ids[place] for place in folding]
-            rows = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
+            played = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
+            rows = read_rows(played, "plays")
             folded = model.fold_in(rows)
             asked = {"plays": rows, "user_factors": folded, "blocked": out}
             zeros = self._blocks(np.asarray(folding), codes, overlay)

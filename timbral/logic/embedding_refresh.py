@@ -16,6 +16,7 @@ from timbral.errors import RedisUnavailableError
 from timbral.lists.forgotten import Forgotten
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.messages import Id
+from timbral.plays.user_replies import UserReplies
 from timbral.utils import plain_pickle
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.served_model import ServedModel
@@ -90,12 +91,14 @@ class EmbeddingRefresh:
         manifest = {"model_version": version, "shards": len(parts), "rows": n_rows, "shard_keys": shard_keys}
         self._set(name, manifest)
 
-    def users(self, user_ids: Sequence[Id], top_k: int) -> tuple[int, int]:
+    def users(self, user_ids: Sequence[Id], top_k: int, replies: UserReplies | None = None) -> tuple[int, int]:
         """Fold the named users' new plays in, write each one's vector and recommendations.
+
+        ``replies`` are what Redis has just replied of these users, where it was asked.
 
         Gives (users written, users unknown: neither in the model nor with a play of an item that it knows).
         """
-        batch = BatchRecommendation(self.redis, self.served, top_k=top_k)
+        batch = BatchRecommendation(self.redis, self.served, top_k=top_k, replies=replies)
         wanted = list(dict.fromkeys(user_ids))
         n_written = 0
         for start in range(0, len(wanted), USERS_PER_BLOCK):

@@ -1,7 +1,7 @@
 """Jobs: work that is fanned out over the fleet in chunks, and what is left of it.
 
 A job's id is its task's id. A chunk that is done twice counts once; whoever does the last one finishes the job. While
-the job's outcome is not stored for its caller it stays in ``jobs:open``, where a sweep finds it if nobody works on it
+the job's outcome is not stored for its caller it stays in ``jobs:open``, where a rescue finds it if nobody works on it
 any more.
 """
 
@@ -183,7 +183,7 @@ class Jobs:
     def cancel(self, job_id: str) -> bool:
         """End a running job, or have a task that is none end at its next step; False where the job had ended before.
 
-        The caller's result is stored by the next chunk that comes by, or by a sweep.
+        The caller's result is stored by the next chunk that comes by, or by a rescue.
         """
         cancelled = self._ended(job_id, "cancelled", json.dumps(["JobCancelledError", [job_id, "it was cancelled"]]))
         if cancelled:

@@ -14,6 +14,7 @@ from timbral.keys import decode_id, encode_id
 from timbral.messages import MAX_IDS, Id, Play
 from timbral.plays.pending import PendingPlays, is_after
 from timbral.plays.recorder import PlayRecorder, Recorded
+from timbral.plays.user_replies import UserReplies
 from timbral.plays.weights import PlayWeights
 from timbral.redis_server.replies import text
 from timbral.versions.served_model import ServedModel
@@ -63,10 +64,15 @@ class UserOverlay:
 
 
 class Overlay:
-    """The new plays and the blocks in Redis."""
+    """The new plays and the blocks in Redis.
 
-    def __init__(self, redis_client: redis.Redis) -> None:
+    Args:
+        replies: of some users, just asked for: taken for the first answer about all of these.
+    """
+
+    def __init__(self, redis_client: redis.Redis, replies: UserReplies | None = None) -> None:
         self.redis = redis_client
+        self._replies = replies
         self._recorder = PlayRecorder(redis_client)
         self._drop = redis_client.register_script(DROP_TRAINED)
 
@@ -83,6 +89,24 @@ class Overlay:
 
         Plays that ``served`` was trained on are left out, and the others count as its training let them count.
         """
+        replies, self._replies = self._replies, None
+        if replies is None or list(replies.user_ids) != list(user_ids):
+            replies = self._ask(user_ids)
+        loaded = UserOverlay(
+            {},
+            {place: [decode_id(i) for i in reply] for place, reply in enumerate(replies.blocks) if reply},
+            [decode_id(item) for item in replies.blocked_items],
+            {},
+            {},
+            text(replies.salt),
+        )
+        weights = PlayWeights.of({} if served is None else served.record)
+        for place, (listed, reply) in enumerate(zip(replies.listed, replies.plays, strict=True)):
+            if reply:
+                _add_pending(loaded, place, PendingPlays.read(reply), text(listed), weights)
+        return loaded
+
+    def _ask(self, user_ids: Sequence[Id]) -> UserReplies:
         ask_plays = ask_blocks = True
         if len(user_ids) > ASK_EACH_UP_TO:
             with self.redis.pipeline(transaction=False) as pipeline:
@@ -100,21 +124,9 @@ class Overlay:
                 for user_id in user_ids:
                     pipeline.smembers(keys.blocks_user(user_id))
             salt, blocked_items, *replies = pipeline.execute()
+        listed, plays = (replies[0], replies[1 : len(user_ids) + 1]) if ask_plays else ([], [])
         blocks = replies[len(user_ids) + 1 :] if ask_plays else replies
-        loaded = UserOverlay(
-            {},
-            {place: [decode_id(i) for i in reply] for place, reply in enumerate(blocks) if reply},
-            [decode_id(item) for item in blocked_items],
-            {},
-            {},
-            text(salt),
-        )
-        if ask_plays:
-            weights = PlayWeights.of({} if served is None else served.record)
-            for place, (listed, reply) in enumerate(zip(replies[0], replies[1 : len(user_ids) + 1], strict=True)):
-                if reply:
-                    _add_pending(loaded, place, PendingPlays.read(reply), text(listed), weights)
-        return loaded
+        return UserReplies(user_ids, salt, blocked_items, listed, plays, blocks)
 
     def blocked_items(self) -> list[Id]:
         """What nobody must get."""

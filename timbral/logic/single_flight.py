@@ -56,7 +56,7 @@ redis.call('HSET', KEYS[1], 'state', 'running', 'leader', ARGV[2], 'work', ARGV[
 redis.call('PERSIST', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[3], at(now + ARGV[4]), ARGV[1])
-return {'lead', ARGV[2], ''}
+return {'lead', ARGV[2], '', redis.call('SMEMBERS', KEYS[2])}
 """
 )
 
@@ -116,6 +116,8 @@ class Joined(NamedTuple):
     role: Literal["lead", "follow", "done"]
     leader: str
     result: Any
+    followers: list[str]
+    """Of one that leads again after it was lost: who waits for it."""
 
 
 class Flight(NamedTuple):
@@ -185,7 +187,8 @@ class SingleFlight:
                 mine,
                 wanted,
             ]
-            role, leader, result = (text(part) for part in self._join(keys=_keys(digest), args=known))
+            reply: Any = self._join(keys=_keys(digest), args=known)
+            role, leader, result = map(text, reply[:3])
             if role == "look":
                 if self.is_alive(leader):
                     self._later(keys=[keys.ONCE_OPEN], args=[self.look_after_s, digest])
@@ -194,10 +197,10 @@ class SingleFlight:
                     gone = leader
                 continue
             if role == "lead":
-                return Joined("lead", leader, None)
+                return Joined("lead", leader, None, [text(member) for member in reply[3]])
             if role == "follow":
-                return Joined("follow", leader, None)
-            return Joined("done", leader, json.loads(result) | (own or {}))
+                return Joined("follow", leader, None, [])
+            return Joined("done", leader, json.loads(result) | (own or {}), [])
 
     def followers(self, digest: str) -> list[str]:
         """Ids of the tasks that wait for this request."""

@@ -57,7 +57,7 @@ class Submitted:
     def due(self, after_s: float) -> list[str]:
         """Ids of what was submitted longer ago than ``after_s``: of the part of the records that this look goes
         through."""
-        cursor, found, seen = text(self.redis.get(keys.SWEEP_CURSOR)) or "0", [], 0
+        cursor, found, seen = text(self.redis.get(keys.RESCUE_CURSOR)) or "0", [], 0
         while seen < PER_LOOK:
             reply = self._due(keys=[keys.SUBMITTED], args=[cursor, after_s, PER_CALL, BYTES_PER_CALL])
             cursor, due, odd = text(reply[0]), [text(one) for one in reply[1]], [text(one) for one in reply[2]]
@@ -66,7 +66,7 @@ class Submitted:
             self._put_right(odd, float(text(reply[3])))
             if cursor == "0":
                 break
-        self.redis.set(keys.SWEEP_CURSOR, cursor)
+        self.redis.set(keys.RESCUE_CURSOR, cursor)
         return found
 
     def _put_right(self, odd: list[str], now_s: float) -> None:

@@ -13,7 +13,7 @@ from timbral.judging.matrix import MatrixLike
 from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.fold_in import fold_in
 from timbral.models.engine.objective import Objective
-from timbral.models.engine.sparse_rows import read_rows
+from timbral.models.engine.sparse_rows import SparseRows, read_rows
 from timbral.models.engine.weighting import Side, Weighting
 from timbral.models.file.stored_model import StoredModel
 from timbral.models.kernels.threads import Threads, resolve_n_threads
@@ -62,7 +62,7 @@ class FittedModel(StoredModel):
         self._check_fitted()
         return dict(self._chosen)
 
-    def fold_in(self, user_items: MatrixLike) -> FloatArray:
+    def fold_in(self, user_items: MatrixLike | SparseRows) -> FloatArray:
         """Vectors (n, n_components) for new or changed users, whose plays are ``user_items`` (n, n_items), the items
         being fixed.
 

@@ -252,7 +252,7 @@ class NMFModel(FittedModel):
         self,
         user_ids: npt.ArrayLike | None = None,
         *,
-        plays: MatrixLike | None = None,
+        plays: MatrixLike | SparseRows | None = None,
         user_factors: npt.ArrayLike | None = None,
         top_k: int = 10,
         exclude_seen: bool = True,

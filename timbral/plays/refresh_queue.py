@@ -15,6 +15,7 @@ import redis
 from timbral import keys
 from timbral.keys import decode_id, encode_id
 from timbral.messages import Id
+from timbral.plays.user_replies import UserReplies
 from timbral.redis_server.replies import server_now_s, text
 
 __all__ = ["SENT_LIFE_MS", "Claim", "RefreshQueue"]
@@ -24,13 +25,18 @@ SENT_LIFE_MS: Final = 10_000
 one."""
 LEASE_S: Final = 30.0
 USERS_PER_CLAIM: Final = 500
+TOLD_OF_UP_TO: Final = 50
+"""Of so many users a claim tells what their lists are made from: a question less, of which few have two."""
 MAX_ATTEMPTS: Final = 5
 """Leases of a user that ran out before they are given up: what kills a worker must not kill all of them."""
 
 CLAIM = """
--- KEYS: users to refresh, leases, mark of a message that waits, attempts, the live model's version, its revisions.
--- ARGV: whether that message is this one, users, life of a lease in s, attempts at most. The live version, the
--- revisions, the time when the leases run out, the users taken, the users given up.
+-- KEYS: users to refresh, leases, mark of a message that waits, attempts, the live model's version, its revisions,
+-- salt of the forgotten, items blocked for all, what lists know of.
+-- ARGV: whether that message is this one, users, life of a lease in s, attempts at most, users that are told of at
+-- most, what stands before an id in the keys of plays, blocks and lists.
+-- Gives the live version, the revisions, the time when the leases run out, the users taken, the users given up; and of
+-- a few users what their lists are made from: salt, blocked items, then of each what the list knows of, plays, blocks.
 -- Without a live model nobody is taken: they wait for the first one.
 local live = redis.call('GET', KEYS[5])
 if not live then return {''} end
@@ -60,7 +66,19 @@ for _, user in ipairs(redis.call('ZRANGE', KEYS[1], 0, 2 * wanted - 1)) do
     if alone then break end
   end
 end
-return {live, redis.call('HGETALL', KEYS[6]), ends, taken, given_up}
+local told = {}
+if #taken > 0 and #taken <= tonumber(ARGV[5]) then
+  local listed, plays, blocks = {}, {}, {}
+  for place, user in ipairs(taken) do
+    local readable, decoded = pcall(cjson.decode, '[' .. user .. ']')
+    local id = string.sub(user, 1, 1) == '"' and readable and decoded[1] or user
+    listed[place] = redis.call('HGET', KEYS[9], ARGV[8] .. id)
+    plays[place] = redis.call('LRANGE', ARGV[6] .. id, 0, -1)
+    blocks[place] = redis.call('SMEMBERS', ARGV[7] .. id)
+  end
+  told = {redis.call('GET', KEYS[7]), redis.call('SMEMBERS', KEYS[8]), listed, plays, blocks}
+end
+return {live, redis.call('HGETALL', KEYS[6]), ends, taken, given_up, told}
 """
 
 FINISH = """
@@ -79,7 +97,8 @@ return redis.call('ZCARD', KEYS[1])
 class Claim(NamedTuple):
     """Users whose refresh is this worker's now; those given up were claimed too often and never finished.
 
-    ``live`` is the version that is live, ``revisions`` those of all versions: asked for in the same step.
+    ``live`` is the version that is live, ``revisions`` those of all versions, ``replies`` what the lists of a few users
+    are made from: asked for in the same step.
     """
 
     live: str
@@ -87,6 +106,7 @@ class Claim(NamedTuple):
     ends: str
     user_ids: list[Id]
     given_up: list[Id]
+    replies: UserReplies | None
 
 
 class RefreshQueue:
@@ -102,15 +122,20 @@ class RefreshQueue:
         one. None, and nothing happened, where no model is live."""
         known = [
             keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_SENT, keys.PLAYS_REFRESH_ATTEMPTS,
-            keys.MODEL_CURRENT, keys.MODEL_REVISIONS,
+            keys.MODEL_CURRENT, keys.MODEL_REVISIONS, keys.FORGOTTEN_SALT, keys.BLOCKS_ITEMS, keys.PLAYS_LISTED,
         ]  # fmt: skip
-        reply: Any = self._claim(keys=known, args=[int(arrived), n_users, LEASE_S, MAX_ATTEMPTS])
+        before = keys.plays_user(""), keys.blocks_user(""), keys.recommendations_user("")
+        reply: Any = self._claim(
+            keys=known, args=[int(arrived), n_users, LEASE_S, MAX_ATTEMPTS, TOLD_OF_UP_TO, *before]
+        )
         live = text(reply[0])
         if not live:
             return None
-        listed, ends, taken, given_up = reply[1:]
+        listed, ends, taken, given_up, told = reply[1:]
         revisions = dict(zip(map(text, listed[::2]), map(text, listed[1::2]), strict=True))
-        return Claim(live, revisions, text(ends), [decode_id(user) for user in taken], [decode_id(u) for u in given_up])
+        user_ids = [decode_id(user) for user in taken]
+        replies = UserReplies(user_ids, *told) if told else None
+        return Claim(live, revisions, text(ends), user_ids, [decode_id(user) for user in given_up], replies)
 
     def finish(self, claim: Claim) -> int:
         """The claim's users are refreshed; returns how many wait now."""

@@ -195,7 +195,7 @@ class ModelStore:
             ModelNotFoundError: no version is live, or no file of any version is there.
             ModelFileError: the current file is damaged, and there is no other one.
         """
-        version, revisions = self._live() if live is None else live
+        version, revisions = self.live() if live is None else live
         if not version:
             raise ModelNotFoundError(f"{keys.MODEL_CURRENT}: no version is live yet, send train_model first")
         self._let_go_of_older(revisions)
@@ -212,7 +212,8 @@ class ModelStore:
             logger.error("model cannot be read", version=version, served=self._served.version, problem=str(error))
         return self._served
 
-    def _live(self) -> tuple[str, dict[str, str]]:
+    def live(self) -> tuple[str, dict[str, str]]:
+        """The version that is live, "" before the first, and the revisions of all: what ``current`` asks for."""
         with self.redis.pipeline(transaction=False) as pipeline:
             pipeline.get(keys.MODEL_CURRENT)
             pipeline.hgetall(keys.MODEL_REVISIONS)

@@ -7,11 +7,12 @@ held         what this worker works on
 qos          what a channel has delivered, over ``unacked``
 transport    kombu's Redis transport, with garbage kept away from the worker
 consumer     the worker's consumer: parks what cannot be worked on
+sent_ahead   what a task's process sends and waits for later
 request      tells a crash from a hand-over
 results      the result backend
 heartbeat    renews what a living worker holds
 pool_watch   notices a killed process
 liveness notes that the worker takes tasks
-sweeper      calls the sweep for lost work
+rescuer      has lost work rescued
 shutdown     SIGTERM: finish, or hand over
 """

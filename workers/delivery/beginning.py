@@ -11,9 +11,10 @@ from celery import current_app
 
 from timbral.queue import layout
 from timbral.queue.patience import OUTAGES
+from workers.delivery import sent_ahead
 from workers.delivery.unacked import Unacked
 
-__all__ = ["note", "revoked"]
+__all__ = ["ended", "note", "revoked"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def note(task: Any) -> None:
     """Count this delivery, before anything is done that might end the process."""
     from workers import successors
 
+    sent_ahead.read_replies()  # of a task that was ended before its end, in a pool of threads
     request = task.request
     tag = (request.properties or {}).get("delivery_tag")
     if request.called_directly or not tag:
@@ -38,6 +40,11 @@ def note(task: Any) -> None:
     except OUTAGES as error:
         logger.warning("Cannot count that %s was begun: %s", request.id, error)
     successors.know_queues(current_app, [request.callbacks, request.errbacks, request.chain, request.chord])
+
+
+def ended() -> None:
+    """The task has ended, before its message is acknowledged: what was noted at its beginning is written by now."""
+    sent_ahead.read_replies()
 
 
 def revoked(request: Any, *, expired: bool) -> None:

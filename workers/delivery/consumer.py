@@ -35,6 +35,10 @@ MISTYPED = 0.75
 """How alike an unknown task's name is to one of ours, from 0 to 1, to be taken for it with a slip in it."""
 SAY_AGAIN_S = 60.0
 REFUSED_PAUSE_S = 0.5
+RECEIVED = logging.getLogger("celery.worker.strategy")
+"""Celery's own line on each task that comes, before the task goes to its process, and as long as all else before that
+takes together. It is written a little later instead."""
+RECEIVED_AFTER_S = 0.002
 EVENTS_AFTER_S = 0.02
 """Who watches sees a task's events so much later, and most tasks' in one message. Sent at once, as Celery does, they
 would go before the task itself goes to its process."""
@@ -47,11 +51,16 @@ class Consumer(CeleryConsumer):
         # Workers need not know of each other: mingle costs a second at the start, gossip a message per event.
         self._said_foreign_at: dict[str, float] = {}
         self._events_wait = False
+        self._received: list[str] = []
+        # Its event loop stands still while a task runs.
+        self._is_solo = type(options.get("pool")).__module__.endswith("solo")
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
         self._counts = metrics.TaskCounts(name for name in self.app.tasks if not name.startswith("celery."))
         outcome.NODE.name = self.hostname
 
     def update_strategies(self) -> None:
+        if not self._is_solo:
+            RECEIVED.setLevel(logging.WARNING)
         # For each connection, after its dispatcher was made and before a strategy takes hold of it.
         if self.event_dispatcher is not None:
             self._counts.read_along(self.event_dispatcher)
@@ -77,7 +86,20 @@ class Consumer(CeleryConsumer):
         if self.event_dispatcher:
             self.event_dispatcher.flush()
 
+    def _note_received(self, message: Any) -> None:
+        if self._is_solo:
+            return
+        if not self._received:
+            self.timer.call_after(RECEIVED_AFTER_S, self._log_received)
+        self._received.append(f"{message.headers['task']}[{message.headers['id']}]")
+
+    def _log_received(self) -> None:
+        received, self._received = self._received, []
+        for one in received:
+            logger.info("Task %s received", one)
+
     def on_close(self) -> None:
+        self._log_received()
         # What the last tasks have said.
         with contextlib.suppress(*OUTAGES):
             self._send_events()
@@ -103,6 +125,7 @@ class Consumer(CeleryConsumer):
             else:
                 try:
                     handle(message)
+                    self._note_received(message)
                 except OUTAGES:
                     raise
                 except Exception as error:

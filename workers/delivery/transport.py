@@ -19,6 +19,7 @@ from redis.exceptions import ResponseError
 from timbral.queue import dead_letters
 from timbral.queue.envelope import task_id_of
 from timbral.queue.patience import refused
+from timbral.queue.shared_client import SharedClient
 from workers.delivery.client import Client
 from workers.delivery.message import DeliveredMessage
 from workers.delivery.qos import QoS
@@ -52,12 +53,11 @@ class _SentinelConnection(_Patient, redis.sentinel.SentinelManagedConnection):
     pass
 
 
-class _Surviving:
+class _Surviving(SharedClient):
     """A channel that survives whatever is in its queues, and whatever Redis answers."""
 
     QoS = QoS
     Message = DeliveredMessage
-    conn_or_acquire: Any
 
     def _get_client(self) -> Any:
         return partial(Client, park=self.park)

@@ -16,6 +16,7 @@ import redis
 from timbral import keys
 from timbral.queue import layout
 from timbral.redis_server.replies import text
+from workers.delivery import sent_ahead
 
 __all__ = ["Taken", "Unacked"]
 
@@ -67,7 +68,6 @@ _BEGIN = """
 if redis.call('TYPE', KEYS[1]).ok ~= 'set' then redis.call('DEL', KEYS[1]) end
 redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-return redis.call('SCARD', KEYS[1])
 """
 
 _RENEW = (
@@ -147,7 +147,6 @@ class Unacked:
         self.content_key = content_key
         self._take = client.register_script(_TAKE)
         self._claim = client.register_script(_CLAIM)
-        self._begin = client.register_script(_BEGIN)
         self._renew = client.register_script(_RENEW)
         self._lapsed = client.register_script(_LAPSED)
         self._put_back = client.register_script(_PUT_BACK)
@@ -170,9 +169,10 @@ class Unacked:
         """The task id is that of this work from now on."""
         self._claim(keys=[keys.deliveries(task_id), keys.work(task_id)], args=[tag, work, WORK_TTL_S])
 
-    def begin(self, tag: str, task_id: str) -> int:
-        """Note that the work is begun; returns how often, this time included. Twice for one delivery counts once."""
-        return int(self._begin(keys=[keys.deliveries(task_id)], args=[tag, DELIVERIES_TTL_S]))
+    def begin(self, tag: str, task_id: str) -> None:
+        """Note that the work is begun, without waiting for it (``sent_ahead``). Twice for one delivery counts once."""
+        begun = _BEGIN, 1, keys.deliveries(task_id), tag, DELIVERIES_TTL_S
+        sent_ahead.send(self.client, f"count that {task_id} was begun", "EVAL", *begun)
 
     def settle(self, tag: str, task_id: str | None) -> None:
         """The message is done with: forget it and its count."""

@@ -10,6 +10,7 @@ from kombu import Connection
 
 from timbral.queue import dead_letters
 from timbral.stack.embedded_server import EmbeddedServer
+from workers.delivery import sent_ahead
 from workers.delivery.transport import Channel, install
 
 
@@ -41,6 +42,7 @@ def test_each_delivery_has_a_tag_of_its_own_and_its_count(channel: Any, client: 
     assert (first.begun, second.begun) == (0, 0), "what was not begun counts for nothing"
     for each in (first, second):
         channel.qos.unacked.begin(each.delivery_tag, "t1")
+        sent_ahead.read_replies()
     second.crashed = True
     channel.basic_reject(second.delivery_tag, requeue=True)
     third = channel.basic_get("celery")

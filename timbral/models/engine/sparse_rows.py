@@ -79,12 +79,17 @@ class SparseRows:
         )
 
 
-def read_rows(data: MatrixLike, name: str, n_columns: int | None = None) -> SparseRows:
+def read_rows(data: MatrixLike | SparseRows, name: str, n_columns: int | None = None) -> SparseRows:
     """``data`` (rows × columns), checked as ``read_matrix`` does it, as a copy; explicit zeros go, duplicates add up.
+    What was read before is given back as it is.
 
     Raises:
         DataError: see ``read_matrix``; also another number of columns than ``n_columns``.
     """
+    if isinstance(data, SparseRows):
+        if n_columns is not None and data.n_columns != n_columns:
+            raise DataError(f"{name} must have {n_columns} columns, got {data.n_columns}")
+        return data
     rows = read_matrix(data, name, shape=(None, n_columns), dtype=np.float32)
     return SparseRows(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data.copy(), int(rows.shape[1]))
 

@@ -1,4 +1,4 @@
-"""Sweep: finds work that nobody does any more, and has it done.
+"""Rescue: finds work that nobody does any more, and has it done.
 
 Three records say what is owed: open jobs, requests with followers, and what producers submitted. A message that is in a
 queue or with a worker is safe already; what is owed and has no message is sent again, under the same id. Doing it once
@@ -28,7 +28,7 @@ from timbral.plays.refresh_queue import RefreshQueue
 from timbral.queue import layout
 from timbral.queue.held_messages import HeldMessages
 
-__all__ = ["GiveUp", "Publish", "Sweep", "Swept"]
+__all__ = ["GiveUp", "Publish", "Rescue", "Rescued"]
 
 logger = structlog.get_logger(__name__)
 
@@ -44,8 +44,8 @@ SHARE_OF_TIME: Final = 0.05
 CHUNKS_PER_LOOK: Final = 2_000
 
 
-class Swept(NamedTuple):
-    """What a sweep sent again: chunks of jobs, followers of lost leaders, submitted tasks, refreshes of users who have
+class Rescued(NamedTuple):
+    """What a rescue sent again: chunks of jobs, followers of lost leaders, submitted tasks, refreshes of users who have
     played."""
 
     chunks: int
@@ -54,7 +54,7 @@ class Swept(NamedTuple):
     refreshes: int
 
 
-class Sweep:
+class Rescue:
     """Looks after the records of one fleet.
 
     Args:
@@ -62,7 +62,7 @@ class Sweep:
         broker: the Redis of the queue and the results.
         publish: sends a task.
         give_up: called for what was lost too often.
-        every_s: time between two sweeps of the fleet; what is younger than two of them is left alone.
+        every_s: time between two rescues of the fleet; what is younger than two of them is left alone.
     """
 
     def __init__(
@@ -84,18 +84,18 @@ class Sweep:
         self.submitted = Submitted(records)
         self.flights = SingleFlight(records, lambda _: False, look_after_s=2 * self.every_s)
 
-    def run(self) -> Swept | None:
+    def run(self) -> Rescued | None:
         """Look after everything once; None where another worker has just done so."""
-        if not self.records.set(keys.SWEEP_LOCK, 1, nx=True, px=max(1, int(self.every_s * 800))):
+        if not self.records.set(keys.RESCUE_LOCK, 1, nx=True, px=max(1, int(self.every_s * 800))):
             return None
         began = time.monotonic()
-        swept = self._run()
+        rescued = self._run()
         took_s = time.monotonic() - began
         if took_s / SHARE_OF_TIME > self.every_s:
-            self.records.set(keys.SWEEP_LOCK, 1, px=int(took_s / SHARE_OF_TIME * 1000))
-        if any(swept):
-            logger.warning("resent lost work", **swept._asdict())
-        return swept
+            self.records.set(keys.RESCUE_LOCK, 1, px=int(took_s / SHARE_OF_TIME * 1000))
+        if any(rescued):
+            logger.warning("resent lost work", **rescued._asdict())
+        return rescued
 
     def _look_after_plays(self) -> int:
         """Whoever recorded them may have died before the message was sent, or the worker that had the users."""
@@ -104,7 +104,7 @@ class Sweep:
             self.publish(REFRESH_PLAYED, {}, f"{REFRESH_PLAYED}-{uuid.uuid4()}", {})
         return int(bool(may))
 
-    def _run(self) -> Swept:
+    def _run(self) -> Rescued:
         n_refreshes = self._look_after_plays()
         owed = self._without_result(self.submitted.due(2 * self.every_s))
         stale = {job_id: self._wanted(job_id) for job_id in self.jobs.stale(2 * self.every_s)}
@@ -112,7 +112,7 @@ class Sweep:
         looked_for = {task_id for wanted in stale.values() for task_id in wanted.values()}
         looked_for |= {flight.leader for flight in due} | set(owed)
         if not (looked_for or stale):
-            return Swept(0, 0, 0, n_refreshes)
+            return Rescued(0, 0, 0, n_refreshes)
         held = self.held.among(looked_for)
         if looked_for - held:
             time.sleep(LOOK_TWICE_S)
@@ -120,7 +120,7 @@ class Sweep:
         n_chunks = sum(self._look_after_job(job_id, wanted, held) for job_id, wanted in stale.items())
         n_followers = self._look_after_flights(due, held)
         n_submitted = self._look_after_submitted([task_id for task_id in owed if task_id not in held])
-        return Swept(n_chunks, n_followers, n_submitted, n_refreshes)
+        return Rescued(n_chunks, n_followers, n_submitted, n_refreshes)
 
     def _wanted(self, job_id: str) -> dict[int, str]:
         """Numbers and task ids of the chunks of a job that somebody should have."""

@@ -1,4 +1,4 @@
-"""What a sweep costs does not follow what waits: the server looks, and no message leaves it."""
+"""What a rescue costs does not follow what waits: the server looks, and no message leaves it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from timbral import keys
+from timbral.logic.rescue import Rescue
 from timbral.logic.submitted import PER_LOOK
-from timbral.logic.sweep import Sweep
 
 
 def fill(client: redis.Redis, n_messages: int, body_bytes: int) -> None:
@@ -50,17 +50,17 @@ def measured(client: redis.Redis, work: Callable[[], Any]) -> tuple[int, int, in
     )
 
 
-def sweep(client: redis.Redis) -> Sweep:
+def rescue(client: redis.Redis) -> Rescue:
     def fail(*call: Any) -> None:
         pytest.fail(f"sent again or given up: {call}")
 
-    return Sweep(client, client, fail, fail, 1.0)
+    return Rescue(client, client, fail, fail, 1.0)
 
 
 @pytest.mark.parametrize(("n_messages", "body_bytes"), [(40_000, 100), (20, 5_000_000)])
-def test_a_sweep_moves_no_message_and_sends_none_again(client: redis.Redis, n_messages: int, body_bytes: int) -> None:
+def test_a_rescue_moves_no_message_and_sends_none_again(client: redis.Redis, n_messages: int, body_bytes: int) -> None:
     fill(client, n_messages, body_bytes)
-    made = sweep(client)
+    made = rescue(client)
     made.held.among(["nobody"])  # the scripts are there
 
     sent, commands, peak = measured(client, made.run)
@@ -73,7 +73,7 @@ def test_a_sweep_moves_no_message_and_sends_none_again(client: redis.Redis, n_me
 
 def test_a_long_record_is_gone_through_by_parts(client: redis.Redis) -> None:
     fill(client, 2 * PER_LOOK, 10)
-    made = sweep(client)
+    made = rescue(client)
 
     looks = [made.submitted.due(1.0) for _ in range(8)]
 
@@ -81,11 +81,11 @@ def test_a_long_record_is_gone_through_by_parts(client: redis.Redis) -> None:
     assert len(set().union(*map(set, looks))) == 2 * PER_LOOK, "each record is looked at, sooner or later"
 
 
-def test_a_sweep_that_took_long_is_not_done_again_soon(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = sweep(client)
+def test_a_rescue_that_took_long_is_not_done_again_soon(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = rescue(client)
     # What is measured is how long it took: here 0.2 s.
     monkeypatch.setattr(made, "_run", lambda: time.sleep(0.2) or made.flights.due() or (0, 0, 0))
 
     made.run()
 
-    assert client.pttl(keys.SWEEP_LOCK) > 2_000, "twenty times as long"
+    assert client.pttl(keys.RESCUE_LOCK) > 2_000, "twenty times as long"

@@ -1,4 +1,4 @@
-"""Calls the sweep for lost work every RESTORE_INTERVAL_S; which worker of the fleet does it, the sweep settles itself.
+"""Calls the rescue of lost work every RESTORE_INTERVAL_S; which worker of the fleet does it, the rescue settles itself.
 
 A thread, so that a Redis that is away holds up no event loop.
 """
@@ -12,14 +12,14 @@ from typing import Any
 from celery import bootsteps
 
 from timbral.config.settings import settings
-from workers import sweeping
+from workers import rescuing
 
-__all__ = ["Sweeper"]
+__all__ = ["Rescuer"]
 
 logger = logging.getLogger(__name__)
 
 
-class Sweeper(bootsteps.StartStopStep):
+class Rescuer(bootsteps.StartStopStep):
     """Worker step that owns the thread."""
 
     requires = ("celery.worker.components:Pool",)
@@ -29,7 +29,7 @@ class Sweeper(bootsteps.StartStopStep):
         self._stop = threading.Event()
 
     def start(self, worker: Any) -> None:
-        threading.Thread(target=self._run, args=(worker.app,), name="sweeper", daemon=True).start()
+        threading.Thread(target=self._run, args=(worker.app,), name="rescuer", daemon=True).start()
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         self._stop.set()
@@ -40,6 +40,6 @@ class Sweeper(bootsteps.StartStopStep):
         app.set_current()  # for this thread, which publishes
         while not self._stop.wait(settings.RESTORE_INTERVAL_S):
             try:
-                sweeping.sweep_once()
+                rescuing.rescue_once()
             except Exception as error:
                 logger.warning("Cannot look for lost work: %s", error)

@@ -1,4 +1,4 @@
-"""The sweep: what is owed and has no message is sent again; what somebody holds, has done, or has just sent is left
+"""The rescue: what is owed and has no message is sent again; what somebody holds, has done, or has just sent is left
 alone."""
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from celery import Celery
 from timbral import keys
 from timbral.config.settings import settings
 from timbral.logic.jobs import Jobs
+from timbral.logic.rescue import Rescue, Rescued
 from timbral.logic.single_flight import SingleFlight
-from timbral.logic.sweep import Sweep, Swept
 from timbral.queue.held_messages import HeldMessages
 from timbral.stack.embedded_server import EmbeddedServer
 
@@ -37,8 +37,8 @@ def given_up() -> list[Any]:
 
 
 @pytest.fixture
-def sweep(client: redis.Redis, sent: Sent, given_up: list[Any]) -> Callable[[], Swept]:
-    made = Sweep(
+def rescue(client: redis.Redis, sent: Sent, given_up: list[Any]) -> Callable[[], Rescued]:
+    made = Rescue(
         client,
         client,
         lambda task, kwargs, task_id, _: sent.append((task, kwargs, task_id)),
@@ -46,11 +46,11 @@ def sweep(client: redis.Redis, sent: Sent, given_up: list[Any]) -> Callable[[], 
         EVERY_S,
     )
 
-    def run() -> Swept:
-        client.delete(keys.SWEEP_LOCK)
-        swept = made.run()
-        assert swept is not None
-        return swept
+    def run() -> Rescued:
+        client.delete(keys.RESCUE_LOCK)
+        rescued = made.run()
+        assert rescued is not None
+        return rescued
 
     return run
 
@@ -73,16 +73,16 @@ def queued(client: redis.Redis, queue: str, task_id: str) -> None:
 
 
 def test_a_submitted_task_that_is_nowhere_is_sent_again_under_its_id(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent
 ) -> None:
     submit(client, "lost")
 
-    assert sweep().submitted == 1
+    assert rescue().submitted == 1
     assert sent == [("train_model", {"dataset": "d"}, "lost")]
 
 
 def test_what_is_queued_held_followed_or_new_is_left_alone(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent
 ) -> None:
     for task_id in ("queued", "urgent", "held", "leader", "follower", "job"):
         submit(client, task_id)
@@ -96,68 +96,70 @@ def test_what_is_queued_held_followed_or_new_is_left_alone(
     flights.join("digest", "follower", "train_model", {})
     open_job(client)
 
-    assert sweep().submitted == 0
+    assert rescue().submitted == 0
     assert [task for task, _, _ in sent] == ["compute_chunk"] * 3
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "REVOKED"])
 def test_the_record_of_a_task_that_has_its_result_goes(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, status: str
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent, status: str
 ) -> None:
     submit(client, "done")
     client.set("celery-task-meta-done", json.dumps({"status": status}))
 
-    assert sweep() == Swept(0, 0, 0, 0)
+    assert rescue() == Rescued(0, 0, 0, 0)
     assert not client.exists(keys.SUBMITTED)
 
 
 def test_a_started_task_without_a_message_is_lost_too(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent
 ) -> None:
     submit(client, "begun")
     client.set("celery-task-meta-begun", json.dumps({"status": "STARTED"}))
 
-    assert sweep().submitted == 1
+    assert rescue().submitted == 1
 
 
 def test_what_is_lost_again_and_again_is_given_up(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, given_up: list[Any]
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent, given_up: list[Any]
 ) -> None:
     submit(client, "swallowed")
     for _ in range(settings.MAX_DELIVERIES + 2):
-        sweep()
+        rescue()
 
     assert len(sent) == settings.MAX_DELIVERIES
     assert not client.exists(keys.SUBMITTED)
     assert given_up == [("train_model", "swallowed", {"dataset": "d"})], "who waits for it is told"
 
 
-def test_a_record_that_is_none_is_dropped(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
+def test_a_record_that_is_none_is_dropped(client: redis.Redis, rescue: Callable[[], Rescued]) -> None:
     client.hset(keys.SUBMITTED, mapping={"a": "garbage", "b": "[]", "c": '{"task": 1, "kwargs": {}, "at": 0}'})
 
-    assert sweep() == Swept(0, 0, 0, 0)
+    assert rescue() == Rescued(0, 0, 0, 0)
     assert not client.exists(keys.SUBMITTED)
 
 
-def test_chunks_that_nobody_holds_are_sent_again(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+def test_chunks_that_nobody_holds_are_sent_again(
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent
+) -> None:
     open_job(client)
     queued(client, "batch", "job.1")
 
-    assert sweep().chunks == 2
+    assert rescue().chunks == 2
     assert [task_id for _, _, task_id in sent] == ["job.0", "job.2"]
     assert sent[1][1] == {"job_id": "job", "chunk": 2}
 
 
-def test_a_job_that_moves_is_left_alone(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+def test_a_job_that_moves_is_left_alone(client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent) -> None:
     jobs = open_job(client)
     jobs.touch("job")
 
-    assert sweep().chunks == 0
+    assert rescue().chunks == 0
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
-    client: redis.Redis, sweep: Callable[[], Swept], sent: Sent, end: str, cancel: Callable[[str], bool]
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent, end: str, cancel: Callable[[str], bool]
 ) -> None:
     jobs = open_job(client, n_rows=10)
     if end == "succeeded":
@@ -168,29 +170,29 @@ def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
         cancel("job") if end == "cancelled" else jobs.fail("job", ValueError("no"))
     client.zadd(keys.JOBS_OPEN, {"job": 1})
 
-    assert sweep().chunks == 1
+    assert rescue().chunks == 1
     jobs.close("job")
-    assert sweep().chunks == 0
+    assert rescue().chunks == 0
 
 
-def test_a_lost_leaders_follower_takes_over(client: redis.Redis, sweep: Callable[[], Swept], sent: Sent) -> None:
+def test_a_lost_leaders_follower_takes_over(client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent) -> None:
     flights = SingleFlight(client, lambda task_id: True, 0.0)
     flights.join("digest", "leader", "train_model", {"dataset": "d"})
     client.sadd(keys.once_followers("digest"), "follower")
 
-    assert sweep().followers == 1
+    assert rescue().followers == 1
     assert sent == [("train_model", {"dataset": "d"}, "follower")]
 
 
-def test_a_lost_leader_without_followers_is_forgotten(client: redis.Redis, sweep: Callable[[], Swept]) -> None:
+def test_a_lost_leader_without_followers_is_forgotten(client: redis.Redis, rescue: Callable[[], Rescued]) -> None:
     SingleFlight(client, lambda task_id: True, 0.0).join("digest", "leader", "train_model", {})
 
-    assert sweep() == Swept(0, 0, 0, 0)
+    assert rescue() == Rescued(0, 0, 0, 0)
     assert not client.exists(keys.once("digest"), keys.ONCE_OPEN)
 
 
-def test_only_one_worker_sweeps_at_a_time(client: redis.Redis, sent: Sent) -> None:
-    first, second = (Sweep(client, client, lambda *call: sent.append(call), print, 5.0) for _ in range(2))
+def test_only_one_worker_rescues_at_a_time(client: redis.Redis, sent: Sent) -> None:
+    first, second = (Rescue(client, client, lambda *call: sent.append(call), print, 5.0) for _ in range(2))
 
     assert first.run() is not None
     assert second.run() is None
