@@ -186,7 +186,7 @@ def recommend(
     allow: Allow = None,
     exclude: Exclude = None,
     engine: Annotated[
-        str | None, typer.Option(help="Who makes everybody's lists: fleet or spark; the fleet if not given.")
+        str | None, typer.Option(help="Who makes everybody's lists: fleet, ray or spark; the fleet if not given.")
     ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
