@@ -292,7 +292,7 @@ def parsed_play(text: str, *, as_text: bool, what: str = "--play") -> dict[str, 
         except ValueError:
             raise problem from None
         return dict(read)
-    parts = text.split(",")
+    parts = [part.strip() for part in text.split(",")]
     if len(parts) not in (2, 3) or not all(parts):
         raise problem
     play: dict[str, Any] = {
