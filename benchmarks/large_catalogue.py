@@ -24,7 +24,7 @@ from benchmarks.measure import seconds
 from benchmarks.results import Options, Result, Row
 from timbral.config.cores import available_cores
 from timbral.models.nmf_model import NMFModel
-from timbral.models.search.top_k import top_k
+from timbral.models.search.top_k import TopK, top_k
 
 ENOUGH = 0.98
 K = 10
@@ -57,37 +57,46 @@ def run(options: Options) -> Result:
         Row(f"similar items, {what}, index from the file", alike, "ms", 3, 1, f"{alike:.2f} ms",
             f"looking at every item {looked:.1f} ms", less_is_better=True),
     ]  # fmt: skip
-    vectors, wanted = np.ascontiguousarray(model.item_factors.T), model.user_factors[users]
-    ours, exact = seconds(lambda: top_k(wanted, vectors.T, K, index=model.item_index), 2)
-    truth = exact.item_indices.reshape(USERS, K)
-    for name, make in [("faiss IVF", _faiss), *([("hnswlib", _hnsw)] if find_spec("hnswlib") else [])]:
-        build_s, (search, efforts) = seconds(lambda make=make: make(vectors), 1)
-        theirs, recall, effort = _least_effort(search, efforts, wanted, truth)
-        note = f"{effort}, recall {recall:.3f}; its index took {build_s:.0f} s to build"
-        row = Row(f"top-10 of {what}, exact, against {name}", theirs / ours, "×", 1, 3,
-                  f"{ours / USERS * 1e3:.3f} ms a user", f"{theirs / USERS * 1e3:.3f} ms", note)  # fmt: skip
-        result.rows.append(row)
-        result.numbers[name] = {"ours_s": ours, "theirs_s": theirs, "recall": recall, "effort": effort}
+    add_peers(result, model, users, what)
     return result
 
 
+def add_peers(result: Result, model: NMFModel, users: Any, what: str) -> None:
+    """The ten best for ``users``, in one call each."""
+    vectors, wanted = np.ascontiguousarray(model.item_factors.T), model.user_factors[users]
+
+    def search() -> TopK:
+        return top_k(wanted, vectors.T, K, index=model.item_index)
+
+    truth = search().item_indices.reshape(len(users), K)
+    for name, make in [("faiss IVF", _faiss), *([("hnswlib", _hnsw)] if find_spec("hnswlib") else [])]:
+        build_s, (ask, efforts) = seconds(lambda make=make: make(vectors), 1)
+        recall, effort, chosen = _least_effort(ask, efforts, wanted, truth)
+        # One after the other, so that whatever else the machine does falls on both.
+        both = [(seconds(search, 1)[0], seconds(lambda ask=ask, e=chosen: ask(wanted, e), 1)[0]) for _ in range(3)]
+        ours, theirs = np.min(both, axis=0).tolist()
+        note = f"{effort}, recall {recall:.3f}; its index took {build_s:.0f} s to build"
+        row = Row(f"top-10 of {what}, exact, against {name}", theirs / ours, "×", 1, 3,
+                  f"{ours / len(users) * 1e3:.3f} ms a user", f"{theirs / len(users) * 1e3:.3f} ms", note)  # fmt: skip
+        result.rows.append(row)
+        result.numbers[name] = {"ours_s": ours, "theirs_s": theirs, "recall": recall, "effort": effort}
+
+
 def _least_effort(
-    search: Callable[[Any, int], Any], efforts: Iterable[tuple[str, int]], users: Any, truth: Any
-) -> tuple[float, float, str]:
-    for name, effort in efforts:
-        took, found = seconds(lambda effort=effort: search(users, effort), 1)
+    ask: Callable[[Any, int], Any], efforts: Iterable[tuple[str, int]], users: Any, truth: Any
+) -> tuple[float, str, int]:
+    for effort in efforts:
+        found = ask(users, effort[1])
         recall = float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)]))
-        reached = took, recall, f"{name}={effort}"
         if recall >= ENOUGH:
             break
-    return reached
+    return recall, "{}={}".format(*effort), effort[1]
 
 
 def _faiss(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int]]]:
     faiss.omp_set_num_threads(available_cores())
     n_lists = int(4 * np.sqrt(len(vectors)))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(64), 64, n_lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter = 5
     index.train(vectors[:: max(1, len(vectors) // (40 * n_lists))])
     index.add(vectors)
 
@@ -95,7 +104,7 @@ def _faiss(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int
         index.nprobe = effort
         return index.search(users, K)[1]
 
-    return search, [("nprobe", effort) for effort in (8, 32, 128, 512, n_lists) if effort <= n_lists]
+    return search, [("nprobe", effort) for effort in (8, 16, 32, 64, 128, 256, 512, 1024, n_lists) if effort <= n_lists]
 
 
 def _hnsw(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int]]]:
@@ -108,7 +117,7 @@ def _hnsw(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int]
         index.set_ef(effort)
         return index.knn_query(users, k=K)[0].astype(np.int64)
 
-    return search, [("ef", effort) for effort in (16, 64, 256, 1024, 4096)]
+    return search, [("ef", effort) for effort in (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)]
 
 
 def _median(ask: Callable[[Any], Any], about: Any) -> float:

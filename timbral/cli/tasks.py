@@ -98,7 +98,7 @@ def train(
         float | None, typer.Option(help="γ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
     ] = None,
     neighbor_regularization: Annotated[
-        float | None, typer.Option(help="λ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+        float | None, typer.Option(help="λ; 3 if not given.", rich_help_panel=MODEL)
     ] = None,
     recency_weight: Annotated[
         float | None, typer.Option(help="ρ, for data with times; chosen if not given.", rich_help_panel=MODEL)
@@ -292,7 +292,7 @@ def parsed_play(text: str, *, as_text: bool, what: str = "--play") -> dict[str, 
         except ValueError:
             raise problem from None
         return dict(read)
-    parts = text.split(",")
+    parts = [part.strip() for part in text.split(",")]
     if len(parts) not in (2, 3) or not all(parts):
         raise problem
     play: dict[str, Any] = {

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import float32, float64, int32, int64, types, uint8
+from numba import float32, float64, int32, int64, types, uint8, uint64
 
+from timbral.models.kernels.bits import lowest_bit
 from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.nibble_sums import CODE_STEPS, CODED_ITEMS, MOST, lanes_that_reach
+from timbral.models.kernels.prefetch import prefetch_row
 
 __all__ = ["NOISE", "alike_all", "alike_indexed", "encode", "own_parts", "said_together"]
 
@@ -21,6 +23,8 @@ NOISE = 1e-10
 """Square of the length up to which an own part is what float32 rounds away."""
 
 MIDDLE = CODE_STEPS / 2
+WAITING = 32
+"""Items that are looked at closely at a time, while the memory of the next ones is on its way."""
 ROUNDED = 1e-6
 """Room for what float32 and float64 round."""
 TINY, HUGE = np.float32(1e-30), np.float32(1e30)
@@ -177,25 +181,28 @@ def alike_indexed(  # type: ignore[no-untyped-def]  # numba types it
         length += (whole * step) ** 2
         error += (own[f] - whole * step) ** 2
     length, error = np.sqrt(length), np.sqrt(error)
-    for block in range(len(codes) if step > 0 else 0):
-        if scales[block] == 0:
-            continue  # of items that have nothing of their own
-        worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
-        needed = (worst - ROUNDED - length * errors[block] - error) / (step * scales[block])
-        least = np.floor(needed + MIDDLE * total) - 1.0
-        if least > MOST:
+    waiting, n_waiting = np.empty(WAITING + CODED_ITEMS, np.int64), 0
+    n_blocks = len(codes) if step > 0 else 0
+    for block in range(n_blocks):
+        if scales[block] > 0:  # else of items that have nothing of their own
+            worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
+            needed = (worst - ROUNDED - length * errors[block] - error) / (step * scales[block])
+            least = np.floor(needed + MIDDLE * total) - 1.0
+            lanes = lanes_that_reach(weights, codes, block, np.int64(max(least, -MOST))) if least <= MOST else 0
+            while lanes != 0:
+                item = item_of[block * CODED_ITEMS + lowest_bit(uint64(lanes))]
+                lanes &= lanes - 1
+                if item >= 0:
+                    prefetch_row(vectors, int64(item))
+                    waiting[n_waiting] = item
+                    n_waiting += 1
+        if n_waiting < WAITING and block < n_blocks - 1:
             continue
-        lanes = lanes_that_reach(weights, codes, block, np.int64(max(least, -MOST)))
-        lane = 0
-        while lanes != 0:
-            if lanes & 1:
-                item = item_of[block * CODED_ITEMS + lane]
-                if item >= 0 and marks[item] == 0:
-                    worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
-                    if _may_reach(vectors, item, mean, own32, doubt32, slack, worst):
-                        size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
-            lanes >>= 1
-            lane += 1
+        for item in waiting[:n_waiting]:
+            worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
+            if marks[item] == 0 and _may_reach(vectors, item, mean, own32, doubt32, slack, worst):
+                size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
+        n_waiting = 0
     sort_best_first(out_scores, out_items, size)
     return size
 
