@@ -93,7 +93,8 @@ def enqueue_train_model(
     (None: each row counted 1), ``data`` (what was found in the data set), ``chosen`` (what the data decided),
     ``metrics`` and their standard ``errors``, ``baseline`` (popularity's metrics), ``tuned`` (the search that its
     settings are from, or None), ``verdict`` (first, not worse, worse, not compared), ``durations_s``, ``started_from``
-    (the version that a warm start started from).
+    (the version that a warm start started from), ``read_by`` (spark, where it read the data into order, else trainer),
+    ``sampled`` (how many users and rows the choice and the metrics are from, where those are not all; else None).
 
     Args:
         dataset: path below the workers' DATA_DIR, or a URI under one of their DATASET_URI_PREFIXES, of a file, a zip or
