@@ -30,6 +30,7 @@ SCREENS = (
     "/console/items",
     "/console/items?q=wild",
     "/console/items/7",
+    "/console/item-sets",
     "/console/models",
     "/console/models?page=400",
     "/console/models/{live}",

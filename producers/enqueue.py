@@ -129,7 +129,7 @@ def enqueue_train_model(
         regularization_exponent: ν, how the regularization grows with a row's entries.
         n_neighbors: most items that speak for an item, 0 for no neighbour part.
         neighbor_weight: γ, of the neighbour part; chosen on a part of the data where None.
-        neighbor_regularization: λ, how much neighbours share; chosen on a part of the data where None.
+        neighbor_regularization: λ, how much neighbours share; 3 where None.
         recency_weight: ρ, of the recency part, which data with times have; chosen where None.
         l1_regularization: of all factors.
         target: what is aimed at where something was observed: 1 ("one"), log1p(plays) ("log") or the plays ("value").

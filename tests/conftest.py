@@ -39,7 +39,7 @@ pytest_plugins = [
     "sentinel_fixtures",
     "cluster_fixtures",
     "api_fixtures",
-    "spark_fixtures",
+    "engine_fixtures",
 ]
 
 Wait = Callable[..., None]

@@ -184,7 +184,7 @@ class TrainModel(DataMessage):
         None, ge=0, le=1e6, description="γ, of the neighbour part; chosen on a part of the data if unset."
     )
     neighbor_regularization: float | None = Field(
-        None, ge=0, le=1e6, description="λ, how much neighbours share; chosen on a part of the data if unset."
+        None, ge=0, le=1e6, description="λ, how much neighbours share; 3 if unset."
     )
     recency_weight: float | None = Field(
         None, ge=0, le=1e6, description="ρ, of the recency part, which data with times have; chosen if unset."

@@ -37,14 +37,16 @@ def make(job_id: str, message: ComputeRecommendations, served: ServedModel) -> N
         ParameterError: the engine needs what is not installed, or a URL that is not given.
         TrainingError: the engine has failed.
     """
-    if message.engine != "spark":
+    engine, url = message.engine, settings.TRAIN_ENGINE_URL
+    if engine not in ("ray", "spark"):
         return
-    require("the engine spark", "spark")
-    problem = url_problem("spark", settings.TRAIN_ENGINE_URL)
+    require(f"the engine {engine}", engine)
+    problem = url_problem(engine, url)
     if problem is not None:
-        raise ParameterError(f"the engine spark: {problem}")
-    # Imported here: only who has Spark do something has it, and who reads no such lists does without parquet.
+        raise ParameterError(f"the engine {engine}: {problem}")
+    # Imported here: who reads no such lists does without parquet.
     from timbral.engines.made_lists import make_all
+    from timbral.engines.ray_run import on_ray
     from timbral.engines.spark_session import on_spark
 
     stores.remove_old()
@@ -62,7 +64,7 @@ def make(job_id: str, message: ComputeRecommendations, served: ServedModel) -> N
             blocked=np.empty(0, np.int32) if hidden is None else hidden,
             chunk_rows=settings.CHUNK_SIZE,
             n_parts=settings.TRAIN_BLOCKS,
-            everywhere=partial(on_spark, settings.TRAIN_ENGINE_URL or ""),
+            everywhere=partial(on_ray, url) if engine == "ray" else partial(on_spark, url or ""),
         )
     except BaseException:
         forget(job_id)

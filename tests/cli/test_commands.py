@@ -194,7 +194,7 @@ def test_text_ids_stay_text(cli: Cli, live: Fleet) -> None:
 
 
 def test_plays_are_folded_in(cli: Cli) -> None:
-    answer = cli("refresh", "--play", "1003,301", "--play", "1003,302,4", "--json").json
+    answer = cli("refresh", "--play", "1003, 301", "--play", "1003,302,4", "--json").json
     assert (answer["users"], answer["plays"]) == (1, 2)
     answer = cli("refresh", "--play", '{"user_id": "new, one", "item_id": 101, "plays": 2}', "--json").json
     assert answer["plays"] == 1

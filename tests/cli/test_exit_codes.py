@@ -17,7 +17,7 @@ import redis
 
 import producers
 from timbral import keys
-from timbral.cli.tasks import dataset_below
+from timbral.cli.tasks import dataset_below, parsed_play
 from timbral.errors import ParameterError, RedisUnavailableError
 from timbral.queue import dead_letters
 from timbral.stack.embedded_server import EmbeddedServer
@@ -271,3 +271,15 @@ def test_a_closed_output_is_no_error() -> None:
     )
 
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_spaces_beside_a_comma_are_in_no_id() -> None:
+    assert parsed_play("7, 12 , 3", as_text=False) == {"user_id": 7, "item_id": 12, "plays": 3.0}
+
+
+def test_what_was_not_confirmed_is_not_done_and_is_no_error_of_ours() -> None:
+    ran = subprocess.run(
+        [*COMMAND, "queue", "drop", "batch"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+
+    assert (ran.returncode, ran.stderr.strip()) == (1, "timbral: not confirmed; nothing was done")

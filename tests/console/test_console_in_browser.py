@@ -310,6 +310,8 @@ def test_a_dead_letter_is_sent_again_and_worked_on(
 
 
 def test_an_item_set_is_made_replaced_and_deleted(browser: Chromium, console: ApiProcess, live: Fleet) -> None:
+    with live.server.client() as store:
+        ItemSets(store).delete("jazz")
     browser.open(f"{console.url}/console/item-sets")
     browser.type("input[name=name]", "jazz")
     browser.type("textarea", "5\n7\n\n9")
@@ -319,7 +321,7 @@ def test_an_item_set_is_made_replaced_and_deleted(browser: Chromium, console: Ap
     assert browser.run("return document.querySelector('.done').innerText").startswith("The set jazz has these items")
     assert browser.run("return document.querySelectorAll('main .rows li').length") == 3
     assert browser.run("return document.querySelector('textarea').value.split('\\n').length") == 3
-    browser.type("textarea", "\n11")
+    browser.type("textarea", "5\n7\n9\n11")
     browser.click("section form .act")
 
     browser.wait_for("return document.querySelectorAll('main .rows li').length === 4")

@@ -212,6 +212,32 @@ def test_a_row_of_a_part_is_named_with_the_part(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "said"), [([1], ["1"], "text here and ints in"), (["1"], [1], "ints here and text in")]
+)
+def test_parts_whose_ids_are_of_two_kinds_are_refused(first: Any, second: Any, said: str, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    for name, ids in (("a", first), ("b", second)):
+        (tmp_path / "x" / f"{name}.parquet").write_bytes(parquet_bytes(user_id=ids, item_id=[2]))
+
+    with pytest.raises(
+        DataError, match=rf"x/b\.parquet: column 'user_id', data row 1: ids are {said} the files before"
+    ):
+        load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("log", "called"), [("_delta_log/0.json", "a Delta Lake table"), (".hoodie/x", "a Hudi table")]
+)
+def test_a_table_with_a_past_is_no_folder_of_parts(log: str, called: str, tmp_path: Path) -> None:
+    (tmp_path / "x" / log).parent.mkdir(parents=True)
+    (tmp_path / "x" / log).write_text("{}")
+    (tmp_path / "x" / "part-0.parquet").write_bytes(PARQUET)
+
+    with pytest.raises(DataError, match=f"is {called}, whose folder holds rows of its past"):
+        load(tmp_path / "x")
+
+
 def test_the_folders_of_hive_are_columns(tmp_path: Path) -> None:
     for user in (7, 8):
         (tmp_path / f"user_id={user}" / "day=2026-01-01").mkdir(parents=True)

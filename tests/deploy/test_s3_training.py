@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from here_cluster import Here
 from s3_server import S3
 from scipy import sparse
 
 from timbral.config.settings import Settings
+from timbral.data.dataset_file import DatasetFile
+from timbral.data.interactions_reader import read_interactions
+from timbral.data.read_options import ReadOptions
 from timbral.engines import remote_store
 from timbral.engines.block_task import Answer, BlockTask, solve
 from timbral.engines.checkpoint_files import CheckpointFiles, JobCheckpoints, remove_orphans
@@ -19,6 +25,8 @@ from timbral.engines.remote_store import RemoteStore
 from timbral.engines.stored_halves import StoredHalves
 from timbral.errors import SettingsError
 from timbral.models.nmf_model import NMFModel
+from timbral.spark_data.reading import Reading
+from timbral.spark_data.sources import file_sources
 from timbral.versions.model_archive import ModelArchive, folder_below
 
 PLAYS = sparse.random(2600, 1300, 0.01, "csr", np.float32, np.random.default_rng(0))
@@ -43,6 +51,29 @@ def by_two_hosts(folder: Path, tasks: Sequence[BlockTask]) -> Iterator[Answer]:
     """Each of them fetches from S3 what it has not."""
     for task in tasks:
         yield solve(task, RemoteStore(URI, task.training, folder / f"host{task.number % 2}"), 1)
+
+
+def test_data_that_spark_reads_are_in_the_store_alone_and_two_hosts_train_on_them(s3: S3, tmp_path: Path) -> None:
+    # given: a host that reads what the trainer's has not in its cache, and is one of two that train
+    frame = pd.DataFrame({"user_id": np.arange(9000) % 1100, "item_id": np.arange(9000) ** 2 % 601, "plays": 1.0})
+    frame.to_parquet(tmp_path / "plays.parquet", row_group_size=1000)
+    table, sources = file_sources(DatasetFile.of(tmp_path / "plays.parquet"), ReadOptions())
+    store = RemoteStore(URI, "training", tmp_path / "trainer")
+
+    def on_another_host(do: Any) -> Any:
+        return partial(do.func, RemoteStore(URI, "training", tmp_path / "host0"), *do.args[1:])
+
+    # when
+    reading = Reading(Here(on_another_host), store, partial(by_two_hosts, tmp_path), 2, 10**9)
+    stored = reading.read("plays", table, sources)
+    theirs = model().fit(stored, halves_of=stored.halves_of)
+
+    # then
+    mine = model().fit(read_interactions(DatasetFile.of(tmp_path / "plays.parquet"), ReadOptions()).matrix)
+    np.testing.assert_array_equal(mine._users(), theirs._users())
+    np.testing.assert_array_equal(mine._items(), theirs._items())
+    store.close()
+    assert objects(s3) == []
 
 
 def test_gives_the_bits_of_one_process_and_leaves_nothing(s3: S3, tmp_path: Path) -> None:

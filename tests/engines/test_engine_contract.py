@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -51,17 +50,6 @@ def in_processes(pool: ProcessPoolExecutor, folder: Path, tasks: Sequence[BlockT
 def pool() -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(2, get_context("spawn")) as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """A cluster on this machine, where ray is installed."""
-    found = pytest.importorskip("ray", reason="needs pip install 'timbral[ray]'")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        yield found
-        found.shutdown()
 
 
 @pytest.fixture(params=["in process", "in processes", "ray", "spark"])

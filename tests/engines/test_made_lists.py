@@ -15,6 +15,7 @@ from taste import history, served_model
 from timbral import keys
 from timbral.engines.block_store import BlockStore
 from timbral.engines.made_lists import MadeLists, make_all
+from timbral.engines.ray_run import on_ray
 from timbral.engines.spark_session import on_spark
 from timbral.lists.forgotten import Forgotten
 from timbral.logic.batch_recommendation import BatchRecommendation
@@ -37,9 +38,14 @@ def here(do: Callable[[dict[str, Any]], dict[str, Any]], parts: Sequence[dict[st
     return [do(part) for part in [*parts, *parts]]
 
 
-@pytest.fixture(params=["here", "spark"])
+@pytest.fixture(params=["here", "ray", "spark"])
 def everywhere(request: pytest.FixtureRequest) -> Any:
-    return here if request.param == "here" else partial(on_spark, request.getfixturevalue("spark").url)
+    if request.param == "spark":
+        return partial(on_spark, request.getfixturevalue("spark").url)
+    if request.param == "ray":
+        request.getfixturevalue("ray")
+        return partial(on_ray, None)
+    return here
 
 
 def made(

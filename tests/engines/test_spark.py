@@ -121,19 +121,29 @@ def test_a_process_ends_at_once_though_the_connect_server_has_gone(spark: SparkC
 
     # when
     spark.kill_connect()
-    process.communicate("\n", timeout=60)  # pyspark's own leave-taking has retries for two minutes and more
+    try:
+        process.communicate("\n", timeout=60)  # pyspark's own leave-taking has retries for two minutes and more
+    finally:
+        process.kill()
+        spark.start_connect()
 
     # then
     assert process.returncode == 0
-    spark.start_connect()
 
 
 def test_what_fails_on_spark_is_said_in_a_line(spark: SparkCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given: a session with the server, which may have been started anew
+    on_spark(spark.url, _same, [{}])
     monkeypatch.setattr(spark_session, "MOST_ATTEMPTS", 1)
 
+    # when, then
     with pytest.raises(TrainingError, match=f"Spark at {spark.url} has not done its part: .*KeyError: 'nothing'"):
         on_spark(spark.url, _fails, [{}])
 
 
 def _fails(description: dict[str, Any]) -> dict[str, Any]:
     raise KeyError("nothing")
+
+
+def _same(description: dict[str, Any]) -> dict[str, Any]:
+    return description

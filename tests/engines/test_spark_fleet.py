@@ -97,7 +97,7 @@ def test_parquet_and_the_history_are_read_on_spark_for_the_same_model(
 def test_an_engine_that_is_none_or_not_configured_is_said(fleet: Fleet, data: Path) -> None:
     with pytest.raises(MessageError, match="'local', 'fleet', 'ray' or 'spark'"):
         producers.enqueue_train_model("plays.csv", engine="dask")
-    with pytest.raises(MessageError, match="'fleet' or 'spark'"):
+    with pytest.raises(MessageError, match="'fleet', 'ray' or 'spark'"):
         producers.enqueue_compute_recommendations(engine="local")
     with pytest.raises(MessageError, match="makes everybody's lists: leave user_ids out"):
         producers.enqueue_compute_recommendations(engine="spark", user_ids=[1])

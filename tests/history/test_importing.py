@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.read_options import ReadOptions
-from timbral.errors import DataError
+from timbral.errors import DataError, ParameterError
 from timbral.history.exporting import export_plays, summary
 from timbral.history.importing import NO_PLAYS, Imported, import_plays
 from timbral.history.table import HistoryTable
@@ -116,6 +116,15 @@ def test_what_is_exported_can_be_imported_elsewhere(history: HistoryTable, tmp_p
     assert [[row[name] for name in kept] for row in rows(other)] == [
         [row[name] for name in kept] for row in rows(history)
     ]
+
+
+def test_an_export_says_where_it_cannot_be_written(history: HistoryTable, tmp_path: Path) -> None:
+    load(history, tmp_path / "a.csv", ROWS)
+
+    with pytest.raises(ParameterError, match="there is no folder"):
+        export_plays(history, tmp_path / "no" / "x.csv", "csv")
+    with pytest.raises(ParameterError, match="it is a folder"):
+        export_plays(history, tmp_path, "csv")
 
 
 def test_a_summary_counts_rows_users_items_and_days(history: HistoryTable, tmp_path: Path) -> None:

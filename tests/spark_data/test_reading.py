@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import random
+import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
+from here_cluster import Here
 
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.interactions import Interactions
@@ -20,6 +21,7 @@ from timbral.data.read_options import ReadOptions
 from timbral.engines.block_store import BlockStore
 from timbral.engines.block_task import Answer, BlockTask, solve
 from timbral.errors import DataError
+from timbral.models.fitting.warm_start import KnownFactors
 from timbral.models.nmf_model import NMFModel
 from timbral.spark_data import reading, sources
 from timbral.spark_data.cluster import SparkCluster as SparkDataCluster
@@ -28,39 +30,6 @@ from timbral.spark_data.sources import file_sources
 from timbral.spark_data.stored_plays import StoredPlays
 
 OPTIONS = ReadOptions()
-
-
-class Here:
-    """The smallest cluster, which does everything twice, and in another order each time."""
-
-    def __init__(self) -> None:
-        self._order = random.Random(0)
-
-    def each(self, do: Callable[[Any], Any], descriptions: Sequence[Any]) -> list[Any]:
-        twice = [*descriptions, *descriptions]
-        self._order.shuffle(twice)
-        answers = [do(one) for one in twice]
-        return [answers[twice.index(one)] for one in descriptions]
-
-    def distinct(
-        self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema, do: Any, n: int
-    ) -> list[Any]:
-        table = self._rows(rows_of, descriptions, schema)
-        parts = table.group_by(schema.names).aggregate([]).to_batches(max_chunksize=-(-table.num_rows // n))
-        return [answer for part in parts if (answer := do(iter([part]))) is not None]
-
-    def grouped(
-        self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema, do: Any, n: int
-    ) -> list[Any]:
-        table = self._rows(rows_of, descriptions, schema)
-        keys = table[0].unique().to_pylist()
-        self._order.shuffle(keys)
-        return [do(table.filter(pa.compute.equal(table[0], key))) for key in [*keys, *keys]]
-
-    def _rows(self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema) -> Any:
-        batches = [batch for one in descriptions for batch in rows_of(one)]
-        self._order.shuffle(batches)
-        return pa.Table.from_batches(batches, schema=schema)
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +50,12 @@ def read(
     cluster: Any = None,
     most_sampled: int = 10**9,
     forgotten: Sequence[Any] = (),
+    on_step: Callable[[str], None] = lambda step: None,
     **limits: float | None,
 ) -> StoredPlays:
     store = BlockStore(folder, "data", folder / "cache")
     table, found = file_sources(DatasetFile.of(path), options)
-    made = Reading(cluster or Here(), store, run_on(store), 3, most_sampled)
+    made = Reading(cluster or Here(), store, run_on(store), 3, most_sampled, on_step=on_step)
     return made.read(str(path), table, found, forgotten=lambda ids: np.sort(ids.codes(list(forgotten))), **limits)
 
 
@@ -148,22 +118,30 @@ def test_the_same_rows_ids_and_times(tmp_path: Path, ids: str, options: ReadOpti
 
 @pytest.fixture(params=["here", "spark"])
 def cluster(request: pytest.FixtureRequest) -> Any:
-    return Here() if request.param == "here" else SparkDataCluster(request.getfixturevalue("spark").url)
+    return Here() if request.param == "here" else request.getfixturevalue("spark")
 
 
-def test_the_same_bits_of_a_model(tmp_path: Path, cluster: Any) -> None:
+def test_the_same_bits_of_a_model_with_executors_killed(tmp_path: Path, cluster: Any) -> None:
     # given
     path = write(tmp_path, plays(12_000))
     options = ReadOptions(time_col="at")
     model = partial(NMFModel, 5, 0, 4, 0.0, n_threads=1)
+    killed: list[int] = []
+
+    def kill(step: str) -> None:
+        if not isinstance(cluster, Here) and step.startswith(("bringing", "turning")):
+            killed.extend(cluster.executors()[:1])
+            os.kill(killed[-1], signal.SIGKILL)
 
     # when
-    stored = read(path, tmp_path / "store", options, cluster=cluster)
+    asked = cluster if isinstance(cluster, Here) else SparkDataCluster(cluster.url)
+    stored = read(path, tmp_path / "store", options, cluster=asked, on_step=kill)
     theirs = model().fit(stored, halves_of=stored.halves_of)
     here = read_here(path, options)
     mine = model().fit(here.matrix, times=here.times)
 
     # then
+    assert len(killed) == (0 if isinstance(cluster, Here) else 2)
     assert mine.chosen_ == theirs.chosen_
     mine_arrays, mine_texts = mine.tensors()
     theirs_arrays, theirs_texts = theirs.tensors()
@@ -237,3 +215,58 @@ def test_times_of_two_kinds_are_of_one_unit(tmp_path: Path) -> None:
     options = ReadOptions(time_col="at")
 
     assert_same(read_here(path, options), read(path, tmp_path / "store", options).plays)
+
+
+def test_a_file_that_the_executors_do_not_see_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, plays())
+    table, found = file_sources(DatasetFile.of(path), OPTIONS)
+    (path / "part-1.parquet").unlink()
+    store = BlockStore(tmp_path / "store", "data")
+
+    with pytest.raises(DataError, match=r"part-1\.parquet: the trainer sees it, and Spark's executors do not"):
+        Reading(Here(), store, run_on(store), 3, 10**9).read("plays", table, found)
+
+
+def test_a_warm_start_takes_known_factors_and_the_first_sweep_folds_the_rest_in(tmp_path: Path) -> None:
+    # given: a model that has not seen a few of the users
+    stored = read(write(tmp_path, plays(12_000)), tmp_path / "store")
+    asked = partial(NMFModel, 5, 0, regularization=0.3, n_neighbors=0, n_threads=1)
+    cold = asked(max_iter=12, tol=0.0).fit(stored.plays.matrix)
+    knows_user = np.arange(cold.n_users) % 50 > 0
+    known = KnownFactors(cold._users(), cold._items(), knows_user, np.ones(cold.n_items, dtype=bool))
+
+    # when
+    warm = asked(max_iter=2, tol=0.0).fit(stored, known=known, halves_of=stored.halves_of)
+
+    # then
+    assert warm.training_history[-1] < 1.001 * cold.training_history[-1]
+    assert warm._users()[~knows_user].any(axis=1).mean() > 0.9
+
+
+@pytest.mark.parametrize("named", [["1", "2", "10"], ["1", "2", "b"], ["1", "2.5", "10"]])
+def test_ids_that_are_names_of_folders_are_those_of_one_process(tmp_path: Path, named: list[str]) -> None:
+    for number, name in enumerate(named):
+        (tmp_path / "plays" / f"item_id={name}").mkdir(parents=True)
+        frame = plays(200, seed=number).drop(columns="item_id")
+        frame.to_parquet(tmp_path / "plays" / f"item_id={name}" / "0.parquet", index=False)
+
+    def outcome(reads: Callable[[], Interactions]) -> Any:
+        try:
+            return reads()
+        except DataError as error:
+            return str(error)
+
+    mine = outcome(lambda: read_here(tmp_path / "plays"))
+    theirs = outcome(lambda: read(tmp_path / "plays", tmp_path / "store").plays)
+
+    if isinstance(mine, str):
+        assert mine == theirs
+    else:
+        assert_same(mine, theirs)
+
+
+def test_more_plays_than_a_model_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST_ENTRIES", 100)
+
+    with pytest.raises(DataError, match=r"plays: has 2,\d+ plays of different items; a model's file holds 100"):
+        read(write(tmp_path, plays(3000)), tmp_path / "store")

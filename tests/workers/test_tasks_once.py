@@ -68,9 +68,8 @@ def test_requests_for_everybody_at_once_are_fewer_jobs(bench: Any, wait_until: W
         answers = [one.get(timeout=30) for one in sent]
         chunks = watch.executions_by_name()["compute_chunk"]
 
-    assert {answer["users_done"] for answer in answers} == {120, 121} or {
-        answer["users_done"] for answer in answers
-    } == {121}
+    # 121 where a test before this one has had somebody new play something
+    assert {answer["users_done"] for answer in answers} <= {120, 121}
     assert len({answer["job_id"] for answer in answers}) * 13 >= chunks
 
 

@@ -153,6 +153,8 @@ def _report(error: Exception) -> int:
 
 
 def _explained(error: Exception) -> tuple[int, str]:
+    if isinstance(error, typer.Abort):
+        return FAILED, "not confirmed; nothing was done"
     usage = getattr(error, "format_message", None)  # typer's own errors, whose module has moved between its versions
     if usage is not None:
         context = getattr(error, "ctx", None)

@@ -91,7 +91,10 @@ def wait(
 
     $ timbral job wait 0e6a7d3c-… --timeout 600
     """
-    follow(producers.job(whole_job_id(job_id)), as_json=as_json, timeout_s=timeout)
+    job = producers.job(whole_job_id(job_id))
+    if not job.is_known:
+        hint(f"timbral: nothing is known of {job.id}: sent by another app, expired, or never sent")
+    follow(job, as_json=as_json, timeout_s=timeout)
 
 
 @jobs.command()

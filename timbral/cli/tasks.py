@@ -98,7 +98,7 @@ def train(
         float | None, typer.Option(help="γ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
     ] = None,
     neighbor_regularization: Annotated[
-        float | None, typer.Option(help="λ; chosen on a part of the data if not given.", rich_help_panel=MODEL)
+        float | None, typer.Option(help="λ; 3 if not given.", rich_help_panel=MODEL)
     ] = None,
     recency_weight: Annotated[
         float | None, typer.Option(help="ρ, for data with times; chosen if not given.", rich_help_panel=MODEL)
@@ -186,7 +186,7 @@ def recommend(
     allow: Allow = None,
     exclude: Exclude = None,
     engine: Annotated[
-        str | None, typer.Option(help="Who makes everybody's lists: fleet or spark; the fleet if not given.")
+        str | None, typer.Option(help="Who makes everybody's lists: fleet, ray or spark; the fleet if not given.")
     ] = None,
     text_ids: TextIds = False,
     wait: Wait = True,
@@ -292,7 +292,7 @@ def parsed_play(text: str, *, as_text: bool, what: str = "--play") -> dict[str, 
         except ValueError:
             raise problem from None
         return dict(read)
-    parts = text.split(",")
+    parts = [part.strip() for part in text.split(",")]
     if len(parts) not in (2, 3) or not all(parts):
         raise problem
     play: dict[str, Any] = {

@@ -10,7 +10,7 @@ EngineName = Literal["local", "fleet", "ray", "spark"]
 """The process that has the job, the fleet's queue of chunks, a Ray cluster, Spark by Spark Connect."""
 
 
-ListEngineName = Literal["fleet", "spark"]
+ListEngineName = Literal["fleet", "ray", "spark"]
 """Of these, who makes lists."""
 
 

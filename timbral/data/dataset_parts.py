@@ -24,6 +24,7 @@ __all__ = ["Part", "dataset_files", "dataset_parts", "is_folder"]
 
 NO_DATA: Final = r"(?i)^(readme|license|licence|copying|notice|citation|changelog|checksum|md5)|\.(md|pdf|html?|crc|md5|sha\d*|docx?)$"
 MOST_PARTS: Final = 100_000
+TABLES: Final = {"_delta_log": "a Delta Lake table", ".hoodie": "a Hudi table"}
 HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -55,11 +56,12 @@ def dataset_parts(file: DatasetFile, preset: Preset | None = None) -> list[Part]
 
     Raises:
         DatasetNotFoundError: there is no such file.
-        DataError: nothing is in it, or files of several kinds; says which.
+        DataError: nothing is in it, or files of several kinds, which it says; it is a table with a past.
     """
     folder = is_folder(file)
     if folder:
         names = sorted(_names_in_folder(file))
+        _refuse_tables(names, file)
     elif not _is_zip(file):
         return [Part(file)]
     else:
@@ -115,6 +117,15 @@ def _names_in_zip(file: DatasetFile) -> list[str]:
     if "[Content_Types].xml" in names:
         raise DataError("is an Excel workbook: save it as csv", file.name)
     return [name for name in names if not name.startswith("__MACOSX/")]
+
+
+def _refuse_tables(names: list[str], file: DatasetFile) -> None:
+    """A table's folder holds files of its past, too: read as they lie, rows that were rewritten would count twice."""
+    for name in names:
+        table = next((TABLES[part] for part in name.split("/") if part in TABLES), None)
+        if table is not None:
+            text = f"is {table}, whose folder holds rows of its past, too: export what it holds now, as parquet"
+            raise DataError(text, file.name)
 
 
 def _is_hidden(name: str) -> bool:

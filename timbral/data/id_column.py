@@ -60,6 +60,7 @@ class IdColumn:
         self._drop_odd = drop_odd
         self._strip_audio_suffix = strip_audio_suffix
         self._state = INTS if self._becomes_int else TEXT if strip_audio_suffix or believed else ALMOST_INTS
+        self._kind: pa.DataType | None = None
         self._distinct: pa.Array | None = None
         self._pending: list[pa.DictionaryArray] = []
         self._used = np.zeros(0, dtype=bool)
@@ -83,6 +84,10 @@ class IdColumn:
             return None
         encoded = encoded_ids(array, self.column, place)
         distinct = self._checked(encoded, place)
+        if not self._from_text and self._kind not in (None, distinct.type):
+            kind, before = ("text", "ints") if pa.types.is_large_string(distinct.type) else ("ints", "text")
+            raise place.error(self.column, 0, f"ids are {kind} here and {before} in the files before")
+        self._kind = distinct.type
         indices = encoded.indices.cast(pa.int32())
         odd = None
         if pa.types.is_large_string(distinct.type):
@@ -125,9 +130,9 @@ class IdColumn:
         if self._state == TEXT:
             self._refuse_floats(ids)
         elif self._first_odd is not None:
-            odd = is_odd(ids, self.column)
             if not self._drop_odd:
                 raise self._first_odd
+            odd = is_odd(ids, self.column)
             used, ids = used[~odd], ids.filter(pa.array(~odd))
             self.drops_odd = True
         if self._state == ALMOST_INTS and self._becomes_int:

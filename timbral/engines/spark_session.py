@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import functools
 import json
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -70,7 +71,9 @@ def answers_of_spark(
     shown = url.partition("/;")[0]  # behind it may be a token
     for attempt in range(1, MOST_ATTEMPTS + 1):
         try:
-            with _set(_session(url), options) as session:
+            session = _session(url)
+            session.client.set_retry_policies([_patience()])
+            with _set(session, options):
                 return [json.loads(text) for text in asked(session).toArrow().column(0).to_pylist()]
         except (PySparkException, _rpc_error()) as error:
             # Its session is gone with a server that was started anew.
@@ -81,10 +84,10 @@ def answers_of_spark(
 
 
 @contextlib.contextmanager
-def _set(session: Any, options: Mapping[str, str]) -> Iterator[Any]:
+def _set(session: Any, options: Mapping[str, str]) -> Iterator[None]:
     for name, value in options.items():
         session.conf.set(name, value)
-    yield session
+    yield
     for name in options:
         if name in SETTINGS:
             session.conf.set(name, SETTINGS[name])
@@ -102,10 +105,25 @@ def _session(url: str) -> Any:
 
     session = SparkSession(connection=url)
     atexit.register(_leave, session, DefaultPolicy(max_retries=0))
-    session.client.set_retry_policies([DefaultPolicy(max_retries=MOST_RETRIES)])
+    session.client.set_retry_policies([_patience()])
     for name, value in SETTINGS.items():
         session.conf.set(name, value)
     return session
+
+
+def _patience() -> Any:
+    """Retries for who asks; next to none for pyspark's own threads, that tell the server what it can forget.
+
+    A process waits for these at its end, and the server forgets by itself.
+    """
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    asker, others = threading.get_ident(), DefaultPolicy(max_retries=1)
+
+    def to_state(policy: Any) -> Any:
+        return DefaultPolicy.to_state(policy) if threading.get_ident() == asker else others.to_state()
+
+    return type("Patience", (DefaultPolicy,), {"to_state": to_state})(max_retries=MOST_RETRIES)
 
 
 def _leave(session: Any, policy: Any) -> None:

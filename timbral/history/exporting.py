@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
-from timbral.errors import DataError
+from timbral.errors import DataError, ParameterError
 from timbral.history.table import HistoryTable
 
 __all__ = ["Summary", "export_plays", "summary"]
@@ -42,9 +42,13 @@ def export_plays(
     Ids are ints where all of them are, else text; in json each is what it is.
 
     Raises:
+        ParameterError: ``path`` is a folder, or in none.
         DataError: the history is empty.
         HistoryError: the table cannot be read.
     """
+    if path.is_dir() or not path.parent.is_dir():
+        missing = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise ParameterError(f"Cannot write {path}: {missing}")
     version, n_rows = history.version(), 0
     if history.stats(version).rows == 0:
         raise DataError("the history is empty", history.uri)

@@ -48,6 +48,9 @@ logger = structlog.get_logger(__name__)
 ROWS_PER_BLOCK: Final = 4_000_000
 """About so many rows of a block of users, or of items, are held by a task."""
 
+MOST_ENTRIES: Final = 2**31 - 1
+"""scipy would make all indices larger, and a copy of them, in whatever process has the model."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -135,9 +138,13 @@ class Reading:
             numbering = Numbering.of(store, merging, merged, None if value is None else value.text)
         except DataError as error:
             raise DataError(error.args[0], name) from None
+        n_entries = int(numbering.user_counts.sum())
+        if n_entries > MOST_ENTRIES:
+            raise DataError(f"has {n_entries:,} plays of different items; a model's file holds {MOST_ENTRIES:,}", name)
         n_places = sum(answer["n_places"] for answer in merged)
         report = DataReport.of(table, n_rows, n_dropped, n_rows - n_dropped - n_places)
-        store.remove("rows")
+        for done in ("rows", "ids", "distinct", "counts"):
+            store.remove(done)
 
         self._step("turning users' plays into items'")
         blocks = self._blocks(merging, numbering, {answer["block"] for answer in merged})
@@ -196,14 +203,13 @@ class Reading:
         """All plays of all users, in files of this host's that are mapped."""
         store, n_users, n_items = self.store, len(numbering.users), len(numbering.items)
         n_entries = int(numbering.user_counts.sum())
-        index = np.int32 if n_entries < 2**31 else np.int64
-        indptr = np.append(0, np.cumsum(numbering.user_counts)).astype(index)
+        indptr = np.append(0, np.cumsum(numbering.user_counts)).astype(np.int32)
 
         def whole(name: str, dtype: Any) -> npt.NDArray[Any]:
             parts = (store.get(block_name("users", number, name)) for number in range(len(blocks)))
             return mapped_file(store.folder / f"plays.{name}.npy", dtype, n_entries, parts)
 
-        parts: Any = whole("values", np.float32), whole("indices", index), indptr
+        parts: Any = whole("values", np.float32), whole("indices", np.int32), indptr
         matrix = sparse.csr_matrix(parts, shape=(n_users, n_items), copy=False)
         matrix.has_sorted_indices = matrix.has_canonical_format = True
         times = whole("times", np.int64) if has_times else None

@@ -14,7 +14,7 @@ from timbral.data.id_column import IdColumn
 from timbral.data.places import Place
 from timbral.data.time_column import MICROSECONDS
 from timbral.engines.block_store import BlockStore
-from timbral.errors import DataError, TimbralError
+from timbral.errors import DataError, DatasetNotFoundError, TimbralError
 from timbral.spark_data.sources import Source
 
 __all__ = ["SIDES", "IdSide", "read_source", "source_ids", "source_rows"]
@@ -30,6 +30,8 @@ def read_source(store: BlockStore, described: dict[str, Any]) -> dict[str, Any]:
         return {"number": number} | _read(store, number, source)
     except DataError as error:
         return {"number": number, "problem": list(error.args)}
+    except DatasetNotFoundError:
+        return {"number": number, "problem": ["the trainer sees it, and Spark's executors do not", source.called]}
     except TimbralError as error:
         return {"number": number, "problem": [str(error), source.called]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -33,7 +34,8 @@ class SparkReader:
 
     def __init__(self, url: str, job_id: str) -> None:
         self._url = url
-        self._store = stores.store_of(f"{stores.job_digest(job_id)}-data")
+        # A name of its own for each delivery: other hosts have copies of what an earlier one had.
+        self._store = stores.store_of(f"{stores.job_digest(job_id)}-data-{secrets.token_hex(4)}")
 
     def __enter__(self) -> Self:
         return self

@@ -16,6 +16,10 @@ __all__ = ["HiddenPart"]
 MIN_JUDGED: Final = 100
 MIN_ENTRIES: Final = 5_000
 MAX_JUDGED: Final = 2_000
+FEWER_JUDGED: Final = 800
+MAX_SCORES: Final = 10_000_000
+"""Of the judged users, for all items: in a large catalogue fewer users are judged, and no fewer than
+``FEWER_JUDGED``."""
 MIN_ROW: Final = 5
 """Entries that a judged user has."""
 
@@ -63,7 +67,7 @@ class HiddenPart:
     def _some(cls, rows: SparseRows, times: Times | None, rng: np.random.Generator) -> Self | None:
         counts = np.diff(rows.indptr)
         judged = np.flatnonzero(counts >= MIN_ROW)
-        judged = np.sort(rng.permutation(judged)[:MAX_JUDGED])
+        judged = np.sort(rng.permutation(judged)[: _most_judged(rows.n_columns)])
         owner = np.repeat(np.arange(rows.n_rows), counts)
         by_chance = rng.random(len(owner))  # of rows of one moment, too: they come in the order of their items
         order = np.lexsort((by_chance, owner) if times is None else (by_chance, -times, owner))
@@ -85,6 +89,10 @@ class HiddenPart:
     ) -> Self | None:
         if len(judged) < MIN_JUDGED:
             return None
-        judged = np.sort(rng.permutation(judged)[:MAX_JUDGED])
+        judged = np.sort(rng.permutation(judged)[: _most_judged(rows.n_columns)])
         known_times = None if times is None else times[~held]
         return cls(rows.only(~held), known_times, rows.only(held), judged)
+
+
+def _most_judged(n_items: int) -> int:
+    return max(FEWER_JUDGED, min(MAX_JUDGED, MAX_SCORES // n_items))

@@ -25,7 +25,7 @@ __all__ = ["LENGTH", "judge"]
 LENGTH: Final = 50
 """Of the lists that are judged: longer ones than people see tell the same from fewer users."""
 
-USERS_PER_SPAN: Final = 32
+USERS_PER_SPAN: Final = 64
 SCORES_PER_SPAN: Final = 1 << 22
 """Or fewer users, that all their scores are no more than that."""
 
@@ -113,11 +113,15 @@ def _judge(  # type: ignore[no-untyped-def]  # numba types it
         for entry in range(known_indptr[user], known_indptr[user + 1]):
             row[known[entry]] = RULED_OUT
         n_rest, least = 0, RULED_OUT
-        for item in range(n_items):
-            if row[item] > least:
-                n_rest = offer(rest, rest_items, n_rest, row[item], item)
-                if n_rest == length + 1:
-                    least = rest[0]
+        for first_item in range(0, n_items, BLOCK_ITEMS):
+            end = min(first_item + BLOCK_ITEMS, n_items)
+            if _n_as_high(row[first_item:end], end - first_item, least) == 0:
+                continue
+            for item in range(first_item, end):
+                if row[item] > least:
+                    n_rest = offer(rest, rest_items, n_rest, row[item], item)
+                    if n_rest == length + 1:
+                        least = rest[0]
         ideal = 0.0
         for rank in range(min(n_hidden, length)):
             ideal += discounts[rank]

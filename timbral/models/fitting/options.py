@@ -13,15 +13,13 @@ __all__ = ["PartOptions"]
 @dataclass(frozen=True)
 class PartOptions:
     """The neighbour part and the recency part. Where a weight is None it is chosen on a held-out part of the data,
-    together with the
-    regularisation of the factors: exactly 0 where the part gains nothing, where the data are too few to tell, and where
-    the target is
-    not "one": scores then stand for values.
+    together with the regularisation of the factors: exactly 0 where the part gains nothing, where the data are too few
+    to tell, and where the target is not "one": scores then stand for values.
 
     n_neighbors: most items that speak for an item; 0: no neighbour part.
     neighbor_weight: γ, what the neighbours' sum is multiplied by before it is added to the factors' score.
     neighbor_regularization: λ, in units of the mean diagonal of the co-play matrix; the larger it is, the more
-        neighbours share what one could say alone.
+        neighbours share what one could say alone; 3 where None.
     recency_weight: ρ, of the recency part: what an item's recent share of plays, on a logarithmic scale, adds to its
         score. Only data with times have one.
     """

@@ -22,9 +22,10 @@ USER_EXPONENT: Final = 0.5
 MOST_OF_A_USER: Final = 1_000
 """Items of one user that are looked at: what a user costs grows with the square of them."""
 
+PER_CANDIDATE: Final = 5
 ROW: Final = 500
-"""Items kept for each item, and no fewer than its candidates; fewer where the catalogue is so large that
-``TABLE_BYTES`` hold no more."""
+"""Items kept for each item: so many times its candidates, at most so many; fewer, but no fewer than its candidates,
+where the catalogue is so large that ``TABLE_BYTES`` hold no more."""
 
 TABLE_BYTES: Final = 800 * 2**20
 
@@ -57,7 +58,8 @@ class CoPlays:
         if filled.any():
             diagonal[filled] = np.add.reduceat(weights[columns.indices], columns.indptr[:-1][filled], dtype=np.float64)
         n_items = rows.n_columns
-        width = min(n_items, max(n_candidates, min(ROW, TABLE_BYTES // (8 * n_items))))
+        kept = min(PER_CANDIDATE * n_candidates, ROW, TABLE_BYTES // (8 * n_items))
+        width = min(n_items, max(n_candidates, kept))
         items = np.empty((n_items, width), dtype=np.int32)
         values = np.empty((n_items, width), dtype=np.float32)
         lengths = np.zeros(n_items, dtype=np.int64)

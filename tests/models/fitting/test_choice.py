@@ -1,0 +1,92 @@
+"""What is chosen on a part of the data, and how much is tried for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from timbral.models.engine.factorization import Factors
+from timbral.models.engine.objective import Objective
+from timbral.models.engine.sparse_rows import SparseRows, read_rows
+from timbral.models.fitting import choice, hidden_part
+from timbral.models.fitting.choice import LADDER, Choice, choose
+from timbral.models.fitting.hidden_part import HiddenPart
+from timbral.models.fitting.options import PartOptions
+
+
+@pytest.fixture(scope="module")
+def rows() -> SparseRows:
+    """400 users of eight tastes, 300 items."""
+    rng = np.random.default_rng(0)
+    likes = rng.integers(0, 8, 400)[:, None] == rng.integers(0, 8, 300)[None, :]
+    plays = rng.random((400, 300)) < np.where(likes, 0.35, 0.02)
+    return read_rows(sparse.csr_matrix(plays.astype(np.float32)), "plays")
+
+
+def chosen(rows: SparseRows, objective: Objective | None = None, *, n_threads: int = 1) -> Choice:
+    resolved = (objective or Objective()).resolved()
+    return choose(resolved, PartOptions(), rows, None, n_components=8, seed=0, n_threads=n_threads)
+
+
+def test_the_choice_and_the_factors_to_start_from_are_the_same_on_any_number_of_threads(rows: SparseRows) -> None:
+    one, three = chosen(rows), chosen(rows, n_threads=3)
+
+    assert one.numbers() == three.numbers()
+    assert one.factors is not None
+    assert three.factors is not None
+    assert np.array_equal(one.factors.user, three.factors.user)
+    assert np.array_equal(one.factors.item, three.factors.item)
+
+
+def test_all_steps_of_the_ladder_are_judged_after_as_many_sweeps_from_the_same_factors(
+    rows: SparseRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[int, bytes]] = []
+    really = choice.factorize
+
+    def noted(users: object, items: object, factors: Factors, **options: int) -> Factors:
+        begun.append((options["max_iter"], factors.item.tobytes()))
+        return really(users, items, factors, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(choice, "factorize", noted)
+    chosen(rows)
+
+    first, *steps = begun
+    assert first[0] == choice.SWEEPS
+    assert len(steps) >= 2
+    assert {sweeps for sweeps, _ in steps} == {choice.FURTHER_SWEEPS}
+    assert len({start for _, start in steps}) == 1
+
+
+def test_a_regularization_that_is_given_is_not_tried_against_others(rows: SparseRows) -> None:
+    found = chosen(rows, Objective(regularization=0.77))
+
+    assert found.regularization == 0.77
+    assert found.factors is not None
+
+
+def test_the_best_lies_between_the_places_that_were_tried() -> None:
+    """Given a quality that falls as the square of the logarithm's distance from .3"""
+    quality = {place: -(np.log(kappa / 0.3) ** 2) for place, kappa in enumerate(LADDER)}
+    best = max(quality, key=lambda place: quality[place])
+
+    assert choice._highest(LADDER, quality, best) == pytest.approx(0.3, rel=0.02)
+    assert choice._highest(LADDER, quality, best, 2.0) == pytest.approx(0.6, rel=0.02)
+
+
+def test_at_the_end_of_what_was_tried_the_best_is_as_it_was_tried() -> None:
+    assert choice._highest(LADDER, {0: 0.3, 1: 0.2}, 0) == LADDER[0]
+    assert choice._highest(LADDER, {3: 0.3, 4: 0.2}, 3) == LADDER[3]
+
+
+def test_in_a_large_catalogue_fewer_users_are_judged(rows: SparseRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hidden_part, "FEWER_JUDGED", 150)
+    counts = []
+    for most in (rows.n_columns * 390, rows.n_columns * 200, rows.n_columns):
+        monkeypatch.setattr(hidden_part, "MAX_SCORES", most)
+        part = HiddenPart.of(rows, None, np.random.default_rng(0))
+        assert part is not None
+        counts.append(len(part.judged))
+
+    assert counts == [390, 200, 150]
