@@ -57,6 +57,6 @@ def test_the_same_rows_ids_and_times(
     assert (stored.plays.user_ids, stored.plays.item_ids) == (here.user_ids, here.item_ids)
     for name in ("indptr", "indices", "data"):
         np.testing.assert_array_equal(getattr(stored.plays.matrix, name), getattr(here.matrix, name), name)
-    np.testing.assert_array_equal(stored.plays.times, here.times)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(stored.plays.times, here.times)
     assert stored.plays.report() == here.report()
     assert rows.record(stored.plays.n_rows)["rows_left_out"] == rows.record(here.n_rows)["rows_left_out"] > 0

@@ -91,7 +91,7 @@ def assert_same(mine: Interactions, theirs: Interactions) -> None:
     for name in ("indptr", "indices", "data"):
         np.testing.assert_array_equal(getattr(mine.matrix, name), getattr(theirs.matrix, name), name)
     assert (mine.times is None) == (theirs.times is None)
-    np.testing.assert_array_equal(mine.times, theirs.times)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(mine.times, theirs.times)
     assert mine.report() == theirs.report()
     assert (mine.zeros is None) == (theirs.zeros is None)
     if mine.zeros is not None and theirs.zeros is not None:

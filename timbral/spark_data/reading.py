@@ -80,7 +80,7 @@ class Reading:
         *,
         min_plays: float | None = None,
         max_plays: float | None = None,
-        forgotten: Callable[[IdIndex], npt.NDArray[np.int32]] = lambda ids: np.empty(0, np.int32),  # noqa: ARG005
+        forgotten: Callable[[IdIndex], npt.NDArray[np.int32]] = lambda ids: np.empty(0, np.int32),  # noqa: ARG005 - of nobody, whatever the ids
     ) -> StoredPlays:
         """The plays of all ``sources``, which are ``name`` together; ``table`` is the first part's.
 

@@ -47,7 +47,7 @@ def test_all_steps_of_the_ladder_are_judged_after_as_many_sweeps_from_the_same_f
 
     def noted(users: object, items: object, factors: Factors, **options: int) -> Factors:
         begun.append((options["max_iter"], factors.item.tobytes()))
-        return really(users, items, factors, **options)  # type: ignore[arg-type]
+        return really(users, items, factors, **options)
 
     monkeypatch.setattr(choice, "factorize", noted)
     chosen(rows)
