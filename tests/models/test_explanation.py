@@ -31,7 +31,7 @@ def matrix() -> sparse.csr_matrix:
 
 @pytest.fixture(scope="module")
 def model(matrix: sparse.csr_matrix) -> NMFModel:
-    return NMFModel(12, 1, n_neighbors=0, n_threads=1).fit(matrix)
+    return NMFModel(12, 1, regularization=0.5, n_neighbors=0, n_threads=1).fit(matrix)
 
 
 def falls(model: NMFModel, row: sparse.csr_matrix, item: int) -> npt.NDArray[np.float32]:
