@@ -38,7 +38,7 @@ def run(code: list[str], server: EmbeddedServer) -> str:
 @pytest.fixture
 def careless() -> Iterator[EmbeddedServer]:
     """A server that deletes whatever it likes, and lets few in."""
-    with EmbeddedServer(append_only=False, options={"maxmemory-policy": "allkeys-lru", "maxclients": "20"}) as server:
+    with EmbeddedServer(append_only=False, options={"maxmemory-policy": "allkeys-lru", "maxclients": "17"}) as server:
         yield server
 
 
@@ -70,7 +70,7 @@ def test_a_policy_that_may_evict_the_queue_and_few_connections_are_said_everywhe
     assert "its maxmemory-policy allkeys-lru" in said
     assert "raise maxclients" in said
     assert {sample.value for sample in found["timbral_redis_may_evict_the_queue"]} == {1.0}
-    assert {sample.value for sample in found["timbral_redis_connections_limit"]} == {20.0}
+    assert {sample.value for sample in found["timbral_redis_connections_limit"]} == {17.0}
 
 
 def test_a_server_as_it_should_be_is_not_worth_a_word(redis_server: EmbeddedServer) -> None:
