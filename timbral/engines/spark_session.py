@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import functools
 import json
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ MOST_RETRIES: Final = 7
 """Of a call that does not reach the server: about two minutes, in which one may be started anew."""
 ANSWER: Final = "answer string"
 """The schema of answers."""
+_RAISED: Final = re.compile(r"^[A-Za-z_][\w.]*(?:: .*)?$", re.MULTILINE)
+"""What Python raised: in its tracebacks all other lines are indented, or have more words before a colon."""
 SETTINGS: Final = {
     # There is nothing to be planned anew, and compiling takes longer than what it would speed up.
     "spark.sql.adaptive.enabled": "false",
@@ -66,7 +69,7 @@ def answers_of_spark(
     Raises:
         TrainingError: the server is not reached, or Spark has given up.
     """
-    from pyspark.errors import PySparkException
+    from pyspark.errors import PySparkException, PythonException
 
     shown = url.partition("/;")[0]  # behind it may be a token
     for attempt in range(1, MOST_ATTEMPTS + 1):
@@ -75,6 +78,9 @@ def answers_of_spark(
             session.client.set_retry_policies([_patience()])
             with _set(session, options):
                 return [json.loads(text) for text in asked(session).toArrow().column(0).to_pylist()]
+        except PythonException as error:  # what a task raised, each of the four times that Spark did it
+            _session.cache_clear()  # it has this call's options
+            raise TrainingError(f"Spark at {shown} has not done its part: {_problem(error)}") from None
         except (PySparkException, _rpc_error()) as error:
             # Its session is gone with a server that was started anew.
             _session.cache_clear()
@@ -171,6 +177,8 @@ def _problem(error: Exception) -> str:
     """The line of Spark's that says something."""
     if isinstance(error, _rpc_error()):  # the server was not reached, or not reached any more
         return str(getattr(error, "details", lambda: error)())[:500]
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "Error: " in line or "Exception: " in line]
+    text = str(error)
+    raised = _RAISED.findall(text) if "Traceback" in text else []
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = raised or [line for line in lines if "Error: " in line or "Exception: " in line]
     return ((told or lines or [type(error).__name__])[-1 if told else 0])[:500]
