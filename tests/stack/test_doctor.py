@@ -138,3 +138,17 @@ def test_a_server_that_answers_and_refuses_is_a_problem_by_its_name(
     assert checks[name].state == "problem"
     assert says in checks[name].said
     assert checks[name].do
+
+
+def test_a_model_whose_file_is_cut_off_is_a_problem(server: EmbeddedServer, tmp_path: Path) -> None:
+    (tmp_path / "20260301T120000-7.safetensors").write_bytes(b"\x80\x00\x00\x00\x00\x00\x00\x00{")
+    with server.client() as client:
+        client.set(keys.MODEL_CURRENT, "20260301T120000-7")
+        try:
+            checks = found(settings(server.url, tmp_path))
+        finally:
+            client.delete(keys.MODEL_CURRENT)
+
+    assert checks["Model"].state == "problem"
+    assert "is cut off" in checks["Model"].said
+    assert "roll-back" in checks["Model"].do

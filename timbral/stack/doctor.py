@@ -19,7 +19,7 @@ import redis
 
 from timbral import extras, keys
 from timbral.config.settings import Settings, public_address
-from timbral.errors import ParameterError
+from timbral.errors import ParameterError, TimbralError
 from timbral.queue import layout
 from timbral.queue.fleet_state import alive_workers
 from timbral.redis_server.client import connect
@@ -252,7 +252,12 @@ def _model(settings: Settings, version: str) -> Check:
     if not version:
         return Check("Model", "problem", "none is live", "timbral train FILE, or timbral train for the recorded plays")
     age_s = _age_s(version)
-    is_missing = settings.MODEL_DIR.is_dir() and not (settings.MODEL_DIR / f"{version}.safetensors").exists()
+    file = settings.MODEL_DIR / f"{version}.safetensors"
+    is_missing = settings.MODEL_DIR.is_dir() and not file.exists()
+    damage = _damage(file) if file.exists() else ""
+    if damage:
+        do = "timbral models roll-back, or timbral train; until then workers serve an older version where they find one"
+        return Check("Model", "problem", damage, do)
     if is_missing and settings.MODEL_ARCHIVE_URI is None:
         said = f"the file of {version} is not in {settings.MODEL_DIR}"
         return Check("Model", "note", said, "set MODEL_DIR to the workers' folder, or MODEL_ARCHIVE_URI")
@@ -260,6 +265,21 @@ def _model(settings: Settings, version: str) -> Check:
         said = f"{version} is {age_s / 86_400:.0f} days old"
         return Check("Model", "note", said, "timbral train, or RETRAIN_EVERY_S")
     return Check("Model", "ok", f"{version} is live")
+
+
+def _damage(file: Path) -> str:
+    """What is wrong with a model's file; empty where it is good, or where this install reads no models."""
+    try:
+        extras.require("this", "worker")
+    except ParameterError:
+        return ""
+    from timbral.models.file.model_file import read
+
+    try:
+        read(file)
+    except TimbralError as error:
+        return str(error)
+    return ""
 
 
 def _age_s(version: str) -> float | None:
