@@ -1,4 +1,4 @@
-"""What a Redis server may do to the fleet: delete its queue for want of memory, refuse it connections."""
+"""What a Redis server may do to the fleet: delete its queue for want of memory, refuse it writes or connections."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class RedisLimits:
         used_bytes, limit_bytes: memory; a limit of 0 is none.
         connections, max_connections: clients that are connected, and that may be.
         hits, misses, evicted: counted since the server started.
+        is_replica: whether it takes no writes but its primary's.
+        cannot_save: whether its last write to its disk failed.
     """
 
     policy: str | None = None
@@ -34,6 +36,8 @@ class RedisLimits:
     hits: int | None = None
     misses: int | None = None
     evicted: int | None = None
+    is_replica: bool = False
+    cannot_save: bool = False
 
     @classmethod
     def read(cls, client: redis.Redis) -> Self:
@@ -55,6 +59,8 @@ class RedisLimits:
             hits=info.get("keyspace_hits"),
             misses=info.get("keyspace_misses"),
             evicted=info.get("evicted_keys"),
+            is_replica=info.get("role") == "slave",
+            cannot_save="err" in (info.get("aof_last_write_status"), info.get("rdb_last_bgsave_status")),
         )
 
     @property
@@ -66,6 +72,11 @@ class RedisLimits:
     def may_evict_the_queue(self) -> bool:
         """Whether the policy lets keys go that have no TTL: messages, versions, jobs."""
         return (self.policy or "").startswith("allkeys-")
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it refuses writes for want of memory."""
+        return self.policy == "noeviction" and 0 < (self.limit_bytes or 0) <= (self.used_bytes or 0)
 
     @property
     def is_short_of_connections(self) -> bool:
@@ -86,6 +97,14 @@ class RedisLimits:
                 f"its maxmemory-policy {self.policy} deletes messages, models and jobs when memory is full: "
                 "set it to volatile-ttl"
             )
+        if self.is_full:
+            found["memory"] = (
+                f"its memory is full, {(self.used_bytes or 0) / 2**20:.0f} MiB, and it refuses writes: raise maxmemory"
+            )
+        if self.is_replica:
+            found["replica"] = "it is a replica and refuses writes: name its primary"
+        if self.cannot_save:
+            found["disk"] = "it cannot write to its disk: make room there, or it refuses writes and loses them"
         if self.is_short_of_connections:
             found["connections"] = (
                 f"{self.connections} of the {self.max_connections} connections it allows are taken: raise maxclients"
