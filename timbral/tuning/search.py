@@ -237,7 +237,13 @@ def begin(
     model = NMFModel(random_state=message.random_state, n_threads=n_threads)
     model.fit(outer.train, callback=lambda *_: run.check(), times=outer.times)  # and not to what is held out
     with_half_life = message.dataset is None and message.half_life_days is None
-    space = Space.around(model, with_times=outer.times is not None, with_half_life=with_half_life)
+    values = outer.train.data
+    space = Space.around(
+        model,
+        with_values=with_half_life or bool(values.min() < values.max()),
+        with_times=outer.times is not None,
+        with_half_life=with_half_life,
+    )
     TrialStudy(redis_client, job_id).begin_with(space)
     weights = NeighborWeights.around(model.chosen_)
     return {"message": message.kwargs(), "state": state, "space": space.as_dict(), "weights": weights.as_dict()}

@@ -28,23 +28,25 @@ LARGEST_SHARE: Final = 1.5
 them."""
 
 FLOATS: Final = {
-    "unobserved_target": (0.2, 0.8, False),
-    "popularity_exponent": (0.0, 0.7, False),
-    "confidence": (0.25, 8.0, True),
-    "regularization_exponent": (0.3, 0.9, False),
+    "unobserved_target": (0.25, 0.75, False),
+    "popularity_exponent": (0.0, 0.6, False),
+    "regularization_exponent": (0.35, 0.8, False),
 }
-"""By argument: from, to, and whether by factors or by steps."""
+"""By argument: from, to, and whether by factors or by steps. No wider: the defaults are near the best of each setting by
+itself, and what is tried far from them is lost."""
+
+CONFIDENCE: Final = (0.25, 8.0, True)
 
 RECENCY: Final = (0.003, 5.0, True)
 
 HALF_LIFE_DAYS: Final = (7.0, 3_650.0, True)
 """The longest is none."""
 
-UNOBSERVED_AROUND: Final = 5.0
+UNOBSERVED_AROUND: Final = 3.0
 """α₀ is searched up to so many times, and down to so small a share of, what the density of the data gives."""
 
-REGULARIZATION_AROUND: Final = 3.5
-"""κ likewise, around what the defaults chose."""
+REGULARIZATION_AROUND: Final = 2.0
+"""κ likewise, around what the defaults chose: half as much again costs percents."""
 
 STEP: Final = 0.18
 """How far a setting is moved at first, in lengths of its range."""
@@ -65,10 +67,11 @@ class Space:
     defaults: dict[str, Any]
 
     @classmethod
-    def around(cls, fitted: NMFModel, *, with_times: bool, with_half_life: bool) -> Self:
+    def around(cls, fitted: NMFModel, *, with_values: bool, with_times: bool, with_half_life: bool) -> Self:
         """The space around a model that was fitted with the defaults.
 
         Args:
+            with_values: whether entries differ in their values, so that some can count more than others.
             with_times: whether there is a recency part to weigh.
             with_half_life: whether plays may count less the older they are.
         """
@@ -80,7 +83,8 @@ class Space:
             ),
             "regularization": FloatDistribution(kappa / REGULARIZATION_AROUND, kappa * REGULARIZATION_AROUND, log=True),
         }
-        floats = FLOATS | ({"recency_weight": RECENCY} if with_times else {})
+        floats = FLOATS | ({"confidence": CONFIDENCE} if with_values else {})
+        floats |= {"recency_weight": RECENCY} if with_times else {}
         floats |= {"half_life_days": HALF_LIFE_DAYS} if with_half_life else {}
         distributions |= {name: FloatDistribution(low, high, log=log) for name, (low, high, log) in floats.items()}
         used = fitted.parameters() | fitted.chosen_ | {"half_life_days": HALF_LIFE_DAYS[1]}
