@@ -32,8 +32,8 @@ FLOATS: Final = {
     "popularity_exponent": (0.0, 0.6, False),
     "regularization_exponent": (0.35, 0.8, False),
 }
-"""By argument: from, to, and whether by factors or by steps. No wider: the defaults are near the best of each setting by
-itself, and what is tried far from them is lost."""
+"""By argument: from, to, and whether by factors or by steps. No wider: the defaults are near the best of each setting
+by itself, and what is tried far from them is lost."""
 
 CONFIDENCE: Final = (0.25, 8.0, True)
 
