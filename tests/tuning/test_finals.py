@@ -62,9 +62,21 @@ def test_the_luckiest_trial_loses_to_the_best_one_on_further_folds() -> None:
     assert best["n_components"] == 20
     assert best["neighbor_weight"] == WEIGHTS.weights[9]
     assert best["neighbor_regularization"] == WEIGHTS.regularizations[1]
-    # The middle of the three is on all folds; of four, two go on, and of two one.
-    assert bench.asked[0] == (20, (0, 1, 2))
-    assert [fold for _, (fold, *_) in bench.asked[1:]] == [3, 3, 3, 3, 4, 4]
+    assert bench.asked[0] == (20, (0, 1, 2))  # the middle of the three, which no trial was
+    assert [fold for _, (fold, *_) in bench.asked[1:]] == [3] * 4 + [4] * 4 + [5] * 4
+
+
+def test_a_fold_that_time_was_too_short_for_tells_nothing() -> None:
+    bench = FakeBench({10: 0.1, 20: 0.3, 40: 0.2})
+    looks = iter([False] * 7 + [True] * 99)  # the middle, four finalists on a fold, two of them on the next
+
+    best = final_settings(
+        [trial(10, 0.9), trial(20, 0.5), trial(40, 0.4)], None, bench, SPACE, lambda: next(looks), lambda: None
+    )  # type: ignore[arg-type]
+
+    assert best is not None
+    assert best["n_components"] == 20
+    assert [fold for _, (fold, *_) in bench.asked[1:]] == [3] * 4 + [4] * 2
 
 
 def test_what_the_best_trials_have_in_common_wins_where_it_is_better_than_each_of_them() -> None:

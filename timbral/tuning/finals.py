@@ -44,32 +44,36 @@ def final_settings(
     is_over: Callable[[], bool],
     check: Callable[[], None],
 ) -> dict[str, Any] | None:
-    """The settings of the best finalist, half of whom go on from each further fold to the next, judged by these alone;
-    None where there are none. Finalists are the best trials, the middle of them, and the defaults with other weights of
+    """The settings of the finalist that is best on the further folds, on as many of these as there is time for; None
+    where there are no finalists. They are the best trials, the middle of them, and the defaults with other weights of
     neighbours.
 
     Args:
         best: settings and tables (folds, λ, γ) of up to ``N_BEST`` trials, the best one first.
         defaults: the table of the trial with the defaults; None where it was not judged on all folds.
-        is_over: whether there is no time for one more fold.
+        is_over: whether there is no time for one more fit. A fold that not all of them were judged on tells nothing.
     """
-    left = [_Finalist(*one) for one in best[:N_FINALISTS]]
-    if defaults is not None and all(one.settings != space.defaults for one in left):
-        left.append(_Finalist(space.defaults, defaults))
+    finalists = [_Finalist(*one) for one in best[:N_FINALISTS]]
+    if defaults is not None and all(one.settings != space.defaults for one in finalists):
+        finalists.append(_Finalist(space.defaults, defaults))
     for n in sorted({min(n, len(best)) for n in MIDDLES}):
         if n > 1 and not is_over():
             settings = space.middle([one for one, _ in best[:n]])
-            left.append(_Finalist(settings, bench.table(space.used(settings), range(N_FOLDS), check)))
-    if not left:
+            finalists.append(_Finalist(settings, bench.table(space.used(settings), range(N_FOLDS), check)))
+    if not finalists:
         return None
-    left.sort(key=lambda one: -one.quality(0))
     for fold in range(N_FOLDS, len(bench.nested.folds)):
-        if len(left) < 2 or is_over():
+        further: list[Table] = []
+        for one in finalists:
+            if is_over():
+                break
+            further.append(bench.table(space.used(one.settings), [fold], check))
+        if len(further) < len(finalists):
             break
-        left = [
-            _Finalist(settings, np.concatenate([table, bench.table(space.used(settings), [fold], check)]))
-            for settings, table in left
+        finalists = [
+            _Finalist(one.settings, np.concatenate([one.table, table]))
+            for one, table in zip(finalists, further, strict=True)
         ]
-        left.sort(key=lambda one: -one.quality(N_FOLDS))
-        left = left[: -(-len(left) // 2)]
-    return space.used(left[0].settings) | bench.weights.best(left[0].table.mean(axis=0))
+    judged_on = len(finalists[0].table)
+    found = max(finalists, key=lambda one: one.quality(N_FOLDS if judged_on > N_FOLDS else 0))
+    return space.used(found.settings) | bench.weights.best(found.table.mean(axis=0))
