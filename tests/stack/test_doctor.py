@@ -152,3 +152,11 @@ def test_a_model_whose_file_is_cut_off_is_a_problem(server: EmbeddedServer, tmp_
     assert checks["Model"].state == "problem"
     assert "is cut off" in checks["Model"].said
     assert "roll-back" in checks["Model"].do
+
+
+def test_a_cluster_in_place_of_a_single_server_is_a_problem(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "redis", append_only=False, options={"cluster-enabled": "yes"}) as node:
+        checks = found(settings(node.url, tmp_path))
+
+    assert checks["Redis, cluster"].state == "problem"
+    assert "CACHE_CLUSTER" in checks["Redis, cluster"].said

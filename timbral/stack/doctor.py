@@ -166,6 +166,7 @@ _ABOUT_LIMITS: Final = {
     "policy": "CONFIG SET maxmemory-policy volatile-ttl",
     "memory": "CONFIG SET maxmemory, with more than it has, and in its configuration",
     "replica": "REDIS_URL (BROKER_URL for the queue): the primary's address, or sentinel://… that follows a failover",
+    "cluster": "docs/operations.md, under Redis Cluster, has what to set",
     "disk": "df -h where it writes, and its log",
     "connections": "CONFIG SET maxclients 10000",
 }
