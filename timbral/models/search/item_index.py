@@ -52,7 +52,8 @@ class ItemIndex:
     blocks; ``item_of`` (n_groups · 512,) int32: the item in each place, −1 where there is none; ``block_ceilings``
     (n_groups, n_components, 32) and ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16)
     float32; ``direction`` (n_components,) float64: the items' mean, of length 1 or 0; ``block_lengths`` (n_groups, 2,
-    32) and ``group_lengths`` (2, n_groups) float32: the largest length along it and across it.
+    32) and ``group_lengths`` (2, n_groups) float32: the largest length along it and across it; ``item_lengths``
+    (n_items, 2) float32: those of each item's block, by item, which no file has.
     """
 
     shape: tuple[int, int]
@@ -94,14 +95,14 @@ class ItemIndex:
         group_ceilings = aligned_zeros((n_components, -(-n_groups // LANES) * LANES))
         _pack(item_rows, item_of, packed, block_ceilings, group_ceilings)
         arrays: list[npt.NDArray[Any]] = [packed, item_of, block_ceilings, group_ceilings]
-        arrays += [direction, block_lengths, group_lengths]
+        arrays += [direction, block_lengths, group_lengths, _item_lengths(item_of, block_lengths, n_items)]
         for array in arrays:
             array.flags.writeable = False
-        return cls((n_components, n_items), *arrays, _item_lengths(item_of, block_lengths, n_items))
+        return cls((n_components, n_items), *arrays)
 
     @property
     def parts(self) -> tuple[npt.NDArray[Any], ...]:
-        """What the kernel searches."""
+        """What ``search_index`` searches, and a file has."""
         return tuple(getattr(self, name) for name in PARTS)
 
     def tensors(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
@@ -127,8 +128,8 @@ class ItemIndex:
             KeyError: there is none.
         """
         n_items, width = len(vectors), vectors.shape[1] + int(recency is not None)
-        arrays = [tensors[f"{prefix}{name}"] for name in PARTS]
-        made = cls((width, n_items), *arrays, np.empty((0, 2), np.float32))
+        arrays = [*(tensors[f"{prefix}{name}"] for name in PARTS), np.empty((0, 2), np.float32)]
+        made = cls((width, n_items), *arrays)  # the items' lengths follow when the rest is known to fit
         n_groups = -(-n_items // GROUP_ITEMS)
         shapes = {
             "packed": (n_groups * GROUP_BLOCKS, width, BLOCK_ITEMS),

@@ -8,11 +8,15 @@ by a bound: w·h + r is at most the product of two lengths along the items' mean
 
 from __future__ import annotations
 
+from typing import Final
+
+import numba
 import numpy as np
-from numba import float32, float64
+from numba import float32, float64, int64
 
 from timbral.models.kernels.heap import heapify, offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.kernels.prefetch import prefetch_row
 from timbral.models.search.item_index import split_user
 from timbral.models.search.neighbor_sums import add_neighbors
 from timbral.models.search.ruled_out import is_out, mark
@@ -20,6 +24,28 @@ from timbral.models.search.score import nearly, recency_of, score_of, threshold_
 from timbral.models.search.top_k_parameters import FACTORS, LISTS, NEIGHBORS, OUT, RULED_OUT, SCRATCH
 
 __all__ = ["offer_touched"]
+
+AHEAD: Final = 8
+"""Items whose factors are on their way from memory while others are multiplied."""
+
+_jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
+
+
+@_jit
+def _keep_reaching(along, across, item_lengths, threshold, sums, touched, n_touched):  # type: ignore[no-untyped-def]  # numba types it
+    """Bring those of ``touched`` to the front that may reach ``threshold``, set the sums of the others back, and return
+    how many may."""
+    n_kept = 0
+    for place in range(n_touched):
+        item = touched[place]
+        neighbors = sums[item]
+        reach = along * item_lengths[item, 0] + across * item_lengths[item, 1] + np.float32(neighbors)
+        # No branch, as nothing foresees it. Not "at least": what is no number may be anything. A sum of 0 was set back.
+        is_kept = (not reach < threshold) & (neighbors != 0)
+        touched[n_kept] = item
+        sums[item] = neighbors if is_kept else 0.0
+        n_kept += int64(is_kept)
+    return n_kept
 
 
 @kernel(
@@ -53,18 +79,15 @@ def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
         heapify(scores, items, size)
         along, across = split_user(user, len(recency) > 0, direction)
         threshold = threshold_of(scores, size, n_components)
-        for place in range(n_touched):
+        n_kept = _keep_reaching(along, across, item_lengths, threshold, sums, touched, n_touched)
+        for place in range(n_kept):
+            if place + AHEAD < n_kept:
+                prefetch_row(item_rows, touched[place + AHEAD])
             item = touched[place]
             neighbors = sums[item]
-            if neighbors == 0:
-                continue
             sums[item] = 0.0
-            near = np.float32(neighbors)
-            if along * item_lengths[item, 0] + across * item_lengths[item, 1] + near < threshold:
-                continue
-            if is_out(item, row, barred, marks):
-                continue
-            if nearly(user, item_rows[item]) + recency_of(recency, item) + near >= threshold:
+            near = nearly(user, item_rows[item]) + recency_of(recency, item) + np.float32(neighbors)
+            if near >= threshold and not is_out(item, row, barred, marks):
                 size = offer(scores, items, size, score_of(user, item_rows, item, recency, neighbors), item)
                 threshold = threshold_of(scores, size, n_components)
         sort_best_first(scores, items, size)
