@@ -111,3 +111,9 @@ def test_now_is_said_in_utc_wherever_the_machine_stands(zone: str) -> None:
 
     assert ran.stdout.strip().endswith("+00:00")
     assert before <= datetime.fromisoformat(ran.stdout.strip()) <= datetime.now(UTC)
+
+
+def test_a_user_who_is_named_twice_is_one_user() -> None:
+    message = read_message(ComputeRecommendations, {"user_ids": [7, "7", 7, 5]})
+
+    assert message.user_ids == [7, "7", 5]

@@ -13,6 +13,7 @@
     ├── ModelStoreError        OSError            a model cannot be written (disk full, no permission)
     ├── HistoryError           OSError            the history of plays cannot be read or written
     ├── RedisUnavailableError  ConnectionError    Redis cannot be reached or does not answer
+    │   ├── RedisRefusedError                     it answers, and refuses: a replica, full, a key of another type
     │   └── RedisPermissionError                  it answers, and its user may not do this
     ├── TrainingError          RuntimeError       a training failed or gave a model that is not usable
     ├── PredictionError        RuntimeError       a prediction failed on a fitted model
@@ -49,6 +50,7 @@ __all__ = [
     "ParameterError",
     "PredictionError",
     "RedisPermissionError",
+    "RedisRefusedError",
     "RedisUnavailableError",
     "SettingsError",
     "TaskFailedError",
@@ -155,6 +157,13 @@ class RedisUnavailableError(TimbralError, ConnectionError):
 
     def __str__(self) -> str:
         return f"Redis at {self.args[0]} is not available: {self.args[1]}" if len(self.args) == 2 else super().__str__()
+
+
+class RedisRefusedError(RedisUnavailableError):
+    """``RedisRefusedError(address, problem)``; the problem has the server's words and what to do."""
+
+    def __str__(self) -> str:
+        return f"Redis at {self.args[0]} refuses: {self.args[1]}" if len(self.args) == 2 else super().__str__()
 
 
 class RedisPermissionError(RedisUnavailableError):

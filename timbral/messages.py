@@ -10,7 +10,16 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from timbral.config.train_engine import EngineName, ListEngineName
 from timbral.data_message import READ_ARGUMENTS, DataMessage, Message, PresetName
@@ -86,6 +95,9 @@ def checked_ids(original_ids: Any, name: str) -> list[Id]:
         raise ParameterError(f"{name} must be a list of ids, got {original_ids!r:.80}")
     return [checked_id(one) for one in original_ids]
 
+
+UserIds = Annotated[list[Id], AfterValidator(lambda ids: list(dict.fromkeys(ids)))]
+"""Each once: a user who is named twice is one user."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(days=1)
@@ -243,7 +255,7 @@ class ComputeRecommendations(Message):
     """Write the recommendations of the users named, or of all of them, into the cache."""
 
     task = "compute_recommendations"
-    user_ids: list[Id] | None = Field(
+    user_ids: UserIds | None = Field(
         None, min_length=1, max_length=MAX_IDS, description="The users; everybody if unset."
     )
     top_k: int = Field(10, ge=1, le=1000, description="Items in a list.")
@@ -280,7 +292,7 @@ class RefreshEmbeddings(Message):
     """Write embeddings into the cache; for users with new plays, fold these in and renew their recommendations."""
 
     task = "refresh_embeddings"
-    user_ids: list[Id] | None = Field(
+    user_ids: UserIds | None = Field(
         None, min_length=1, max_length=MAX_IDS, description="The users; all users and items if unset."
     )
     plays: list[Play] | None = Field(

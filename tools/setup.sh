@@ -26,7 +26,9 @@ if ! "$newest" -m venv --clear "$venv" 2>/dev/null; then
         exit 1
     fi
 fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-# Compiled once here, so that nothing waits for it later.
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
+# Compiled once here, so that nothing waits for it later; on all cores, which pip does not use, and without other packages' own tests.
+# A file of theirs that this Python cannot compile is nobody's business here.
+"$venv/bin/python" -m compileall -qq -j 0 -x '/site-packages/(moto|pip)/|/site-packages/.*/tests?/' \
+    "$venv/lib" timbral workers producers benchmarks tests tools || true
 "$venv/bin/python" -m timbral.models.kernels.compile
-"$venv/bin/python" -m compileall -q timbral workers producers benchmarks tests tools

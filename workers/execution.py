@@ -22,6 +22,7 @@ from timbral.logic.progress import ProgressWriter
 from timbral.logic.single_flight import digest_of
 from timbral.messages import ANSWERS, Message, read_message
 from timbral.queue import layout
+from timbral.redis_server.refusals import as_ours
 from timbral.redis_server.replies import text
 from workers import outcome, resources, successors
 
@@ -176,9 +177,7 @@ def _may_retry(task: Task) -> bool:
 
 
 def _as_ours(error: BaseException) -> BaseException:
-    if isinstance(error, TRANSIENT) and not isinstance(error, RedisUnavailableError):
-        return RedisUnavailableError(public_address(settings.redis_url), str(error))
-    return error
+    return as_ours(public_address(settings.redis_url), error) if isinstance(error, TRANSIENT) else error
 
 
 def _sent_at_s(task_id: str) -> float | None:

@@ -136,7 +136,7 @@ def test_the_fast_lane_and_the_route_answer_the_same(http: httpx.Client) -> None
         assert _get(http, user_id) == _get(http, user_id, names="false")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "names=perhaps"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "names=perhaps", "limit=1&limit=2"])
 def test_a_bad_query_is_refused_naming_the_field(http: httpx.Client, query: str) -> None:
     answer = http.get(f"/users/1/recommendations?{query}")
 

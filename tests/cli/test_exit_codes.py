@@ -283,3 +283,44 @@ def test_what_was_not_confirmed_is_not_done_and_is_no_error_of_ours() -> None:
     )
 
     assert (ran.returncode, ran.stderr.strip()) == (1, "timbral: not confirmed; nothing was done")
+
+
+@pytest.mark.parametrize(
+    ("make", "undo", "code", "to_do"),
+    [
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "READONLY", "REDIS_URL has to name its primary"),
+        (
+            "CONFIG SET maxmemory 1 maxmemory-policy noeviction",
+            "CONFIG SET maxmemory 0 maxmemory-policy volatile-ttl",
+            "OOM",
+            "raise its maxmemory",
+        ),
+        ("SET blocks:items x", "DEL blocks:items", "WRONGTYPE", "KEY_PREFIX"),
+    ],
+)
+def test_a_redis_that_answers_and_refuses_is_not_called_away(
+    cli: Cli, connected: EmbeddedServer, client: redis.Redis, make: str, undo: str, code: str, to_do: str
+) -> None:
+    client.execute_command(*make.split())
+    try:
+        ran = cli("block", "7", "12")
+    finally:
+        client.execute_command(*undo.split())
+
+    assert (ran.code, ran.out) == (3, "")
+    assert f" refuses: {code} " in ran.err
+    assert to_do in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_health_says_that_redis_takes_no_writes(cli: Cli, connected: EmbeddedServer, client: redis.Redis) -> None:
+    client.zadd(keys.WORKERS, {"worker@here": time.time()})
+    client.set(keys.MODEL_CURRENT, "20260301T120000-7")
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        ran = cli("health")
+    finally:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+    assert ran.code == 1
+    assert ran.err == "timbral: Redis: it is a replica and refuses writes: name its primary\n"

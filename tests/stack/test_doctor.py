@@ -58,6 +58,15 @@ def test_a_server_without_workers_and_without_a_model_says_what_to_start(
     assert all(check.do for check in checks.values() if check.state == "problem")
 
 
+def test_a_slow_server_is_worth_a_word(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SLOW_MS", 0.0)
+
+    checks = found(settings(server.url, tmp_path))
+
+    assert checks["Redis"].state == "note"
+    assert "SLOWLOG" in checks["Redis"].do
+
+
 def test_a_policy_that_evicts_the_queue_is_a_problem(server: EmbeddedServer, tmp_path: Path) -> None:
     with server.client() as client:
         before = client.config_get("maxmemory-policy")["maxmemory-policy"]
@@ -110,3 +119,53 @@ def test_little_room_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     checks = found(settings("redis://127.0.0.1:1", tmp_path))
 
     assert (checks["Disk of MODEL_DIR"].state, checks["Memory"].state) == ("problem", "problem")
+
+
+@pytest.mark.parametrize(
+    ("make", "undo", "name", "says"),
+    [
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "Redis, replica", "refuses writes"),
+        (
+            "CONFIG SET maxmemory 1 maxmemory-policy noeviction",
+            "CONFIG SET maxmemory 0 maxmemory-policy volatile-ttl",
+            "Redis, memory",
+            "is full",
+        ),
+        ("LPUSH model:current x", "DEL model:current", "Fleet", "WRONGTYPE"),
+    ],
+)
+def test_a_server_that_answers_and_refuses_is_a_problem_by_its_name(
+    server: EmbeddedServer, tmp_path: Path, make: str, undo: str, name: str, says: str
+) -> None:
+    with server.client() as client:
+        client.execute_command(*make.split())
+        try:
+            checks = found(settings(server.url, tmp_path))
+        finally:
+            client.execute_command(*undo.split())
+
+    assert checks[name].state == "problem"
+    assert says in checks[name].said
+    assert checks[name].do
+
+
+def test_a_model_whose_file_is_cut_off_is_a_problem(server: EmbeddedServer, tmp_path: Path) -> None:
+    (tmp_path / "20260301T120000-7.safetensors").write_bytes(b"\x80\x00\x00\x00\x00\x00\x00\x00{")
+    with server.client() as client:
+        client.set(keys.MODEL_CURRENT, "20260301T120000-7")
+        try:
+            checks = found(settings(server.url, tmp_path))
+        finally:
+            client.delete(keys.MODEL_CURRENT)
+
+    assert checks["Model"].state == "problem"
+    assert "is cut off" in checks["Model"].said
+    assert "roll-back" in checks["Model"].do
+
+
+def test_a_cluster_in_place_of_a_single_server_is_a_problem(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "redis", append_only=False, options={"cluster-enabled": "yes"}) as node:
+        checks = found(settings(node.url, tmp_path))
+
+    assert checks["Redis, cluster"].state == "problem"
+    assert "CACHE_CLUSTER" in checks["Redis, cluster"].said

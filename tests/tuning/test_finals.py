@@ -6,55 +6,105 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from timbral.tuning.finals import final_settings
 from timbral.tuning.neighbor_weights import NeighborWeights, Table
+from timbral.tuning.space import Space
 
 WEIGHTS = NeighborWeights.around({"neighbor_weight": 0.4, "neighbor_regularization": 2.0})
+SPACE = Space(
+    {"n_components": IntDistribution(1, 1_000, log=True), "confidence": FloatDistribution(0.1, 10.0, log=True)},
+    {"n_components": 100, "confidence": 1.0},
+)
 
 
-def table(quality: float, place: tuple[int, int], folds: int = 3) -> Table:
+def table(quality: float, place: tuple[int, int] = (1, 9), folds: int = 3) -> Table:
     made = np.zeros((folds, 3, 17))
     made[:, *place] = quality
     return made
 
 
+def trial(n_components: int, quality: float, place: tuple[int, int] = (1, 9)) -> tuple[dict[str, Any], Table]:
+    return {"n_components": n_components, "confidence": 1.0}, table(quality, place)
+
+
 class FakeBench:
-    """Six folds; a finalist's quality on the further ones is known beforehand."""
+    """So many folds; what a finalist with so many components is worth is known beforehand, else it is worth nothing."""
 
     weights = WEIGHTS
 
     class nested:  # noqa: N801 - an attribute
-        folds = tuple(range(6))
+        folds: tuple[int, ...]
 
-    def __init__(self, qualities: list[float]) -> None:
+    def __init__(self, qualities: dict[int, float], folds: int = 6) -> None:
         self.qualities = qualities
-        self.asked: list[tuple[int, int]] = []
+        self.asked: list[tuple[int, tuple[int, ...]]] = []
+        self.nested.folds = tuple(range(folds))
 
     def table(self, settings: dict[str, Any], folds: Iterable[int], check: Any, max_iter: Any = None) -> Table:
-        (fold,) = folds
-        self.asked.append((settings["n_components"], fold))
-        return table(self.qualities[settings["n_components"]], (1, 9), 1)
+        asked = tuple(folds)
+        self.asked.append((settings["n_components"], asked))
+        return table(self.qualities.get(settings["n_components"], 0.0), (1, 9), len(asked))
 
 
-def found(bench: FakeBench, finalists: list[tuple[dict[str, Any], Table]], *, over: bool = False) -> Any:
-    return final_settings(finalists, bench, lambda settings: settings, lambda: over, lambda: None)
+def found(
+    bench: FakeBench, best: list[tuple[dict[str, Any], Table]], *, defaults: Table | None = None, over: bool = False
+) -> Any:
+    return final_settings(best, defaults, bench, SPACE, lambda: over, lambda: None)  # type: ignore[arg-type]
 
 
 def test_the_luckiest_trial_loses_to_the_best_one_on_further_folds() -> None:
-    bench = FakeBench([0.1, 0.3, 0.2])
-    finalists = [({"n_components": n}, table(0.5 - n / 100, (1, 9))) for n in range(3)]
+    bench = FakeBench({10: 0.1, 20: 0.3, 40: 0.2})
 
-    best = found(bench, finalists)
+    best = found(bench, [trial(10, 0.9), trial(20, 0.5), trial(40, 0.4)])
 
-    assert best["n_components"] == 1
+    assert best["n_components"] == 20
     assert best["neighbor_weight"] == WEIGHTS.weights[9]
     assert best["neighbor_regularization"] == WEIGHTS.regularizations[1]
-    assert bench.asked == [(0, 3), (1, 3), (2, 3), (1, 4), (2, 4)]  # half of them go on each time
+    assert bench.asked[0] == (20, (0, 1, 2))  # the middle of the three, which no trial was
+    assert [fold for _, (fold, *_) in bench.asked[1:]] == [3] * 4 + [4] * 4 + [5] * 4
+
+
+def test_a_fold_that_time_was_too_short_for_tells_nothing() -> None:
+    bench = FakeBench({10: 0.1, 20: 0.3, 40: 0.2})
+    looks = iter([False] * 7 + [True] * 99)  # the middle, four finalists on a fold, two of them on the next
+
+    best = final_settings(
+        [trial(10, 0.9), trial(20, 0.5), trial(40, 0.4)], None, bench, SPACE, lambda: next(looks), lambda: None
+    )  # type: ignore[arg-type]
+
+    assert best is not None
+    assert best["n_components"] == 20
+    assert [fold for _, (fold, *_) in bench.asked[1:]] == [3] * 4 + [4] * 2
+
+
+def test_what_the_best_trials_have_in_common_wins_where_it_is_better_than_each_of_them() -> None:
+    bench = FakeBench({10: 0.1, 40: 0.2, 20: 0.3})
+
+    best = found(bench, [trial(10, 0.5), trial(40, 0.4)])
+
+    assert best["n_components"] == 20  # the middle of 10 and 40, by factors
+    assert best["confidence"] == 1.0
+
+
+def test_the_defaults_win_where_the_trials_were_lucky_and_the_weights_of_neighbours_are_theirs() -> None:
+    bench = FakeBench({100: 0.3, 10: 0.1})
+
+    best = found(bench, [trial(10, 0.5)], defaults=table(0.2, (1, 9)))
+
+    assert best["n_components"] == 100
+    assert best["neighbor_weight"] == WEIGHTS.weights[9]
+
+
+def test_folds_that_go_back_in_time_have_no_further_ones_and_the_best_on_all_of_them_wins() -> None:
+    bench = FakeBench({20: 0.3}, folds=3)
+
+    assert found(bench, [trial(10, 0.5), trial(40, 0.4)])["n_components"] == 10
 
 
 def test_without_time_the_best_trial_is_it_and_without_a_trial_there_is_none() -> None:
-    finalists = [({"n_components": n}, table(0.5 - n / 100, (2, 4))) for n in range(3)]
+    trials = [trial(10, 0.5, (2, 4)), trial(20, 0.4, (2, 4)), trial(40, 0.3, (2, 4))]
 
-    assert found(FakeBench([]), finalists, over=True)["n_components"] == 0
-    assert found(FakeBench([]), []) is None
+    assert found(FakeBench({}), trials, over=True)["n_components"] == 10
+    assert found(FakeBench({}), []) is None

@@ -39,7 +39,7 @@ def test_the_first_trials_are_the_defaults_and_one_setting_at_a_time_moved_from_
         ["confidence"], ["confidence"], ["regularization"], ["regularization"],
     ]  # fmt: skip
     assert moved[0]["confidence"] * moved[1]["confidence"] == pytest.approx(1.0)
-    assert [one["regularization"] for one in moved[2:]] == pytest.approx([0.65, 0.35])
+    assert [one["regularization"] for one in moved[2:]] == pytest.approx([0.68, 0.32])
 
 
 def test_moves_that_were_for_the_better_are_then_made_together(client: redis.Redis) -> None:
@@ -51,8 +51,8 @@ def test_moves_that_were_for_the_better_are_then_made_together(client: redis.Red
     half, whole = (begun(study, chunk)[1] for chunk in (5, 6))
 
     assert whole["confidence"] > half["confidence"] > 1.0
-    assert whole["regularization"] == pytest.approx(0.35)
-    assert half["regularization"] == pytest.approx(0.425)
+    assert whole["regularization"] == pytest.approx(0.32)
+    assert half["regularization"] == pytest.approx(0.41)
 
 
 def test_a_trial_that_was_lost_with_its_worker_goes_on_with_its_settings_and_what_it_had_reported(

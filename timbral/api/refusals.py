@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from timbral.config.settings import public_address
-from timbral.errors import RedisUnavailableError
+from timbral.redis_server.refusals import as_ours
 
 __all__ = ["ErrorAnswer", "FieldProblem", "Refused", "error_response", "kind_of", "redis_away", "responses"]
 
@@ -76,12 +76,8 @@ def error_response(
 
 
 def redis_away(url: str, error: Exception) -> Response:
-    """503 for a Redis that cannot be reached or does not answer, at ``url`` (which is told without its password)."""
-    text = (
-        str(error)
-        if isinstance(error, RedisUnavailableError)
-        else f"Redis at {public_address(url)} does not answer ({type(error).__name__})"
-    )
+    """503 for a Redis at ``url`` that is away or refuses; its password is not told."""
+    text = str(as_ours(public_address(url), error))
     logger.warning("%s", text)
     return error_response(503, "RedisUnavailableError", text)
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 import timbral
 from timbral import logs
@@ -41,10 +40,12 @@ from timbral.errors import (
     ModelNotFoundError,
     ParameterError,
     RedisPermissionError,
+    RedisRefusedError,
     RedisUnavailableError,
     SettingsError,
     TimbralError,
 )
+from timbral.redis_server.refusals import as_ours
 
 __all__ = ["application", "run"]
 
@@ -73,7 +74,7 @@ $ timbral recommend  [dim]# write everybody's list[/dim]
 $ timbral show 1042  [dim]# what user 1042 gets[/dim]
 
 [bold]Exit codes[/bold]  0 done · 1 the task failed, or something went wrong · 2 bad input ·
-3 Redis is unreachable · 130 Ctrl-C""",
+3 Redis is unreachable or refuses · 130 Ctrl-C""",
 )
 tasks.register(application)
 tuning.register(application)
@@ -160,10 +161,12 @@ def _explained(error: Exception) -> tuple[int, str]:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         return BAD_INPUT, f"{usage()}{hint}"
+    if isinstance(error, RedisError):
+        error = as_ours(public_address(settings.redis_url), error)
     if isinstance(error, RedisPermissionError):
         return FAILED, str(error)
-    if isinstance(error, RedisConnectionError | RedisTimeoutError):
-        error = RedisUnavailableError(public_address(settings.redis_url), str(error))
+    if isinstance(error, RedisRefusedError):
+        return REDIS_AWAY, str(error)
     if isinstance(error, RedisUnavailableError):
         is_said = "timbral up" in str(error) or settings.REDIS_URL is not None or settings.BROKER_URL is not None
         return REDIS_AWAY, str(error) if is_said else f"{error} timbral up, in another terminal, starts one"

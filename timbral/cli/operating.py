@@ -10,7 +10,6 @@ from producers.connections import connections
 from timbral.cli.output import AsJson, hint, print_answer, print_json
 from timbral.config.settings import public_address
 from timbral.queue.fleet_state import read_fleet_state
-from timbral.redis_server.limits import RedisLimits
 from timbral.utils.redis_connector import RedisConnector
 
 __all__ = ["register"]
@@ -28,7 +27,7 @@ def health(as_json: AsJson = False) -> None:
     """Check Redis, the queues, the workers and the model.
 
     Exit code 0 where all is well, 1 without workers, without a model, with parked messages or with a Redis that may
-    evict the queue or is short of connections (it says which), 3 where Redis is away.
+    evict the queue, refuses writes or is short of connections (it says which), 3 where Redis is away.
 
     $ timbral health
 
@@ -46,14 +45,10 @@ def health(as_json: AsJson = False) -> None:
             report["status"] = "unhealthy"
     if report["status"] == "healthy":
         with reached.asking(results=True) as queue, reached.asking() as cache:
-            report |= read_fleet_state(queue, cache).report()
-            clients = {"cache": cache, "queue": queue}
-            for name, url in reports.items():
-                limits = RedisLimits.read(clients[name])
-                said = [f"Redis at {public_address(url)}: {text}" for text in limits.problems()]
-                report["problems"] = [*report["problems"], *said]
-                if said and not limits.is_silent:  # what cannot be checked is said, and is no fault
-                    report["status"] = "degraded"
+            state = read_fleet_state(queue, cache)
+        report |= state.report()
+        silent = {name: limits for name, limits in state.servers.items() if limits.is_silent}
+        report["problems"] += [f"{name}: {text}" for name, limits in silent.items() for text in limits.problems()]
     problems = report.get("problems", [])
     if as_json:
         print_json(report)

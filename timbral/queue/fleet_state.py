@@ -16,6 +16,7 @@ import redis
 
 from timbral import keys
 from timbral.queue import layout
+from timbral.redis_server.limits import RedisLimits
 from timbral.redis_server.replies import server_now_s, text, texts
 
 __all__ = ["ALIVE_S", "TRAININGS", "FleetState", "Live", "alive_workers", "read_fleet_state"]
@@ -57,6 +58,7 @@ class FleetState:
         users_with_new_plays: users with plays that no training has seen.
         trainings: how many trainings ended how, since the beginning; each of TRAININGS is in it.
         model: the model that is live, None before the first.
+        servers: what each Redis says of itself, by name.
     """
 
     waiting: Mapping[str, int]
@@ -68,11 +70,17 @@ class FleetState:
     users_with_new_plays: int
     trainings: Mapping[str, int]
     model: Live | None
+    servers: Mapping[str, RedisLimits]
 
     @property
     def problems(self) -> list[str]:
         """What a person should look at, a sentence each; empty where the fleet does its work."""
-        found = []
+        found = [
+            f"{name}: {problem}"
+            for name, limits in self.servers.items()
+            if not limits.is_silent  # what cannot be checked is no fault
+            for problem in limits.problems()
+        ]
         if not self.workers:
             waiting = sum(self.waiting.values())
             found.append("no worker takes tasks" + (f"; waiting: {_counted(waiting, 'message')}" if waiting else ""))
@@ -94,7 +102,7 @@ class FleetState:
         return {
             "status": self.status,
             "problems": self.problems,
-            **asdict(self),
+            **{name: value for name, value in asdict(self).items() if name != "servers"},
             "workers": sorted(self.workers),
             "model": None if model is None else model.version,
             "model_age_s": age_s,
@@ -113,7 +121,10 @@ def read_fleet_state(queue: redis.Redis, cache: redis.Redis) -> FleetState:
     Raises:
         redis.RedisError: one of them is away, or refuses.
     """
-    return FleetState(**_of_the_queue(queue), **_of_the_cache(cache))
+    servers = {"Redis": RedisLimits.read(cache)}
+    if queue is not cache:
+        servers["Redis of the queue"] = RedisLimits.read(queue)
+    return FleetState(**_of_the_queue(queue), **_of_the_cache(cache), servers=servers)
 
 
 def _of_the_queue(queue: redis.Redis) -> dict[str, Any]:

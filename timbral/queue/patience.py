@@ -15,6 +15,8 @@ from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from timbral.redis_server.refusals import code_of
+
 __all__ = ["HEALING_CODES", "OUTAGES", "PatientPipeline", "PatientRedis", "RefusedError", "heals", "refused"]
 
 HEALING_CODES: Final = frozenset(
@@ -45,10 +47,7 @@ def heals(error: BaseException) -> bool:
         return True
     if not isinstance(error, RedisError) or isinstance(error, NoScriptError):
         return False
-    # In a pipeline redis-py puts the command in front.
-    text = str(error).rpartition("of pipeline caused error: ")[2]
-    code = getattr(error, "status_code", None) or text.partition(" ")[0]
-    return code in HEALING_CODES or any(words in text for words in _IN_SCRIPTS)
+    return code_of(error) in HEALING_CODES or any(words in str(error) for words in _IN_SCRIPTS)
 
 
 def refused(error: BaseException) -> RefusedError:

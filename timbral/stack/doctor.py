@@ -19,11 +19,12 @@ import redis
 
 from timbral import extras, keys
 from timbral.config.settings import Settings, public_address
-from timbral.errors import ParameterError
+from timbral.errors import ParameterError, TimbralError
 from timbral.queue import layout
 from timbral.queue.fleet_state import alive_workers
 from timbral.redis_server.client import connect
 from timbral.redis_server.limits import RedisLimits
+from timbral.redis_server.refusals import to_do
 from timbral.redis_server.replies import server_now_s, text
 
 __all__ = ["Check", "State", "examine"]
@@ -37,6 +38,7 @@ LITTLE_MEMORY_BYTES: Final = 2**30
 MOST_CLOCK_S: Final = 5.0
 OLD_MODEL_S: Final = 7 * 86_400
 PATIENCE_S: Final = 2.0
+SLOW_MS: Final = 50.0
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def _ports(settings: Settings) -> Iterator[Check]:
 def _redis(name: str, url: str, client: redis.Redis) -> Iterator[Check]:
     address = public_address(url)
     try:
+        client.ping()  # connects, too
         begun = time.monotonic()
         client.ping()
         took_ms = (time.monotonic() - begun) * 1_000
@@ -141,12 +144,19 @@ def _redis(name: str, url: str, client: redis.Redis) -> Iterator[Check]:
         do = "start one (timbral up has its own), or say where it is: REDIS_URL"
         yield Check(name, "problem", f"{address} does not answer: {error}", do)
         return
-    yield Check(name, "ok", f"{address} answers in {took_ms:.1f} ms")
+    said = f"{address} answers in {took_ms:.1f} ms"
+    if took_ms > SLOW_MS:
+        yield Check(
+            name, "note", said, "all waits for it: is it far away, busy or swapping? redis-cli --latency; SLOWLOG GET"
+        )
+    else:
+        yield Check(name, "ok", said)
     for look in (_version, _policy, _persistence, _permissions, _clock):
         try:
             yield from look(name, client)
         except (redis.RedisError, OSError) as error:
-            yield Check(f"{name}, {look.__name__.strip('_')}", "note", f"it does not tell: {error}")
+            state: State = "problem" if to_do(error) else "note"
+            yield Check(f"{name}, {look.__name__.strip('_')}", state, f"it does not tell: {error}", to_do(error))
 
 
 def _version(name: str, client: redis.Redis) -> Iterator[Check]:
@@ -160,6 +170,16 @@ def _version(name: str, client: redis.Redis) -> Iterator[Check]:
         yield Check(f"{name}, version", "ok", f"{kind} {number}")
 
 
+_ABOUT_LIMITS: Final = {
+    "policy": "CONFIG SET maxmemory-policy volatile-ttl",
+    "memory": "CONFIG SET maxmemory, with more than it has, and in its configuration",
+    "replica": "REDIS_URL (BROKER_URL for the queue): the primary's address, or sentinel://… that follows a failover",
+    "cluster": "docs/operations.md, under Redis Cluster, has what to set",
+    "disk": "df -h where it writes, and its log",
+    "connections": "CONFIG SET maxclients 10000",
+}
+
+
 def _policy(name: str, client: redis.Redis) -> Iterator[Check]:
     limits = RedisLimits.read(client)
     problems = limits.problem_of()
@@ -168,12 +188,10 @@ def _policy(name: str, client: redis.Redis) -> Iterator[Check]:
         return
     used = f"{(limits.used_bytes or 0) / 2**20:.0f} MiB used"
     allowed = f" of {limits.limit_bytes / 2**20:.0f}" if limits.limit_bytes else ", no limit"
-    if "policy" in problems:
-        yield Check(f"{name}, policy", "problem", problems["policy"], "CONFIG SET maxmemory-policy volatile-ttl")
-    else:
+    if "policy" not in problems:
         yield Check(f"{name}, policy", "ok", f"{limits.policy}, {used}{allowed}")
-    if "connections" in problems:
-        yield Check(f"{name}, connections", "problem", problems["connections"], "CONFIG SET maxclients 10000")
+    for kind, problem in problems.items():
+        yield Check(f"{name}, {kind}", "problem", problem, _ABOUT_LIMITS[kind])
 
 
 def _persistence(name: str, client: redis.Redis) -> Iterator[Check]:
@@ -183,8 +201,6 @@ def _persistence(name: str, client: redis.Redis) -> Iterator[Check]:
     elif not info.get("aof_enabled"):
         do = "appendonly yes: without it a restart loses what was sent since the last snapshot"
         yield Check(f"{name}, persistence", "note", "it keeps no append-only file", do)
-    elif info.get("aof_last_write_status", "ok") != "ok":
-        yield Check(f"{name}, persistence", "problem", "its append-only file cannot be written", "look at its disk")
     else:
         yield Check(f"{name}, persistence", "ok", "append-only file")
 
@@ -226,8 +242,11 @@ def _fleet(settings: Settings) -> Iterator[Check]:
             workers = alive_workers(queue)
             letters = int(queue.zcard(keys.DEAD_LETTERS))
             version = text(cache.get(keys.MODEL_CURRENT))
-        except redis.RedisError as error:
+        except redis.exceptions.NoPermissionError as error:
             yield Check("Fleet", "note", f"this user may not see it: {error}")
+            return
+        except redis.RedisError as error:
+            yield Check("Fleet", "problem", f"it cannot be seen: {error}", to_do(error))
             return
     if workers:
         yield Check("Workers", "ok", f"{len(workers)}: {', '.join(sorted(workers)[:4])}")
@@ -242,7 +261,12 @@ def _model(settings: Settings, version: str) -> Check:
     if not version:
         return Check("Model", "problem", "none is live", "timbral train FILE, or timbral train for the recorded plays")
     age_s = _age_s(version)
-    is_missing = settings.MODEL_DIR.is_dir() and not (settings.MODEL_DIR / f"{version}.safetensors").exists()
+    file = settings.MODEL_DIR / f"{version}.safetensors"
+    is_missing = settings.MODEL_DIR.is_dir() and not file.exists()
+    damage = _damage(file) if file.exists() else ""
+    if damage:
+        do = "timbral models roll-back, or timbral train; until then workers serve an older version where they find one"
+        return Check("Model", "problem", damage, do)
     if is_missing and settings.MODEL_ARCHIVE_URI is None:
         said = f"the file of {version} is not in {settings.MODEL_DIR}"
         return Check("Model", "note", said, "set MODEL_DIR to the workers' folder, or MODEL_ARCHIVE_URI")
@@ -250,6 +274,21 @@ def _model(settings: Settings, version: str) -> Check:
         said = f"{version} is {age_s / 86_400:.0f} days old"
         return Check("Model", "note", said, "timbral train, or RETRAIN_EVERY_S")
     return Check("Model", "ok", f"{version} is live")
+
+
+def _damage(file: Path) -> str:
+    """What is wrong with a model's file; empty where it is good, or where this install reads no models."""
+    try:
+        extras.require("this", "worker")
+    except ParameterError:
+        return ""
+    from timbral.models.file.model_file import read
+
+    try:
+        read(file)
+    except TimbralError as error:
+        return str(error)
+    return ""
 
 
 def _age_s(version: str) -> float | None:

@@ -1,46 +1,79 @@
-"""The best trials once more, on folds that chose nothing: of many trials the best one is lucky too."""
+"""The best trials once more, on folds that chose nothing, and what they have in common beside them: of many trials the
+best one is lucky too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from timbral.tuning.neighbor_weights import Table
 from timbral.tuning.nested_split import N_FOLDS
+from timbral.tuning.space import Space
 from timbral.tuning.trial import Bench
 
-__all__ = ["N_FINALISTS", "final_settings"]
+__all__ = ["N_BEST", "final_settings"]
 
-N_FINALISTS: Final = 6
+N_FINALISTS: Final = 5
+"""Of the best trials, that go on themselves."""
+
+MIDDLES: Final = (5, 12)
+"""And the middle of so many of the best."""
+
+N_BEST: Final = max(N_FINALISTS, *MIDDLES)
+
+
+class _Finalist(NamedTuple):
+    """``table``: (folds, λ, γ)."""
+
+    settings: dict[str, Any]
+    table: Table
+
+    def quality(self, first_fold: int) -> float:
+        """With its best λ and γ of all folds, on those from ``first_fold`` on."""
+        best = np.unravel_index(int(np.argmax(self.table.mean(axis=0))), self.table.shape[1:])
+        return float(self.table[first_fold:, best[0], best[1]].mean())
 
 
 def final_settings(
-    finalists: list[tuple[dict[str, Any], Table]],
+    best: list[tuple[dict[str, Any], Table]],
+    defaults: Table | None,
     bench: Bench,
-    used: Callable[[dict[str, Any]], dict[str, Any]],
+    space: Space,
     is_over: Callable[[], bool],
     check: Callable[[], None],
 ) -> dict[str, Any] | None:
-    """The settings of the best of ``finalists`` over all folds, half of which go on from each further fold to the
-    next; None where there are none.
+    """The settings of the finalist that is best on the further folds, on as many of these as there is time for; None
+    where there are no finalists. They are the best trials, the middle of them, and the defaults with other weights of
+    neighbours.
 
     Args:
-        finalists: their settings, and their tables (folds, λ, γ).
-        used: what a trial's settings come to.
-        is_over: whether there is no time for one more fold.
+        best: settings and tables (folds, λ, γ) of up to ``N_BEST`` trials, the best one first.
+        defaults: the table of the trial with the defaults; None where it was not judged on all folds.
+        is_over: whether there is no time for one more fit. A fold that not all of them were judged on tells nothing.
     """
-    left = list(finalists)
-    for fold in range(N_FOLDS, len(bench.nested.folds)):
-        if len(left) < 2 or is_over():
-            break
-        left = [
-            (settings, np.concatenate([table, bench.table(used(settings), [fold], check)])) for settings, table in left
-        ]
-        left.sort(key=lambda one: -float(one[1].mean(axis=0).max()))
-        left = left[: -(-len(left) // 2)]
-    if not left:
+    finalists = [_Finalist(*one) for one in best[:N_FINALISTS]]
+    if defaults is not None and all(one.settings != space.defaults for one in finalists):
+        finalists.append(_Finalist(space.defaults, defaults))
+    for n in sorted({min(n, len(best)) for n in MIDDLES}):
+        if n > 1 and not is_over():
+            settings = space.middle([one for one, _ in best[:n]])
+            finalists.append(_Finalist(settings, bench.table(space.used(settings), range(N_FOLDS), check)))
+    if not finalists:
         return None
-    settings, table = left[0]
-    return used(settings) | bench.weights.best(table.mean(axis=0))
+    for fold in range(N_FOLDS, len(bench.nested.folds)):
+        further: list[Table] = []
+        for one in finalists:
+            if is_over():
+                break
+            further.append(bench.table(space.used(one.settings), [fold], check))
+        if len(further) < len(finalists):
+            break
+        finalists = [
+            _Finalist(one.settings, np.concatenate([one.table, table]))
+            for one, table in zip(finalists, further, strict=True)
+        ]
+    judged_on = len(finalists[0].table)
+    found = max(finalists, key=lambda one: one.quality(N_FOLDS if judged_on > N_FOLDS else 0))
+    return space.used(found.settings) | bench.weights.best(found.table.mean(axis=0))

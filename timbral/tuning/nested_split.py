@@ -29,6 +29,9 @@ N_FURTHER: Final = 3
 """That the best trials are judged on too, at the end; none that go back in time: each has a fifth less to learn
 from."""
 
+MORE_FURTHER: Final = 6
+"""Of so few entries as a first look has at most: one fold more is cheap there, and says little."""
+
 LEAST_USERS: Final = 20
 """Users with something held out; of fewer, every difference is noise."""
 
@@ -61,7 +64,8 @@ class NestedSplit:
         outer = split.apply(data)
         folds = []
         rest = outer
-        for fold in range(N_FOLDS if outer.times is not None else N_FOLDS + N_FURTHER):
+        n_further = MORE_FURTHER if outer.train.nnz <= MAX_ENTRIES else N_FURTHER
+        for fold in range(N_FOLDS if outer.times is not None else N_FOLDS + n_further):
             folds.append(_held_out_of(rest if outer.times is not None else outer, seed=fold + 1))
             rest = folds[-1]
         for part in (outer, folds[0]):

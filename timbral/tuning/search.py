@@ -24,7 +24,7 @@ from timbral.logic.training import TrainingRun, fingerprint
 from timbral.messages import TuneModel, read_message, utc_now
 from timbral.models.nmf_model import NMFModel
 from timbral.redis_server.replies import server_now_s
-from timbral.tuning.finals import N_FINALISTS, final_settings
+from timbral.tuning.finals import N_BEST, final_settings
 from timbral.tuning.kept_settings import KeptSettings
 from timbral.tuning.neighbor_weights import NeighborWeights
 from timbral.tuning.nested_split import NestedSplit
@@ -41,7 +41,7 @@ DEFAULT_MINUTES: Final = 30.0
 TRIALS_OF_MINUTES: Final = 500
 """Most trials where only the time is limited; a sampler learns little more from later ones."""
 
-TRIALS_SHARE: Final = 0.9
+TRIALS_SHARE: Final = 0.8
 """Of the budget's time; what is left is for the best trials on further folds."""
 
 LOOK_EVERY_S: Final = 0.5
@@ -181,7 +181,7 @@ class Search:
         self.study.close()
         nested, space, bench = self.nested, self.space, self.bench
         trials_s = server_now_s(self.redis) - self.jobs.began_at_s(self.job_id)
-        best = final_settings(self.study.best(N_FINALISTS), bench, space.used, self._is_over, self.check)
+        best = final_settings(self.study.best(N_BEST), self.study.first(), bench, space, self._is_over, self.check)
         tuned_on = nested.outer if best is None else self._outer_of(best)
         verdict = compare_settings(best, nested.outer, tuned_on, self.message.random_state, self.check, self.n_threads)
         total_s = server_now_s(self.redis) - self.jobs.began_at_s(self.job_id)
@@ -237,7 +237,13 @@ def begin(
     model = NMFModel(random_state=message.random_state, n_threads=n_threads)
     model.fit(outer.train, callback=lambda *_: run.check(), times=outer.times)  # and not to what is held out
     with_half_life = message.dataset is None and message.half_life_days is None
-    space = Space.around(model, with_times=outer.times is not None, with_half_life=with_half_life)
+    values = outer.train.data
+    space = Space.around(
+        model,
+        with_values=with_half_life or bool(values.min() < values.max()),
+        with_times=outer.times is not None,
+        with_half_life=with_half_life,
+    )
     TrialStudy(redis_client, job_id).begin_with(space)
     weights = NeighborWeights.around(model.chosen_)
     return {"message": message.kwargs(), "state": state, "space": space.as_dict(), "weights": weights.as_dict()}

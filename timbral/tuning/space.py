@@ -28,23 +28,27 @@ LARGEST_SHARE: Final = 1.5
 them."""
 
 FLOATS: Final = {
-    "regularization": (0.08, 1.6, True),
-    "unobserved_target": (0.15, 0.95, False),
-    "popularity_exponent": (0.0, 0.8, False),
-    "confidence": (0.1, 10.0, True),
-    "regularization_exponent": (0.2, 1.0, False),
+    "unobserved_target": (0.25, 0.75, False),
+    "popularity_exponent": (0.0, 0.6, False),
+    "regularization_exponent": (0.35, 0.8, False),
 }
-"""By argument: from, to, and whether by factors or by steps."""
+"""By argument: from, to, and whether by factors or by steps. No wider: the defaults are near the best of each setting
+by itself, and what is tried far from them is lost."""
+
+CONFIDENCE: Final = (0.25, 8.0, True)
 
 RECENCY: Final = (0.003, 5.0, True)
 
 HALF_LIFE_DAYS: Final = (7.0, 3_650.0, True)
 """The longest is none."""
 
-UNOBSERVED_AROUND: Final = 6.0
+UNOBSERVED_AROUND: Final = 3.0
 """α₀ is searched up to so many times, and down to so small a share of, what the density of the data gives."""
 
-STEP: Final = 0.15
+REGULARIZATION_AROUND: Final = 2.0
+"""κ likewise, around what the defaults chose: half as much again costs percents."""
+
+STEP: Final = 0.18
 """How far a setting is moved at first, in lengths of its range."""
 
 LEAST_SHARE: Final = 1 / 3
@@ -63,21 +67,24 @@ class Space:
     defaults: dict[str, Any]
 
     @classmethod
-    def around(cls, fitted: NMFModel, *, with_times: bool, with_half_life: bool) -> Self:
+    def around(cls, fitted: NMFModel, *, with_values: bool, with_times: bool, with_half_life: bool) -> Self:
         """The space around a model that was fitted with the defaults.
 
         Args:
+            with_values: whether entries differ in their values, so that some can count more than others.
             with_times: whether there is a recency part to weigh.
             with_half_life: whether plays may count less the older they are.
         """
-        k, alpha = fitted.n_components, fitted.unobserved_weight_
+        k, alpha, kappa = fitted.n_components, fitted.unobserved_weight_, fitted.chosen_["regularization"]
         distributions: dict[str, BaseDistribution] = {
-            "n_components": IntDistribution(max(1, k // 4), max(2, int(k * LARGEST_SHARE)), log=True),
+            "n_components": IntDistribution(max(1, k // 3), max(2, int(k * LARGEST_SHARE)), log=True),
             "unobserved_weight": FloatDistribution(
                 alpha / UNOBSERVED_AROUND, min(1.0, alpha * UNOBSERVED_AROUND), log=True
             ),
+            "regularization": FloatDistribution(kappa / REGULARIZATION_AROUND, kappa * REGULARIZATION_AROUND, log=True),
         }
-        floats = FLOATS | ({"recency_weight": RECENCY} if with_times else {})
+        floats = FLOATS | ({"confidence": CONFIDENCE} if with_values else {})
+        floats |= {"recency_weight": RECENCY} if with_times else {}
         floats |= {"half_life_days": HALF_LIFE_DAYS} if with_half_life else {}
         distributions |= {name: FloatDistribution(low, high, log=log) for name, (low, high, log) in floats.items()}
         used = fitted.parameters() | fitted.chosen_ | {"half_life_days": HALF_LIFE_DAYS[1]}
@@ -114,13 +121,27 @@ class Space:
             for share in COMBINED
         ]
 
+    def middle(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+        """The median of each setting by itself in ``found``, which has one or more: what all of them agree on stays,
+        and what made one of them lucky goes."""
+        return {name: self._at(name, [self._place(name, one[name]) for one in found]) for name in self.distributions}
+
     def _moved(self, name: str, step: float) -> Any:
         """The default of a setting, moved by ``step`` lengths of its range."""
+        return self._at(name, [self._place(name, self.defaults[name]) + step])
+
+    def _place(self, name: str, value: float) -> float:
+        """Where in its range ``value`` is: 0 at the low end, 1 at the high one."""
         known: Any = self.distributions[name]
-        by_factors = bool(known.log)
-        low, high, value = (np.log(one) if by_factors else one for one in (known.low, known.high, self.defaults[name]))
-        moved = float(np.clip(value + step * (high - low), low, high))
-        found = float(np.exp(moved)) if by_factors else moved
+        low, high, at = (np.log(one) if known.log else one for one in (known.low, known.high, value))
+        return float((at - low) / (high - low)) if high > low else 0.0
+
+    def _at(self, name: str, places: list[float]) -> Any:
+        """What is at the median of ``places``, or at the end of the range that is next to it."""
+        known: Any = self.distributions[name]
+        low, high = (np.log(one) if known.log else one for one in (known.low, known.high))
+        at = low + min(max(float(np.median(places)), 0.0), 1.0) * (high - low)
+        found = float(np.exp(at)) if known.log else float(at)
         return _within(round(found) if isinstance(known, IntDistribution) else found, known)
 
     @classmethod

@@ -28,7 +28,7 @@ REDUCTION: Final = 3
 
 FIRST_STEP: Final = 1
 FIRST_SWEEPS: Final = 10
-FIRST_USERS: Final = 1_000
+FIRST_USERS: Final = 2_000
 MAX_USERS: Final = 3_000
 """Judged at a first look, and in a fold."""
 

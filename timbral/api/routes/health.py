@@ -25,7 +25,9 @@ class FleetAnswer(BaseModel):
     """What Redis says of the fleet: counts alone, for this is open to everybody."""
 
     status: Literal["healthy", "degraded"] = Field(description="`degraded` where there are problems.")
-    problems: list[str] = Field(description="What a person should look at: no workers, no model, parked messages.")
+    problems: list[str] = Field(
+        description="What a person should look at: no workers, no model, parked messages, a Redis that is full."
+    )
     workers: int = Field(description="Workers that take tasks.")
     waiting: dict[str, int] = Field(description="Messages that wait, by queue.")
     in_hand: int = Field(description="Messages that workers hold.")

@@ -77,7 +77,12 @@ def read_home() -> Home:
 
 
 def _needs(state: FleetState, failed: int) -> list[Need]:
-    needs = []
+    needs = [
+        Need(f"{name} needs somebody", f"{problem[:1].upper()}{problem[1:]}.", "Look at the fleet", "/console/fleet")
+        for name, limits in state.servers.items()
+        if not limits.is_silent
+        for problem in limits.problems()
+    ]
     waiting = sum(state.waiting.values())
     if not state.workers:
         why = f"{waiting:,} messages wait." if waiting else "Nothing that is sent will be done."

@@ -12,7 +12,6 @@ from timbral.config.settings import public_address
 from timbral.console.rendering import render
 from timbral.queue import ended_jobs
 from timbral.queue.fleet_state import read_fleet_state
-from timbral.redis_server.limits import RedisLimits
 from timbral.redis_server.replies import server_now_s
 
 __all__ = ["router"]
@@ -38,10 +37,9 @@ def _fleet(request: Request, context: Context, template: str) -> Response:
     reached = connections()
     with reached.asking(results=True) as queue, reached.asking() as cache:
         state = read_fleet_state(queue, cache)
-        servers = [("Redis", public_address(reached.settings.redis_url), RedisLimits.read(cache))]
-        if reached.queue_is_apart:
-            servers.append(("Redis of the queue", public_address(reached.settings.broker_url), RedisLimits.read(queue)))
         ended, now = ended_jobs.list_ended(queue, ended_jobs.KEPT), server_now_s(queue)
+    urls = [reached.settings.redis_url, reached.settings.broker_url]
+    servers = [(name, public_address(url), state.servers[name]) for name, url in zip(state.servers, urls, strict=False)]
     recent = Counter((one.task, one.state) for one in ended if now - one.ended_at < HOUR_S)
     links = [("Flower", context.settings.FLOWER_URL), ("Grafana", context.settings.GRAFANA_URL)]
     return render(request, template, state=state, servers=servers, recent=sorted(recent.items()), links=links)
