@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from timbral.spark_data.cluster import RowsOf, WithTable
 
 __all__ = ["Here"]
 
@@ -26,22 +28,13 @@ class Here:
         answers = [self._there(do)(one) for one in twice]
         return [answers[twice.index(one)] for one in descriptions]
 
-    def distinct(
-        self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema, do: Any, n: int
-    ) -> list[Any]:
-        table = self._rows(rows_of, descriptions, schema)
-        parts = table.group_by(schema.names).aggregate([]).to_batches(max_chunksize=-(-table.num_rows // n))
-        return [answer for part in parts if (answer := self._there(do)(iter([part]))) is not None]
-
-    def grouped(
-        self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema, do: Any, n: int
-    ) -> list[Any]:
-        table = self._rows(rows_of, descriptions, schema)
-        keys = table[0].unique().to_pylist()
-        self._order.shuffle(keys)
-        return [self._there(do)(table.filter(pc.equal(table[0], key))) for key in [*keys, *keys]]
-
-    def _rows(self, rows_of: Callable[[Any], Iterable[Any]], descriptions: Sequence[Any], schema: pa.Schema) -> Any:
-        batches = [batch for one in descriptions for batch in self._there(rows_of)(one)]
-        self._order.shuffle(batches)
-        return pa.Table.from_batches(batches, schema=schema)
+    def grouped(self, rows_of: RowsOf, descriptions: Sequence[Any], do: WithTable, n_groups: int) -> list[Any]:
+        found: dict[int, list[pa.RecordBatch]] = defaultdict(list)
+        for one in descriptions:
+            for group, rows in self._there(rows_of)(one):
+                found[group].append(rows)
+        assert all(0 <= group < n_groups for group in found)
+        twice = [*found, *found]
+        self._order.shuffle(twice)
+        answers = {group: self._there(do)(group, pa.Table.from_batches(found[group])) for group in twice}
+        return list(answers.values())

@@ -14,6 +14,7 @@ from fleet_fixtures import Fleet
 
 import producers
 from timbral import keys
+from timbral.cli.output import print_table
 from timbral.config.settings import settings
 from timbral.messages import ANSWERS
 from timbral.queue import dead_letters
@@ -349,3 +350,20 @@ def test_health_tells_redis_queues_and_model(cli: Cli, live: Fleet) -> None:
     shown = cli("health").out
     assert "healthy" in shown
     assert str(live.server.port) in shown
+
+
+def test_a_table_leaves_no_column_out_and_breaks_no_line_of_what_a_program_reads(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ["20261126T122345-4", "a data set with quite a long name of 60 characters or even more", "not compared"]
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(["version", "data set", "verdict"], [row], whole=["version"])
+    narrow = capsys.readouterr().out
+    monkeypatch.delenv("COLUMNS")
+    print_table(["version", "data set", "verdict"], [row], whole=["version"])
+    piped = capsys.readouterr().out
+
+    assert narrow.splitlines()[0].split() == ["version", "data", "set", "verdict"]
+    assert narrow.splitlines()[1].startswith(row[0])
+    assert [len(narrow.splitlines()) > 2, len(piped.splitlines())] == [True, 2]
+    assert row[1] in piped

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from timbral.errors import DataError, MissingColumnsError
+from timbral.errors import DataError, MissingColumnsError, ParameterError
 from timbral.utils.data_loader import DataLoader
 
 
@@ -116,3 +116,13 @@ def test_no_rows_and_no_frame_are_refused() -> None:
         DataLoader().create_user_item_matrix(frame().iloc[:0])
     with pytest.raises(DataError, match="must be a pandas DataFrame, got list"):
         DataLoader().create_user_item_matrix([1])
+
+
+def test_columns_without_text_for_names_are_refused_by_these() -> None:
+    # given: what read_csv(header=None) gives, which was a TypeError of re.sub
+    unnamed = frame().set_axis(range(frame().shape[1]), axis="columns")
+
+    with pytest.raises(DataError, match=r"columns must have text for names, got \[0, 1"):
+        DataLoader().create_user_item_matrix(unnamed)
+    with pytest.raises(ParameterError, match="user_col must be a column's name, a text, got 0"):
+        DataLoader().create_user_item_matrix(unnamed, user_col=0)  # type: ignore[arg-type]  # on purpose

@@ -126,6 +126,28 @@ def test_the_monitoring_profile_brings_the_dashboard_and_the_alerts_where_its_pr
     assert mounted["./deploy/grafana/timbral.json"].startswith(provider["options"]["path"] + "/")
 
 
+def test_spark_can_unpack_its_libraries_and_sees_the_data_where_the_trainer_does() -> None:
+    services = COMPOSE["services"]
+    of_spark = {name: one for name, one in services.items() if one.get("profiles") == ["spark"]}
+    assert set(of_spark) == {"spark-master", "spark-worker-1", "spark-worker-2", "spark-connect"}
+    for service in of_spark.values():
+        # A tmpfs is noexec unless it says so; a shuffle then waits for ever for what cannot be compressed.
+        (options,) = (
+            options for path, _, options in (one.partition(":") for one in service["tmpfs"]) if path == "/tmp"
+        )
+        assert "exec" in options.split(",")
+    trainer = {volume.rsplit(":", 1)[0].removesuffix(":ro") for volume in services["trainer"]["volumes"]}
+    for name in ("spark-worker-1", "spark-worker-2"):
+        mounted = dict(
+            volume.split(":")[-3:-1][::-1] if volume.endswith(":ro") else volume.split(":")[::-1]
+            for volume in of_spark[name]["volumes"]
+        )
+        assert {"/data", "/history", "/training"} <= set(mounted)
+    assert trainer
+    # What `docker compose --profile spark build` builds anew is what was built before.
+    assert services["secrets"]["build"]["args"]["EXTRAS"].startswith("${EXTRAS:-")
+
+
 def test_a_secret_without_a_colon_is_refused_before_anything_starts(tmp_path: Path) -> None:
     script = (ROOT / "deploy/docker/secrets.sh").read_text().replace("/run/secrets", str(tmp_path))
     for auth, code in (("password", 1), ("admin:", 1), ("admin:password", 0), ("", 0)):

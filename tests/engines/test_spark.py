@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -131,14 +132,23 @@ def test_a_process_ends_at_once_though_the_connect_server_has_gone(spark: SparkC
     assert process.returncode == 0
 
 
-def test_what_fails_on_spark_is_said_in_a_line(spark: SparkCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    # given: a session with the server, which may have been started anew
-    on_spark(spark.url, _same, [{}])
-    monkeypatch.setattr(spark_session, "MOST_ATTEMPTS", 1)
-
-    # when, then
-    with pytest.raises(TrainingError, match=f"Spark at {spark.url} has not done its part: .*KeyError: 'nothing'"):
+def test_what_fails_on_spark_is_said_in_a_line(spark: SparkCluster) -> None:
+    with pytest.raises(TrainingError, match=f"Spark at {spark.url} has not done its part: KeyError: 'nothing'"):
         on_spark(spark.url, _fails, [{}])
+
+
+def test_a_url_where_nobody_listens_is_said_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given: nobody waits as long in a test
+    monkeypatch.setattr(spark_session, "PATIENCE_S", 0.0)
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"sc://127.0.0.1:{bound.getsockname()[1]}"
+
+        # when, then: and what may be a password is not said
+        with pytest.raises(
+            TrainingError, match=rf"no Spark Connect server answers at TRAIN_ENGINE_URL={url}: .*refused"
+        ):
+            on_spark(f"{url}/;token=secret", _same, [{}])
 
 
 def _fails(description: dict[str, Any]) -> dict[str, Any]:

@@ -101,3 +101,14 @@ def test_pairs_of_different_lengths_are_refused(model: NMFModel) -> None:
 def test_a_wrong_top_k_is_refused(model: NMFModel, bad: Any) -> None:
     with pytest.raises(ParameterError, match="top_k must be"):
         model.get_top_recommendations(0, bad)
+
+
+def test_factors_that_are_no_numbers_are_refused_by_their_name(model: NMFModel) -> None:
+    with pytest.raises(ParameterError, match="user_factors must be numbers of shape"):
+        model.recommend(user_factors=[["a"] * model.n_components])
+
+
+def test_a_model_tells_what_it_is_where_it_is_printed(model: NMFModel) -> None:
+    assert f"n_components={model.n_components}" in repr(model)
+    assert f"fitted to {model.n_users} users × {model.n_items} items" in repr(model)
+    assert "not fitted" in repr(NMFModel())

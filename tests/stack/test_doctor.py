@@ -58,6 +58,15 @@ def test_a_server_without_workers_and_without_a_model_says_what_to_start(
     assert all(check.do for check in checks.values() if check.state == "problem")
 
 
+def test_a_slow_server_is_worth_a_word(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SLOW_MS", 0.0)
+
+    checks = found(settings(server.url, tmp_path))
+
+    assert checks["Redis"].state == "note"
+    assert "SLOWLOG" in checks["Redis"].do
+
+
 def test_a_policy_that_evicts_the_queue_is_a_problem(server: EmbeddedServer, tmp_path: Path) -> None:
     with server.client() as client:
         before = client.config_get("maxmemory-policy")["maxmemory-policy"]
@@ -152,3 +161,11 @@ def test_a_model_whose_file_is_cut_off_is_a_problem(server: EmbeddedServer, tmp_
     assert checks["Model"].state == "problem"
     assert "is cut off" in checks["Model"].said
     assert "roll-back" in checks["Model"].do
+
+
+def test_a_cluster_in_place_of_a_single_server_is_a_problem(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "redis", append_only=False, options={"cluster-enabled": "yes"}) as node:
+        checks = found(settings(node.url, tmp_path))
+
+    assert checks["Redis, cluster"].state == "problem"
+    assert "CACHE_CLUSTER" in checks["Redis, cluster"].said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -28,6 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 TextIds = Annotated[bool, typer.Option("--text-ids", help="Ids are text, even where they look like numbers.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer, or print the job's id at once.")]
 
+_NO_LIMIT, _GAP = 100_000, 2
 _INT = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 
 
@@ -43,15 +45,28 @@ def print_table(
     title: str | None = None,
     whole: Collection[str] = (),
 ) -> None:
-    """A table on stdout; numbers to the right. The columns that ``whole`` names are never broken into lines."""
+    """A table on stdout; numbers to the right. The columns that ``whole`` names are never broken into lines; where it
+    is read by a program, none is, and in a narrow terminal none is left out."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     listed = [list(row) for row in rows]
     for place, column in enumerate(columns):
         numbers = bool(listed) and all(isinstance(row[place], int | float) for row in listed)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=column in whole)
+        least = max(len(word) for word in [column, *(_shown(row[place]) for row in listed if column in whole)])
+        table.add_column(
+            column,
+            justify="right" if numbers else "left",
+            overflow="fold",
+            no_wrap=column in whole,
+            min_width=least,
+        )
     for row in listed:
         table.add_row(*(_shown(value) for value in row))
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        console.width = max(console.width, sum((column.min_width or 0) + _GAP for column in table.columns))
+    else:
+        console.width = console.measure(table, options=console.options.update(max_width=_NO_LIMIT)).maximum
+    console.print(table)
 
 
 def print_answer(answer: Mapping[str, Any]) -> None:

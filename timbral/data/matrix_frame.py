@@ -27,9 +27,14 @@ def matrix_frame(frame: pd.DataFrame, options: ReadOptions) -> tuple[pd.DataFram
     if not isinstance(frame, pd.DataFrame):
         raise DataError(f"{FRAME} must be a pandas DataFrame, got {type(frame).__name__}")
     options.checked()
+    named = [name for name in frame.columns if isinstance(name, str)]
     try:
-        found = found_columns(options, list(frame.columns), FRAME)
+        found = found_columns(options, named, FRAME)
     except MissingColumnsError as error:
+        others = [name for name in frame.columns if not isinstance(name, str)]
+        if others:
+            known = f"columns must have text for names, got {others[:4]}"
+            raise DataError(f"{known}: {FRAME}.columns = ['user_id', 'item_id', …] names them", FRAME) from None
         raise MissingColumnsError(error.args[0]) from None
     if not len(frame):
         raise DataError("has no rows", FRAME)

@@ -44,6 +44,10 @@ class ReadOptions:
         Raises:
             ParameterError: one is wrong; names it, its value and what would be right.
         """
+        for name in ("user_col", "item_col", "value_col", "time_col"):
+            column = getattr(self, name)
+            if column is not None and not isinstance(column, str):
+                raise ParameterError(f"{name} must be a column's name, a text, got {column!r}")
         separator = self.separator
         if separator is not None and (
             not 1 <= len(separator) <= MOST_SEPARATOR_CHARACTERS

@@ -6,11 +6,15 @@ import atexit
 import contextlib
 import functools
 import json
+import re
+import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import structlog
@@ -25,10 +29,18 @@ Description = dict[str, Any]
 """Plain JSON, small: what is large goes by files."""
 
 MOST_ATTEMPTS: Final = 3
-MOST_RETRIES: Final = 7
-"""Of a call that does not reach the server: about two minutes, in which one may be started anew."""
+MOST_RETRIES: Final = 5
+"""Of a call that does not reach the server any more: some 20 s. Longer would not help: one that is started anew does
+not know the session."""
+PATIENCE_S: Final = 120.0
+"""Within which a server must answer that is being started, perhaps anew."""
+DEFAULT_PORT: Final = 15002
 ANSWER: Final = "answer string"
 """The schema of answers."""
+_RAISED: Final = re.compile(r"^[A-Za-z_][\w.]*(?:: .*)?$", re.MULTILINE)
+"""What Python raised: in its tracebacks all other lines are indented, or have more words before a colon."""
+_DETAILS: Final = re.compile(r'^\s*details = "(.+)"$', re.MULTILINE)
+"""What gRPC says where pyspark has made one of its errors of it."""
 SETTINGS: Final = {
     # There is nothing to be planned anew, and compiling takes longer than what it would speed up.
     "spark.sql.adaptive.enabled": "false",
@@ -66,21 +78,47 @@ def answers_of_spark(
     Raises:
         TrainingError: the server is not reached, or Spark has given up.
     """
-    from pyspark.errors import PySparkException
+    from pyspark.errors import PySparkException, PythonException
 
     shown = url.partition("/;")[0]  # behind it may be a token
     for attempt in range(1, MOST_ATTEMPTS + 1):
         try:
+            _wait_for_server(url, shown)
             session = _session(url)
             session.client.set_retry_policies([_patience()])
             with _set(session, options):
                 return [json.loads(text) for text in asked(session).toArrow().column(0).to_pylist()]
+        except PythonException as error:  # what a task raised, each of the four times that Spark did it
+            _session.cache_clear()  # it has this call's options
+            raise TrainingError(f"Spark at {shown} has not done its part: {_problem(error)}") from None
         except (PySparkException, _rpc_error()) as error:
             # Its session is gone with a server that was started anew.
             _session.cache_clear()
             problem = _problem(error)
             logger.warning("Spark has not done its part", url=shown, attempt=attempt, problem=problem)
     raise TrainingError(f"Spark at {shown} has not done its part: {problem}")
+
+
+def _wait_for_server(url: str, shown: str) -> None:
+    """Return when something listens at ``url``; pyspark's own attempts go on for minutes and say nothing meanwhile.
+
+    Raises:
+        TrainingError: nothing does within PATIENCE_S.
+    """
+    place = urlsplit(url)
+    deadline, is_said = time.monotonic() + PATIENCE_S, False
+    while True:
+        try:
+            socket.create_connection((place.hostname or "", place.port or DEFAULT_PORT), 5.0).close()
+        except (OSError, ValueError) as error:
+            if time.monotonic() > deadline:
+                raise TrainingError(f"no Spark Connect server answers at TRAIN_ENGINE_URL={shown}: {error}") from None
+            if not is_said:
+                logger.warning("waits for Spark Connect", url=shown, problem=str(error), at_most_s=PATIENCE_S)
+            is_said = True
+            time.sleep(0.5)
+        else:
+            return
 
 
 @contextlib.contextmanager
@@ -171,6 +209,11 @@ def _problem(error: Exception) -> str:
     """The line of Spark's that says something."""
     if isinstance(error, _rpc_error()):  # the server was not reached, or not reached any more
         return str(getattr(error, "details", lambda: error)())[:500]
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "Error: " in line or "Exception: " in line]
+    text = str(error)
+    details = _DETAILS.search(text)
+    if details:
+        return details[1][:500]
+    raised = _RAISED.findall(text) if "Traceback" in text else []
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = raised or [line for line in lines if "Error: " in line or "Exception: " in line]
     return ((told or lines or [type(error).__name__])[-1 if told else 0])[:500]

@@ -68,7 +68,10 @@ def check_items(ids: npt.ArrayLike | None, n_items: int, name: str) -> npt.NDArr
 
 def check_vectors(vectors: npt.ArrayLike, name: str, n: int | None, n_components: int) -> npt.NDArray[np.float32]:
     """``vectors`` as float32 of shape (n, n_components); any number of them where ``n`` is None."""
-    array = np.ascontiguousarray(vectors, dtype=np.float32)
+    try:
+        array = np.ascontiguousarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{name} must be numbers of shape (n, {n_components}): {error}") from error
     if array.ndim != 2 or array.shape[1] != n_components:
         raise ParameterError(f"{name} must have shape (n, {n_components}), got {array.shape}")
     if n is not None and len(array) != n:

@@ -213,6 +213,11 @@ class NMFModel(FittedModel):
         self.n_iter_ = len(history)
         self.is_fitted = True
 
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.parameters().items() if value is not None)
+        fitted = f"fitted to {self.n_users} users × {self.n_items} items" if self.is_fitted else "not fitted"
+        return f"<NMFModel({said}), {fitted}>"
+
     def parameters(self) -> dict[str, Any]:
         """What the model was made with: plain values by the names of the constructor's arguments."""
         own = {name: getattr(self, name) for name in ("n_components", "random_state", "max_iter", "tol")}

@@ -8,6 +8,8 @@ from typing import Any, Final, Self
 
 import redis
 
+from timbral.config.settings import settings
+
 __all__ = ["RedisLimits"]
 
 SPARE_CONNECTIONS: Final = 16
@@ -26,6 +28,7 @@ class RedisLimits:
         hits, misses, evicted: counted since the server started.
         is_replica: whether it takes no writes but its primary's.
         cannot_save: whether its last write to its disk failed.
+        is_cluster: whether it is a node of a Redis Cluster.
     """
 
     policy: str | None = None
@@ -38,6 +41,7 @@ class RedisLimits:
     evicted: int | None = None
     is_replica: bool = False
     cannot_save: bool = False
+    is_cluster: bool = False
 
     @classmethod
     def read(cls, client: redis.Redis) -> Self:
@@ -61,6 +65,7 @@ class RedisLimits:
             evicted=info.get("evicted_keys"),
             is_replica=info.get("role") == "slave",
             cannot_save="err" in (info.get("aof_last_write_status"), info.get("rdb_last_bgsave_status")),
+            is_cluster=bool(info.get("cluster_enabled")),
         )
 
     @property
@@ -103,6 +108,10 @@ class RedisLimits:
             )
         if self.is_replica:
             found["replica"] = "it is a replica and refuses writes: name its primary"
+        if self.is_cluster and not settings.CACHE_CLUSTER:
+            found["cluster"] = (
+                "it is a Redis Cluster, which cannot hold the queue, and the cache with CACHE_CLUSTER=true alone"
+            )
         if self.cannot_save:
             found["disk"] = "it cannot write to its disk: make room there, or it refuses writes and loses them"
         if self.is_short_of_connections:

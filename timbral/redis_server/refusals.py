@@ -22,6 +22,8 @@ _TO_DO: Final = {
     "NOAUTH": "it wants a password: set REDIS_PASSWORD",
     "WRONGPASS": "set REDIS_PASSWORD, or the user in REDIS_URL",
     "MOVED": "it is a Redis Cluster: docs/operations.md says what can be on one",
+    "CLUSTERDOWN": "it is a Redis Cluster that misses a part of its nodes: redis-cli CLUSTER INFO",
+    "CROSSSLOT": "it is a Redis Cluster: docs/operations.md says what can be on one",
 }
 """What to do, by the first word of the reply."""
 
@@ -50,5 +52,6 @@ def as_ours(address: str, error: BaseException) -> RedisUnavailableError:
     code, text = code_of(error), str(error) or type(error).__name__
     if code not in _TO_DO:
         return (RedisRefusedError if isinstance(error, ResponseError) else RedisUnavailableError)(address, text)
-    said = text.partition(" script: ")[0].rstrip(".")
+    # Without a password the reply is a paragraph on the HELLO that redis-py had sent.
+    said = code if code == "NOAUTH" else text.partition(" script: ")[0].rstrip(".")
     return RedisRefusedError(address, f"{said if code in said else f'{code} {said}'}; {_TO_DO[code]}")

@@ -1,8 +1,12 @@
-"""What is asked of Spark: to do something for each description, to find what is distinct, to bring a block's rows
-together."""
+"""What is asked of Spark: to do something for each description, and to bring the rows of a group together.
+
+Spark never sees a row. It would turn each into one of Java's, and sort them: what it sends around are chunks of a
+group's rows, as bytes, so that its part is one of some thousand records.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
@@ -11,24 +15,20 @@ import pyarrow as pa
 
 from timbral.engines.spark_session import ANSWER, Each, answer, answers_of_spark, each_described, on_spark
 
-__all__ = ["Cluster", "Description", "RowsOf", "SparkCluster"]
+__all__ = ["Cluster", "Description", "RowsOf", "SparkCluster", "WithTable"]
 
 Description = dict[str, Any]
-RowsOf = Callable[[Description], Iterable[pa.RecordBatch]]
-WithTable = Callable[[pa.Table], Description]
-WithBatches = Callable[[Iterator[pa.RecordBatch]], Description | None]
+RowsOf = Callable[[Description], Iterable[tuple[int, pa.RecordBatch]]]
+"""Numbers of groups, from 0, and rows of theirs."""
+WithTable = Callable[[int, pa.Table], Description]
+"""Of the number of a group, and all of its rows."""
 
-SPARK_TYPES: Final = {
-    pa.int32(): "int",
-    pa.int64(): "bigint",
-    pa.float32(): "float",
-    pa.string(): "string",
-}
-TUNED: Final = {
-    # Beside on_spark's tasks, which are a range and a function, there is something to be compiled here.
-    "spark.sql.codegen.wholeStage": "true",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "200000",
-}
+CHUNK: Final = "part int, place bigint, rows binary"
+ROWS_PER_CHUNK: Final = 50_000
+"""About a megabyte."""
+MOST_CHUNKS: Final = 1 << 32
+"""Of one description."""
+OPTIONS: Final = {"spark.sql.execution.arrow.maxRecordsPerBatch": "16"}
 
 
 class Cluster(Protocol):
@@ -37,15 +37,13 @@ class Cluster(Protocol):
     def each(self, do: Callable[[Description], Description], descriptions: Sequence[Description]) -> list[Description]:
         """What ``do`` gives for each of ``descriptions``."""
 
-    def distinct(
-        self, rows_of: RowsOf, descriptions: Sequence[Description], schema: pa.Schema, do: WithBatches, n_parts: int
-    ) -> list[Description]:
-        """What ``do`` gives for each of ``n_parts`` parts of the distinct rows among all that ``rows_of`` gives."""
-
     def grouped(
-        self, rows_of: RowsOf, descriptions: Sequence[Description], schema: pa.Schema, do: WithTable, n_groups: int
+        self, rows_of: RowsOf, descriptions: Sequence[Description], do: WithTable, n_groups: int
     ) -> list[Description]:
-        """What ``do`` gives for the rows with the same first column, for all of these groups, in any order."""
+        """What ``do`` gives for each of ``n_groups`` groups that has rows, in any order of the groups.
+
+        The rows of a group are those of the first description, then those of the second, each as ``rows_of`` gave them.
+        """
 
 
 class SparkCluster:
@@ -61,40 +59,39 @@ class SparkCluster:
     def each(self, do: Callable[[Description], Description], descriptions: Sequence[Description]) -> list[Description]:
         return on_spark(self._url, do, descriptions)
 
-    def distinct(
-        self, rows_of: RowsOf, descriptions: Sequence[Description], schema: pa.Schema, do: WithBatches, n_parts: int
-    ) -> list[Description]:
-        def asked(session: Any) -> Any:
-            rows = each_described(session, Each(rows_of, descriptions), _ddl(schema))
-            return rows.distinct().mapInArrow(partial(_with_batches, do), ANSWER)
-
-        return answers_of_spark(self._url, asked, _options(n_parts))
-
     def grouped(
-        self, rows_of: RowsOf, descriptions: Sequence[Description], schema: pa.Schema, do: WithTable, n_groups: int
+        self, rows_of: RowsOf, descriptions: Sequence[Description], do: WithTable, n_groups: int
     ) -> list[Description]:
+        placed = [{"place": place, "described": one} for place, one in enumerate(descriptions)]
+
         def asked(session: Any) -> Any:
-            rows = each_described(session, Each(rows_of, descriptions), _ddl(schema))
-            by_group = rows.groupBy(schema.names[0])
+            chunks = each_described(session, Each(partial(_chunks, rows_of), placed), CHUNK)
+            return chunks.repartitionById(n_groups, "part").mapInArrow(partial(_with_tables, do), ANSWER)
 
-            # By a function of its own, whose signature Spark reads.
-            def with_table(table: pa.Table) -> pa.Table:
-                return pa.Table.from_batches([answer(do(table))])
-
-            return by_group.applyInArrow(with_table, ANSWER)
-
-        return answers_of_spark(self._url, asked, _options(n_groups))
+        return answers_of_spark(self._url, asked, OPTIONS)
 
 
-def _with_batches(do: WithBatches, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    given = do(batches)
-    if given is not None:
-        yield answer(given)
+def _chunks(rows_of: RowsOf, placed: Description) -> Iterator[pa.RecordBatch]:
+    place = placed["place"] * MOST_CHUNKS
+    for group, rows in rows_of(placed["described"]):
+        for start in range(0, len(rows), ROWS_PER_CHUNK):
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, rows.schema) as stream:
+                stream.write_batch(rows.slice(start, ROWS_PER_CHUNK))
+            chunk = pa.array([sink.getvalue().to_pybytes()], pa.binary())
+            columns = [pa.array([group], pa.int32()), pa.array([place], pa.int64()), chunk]
+            yield pa.RecordBatch.from_arrays(columns, ["part", "place", "rows"])
+            place += 1
 
 
-def _ddl(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {SPARK_TYPES[field.type]}" for field in schema)
-
-
-def _options(n_parts: int) -> dict[str, str]:
-    return TUNED | {"spark.sql.shuffle.partitions": str(n_parts)}
+def _with_tables(do: WithTable, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    found: dict[int, list[tuple[int, pa.Buffer]]] = defaultdict(list)
+    for batch in batches:
+        groups, places, rows = (batch.column(name) for name in ("part", "place", "rows"))
+        for group, place, chunk in zip(groups.to_pylist(), places.to_pylist(), rows, strict=True):
+            found[group].append((place, chunk.as_buffer()))
+    while found:
+        group, chunks = found.popitem()
+        chunks.sort(key=lambda chunk: chunk[0])
+        # No name for the table here: who does it may let go of it.
+        yield answer(do(group, pa.concat_tables([pa.ipc.open_stream(rows).read_all() for _, rows in chunks])))

@@ -14,14 +14,14 @@ from timbral.data.matrix_builder import Entries, MatrixBuilder
 from timbral.data.read_options import Repeats
 from timbral.engines.block_store import BlockStore
 from timbral.errors import DataError
+from timbral.spark_data.grouping import rows_by_group
 from timbral.spark_data.ids import StoredIds, codes_of_source
 from timbral.spark_data.source_rows import SIDES, source_rows
 
-__all__ = ["GONE", "Merging", "coded_rows", "merge_block", "rows_schema"]
+__all__ = ["GONE", "Merging", "coded_rows", "merge_block"]
 
 GONE: Final = "gone"
 """Codes of the users who were forgotten, ascending."""
-MOST_ROWS_IN_SOURCE: Final = 1 << 40
 
 PlainDict = dict[str, Any]
 
@@ -45,15 +45,8 @@ class Merging:
         return -(-self.n_users // self.block_users)
 
 
-def rows_schema(merging: Merging) -> pa.Schema:
-    """Of what ``coded_rows`` gives. ``seq`` is ascending in the order of the data set."""
-    times = [("time", pa.int64())] if merging.has_times else []
-    ids = [(name, pa.int32()) for name in ("block", "user", "item")]
-    return pa.schema([*ids, ("value", pa.float32()), *times, ("seq", pa.int64())])
-
-
-def coded_rows(store: BlockStore, merging: Merging, described: PlainDict) -> Iterable[pa.RecordBatch]:
-    """The rows of a source, with the codes of all ids; without those that are left out."""
+def coded_rows(store: BlockStore, merging: Merging, described: PlainDict) -> Iterable[tuple[int, pa.RecordBatch]]:
+    """The rows of a source by the blocks of their users, with the codes of all ids; without those that are left out."""
     number = described["number"]
     rows = source_rows(store, number)
     users, items = (
@@ -61,23 +54,15 @@ def coded_rows(store: BlockStore, merging: Merging, described: PlainDict) -> Ite
         for side, stored in zip(SIDES, merging.ids, strict=True)
     )
     kept = (users >= 0) & (items >= 0)
-    arrays = {
-        "block": (users // merging.block_users)[kept],
-        "user": users[kept],
-        "item": items[kept],
-        "value": rows["values"][kept],
-        "seq": number * MOST_ROWS_IN_SOURCE + np.flatnonzero(kept),
-    }
+    columns = {"user": users[kept], "item": items[kept], "value": rows["values"][kept]}
     if merging.has_times:
-        arrays["time"] = rows["times"][kept] * described["time_scale"]
-    schema = rows_schema(merging)
-    yield pa.RecordBatch.from_arrays([pa.array(arrays[field.name], field.type) for field in schema], schema=schema)
+        columns["time"] = rows["times"][kept] * described["time_scale"]
+    return rows_by_group(columns["user"] // merging.block_users, columns)
 
 
-def merge_block(store: BlockStore, merging: Merging, table: pa.Table) -> PlainDict:
-    """Write the entries of a block of users, and who has how many; says what there was."""
-    table = table.sort_by("seq")
-    block = int(table["block"][0].as_py())
+def merge_block(store: BlockStore, merging: Merging, block: int, table: pa.Table) -> PlainDict:
+    """Write the entries of a block of users, whose rows are in the order of the data set, and who has how many; says
+    what there was."""
     first = block * merging.block_users
     n_users = min(merging.block_users, merging.n_users - first)
     columns = {name: table[name].to_numpy() for name in table.column_names}

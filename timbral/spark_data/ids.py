@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,14 @@ from timbral.data.table import Table
 from timbral.engines.block_store import BlockStore
 from timbral.errors import DataError
 from timbral.spark_data.cluster import Cluster
+from timbral.spark_data.grouping import rows_by_group
 from timbral.spark_data.source_rows import SIDES, IdSide, source_ids
 
 __all__ = ["JudgedIds", "StoredIds", "codes_of_source", "judge_ids"]
+
+
+GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+"""2⁶⁴ divided by the golden ratio: multiplied by it, ints that are near each other are not (Knuth, TAOCP 3, 6.4)."""
 
 
 class StoredIds(NamedTuple):
@@ -64,9 +69,8 @@ def judge_ids(
         kinds = {report[side]["is_int"]: name for report, name in zip(reports, names, strict=True)}
         if len(kinds) == 2:
             raise DataError(f"column {column.column!r}: its ids are text, and ints in {kinds[True]}", kinds[False])
-    schema = pa.schema([("id", pa.string() if as_text else pa.int64())])
     numbers = [{"number": report["number"]} for report in reports]
-    found = cluster.distinct(partial(_ids, store, side, as_text), numbers, schema, partial(_kept, store, side), n_parts)
+    found = cluster.grouped(partial(_ids, store, side, as_text, n_parts), numbers, partial(_kept, store, side), n_parts)
     try:
         for part in found:
             column.add(pq.read_table(store.near(part["file"]))["id"].combine_chunks(), Place(column.column))
@@ -91,17 +95,21 @@ def codes_of_source(store: BlockStore, side: IdSide, number: int, stored: Stored
     return index.codes_of_distinct(source_ids(store, number, side, as_text=stored.as_text))
 
 
-def _ids(store: BlockStore, side: IdSide, as_text: bool, described: dict[str, Any]) -> Iterable[pa.RecordBatch]:
+def _ids(
+    store: BlockStore, side: IdSide, as_text: bool, n_parts: int, described: dict[str, Any]
+) -> Iterable[tuple[int, pa.RecordBatch]]:
+    """The ids of a source, by parts in which all sources have the same ones."""
     ids = source_ids(store, described["number"], side, as_text=as_text)
-    yield pa.RecordBatch.from_pydict({"id": ids.cast(pa.string()) if as_text else ids})
+    if as_text:
+        hashes = np.fromiter(map(crc32, ids.cast(pa.large_binary()).to_pylist()), np.uint64, len(ids))
+    else:
+        hashes = (ids.to_numpy().view(np.uint64) * GOLDEN) >> np.uint64(32)
+    return rows_by_group((hashes % np.uint64(n_parts)).astype(np.int64), {"id": ids})
 
 
-def _kept(store: BlockStore, side: IdSide, batches: Iterator[pa.RecordBatch]) -> dict[str, Any] | None:
-    """Write a part of all ids to a file of its own name: a task that is done again has them in another order."""
-    found = [batch for batch in batches if len(batch)]
-    if not found:
-        return None
-    name = f"distinct.{side}.{secrets.token_hex(8)}"
+def _kept(store: BlockStore, side: IdSide, part: int, table: pa.Table) -> dict[str, Any]:
+    """Write a part of all ids, each once."""
+    name = f"distinct.{side}{part}"
     with store.new_file(name) as file:
-        pq.write_table(pa.Table.from_batches(found), file)
+        pq.write_table(pa.table({"id": table["id"].unique()}), file)
     return {"file": name}

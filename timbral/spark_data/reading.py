@@ -24,12 +24,11 @@ from timbral.engines.stored_halves import Blocks, blocks_of
 from timbral.errors import DataError
 from timbral.models.engine.halves import SideName
 from timbral.spark_data.cluster import Cluster
-from timbral.spark_data.entries import GONE, Merging, coded_rows, merge_block, rows_schema
+from timbral.spark_data.entries import GONE, Merging, coded_rows, merge_block
 from timbral.spark_data.ids import judge_ids
 from timbral.spark_data.mapped_file import mapped_file
 from timbral.spark_data.numbering import Numbering
 from timbral.spark_data.side_blocks import (
-    TURNED,
     ItemBlocks,
     make_items_block,
     make_users_block,
@@ -129,10 +128,8 @@ class Reading:
             {"number": report["number"], "time_scale": scale} for report, scale in zip(reports, scales, strict=True)
         ]
         merged = cluster.grouped(
-            partial(coded_rows, store, merging), numbers, rows_schema(merging), partial(merge_block, store, merging),
-            merging.n_blocks,
+            partial(coded_rows, store, merging), numbers, partial(merge_block, store, merging), merging.n_blocks
         )  # fmt: skip
-        merged = list({answer["block"]: answer for answer in merged}.values())
         value = table.found.value
         try:
             numbering = Numbering.of(store, merging, merged, None if value is None else value.text)
@@ -184,8 +181,7 @@ class Reading:
         store.remove("entries")
         edges = ItemBlocks((*(start for start, _ in blocks["items"]), len(numbering.items)))
         turned = cluster.grouped(
-            partial(turned_rows, store, edges), described, TURNED, partial(make_items_block, store, edges),
-            len(blocks["items"]),
+            partial(turned_rows, store, edges), described, partial(make_items_block, store, edges), len(blocks["items"])
         )  # fmt: skip
         none = np.empty(0, np.int32)
         for number in set(range(len(blocks["items"]))) - {answer["number"] for answer in turned}:

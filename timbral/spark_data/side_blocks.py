@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy import sparse
 
 from timbral.engines.block_store import BlockStore
 from timbral.engines.block_task import block_name
@@ -16,12 +17,12 @@ from timbral.models.engine.halves import SideName
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Weighting
 from timbral.spark_data.entries import Merging
+from timbral.spark_data.grouping import rows_by_group
 from timbral.spark_data.numbering import NEW_ITEM, NEW_USER
 
-__all__ = ["LEVELS", "TURNED", "ItemBlocks", "block_rows_of", "make_items_block", "make_users_block", "turned_rows",
+__all__ = ["LEVELS", "ItemBlocks", "block_rows_of", "make_items_block", "make_users_block", "turned_rows",
            "weigh_block", "zeros_name"]  # fmt: skip
 
-TURNED: Final = pa.schema([("block", pa.int32()), ("item", pa.int32()), ("user", pa.int32()), ("value", pa.float32())])
 LEVELS: Final = "user_levels"
 
 PlainDict = dict[str, Any]
@@ -80,23 +81,20 @@ def _of_users(
     return made
 
 
-def turned_rows(store: BlockStore, blocks: ItemBlocks, described: PlainDict) -> Iterable[pa.RecordBatch]:
+def turned_rows(store: BlockStore, blocks: ItemBlocks, described: PlainDict) -> Iterable[tuple[int, pa.RecordBatch]]:
     """The entries of block ``number`` of the users, whose first is ``start``, by blocks of items."""
     number = described["number"]
     indptr, items, values = (store.get(block_name("users", number, name)) for name in ("indptr", "indices", "values"))
-    users = np.repeat(np.arange(described["start"], described["start"] + len(indptr) - 1), np.diff(indptr))
+    start = described["start"]
+    users = np.repeat(np.arange(start, start + len(indptr) - 1, dtype=np.int32), np.diff(indptr))
     of_block = np.searchsorted(blocks.edges, items, side="right") - 1
-    arrays = of_block, items, users, values
-    columns = [
-        pa.array(array.astype(field.type.to_pandas_dtype())) for array, field in zip(arrays, TURNED, strict=True)
-    ]
-    yield pa.RecordBatch.from_arrays(columns, schema=TURNED)
+    return rows_by_group(of_block, {"item": items, "user": users, "value": values})
 
 
-def make_items_block(store: BlockStore, blocks: ItemBlocks, table: pa.Table) -> PlainDict:
-    """Write a block of the items, of whose rows ``table`` has all, in any order."""
-    number = int(table["block"][0].as_py())
+def make_items_block(store: BlockStore, blocks: ItemBlocks, number: int, table: pa.Table) -> PlainDict:
+    """Write a block of the items, of whose rows ``table`` has all, users ascending."""
     items, users, values = (table[name].to_numpy() for name in ("item", "user", "value"))
+    del table
     put_items_block(store, blocks, number, items, users, values)
     return {"number": number}
 
@@ -109,13 +107,15 @@ def put_items_block(
     users: npt.NDArray[np.int32],
     values: npt.NDArray[np.float32],
 ) -> None:
-    """Write a block of the items from its entries, in any order."""
+    """Write a block of the items from its entries, users ascending."""
     start, stop = blocks.edges[number : number + 2]
-    order = np.lexsort((users, items))
-    counts = np.bincount(items - start, minlength=stop - start)
-    store.put(block_name("items", number, "indptr"), np.append(0, np.cumsum(counts)).astype(np.int64))
-    store.put(block_name("items", number, "indices"), users[order])
-    store.put(block_name("items", number, "values"), values[order])
+    n_users = int(users[-1]) + 1 if len(users) else 0
+    listed = sparse.coo_matrix((values, (items - start, users)), shape=(stop - start, n_users))
+    listed.has_canonical_format = True  # nothing is there twice, and scipy would sort to find out
+    rows = listed.tocsr()  # by counting: it keeps the order within a row
+    store.put(block_name("items", number, "indptr"), rows.indptr.astype(np.int64))
+    store.put(block_name("items", number, "indices"), rows.indices.astype(np.int32, copy=False))
+    store.put(block_name("items", number, "values"), rows.data)
 
 
 def block_rows_of(store: BlockStore, side: SideName, number: int, n_columns: int) -> SparseRows:

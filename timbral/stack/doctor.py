@@ -38,6 +38,7 @@ LITTLE_MEMORY_BYTES: Final = 2**30
 MOST_CLOCK_S: Final = 5.0
 OLD_MODEL_S: Final = 7 * 86_400
 PATIENCE_S: Final = 2.0
+SLOW_MS: Final = 50.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def _ports(settings: Settings) -> Iterator[Check]:
 def _redis(name: str, url: str, client: redis.Redis) -> Iterator[Check]:
     address = public_address(url)
     try:
+        client.ping()  # connects, too
         begun = time.monotonic()
         client.ping()
         took_ms = (time.monotonic() - begun) * 1_000
@@ -142,7 +144,13 @@ def _redis(name: str, url: str, client: redis.Redis) -> Iterator[Check]:
         do = "start one (timbral up has its own), or say where it is: REDIS_URL"
         yield Check(name, "problem", f"{address} does not answer: {error}", do)
         return
-    yield Check(name, "ok", f"{address} answers in {took_ms:.1f} ms")
+    said = f"{address} answers in {took_ms:.1f} ms"
+    if took_ms > SLOW_MS:
+        yield Check(
+            name, "note", said, "all waits for it: is it far away, busy or swapping? redis-cli --latency; SLOWLOG GET"
+        )
+    else:
+        yield Check(name, "ok", said)
     for look in (_version, _policy, _persistence, _permissions, _clock):
         try:
             yield from look(name, client)
@@ -166,6 +174,7 @@ _ABOUT_LIMITS: Final = {
     "policy": "CONFIG SET maxmemory-policy volatile-ttl",
     "memory": "CONFIG SET maxmemory, with more than it has, and in its configuration",
     "replica": "REDIS_URL (BROKER_URL for the queue): the primary's address, or sentinel://… that follows a failover",
+    "cluster": "docs/operations.md, under Redis Cluster, has what to set",
     "disk": "df -h where it writes, and its log",
     "connections": "CONFIG SET maxclients 10000",
 }

@@ -10,11 +10,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from timbral.errors import TimbralError
 from timbral.queue import layout
 
 __all__ = ["one_worker"]
+
+READY_S: Final = 180.0
+"""A worker that ends is noticed at once; one that is slow (a busy machine, kernels to compile) is not ended."""
 
 
 @contextlib.contextmanager
@@ -25,7 +29,7 @@ def one_worker(url: str, log_path: Path, environment: Mapping[str, str], *, conc
         environment: settings beside those of this process.
 
     Raises:
-        TimbralError: it ended before it was ready; with the end of its log.
+        TimbralError: it ended before it was ready, or was not within ``READY_S``; with the end of its log.
     """
     theirs = {
         **os.environ,
@@ -49,14 +53,17 @@ def one_worker(url: str, log_path: Path, environment: Mapping[str, str], *, conc
         _end_group(process)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log_path: Path, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
+def _wait_until_ready(process: subprocess.Popen[bytes], log_path: Path) -> None:
+    deadline = time.monotonic() + READY_S
     while process.poll() is None and time.monotonic() < deadline:
         if b" ready." in log_path.read_bytes():
             return
         time.sleep(0.05)
-    tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-15:])
-    raise TimbralError(f"the worker did not start; the end of its log:\n{tail}")
+    code = process.poll()
+    why = f"was not ready after {READY_S:.0f} s: is the machine busy?" if code is None else f"ended with code {code}"
+    lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
+    tail = "\n".join(lines[-15:]) or "empty"
+    raise TimbralError(f"the worker {why}; the end of its log:\n{tail}")
 
 
 def _end_group(process: subprocess.Popen[bytes], timeout_s: float = 8.0) -> None:

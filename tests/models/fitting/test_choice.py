@@ -90,3 +90,37 @@ def test_in_a_large_catalogue_fewer_users_are_judged(rows: SparseRows, monkeypat
         counts.append(len(part.judged))
 
     assert counts == [390, 200, 150]
+
+
+def test_what_a_weight_gains_counts_less_half_the_error_that_it_is_known_with() -> None:
+    """Given two weights with the same mean gain over none: one's is every user's, the other's that of a few"""
+    sure, lucky = np.full(400, 0.30), np.full(400, 0.20)
+    lucky[:40] = 1.2
+    judged = np.stack([np.full(400, 0.20), sure, lucky], axis=1)
+    judged[:, 1:] += np.linspace(-0.001, 0.001, 400)[:, None]
+
+    nothing, certain, uncertain = choice._with_caution(judged)
+
+    assert nothing == pytest.approx(0.20)
+    assert certain == pytest.approx(0.30, abs=1e-4)
+    assert uncertain == pytest.approx(0.30 - 0.5 * 0.3 / 20, abs=1e-4)
+
+
+@pytest.mark.parametrize(("errors", "there"), [(0.3, False), (2.0, True)])
+def test_neighbours_that_gain_less_than_may_be_chance_have_a_weight_of_exactly_0(
+    rows: SparseRows, monkeypatch: pytest.MonkeyPatch, errors: float, there: bool
+) -> None:
+    """Given neighbours of any weight that gain so many standard errors over none"""
+
+    def judged(users: object, items: object, part: HiddenPart, sums: object, gammas: object, *_: object) -> np.ndarray:
+        gain = np.random.default_rng(0).normal(size=len(part.judged))
+        gain += errors * gain.std() / np.sqrt(len(gain)) - gain.mean()
+        quality = np.full((len(gain), 1, np.size(gammas)), 0.3)
+        quality[:, 0, 1:] += 0.1 * gain[:, None]
+        return quality
+
+    monkeypatch.setattr(choice, "judge", judged)
+
+    weight = chosen(rows).neighbor_weight
+
+    assert (weight > 0.0) if there else (weight == 0.0)

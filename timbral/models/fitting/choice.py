@@ -51,8 +51,10 @@ N_NEIGHBORS: Final = 25
 MORE_NEIGHBORS: Final = 1 / 3
 """The best γ grows as this power of their number: what more of them say is told better from chance."""
 
-LEAST_GAIN: Final = 0.003
-"""Of the score without it: what a part has to gain, to be there at all."""
+CAUTION: Final = 0.5
+"""Standard errors, over the judged users, that are taken off what a weight gains over none: where curves are flat, as
+they are where factors are nearly enough, the highest point of one is chance, and too large a weight costs more than too
+small a one."""
 
 MAX_ENTRIES: Final = 500_000
 """That the factors are tried on: those of random users. Neighbours are of all entries, since fewer would know fewer
@@ -141,7 +143,7 @@ def choose(
 
 @dataclass(frozen=True)
 class _Tried:
-    """``quality``: float64, by γ."""
+    """``quality``: float64, by γ, what it gains over the first one taken with caution."""
 
     factors: Factors
     quality: npt.NDArray[np.float64]
@@ -182,9 +184,9 @@ class _Trial:
         step = self._best_step()
         found = self.at(step)
         kappa = _highest(self.kappas, {near: one.best for near, one in self.tried.items()}, step)
-        gamma, which, none = self.gammas[0], 0, float(found.quality[0])
-        if len(self.gammas) > 1 and found.best >= none * (1.0 + LEAST_GAIN):
-            which = int(np.argmax(found.quality))
+        which = int(np.argmax(found.quality))
+        gamma, none = self.gammas[which], float(found.quality[0])
+        if which > 0:
             near = {place: float(found.quality[place]) for place in range(1, len(self.gammas))}  # of 0, no logarithm
             gamma = _highest(self.gammas, near, which, (max(n_neighbors, N_NEIGHBORS) / N_NEIGHBORS) ** MORE_NEIGHBORS)
         rho = self._best_recency(found, self.gammas[which], rhos)
@@ -211,7 +213,7 @@ class _Trial:
             factors = self._sweeps(self._weighting(step), self.start.copy(), FURTHER_SWEEPS)
             users = np.ascontiguousarray(factors.user[self.places])
             judged = judge(users, factors.item, self.part, self.sums, self.gammas, self.threads)
-            self.tried[step] = _Tried(factors, judged[:, 0].mean(axis=0))
+            self.tried[step] = _Tried(factors, _with_caution(judged[:, 0]))
         return self.tried[step]
 
     def _weighting(self, step: int) -> Weighting:
@@ -235,13 +237,19 @@ class _Trial:
         if self.part.known_times is None or rhos == (0.0,) or len(rhos) == 1:
             return rhos[0] if len(rhos) == 1 else 0.0
         recent = recency(self.part.known, self.part.known_times)
-        qualities = []
+        judged = []
         for rho in (0.0, *rhos):
             users, items = with_recency(found.factors.user[self.places], found.factors.item, rho * recent)
-            judged = judge(users, items, self.part, self.sums, [gamma], self.threads)
-            qualities.append(float(judged.mean()))
-        best = int(np.argmax(qualities))
-        return (0.0, *rhos)[best] if qualities[best] > qualities[0] * (1.0 + LEAST_GAIN) else 0.0
+            judged.append(judge(users, items, self.part, self.sums, [gamma], self.threads)[:, 0, 0])
+        return (0.0, *rhos)[int(np.argmax(_with_caution(np.stack(judged, axis=1))))]
+
+
+def _with_caution(judged: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean over users of ``judged`` (n_judged, weights), less what of each weight's gain over the first one may be
+    chance: float64 (weights,)."""
+    gain = judged - judged[:, :1]
+    error = gain.std(axis=0) / np.sqrt(len(judged))
+    return np.asarray(judged.mean(axis=0) - CAUTION * error)
 
 
 def _highest(values: tuple[float, ...], quality: dict[int, float], best: int, scale: float = 1.0) -> float:
