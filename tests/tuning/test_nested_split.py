@@ -9,7 +9,7 @@ from taste import interactions
 
 from timbral.errors import DataError
 from timbral.logic.split import Parts, Split
-from timbral.tuning.nested_split import NestedSplit, aged, first_look
+from timbral.tuning.nested_split import N_FOLDS, NestedSplit, aged, first_look
 
 
 def entries(matrix: sparse.csr_matrix) -> set[tuple[int, int]]:
@@ -80,3 +80,11 @@ def test_entries_count_half_for_each_half_life_that_they_are_old() -> None:
 
     assert half.train.data == pytest.approx(outer.train.data * 0.5 ** (np.arange(outer.train.nnz) % 3))
     assert aged(dated, None) is dated
+
+
+def test_small_data_have_more_folds_for_the_end_and_those_in_time_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, timed = (NestedSplit.of(interactions(with_times=with_times), 0.2) for with_times in (False, True))
+    monkeypatch.setattr("timbral.tuning.nested_split.MAX_ENTRIES", small.outer.train.nnz - 1)
+    larger = NestedSplit.of(interactions(), 0.2)
+
+    assert [len(one.folds) - N_FOLDS for one in (small, larger, timed)] == [6, 3, 0]

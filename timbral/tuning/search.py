@@ -119,9 +119,13 @@ class Search:
             return None
         return self.jobs.began_at_s(self.job_id) + share * budget - server_now_s(self.redis)
 
-    def _is_over(self) -> bool:
+    def _is_over(self, trials_s: float) -> bool:
+        """Whether there is no time left for finalists: where only the number of trials is limited, they have as long
+        as the trials took."""
         left = self._seconds_left(1.0)
-        return left is not None and left <= 0
+        if left is None:
+            left = self.jobs.began_at_s(self.job_id) + 2.0 * trials_s - server_now_s(self.redis)
+        return left <= 0
 
     def try_one(self, chunk: Chunk) -> None:
         """The trial of a chunk. Whatever becomes of it, it is written down, and the chunk is done.
@@ -181,7 +185,9 @@ class Search:
         self.study.close()
         nested, space, bench = self.nested, self.space, self.bench
         trials_s = server_now_s(self.redis) - self.jobs.began_at_s(self.job_id)
-        best = final_settings(self.study.best(N_BEST), self.study.first(), bench, space, self._is_over, self.check)
+        best = final_settings(
+            self.study.best(N_BEST), self.study.first(), bench, space, lambda: self._is_over(trials_s), self.check
+        )
         tuned_on = nested.outer if best is None else self._outer_of(best)
         verdict = compare_settings(best, nested.outer, tuned_on, self.message.random_state, self.check, self.n_threads)
         total_s = server_now_s(self.redis) - self.jobs.began_at_s(self.job_id)
