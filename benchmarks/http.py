@@ -28,7 +28,7 @@ from benchmarks.results import RESULTS
 from timbral import keys
 from timbral.stack.embedded_server import EmbeddedServer
 
-N_LISTENERS = 10_000
+N_USERS = 10_000
 TOP_K = 10
 CONNECTIONS = (1, 16, 64)
 
@@ -75,7 +75,7 @@ class Asking(asyncio.Protocol):
 
     def ask(self) -> None:
         self.began = time.perf_counter()
-        self.transport.write(self.question(self.rng.randrange(N_LISTENERS)))
+        self.transport.write(self.question(self.rng.randrange(N_USERS)))
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -137,13 +137,13 @@ def fill(server: EmbeddedServer) -> int:
     rng = random.Random(0)
     n_bytes = 0
     with server.client() as client, client.pipeline(transaction=False) as pipeline:
-        for user_id in range(N_LISTENERS):
+        for user_id in range(N_USERS):
             items = [{"item_id": rng.randrange(20_000), "score": round(rng.random(), 6)} for _ in range(TOP_K)]
             text = json.dumps(items)
             n_bytes += len(text)
             pipeline.set(keys.recommendations_user(user_id), text)
         pipeline.execute()
-    return n_bytes // N_LISTENERS
+    return n_bytes // N_USERS
 
 
 def start_api(server: EmbeddedServer, workers: int, directory: str) -> tuple[subprocess.Popen[str], int]:
@@ -200,7 +200,7 @@ def main() -> int:
             finally:
                 process.terminate()
                 process.wait(20)
-    table = Table(title=f"Reading one user's list of {TOP_K} ({list_bytes} bytes), of {N_LISTENERS:,} users")
+    table = Table(title=f"Reading one user's list of {TOP_K} ({list_bytes} bytes), of {N_USERS:,} users")
     for name in ("what", "connections", "requests/s", "p50 ms", "p99 ms", "server's CPU, µs"):
         table.add_column(name, justify="left" if name == "what" else "right")
     for row in rows:

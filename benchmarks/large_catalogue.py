@@ -104,7 +104,9 @@ def _faiss(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int
         index.nprobe = effort
         return index.search(users, K)[1]
 
-    return search, [("nprobe", effort) for effort in (8, 16, 32, 64, 128, 256, 512, 1024, n_lists) if effort <= n_lists]
+    return search, [
+        ("nprobe", effort) for effort in (8, 16, 32, 64, 128, 256, 512, 1024, 2048, n_lists) if effort <= n_lists
+    ]
 
 
 def _hnsw(vectors: Any) -> tuple[Callable[[Any, int], Any], list[tuple[str, int]]]:

@@ -231,7 +231,7 @@ class TrainModel(DataMessage):
 
 
 class TuneModel(DataMessage):
-    """Search the settings of the model that rank a data set, or the history of plays, best, and keep them for
+    """Search for the settings of the model that rank a data set, or the history of plays, best, and keep them for
     trainings with settings "tuned"."""
 
     task = "tune_model"

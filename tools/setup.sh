@@ -17,6 +17,20 @@ if [ -z "$newest" ]; then
     exit 1
 fi
 
+# Two at once would clear the environment that the other one fills.
+lock=$venv.setup
+if ! mkdir "$lock" 2>/dev/null; then
+    other=$(cat "$lock/pid" 2>/dev/null || true)
+    if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
+        echo "Process $other sets $venv up already: try again when it has ended." >&2
+        exit 1
+    fi
+    mkdir -p "$lock"  # left by one that was killed
+fi
+echo $$ >"$lock/pid"
+trap 'rm -rf "$lock"' EXIT
+trap 'exit 130' INT TERM HUP
+
 echo "Setting up $venv with $("$newest" --version) (once; a minute or two)"
 if ! "$newest" -m venv --clear "$venv" 2>/dev/null; then
     # Debian and Ubuntu ship venv without pip in it; virtualenv brings its own, where it is installed.

@@ -79,7 +79,7 @@ def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
 
 @app.task(bind=True, name="tune_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
 def tune_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
-    """Search the settings that rank a data set, or the history of plays, best."""
+    """Search for the settings that rank a data set, or the history of plays, best."""
     # Imported here, as for a training.
     from timbral.logic.training import fingerprint
 

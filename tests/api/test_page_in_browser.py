@@ -72,7 +72,7 @@ def test_a_person_types_an_id_and_sees_plays_recommendations_reasons_and_similar
     assert _complaints(browser) == []
 
 
-def test_an_unknown_listener_gets_popular_artists_and_is_told_so(browser: Chromium, api: Any) -> None:
+def test_an_unknown_user_gets_popular_artists_and_is_told_so(browser: Chromium, api: Any) -> None:
     _show(browser, api.url, "nobody")
 
     assert "does not know this user" in browser.text("#note")
@@ -122,7 +122,7 @@ def test_everything_can_be_reached_with_the_keyboard(browser: Chromium, api: Any
     assert browser.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_back_and_forward_go_from_listener_to_listener(browser: Chromium, api: Any) -> None:
+def test_back_and_forward_go_from_user_to_user(browser: Chromium, api: Any) -> None:
     _show(browser, api.url, "1")
     browser.type("#user", "2" + ENTER)
     browser.wait_for("return document.getElementById('who').textContent === 'User 2'")

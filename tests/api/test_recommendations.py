@@ -23,14 +23,14 @@ def _get(http: httpx.Client, user_id: str, **query: Any) -> dict[str, Any]:
     return found
 
 
-def test_a_listener_gets_the_list_that_the_fleet_wrote(http: httpx.Client, store: redis.Redis) -> None:
+def test_a_user_gets_the_list_that_the_fleet_wrote(http: httpx.Client, store: redis.Redis) -> None:
     written = json.loads(store.get(keys.recommendations_user(7)))
 
     assert _get(http, "7") == {"user_id": "7", "source": "cache", "items": written}
     assert len(written) == 10
 
 
-def test_an_unknown_listener_gets_popular_items_and_is_told_so(http: httpx.Client, store: redis.Redis) -> None:
+def test_an_unknown_user_gets_popular_items_and_is_told_so(http: httpx.Client, store: redis.Redis) -> None:
     popular = json.loads(store.get(keys.RECOMMENDATIONS_POPULAR))
 
     assert _get(http, "nobody") == {"user_id": "nobody", "source": "popular", "items": popular}
@@ -44,7 +44,7 @@ def test_without_any_list_there_are_no_items_and_no_error(http: httpx.Client, st
         store.set(keys.RECOMMENDATIONS_POPULAR, held)
 
 
-def test_a_known_listener_without_a_list_gets_popular_items_that_they_have_not_played(
+def test_a_known_user_without_a_list_gets_popular_items_that_they_have_not_played(
     http: httpx.Client, store: redis.Redis, example: Example
 ) -> None:
     popular = [item["item_id"] for item in json.loads(store.get(keys.RECOMMENDATIONS_POPULAR))]

@@ -46,7 +46,7 @@ def test_new_plays_are_shown_beside_the_history(http: httpx.Client, store: redis
     assert [(i["item_id"], i["plays"]) for i in found["new_plays"]] == [(18, 5.5), (17, 2.0), ("17", 1.0)]
 
 
-def test_a_listener_with_new_plays_alone_is_known(http: httpx.Client, store: redis.Redis) -> None:
+def test_a_user_with_new_plays_alone_is_known(http: httpx.Client, store: redis.Redis) -> None:
     store.rpush(keys.plays_user("fresh"), "1-0 [17,2.0,0]")
     try:
         found = http.get("/users/fresh").json()

@@ -23,7 +23,7 @@ from timbral.stack.embedded_server import EmbeddedServer
 pytestmark = pytest.mark.integration
 
 Cli = Callable[..., Any]
-LISTENER = "1002"
+USER = "1002"
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_a_data_error_of_the_worker_is_one_line_and_exit_code_2(cli: Cli, live: 
 
 
 def test_no_wait_prints_the_id_and_job_says_the_rest(cli: Cli) -> None:
-    ran = cli("recommend", "--user", LISTENER, "--no-wait")
+    ran = cli("recommend", "--user", USER, "--no-wait")
     job_id = ran.out.strip()
     assert ran.code == 0
     assert f"timbral job status {job_id}" in ran.err
@@ -140,13 +140,13 @@ def test_open_jobs_are_listed_and_go_by_the_beginnings_of_their_ids(
 
 
 def test_recommend_then_show_by_id_and_with_names(cli: Cli, live: Fleet) -> None:
-    assert cli("recommend", "-u", LISTENER, "-u", "1003", "--top-k", "5", "--json").json["users_done"] == 2
-    listed = cli("show", LISTENER, "--json").json
+    assert cli("recommend", "-u", USER, "-u", "1003", "--top-k", "5", "--json").json["users_done"] == 2
+    listed = cli("show", USER, "--json").json
     assert len(listed) == 5
-    assert listed == producers.get_recommendations(int(LISTENER))
+    assert listed == producers.get_recommendations(int(USER))
     with live.server.client() as client:
         client.hset(keys.ITEMS_NAMES, json.dumps(listed[0]["item_id"]), "Sigur Rós")
-        ran = cli("show", LISTENER)
+        ran = cli("show", USER)
         client.delete(keys.ITEMS_NAMES)
     assert ran.code == 0
     assert "Sigur Rós" in ran.out.splitlines()[1]
@@ -156,26 +156,26 @@ def test_recommend_then_show_by_id_and_with_names(cli: Cli, live: Fleet) -> None
 def test_lists_from_an_item_set_are_written_beside_the_others_by_whoever_takes_the_task(
     cli: Cli, live: Fleet, tmp_path: Path
 ) -> None:
-    cli("recommend", "-u", LISTENER, "--top-k", "20")
-    own = producers.get_recommendations(int(LISTENER)) or []
+    cli("recommend", "-u", USER, "--top-k", "20")
+    own = producers.get_recommendations(int(USER)) or []
     file = tmp_path / "ids.txt"
     file.write_text("\n".join(str(item["item_id"]) for item in own[3:6]))
     assert cli("sets", "put", "some", str(own[1]["item_id"]), "--file", str(file), "--json").json["n_items"] == 4
 
-    assert cli("recommend", "-u", LISTENER, "--allow", "some", "--json").json["users_done"] == 1
+    assert cli("recommend", "-u", USER, "--allow", "some", "--json").json["users_done"] == 1
 
-    listed = cli("show", LISTENER, "--allow", "some", "--json").json
+    listed = cli("show", USER, "--allow", "some", "--json").json
     assert [item["item_id"] for item in listed] == [own[place]["item_id"] for place in (1, 3, 4, 5)]
-    assert producers.get_recommendations(int(LISTENER)) == own
+    assert producers.get_recommendations(int(USER)) == own
     assert "some" in cli("sets", "list").out
     assert len(cli("sets", "show", "some", "--json").json) == 4
     assert cli("sets", "delete", "some", "--json").json == {"deleted": True}
-    for refused in (cli("recommend", "-u", LISTENER, "--exclude", "some"), cli("show", LISTENER, "--allow", "some")):
+    for refused in (cli("recommend", "-u", USER, "--exclude", "some"), cli("show", USER, "--allow", "some")):
         assert refused.code == 2
         assert "there is no item set 'some'" in refused.err
 
 
-def test_showing_a_listener_without_a_list_is_exit_code_1_and_popular_is_a_way_out(cli: Cli) -> None:
+def test_showing_a_user_without_a_list_is_exit_code_1_and_popular_is_a_way_out(cli: Cli) -> None:
     ran = cli("show", "no-such-user")
     assert (ran.code, ran.out) == (1, "")
     assert "no recommendations for no-such-user" in ran.err
@@ -187,7 +187,7 @@ def test_showing_a_listener_without_a_list_is_exit_code_1_and_popular_is_a_way_o
 
 
 def test_text_ids_stay_text(cli: Cli, live: Fleet) -> None:
-    answer = cli("recommend", "--user", LISTENER, "--text-ids", "--json").json
+    answer = cli("recommend", "--user", USER, "--text-ids", "--json").json
     assert (answer["users_done"], answer["users_unknown"]) == (0, 1)
     cli("block", "5", "--text-ids")
     assert producers.blocked_items() == {"5"}
@@ -210,13 +210,13 @@ def test_a_play_that_is_none_is_exit_code_2(cli: Cli, play: str) -> None:
 
 
 def test_block_and_unblock_count_from_the_next_read_on(cli: Cli) -> None:
-    cli("recommend", "-u", LISTENER)
-    first = str(cli("show", LISTENER, "--json").json[0]["item_id"])
-    ran = cli("block", first, "--user", LISTENER)
-    assert (ran.code, ran.out) == (0, f"blocked 1 item for {LISTENER}\n")
-    assert first not in [str(item["item_id"]) for item in cli("show", LISTENER, "--json").json]
-    assert cli("unblock", first, "-u", LISTENER, "--json").json == {"unblocked": 1, "user": LISTENER}
-    assert str(cli("show", LISTENER, "--json").json[0]["item_id"]) == first
+    cli("recommend", "-u", USER)
+    first = str(cli("show", USER, "--json").json[0]["item_id"])
+    ran = cli("block", first, "--user", USER)
+    assert (ran.code, ran.out) == (0, f"blocked 1 item for {USER}\n")
+    assert first not in [str(item["item_id"]) for item in cli("show", USER, "--json").json]
+    assert cli("unblock", first, "-u", USER, "--json").json == {"unblocked": 1, "user": USER}
+    assert str(cli("show", USER, "--json").json[0]["item_id"]) == first
 
 
 def test_models_are_listed_shown_promoted_rolled_back_and_pruned(cli: Cli, live: Fleet) -> None:
@@ -249,25 +249,25 @@ def test_a_version_that_is_not_live_shows_its_lists_and_leaves_the_cache_alone(c
     # given: a version that nobody is served by, and what the user gets now
     asked = ("--n-components", "2", "--regularization", "0.9", "--promote", "never", "--json")
     other = cli("train", "plays.csv", *asked).json["model_version"]
-    before = cli("show", LISTENER, "--json").json
+    before = cli("show", USER, "--json").json
     blocked = before[0]["item_id"]
-    cli("block", str(blocked), "--user", LISTENER)
+    cli("block", str(blocked), "--user", USER)
 
     # when
-    found = cli("recommend", "--user", LISTENER, "--user", "nobody", "--model", other, "--top-k", "70", "--json").json
-    ran = cli("recommend", "--user", LISTENER, "--user", "nobody", "--model", other)
+    found = cli("recommend", "--user", USER, "--user", "nobody", "--model", other, "--top-k", "70", "--json").json
+    ran = cli("recommend", "--user", USER, "--user", "nobody", "--model", other)
 
     # then
     (listed,) = found["lists"]
-    assert (found["model_version"], listed["user_id"]) == (other, int(LISTENER))
+    assert (found["model_version"], listed["user_id"]) == (other, int(USER))
     assert len(listed["items"]) > 50
     assert blocked not in [item["item_id"] for item in listed["items"]]
     assert str(listed["items"][0]["item_id"]) in ran.out
     assert "does not know user 'nobody'" in ran.err
-    cli("unblock", str(blocked), "--user", LISTENER)
-    assert cli("show", LISTENER, "--json").json == before
+    cli("unblock", str(blocked), "--user", USER)
+    assert cli("show", USER, "--json").json == before
     assert cli("recommend", "--model", other).code == 2
-    assert cli("recommend", "--model", "20200101T000000-1", "--user", LISTENER).code == 2
+    assert cli("recommend", "--model", "20200101T000000-1", "--user", USER).code == 2
 
 
 def test_two_versions_are_compared_by_metrics_parameters_and_lists(cli: Cli, live: Fleet) -> None:

@@ -29,7 +29,7 @@ def test_a_history_looks_like_listening() -> None:
     assert users[:200].sum() > 3 * users[-1_000:].sum()
 
 
-def test_listeners_play_what_they_like() -> None:
+def test_users_play_what_they_like() -> None:
     history = make_listening_history(n_users=300, n_items=500)
     genre = np.array(history.artist_genres)[history.item_ids]
 
@@ -73,7 +73,7 @@ def test_popularity_is_a_baseline_that_knowing_the_genres_beats_by_far() -> None
     assert informed["recall@20"] > 1.8 * popularity["recall@20"]
 
 
-def test_few_listeners_and_artists_make_a_small_history() -> None:
+def test_few_users_and_artists_make_a_small_history() -> None:
     assert len(make_listening_history(1, 1, 1)) == 1
     assert len(make_listening_history(5, 12, 12)) >= 5
     assert len(set(make_listening_history(1, 6_000).artist_names)) == 6_000

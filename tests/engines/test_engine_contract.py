@@ -147,6 +147,27 @@ def test_an_error_names_its_block(run: Run, tmp_path: Path) -> None:
         model().fit(PLAYS, halves_of=on(with_a_hole, tmp_path))
 
 
+@pytest.mark.parametrize("damage", ["a byte", "cut", "zeros", "empty"])
+def test_a_damaged_block_is_noticed_and_named(pool: ProcessPoolExecutor, tmp_path: Path, damage: str) -> None:
+    def with_damage(tasks: Sequence[BlockTask]) -> Iterable[Answer]:
+        if tasks[0].half == 3:
+            path = tmp_path / "training" / "users1.indices"
+            written = bytearray(path.read_bytes())
+            middle = len(written) // 2
+            if damage == "a byte":
+                written[middle] ^= 4
+            elif damage == "zeros":
+                written[middle : middle + 64] = bytes(64)
+            else:
+                del written[middle if damage == "cut" else 0 :]
+            path.unlink()
+            path.write_bytes(written)
+        return in_processes(pool, tmp_path, tasks)
+
+    with pytest.raises(TrainingError, match=r"block 1 of half-sweep 3 .* failed: .*users1.indices is damaged"):
+        model().fit(PLAYS, halves_of=on(with_damage, tmp_path))
+
+
 def test_a_block_without_an_answer_is_named_and_one_of_another_half_is_none(run: Run, tmp_path: Path) -> None:
     def late(tasks: Sequence[BlockTask]) -> Iterable[Answer]:
         answers = list(run(tasks))

@@ -20,7 +20,7 @@ from timbral.stack.embedded_server import EmbeddedServer
 pytestmark = pytest.mark.integration
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-LISTENER = 1002
+USER = 1002
 
 
 def run(name: str, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,7 @@ def run(name: str, *arguments: str, environment: dict[str, str]) -> subprocess.C
 
 
 def test_the_script_trains_recommends_and_prints_a_list(app_environment: dict[str, str]) -> None:
-    ran = run("script.py", "plays.csv", str(LISTENER), environment=app_environment)
+    ran = run("script.py", "plays.csv", str(USER), environment=app_environment)
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert any(line.startswith("model ") for line in lines)
@@ -49,11 +49,11 @@ def test_the_script_says_what_is_wrong_with_the_data_and_when_redis_is_away(app_
 
 def test_a_bare_send_task_without_our_code_gets_a_list(live: Fleet, app_environment: dict[str, str]) -> None:
     with live.server.client() as client:
-        client.delete(f"recommendations:user:{LISTENER}")
+        client.delete(f"recommendations:user:{USER}")
     code = (EXAMPLES / "bare_send_task.py").read_text()
     assert "import producers" not in code
     assert "import timbral" not in code
-    ran = run("bare_send_task.py", f"{live.server.url}/0", str(LISTENER), environment=app_environment)
+    ran = run("bare_send_task.py", f"{live.server.url}/0", str(USER), environment=app_environment)
     assert ran.returncode == 0, ran.stderr
     assert "result SUCCESS" in ran.stdout
     assert len(json.loads(ran.stdout.splitlines()[-1])) == 5
@@ -91,16 +91,16 @@ def ids(answer: Any) -> list[Any]:
 
 
 def test_the_web_app_shows_a_list_folds_a_play_in_and_takes_a_dislike(web: Web, wait_until: Any) -> None:
-    producers.enqueue_compute_recommendations(user_ids=[LISTENER]).wait(60)
-    first, second, *_ = [item["item_id"] for item in web.get(f"/home/{LISTENER}").json()["items"]]
-    sent = web.post("/played", params={"user_id": LISTENER, "item_id": first})
+    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(60)
+    first, second, *_ = [item["item_id"] for item in web.get(f"/home/{USER}").json()["items"]]
+    sent = web.post("/played", params={"user_id": USER, "item_id": first})
     assert (sent.status_code, sent.json()) == (200, {"recorded": 1})
-    wait_until(lambda: first not in ids(web.get(f"/home/{LISTENER}")), 60, "a list without what was played")
-    assert web.post("/dislike", params={"user_id": LISTENER, "item_id": second}).json() == {"blocked": 1}
-    left = [item["item_id"] for item in web.get(f"/home/{LISTENER}").json()["items"]]
+    wait_until(lambda: first not in ids(web.get(f"/home/{USER}")), 60, "a list without what was played")
+    assert web.post("/dislike", params={"user_id": USER, "item_id": second}).json() == {"blocked": 1}
+    left = [item["item_id"] for item in web.get(f"/home/{USER}").json()["items"]]
     assert first not in left
     assert second not in left
-    producers.unblock_items(LISTENER, [second])
+    producers.unblock_items(USER, [second])
     assert web.get("/home/424242").json()["items"], "a stranger gets what is popular"
 
 

@@ -98,7 +98,7 @@ def begun_and_held(client: Any, job_id: str) -> set[int]:
     return found
 
 
-def test_chunks_whose_processes_are_killed_are_done_again_and_every_listener_has_a_list(
+def test_chunks_whose_processes_are_killed_are_done_again_and_every_user_has_a_list(
     plays: Any, wait_until: Any, observed: Any
 ) -> None:
     # given: 1,500 users in 500 chunks over two workers

@@ -28,7 +28,7 @@ def stored(client: redis.Redis, user_id: object) -> list[dict[str, Any]]:
     return found
 
 
-def test_lists_are_of_the_listeners_taste_best_first_without_what_they_played(
+def test_lists_are_of_the_users_taste_best_first_without_what_they_played(
     client: redis.Redis, served: ServedModel
 ) -> None:
     assert BatchRecommendation(client, served, top_k=5).for_codes(0, 1000) == Done(120, 0)
@@ -111,7 +111,7 @@ def test_text_ids_with_any_character_are_good_json(client: redis.Redis) -> None:
     assert {entry["item_id"] for entry in stored(client, "u\n5")} <= {row[1] for row in rows}
 
 
-def test_popular_is_what_most_listeners_have(client: redis.Redis) -> None:
+def test_popular_is_what_most_users_have(client: redis.Redis) -> None:
     served = served_model(
         [(1, "a", 1), (1, "b", 50), (2, "a", 1), (3, "a", 1), (3, "c", 1), (4, "b", 9)], n_components=2
     )

@@ -66,7 +66,7 @@ def test_a_large_table_lies_in_shards_that_come_before_the_list_of_them(
     assert seen[3] == (4, 5, 1)
 
 
-def test_a_listeners_vector_is_that_of_their_list(
+def test_a_users_vector_is_that_of_their_list(
     client: redis.Redis, connector: RedisConnector, served: ServedModel
 ) -> None:
     Overlay(client).add_plays("t", [Play(user_id=5, item_id=300), Play(user_id=5, item_id=301)])

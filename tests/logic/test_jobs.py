@@ -26,7 +26,7 @@ def create(jobs: Jobs, job_id: str = "job", **options: Any) -> str:
     return jobs.create(job_id, **given)
 
 
-def test_chunks_are_ranges_of_rows_and_then_the_listeners_named(jobs: Jobs) -> None:
+def test_chunks_are_ranges_of_rows_and_then_the_users_named(jobs: Jobs) -> None:
     create(jobs, named=[[1, 2], ["x"]])
 
     chunks = [jobs.begin_chunk("job", number) for number in range(6)]

@@ -52,7 +52,7 @@ def test_ids_stay_what_they_were(overlay: Overlay) -> None:
     assert set(overlay.users()) == {"Björk", -(2**63)}
 
 
-def test_blocks_of_a_listener_and_of_everybody_are_read(overlay: Overlay, client: redis.Redis) -> None:
+def test_blocks_of_a_user_and_of_everybody_are_read(overlay: Overlay, client: redis.Redis) -> None:
     client.sadd(keys.blocks_user(8), keys.encode_id(3), keys.encode_id("3"))
     client.sadd(keys.BLOCKS_ITEMS, keys.encode_id(9))
 

@@ -112,3 +112,9 @@ def test_a_model_tells_what_it_is_where_it_is_printed(model: NMFModel) -> None:
     assert f"n_components={model.n_components}" in repr(model)
     assert f"fitted to {model.n_users} users × {model.n_items} items" in repr(model)
     assert "not fitted" in repr(NMFModel())
+
+
+def test_a_list_in_place_of_one_id_is_refused_by_what_it_is(model: NMFModel) -> None:
+    for ask in (model.get_top_recommendations, model.similar_items):
+        with pytest.raises(ParameterError, match=r"_id must be one id, got \[0\]$"):
+            ask([0])  # type: ignore[arg-type]  # on purpose

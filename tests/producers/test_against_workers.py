@@ -24,7 +24,7 @@ from timbral.utils.redis_connector import RedisConnector
 
 pytestmark = pytest.mark.integration
 
-LISTENER = 1002
+USER = 1002
 """Likes genre 2: the items 200 to 219."""
 
 
@@ -45,9 +45,9 @@ def test_train_then_recommend_then_read(live: Fleet) -> None:
     assert producers.job(training.id).task == "train_model"
     with live.server.client() as client:
         client.delete(*client.keys("recommendations:user:*"))
-    done = producers.enqueue_compute_recommendations(user_ids=[LISTENER, 5]).wait(60)
+    done = producers.enqueue_compute_recommendations(user_ids=[USER, 5]).wait(60)
     assert (done["users_done"], done["users_unknown"]) == (1, 1)
-    listed = producers.get_recommendations(LISTENER)
+    listed = producers.get_recommendations(USER)
     assert listed is not None
     assert len(listed) == 10
     assert [item["score"] for item in listed] == sorted((item["score"] for item in listed), reverse=True)
@@ -61,28 +61,28 @@ def test_everybody_is_fanned_out_and_the_job_tells_how_many_are_done(live: Fleet
     answer = job.wait(60, on_progress=lambda state, progress: told.append(progress))
     assert answer["users_done"] >= 120
     assert job.progress.done == job.progress.total == told[-1].total == answer["users_done"]
-    assert len(producers.get_recommendations(LISTENER) or []) == 4
+    assert len(producers.get_recommendations(USER) or []) == 4
     assert producers.get_popular()
     assert producers.get_recommendations("a stranger", popular_if_cold=True) == producers.get_popular()
 
 
-def test_a_play_changes_a_listeners_vector_and_list_and_blocks_hold(live: Fleet) -> None:
-    producers.enqueue_compute_recommendations(user_ids=[LISTENER]).wait(60)
-    before = producers.get_recommendations(LISTENER) or []
+def test_a_play_changes_a_users_vector_and_list_and_blocks_hold(live: Fleet) -> None:
+    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(60)
+    before = producers.get_recommendations(USER) or []
     played = before[0]["item_id"]
-    answer = producers.enqueue_refresh_embeddings(plays=[{"user_id": LISTENER, "item_id": played, "plays": 9}]).wait(60)
+    answer = producers.enqueue_refresh_embeddings(plays=[{"user_id": USER, "item_id": played, "plays": 9}]).wait(60)
     assert (answer["users"], answer["plays"]) == (1, 1)
-    after = producers.get_recommendations(LISTENER) or []
+    after = producers.get_recommendations(USER) or []
     assert played not in [item["item_id"] for item in after]
     blocked = after[0]["item_id"]
-    producers.block_items(LISTENER, [blocked])
-    assert blocked not in [item["item_id"] for item in producers.get_recommendations(LISTENER) or []]
-    producers.enqueue_compute_recommendations(user_ids=[LISTENER]).wait(60)
+    producers.block_items(USER, [blocked])
+    assert blocked not in [item["item_id"] for item in producers.get_recommendations(USER) or []]
+    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(60)
     with live.server.client() as client:
-        assert f'"item_id":{blocked}' not in client.get(f"recommendations:user:{LISTENER}").decode().replace(" ", "")
-    producers.unblock_items(LISTENER, [blocked])
+        assert f'"item_id":{blocked}' not in client.get(f"recommendations:user:{USER}").decode().replace(" ", "")
+    producers.unblock_items(USER, [blocked])
     with RedisConnector(live.server.url) as cache:
-        stored = cache.get_embeddings(f"user:{LISTENER}")
+        stored = cache.get_embeddings(f"user:{USER}")
     assert stored is not None
     assert stored["vector"].dtype == np.float32
 
@@ -126,7 +126,7 @@ def test_an_app_without_our_code_sends_tasks_by_name_with_no_queue(live: Fleet) 
     try:
         sent = app.send_task("train_model", kwargs={"dataset": "plays.csv", "random_state": 3, "promote": "never"})
         assert producers.job(sent.id).wait(60)["promoted"] is False
-        sent = app.send_task("refresh_embeddings", kwargs={"user_ids": [LISTENER]})
+        sent = app.send_task("refresh_embeddings", kwargs={"user_ids": [USER]})
         assert producers.job(sent.id).wait(60)["users"] == 1
         sent = app.send_task("train_model", kwargs={"dataset": 7, "typo": 1})
         with pytest.raises(ValueError, match="typo: no such argument"):
@@ -136,7 +136,7 @@ def test_an_app_without_our_code_sends_tasks_by_name_with_no_queue(live: Fleet) 
 
 
 def test_what_is_done_is_no_longer_noted_as_submitted(live: Fleet, wait_until: Any) -> None:
-    job = producers.enqueue_compute_recommendations(user_ids=[LISTENER])
+    job = producers.enqueue_compute_recommendations(user_ids=[USER])
     job.wait(60)
     with live.server.client() as client:
         wait_until(lambda: not client.hexists("tasks:submitted", job.id), 10)

@@ -23,7 +23,7 @@ def store(client: redis.Redis, name: object, *item_ids: int | str) -> None:
     client.set(f"recommendations:{name}", json.dumps(listed(*item_ids)), ex=60)
 
 
-def test_a_listener_gets_the_stored_list_best_first_and_a_cold_one_none(
+def test_a_user_gets_the_stored_list_best_first_and_a_cold_one_none(
     connected: EmbeddedServer, client: redis.Redis
 ) -> None:
     store(client, "user:7", 3, "b", 1)
@@ -32,7 +32,7 @@ def test_a_listener_gets_the_stored_list_best_first_and_a_cold_one_none(
     assert producers.get_popular() is None
 
 
-def test_a_cold_listener_gets_what_is_popular_where_asked(connected: EmbeddedServer, client: redis.Redis) -> None:
+def test_a_cold_user_gets_what_is_popular_where_asked(connected: EmbeddedServer, client: redis.Redis) -> None:
     store(client, "popular", 1, 2)
     store(client, "user:7", 3)
     assert producers.get_recommendations(8, popular_if_cold=True) == listed(1, 2)
@@ -83,7 +83,7 @@ def test_blocked_items_are_gone_from_the_next_read_on_and_the_rest_keeps_its_sco
     assert producers.get_recommendations(7) == listed(1, "1", 2, 3)
 
 
-def test_a_block_of_many_listeners_is_read_in_one_round_trip(connected: EmbeddedServer, client: redis.Redis) -> None:
+def test_a_block_of_many_users_is_read_in_one_round_trip(connected: EmbeddedServer, client: redis.Redis) -> None:
     for user_id in range(100):
         store(client, f"user:{user_id}", 1, 2)
     producers.get_recommendations(1)
@@ -92,7 +92,7 @@ def test_a_block_of_many_listeners_is_read_in_one_round_trip(connected: Embedded
     assert client.info("stats")["total_reads_processed"] - before <= 4
 
 
-def test_more_listeners_than_one_batch_are_all_read(
+def test_more_users_than_one_batch_are_all_read(
     connected: EmbeddedServer, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timbral.utils.redis_connector.BATCH", 3)

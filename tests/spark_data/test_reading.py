@@ -20,12 +20,13 @@ from timbral.data.interactions_reader import read_interactions
 from timbral.data.read_options import ReadOptions
 from timbral.engines.block_store import BlockStore
 from timbral.engines.block_task import Answer, BlockTask, solve
-from timbral.errors import DataError
+from timbral.errors import DataError, TrainingError
 from timbral.models.fitting.warm_start import KnownFactors
 from timbral.models.nmf_model import NMFModel
 from timbral.spark_data import reading, sources
 from timbral.spark_data.cluster import SparkCluster as SparkDataCluster
 from timbral.spark_data.reading import Reading
+from timbral.spark_data.source_rows import read_source
 from timbral.spark_data.sources import file_sources
 from timbral.spark_data.stored_plays import StoredPlays
 
@@ -270,3 +271,12 @@ def test_more_plays_than_a_model_holds_are_refused(tmp_path: Path, monkeypatch: 
 
     with pytest.raises(DataError, match=r"plays: has 2,\d+ plays of different items; a model's file holds 100"):
         read(write(tmp_path, plays(3000)), tmp_path / "store")
+
+
+def test_a_store_that_the_executors_do_not_see_is_named_and_so_is_the_setting(tmp_path: Path) -> None:
+    # given: what was sent to a host that has another disk there
+    _, found = file_sources(DatasetFile.of(write(tmp_path, plays(10))), OPTIONS)
+    store = BlockStore(tmp_path / "elsewhere", "data")
+
+    with pytest.raises(TrainingError, match=r"do not see the store .*elsewhere/data: TRAIN_STORE_URI must be a folder"):
+        read_source(store, {"number": 0, "source": found[0]})

@@ -51,7 +51,7 @@ class FakeBench:
 def found(
     bench: FakeBench, best: list[tuple[dict[str, Any], Table]], *, defaults: Table | None = None, over: bool = False
 ) -> Any:
-    return final_settings(best, defaults, bench, SPACE, lambda: over, lambda: None)  # type: ignore[arg-type]
+    return final_settings(best, defaults, bench, SPACE, lambda: over, lambda: None)  # type: ignore[arg-type]  # a stand-in for the bench
 
 
 def test_the_luckiest_trial_loses_to_the_best_one_on_further_folds() -> None:
@@ -72,7 +72,7 @@ def test_a_fold_that_time_was_too_short_for_tells_nothing() -> None:
 
     best = final_settings(
         [trial(10, 0.9), trial(20, 0.5), trial(40, 0.4)], None, bench, SPACE, lambda: next(looks), lambda: None
-    )  # type: ignore[arg-type]
+    )  # type: ignore[arg-type]  # a stand-in for the bench
 
     assert best is not None
     assert best["n_components"] == 20

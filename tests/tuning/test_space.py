@@ -21,7 +21,7 @@ def test_every_setting_is_searched_on_both_sides_of_what_the_defaults_choose(fit
     assert space.defaults["regularization"] == fitted.chosen_["regularization"]
     assert space.defaults["unobserved_weight"] == fitted.unobserved_weight_
     for name, known in space.distributions.items():
-        assert known.low < space.defaults[name] < known.high, name  # type: ignore[attr-defined]
+        assert known.low < space.defaults[name] < known.high, name  # type: ignore[attr-defined]  # all dimensions here have them
 
 
 def test_settings_that_can_make_no_difference_are_not_searched(fitted: NMFModel) -> None:

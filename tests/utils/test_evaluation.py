@@ -193,7 +193,7 @@ def test_a_model_ranks_everybody_who_has_something_held_out() -> None:
     assert seen == [(3, 3)]
 
 
-def test_blocks_of_listeners_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_users_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     held_out, train = csr([[user % 7] for user in range(50)]), csr([[7]] * 50)
     whole = metrics.evaluate(Parrot([1, 2, 3]), held_out, train, k=3)
 
@@ -213,7 +213,7 @@ def test_a_table_of_items_ends_its_lists_with_a_negative_item() -> None:
     assert table["mrr@2"] == 0.75
 
 
-def test_lists_may_belong_to_some_listeners_only() -> None:
+def test_lists_may_belong_to_some_users_only() -> None:
     held_out = csr([[1], [2], []])
 
     values = metrics.evaluate_ranking(np.array([[2], [0]]), held_out, 1, user_ids=np.array([1, 2]))
@@ -222,7 +222,7 @@ def test_lists_may_belong_to_some_listeners_only() -> None:
     assert values["n_users"] == 1
 
 
-def test_popularity_ranks_by_listeners_and_leaves_out_what_they_have() -> None:
+def test_popularity_ranks_by_users_and_leaves_out_what_they_have() -> None:
     train = csr([[0, 1], [0, 1, 2], [0], [0, 3, 1]], n_items=5)  # users: 4, 3, 1, 1, 0
     train.data *= np.arange(1, len(train.data) + 1)  # play counts do not matter
 

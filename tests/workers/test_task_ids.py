@@ -24,7 +24,7 @@ def test_a_refresh_under_an_old_id_loses_no_plays(bench: Any, cache: redis.Redis
     user = bench.call("compute_recommendations", top_k=3) and 1
     for n in (1, 2):
         plays = [{"user_id": user, "item_id": 1, "plays": n}]
-        bench.celery.send_task("refresh_embeddings", kwargs={"plays": plays}, task_id="listener-1")
+        bench.celery.send_task("refresh_embeddings", kwargs={"plays": plays}, task_id="user-1")
     wait_until(lambda: cache.llen(keys.plays_user(user)) == 2, 30, "the plays of both")
 
 

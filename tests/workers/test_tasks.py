@@ -67,7 +67,7 @@ def test_lists_of_everybody_and_of_some_have_no_more_of_an_artist_than_was_asked
     assert len({item // 5 for item in popular}) == len(popular) == 4
 
 
-def test_named_listeners_are_done_in_place_and_strangers_are_counted(bench: Any, cache: redis.Redis) -> None:
+def test_named_users_are_done_in_place_and_strangers_are_counted(bench: Any, cache: redis.Redis) -> None:
 
     answer = bench.call("compute_recommendations", user_ids=[1000, 1001, 999_999], top_k=3)
 
@@ -88,7 +88,7 @@ def test_a_refresh_of_everything_writes_both_tables(bench: Any, cache: redis.Red
     assert items["model_version"] == answer["model_version"]
 
 
-def test_plays_of_a_new_listener_are_folded_in_and_change_what_is_recommended(bench: Any, cache: redis.Redis) -> None:
+def test_plays_of_a_new_user_are_folded_in_and_change_what_is_recommended(bench: Any, cache: redis.Redis) -> None:
     plays = [{"user_id": 5, "item_id": item, "plays": 3} for item in (300, 301, 302, 303)]
 
     answer = bench.call("refresh_embeddings", plays=plays, top_k=5)

@@ -101,7 +101,7 @@ def test_the_caller_sees_done_of_total(bench: Any, cache: redis.Redis) -> None:
     assert progress == {"done": "120", "total": "120", "text": "120/120 users"}
 
 
-def test_listeners_who_are_new_are_done_with_everybody(bench: Any, cache: redis.Redis) -> None:
+def test_users_who_are_new_are_done_with_everybody(bench: Any, cache: redis.Redis) -> None:
     bench.call("refresh_embeddings", plays=[{"user_id": 5, "item_id": 201}])
     cache.delete("recommendations:user:5")
 
@@ -111,7 +111,7 @@ def test_listeners_who_are_new_are_done_with_everybody(bench: Any, cache: redis.
     assert {entry["item_id"] // 100 for entry in json.loads(cache.get("recommendations:user:5"))} == {2}
 
 
-def test_many_named_listeners_are_fanned_out_too(bench: Any, cache: redis.Redis, wait_until: Wait) -> None:
+def test_many_named_users_are_fanned_out_too(bench: Any, cache: redis.Redis, wait_until: Wait) -> None:
     users = [*range(1000, 1030), *range(5000, 5007)]
     with Watch(bench.fleet.server) as watch:
         answer = bench.call("compute_recommendations", user_ids=users, top_k=3)

@@ -47,7 +47,7 @@ def test_another_seed_is_another_training(bench: Any) -> None:
     assert len({one.get(timeout=60)["model_version"] for one in sent}) == 2
 
 
-def test_ten_refreshes_at_once_for_one_listener_lose_no_play(bench: Any, cache: redis.Redis) -> None:
+def test_ten_refreshes_at_once_for_one_user_lose_no_play(bench: Any, cache: redis.Redis) -> None:
     items = [300, 301, 302, 303, 304, 305, 306, 307, 308, 309]
     sent = [bench.send("refresh_embeddings", plays=[{"user_id": 77, "item_id": item}]) for item in items]
 

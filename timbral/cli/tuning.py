@@ -49,7 +49,7 @@ def tune(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Search the settings that rank a data set best, over the fleet; timbral train --settings tuned uses them.
+    """Search for the settings that rank a data set best, over the fleet; timbral train --settings tuned uses them.
 
     $ timbral tune plays.parquet --minutes 30
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import re
 import secrets
 import shutil
@@ -15,12 +16,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from timbral.errors import ParameterError
+from timbral.errors import ParameterError, TrainingError
 
 __all__ = ["BlockStore", "remove_old_stores"]
 
 Array = npt.NDArray[Any]
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}")
+SUM_BYTES: Final = 8
+"""Behind each array that is mapped."""
 CACHE_LIFE_S: Final = 600.0
 """Seconds after which a cached array that nobody asked for again goes."""
 
@@ -47,8 +50,12 @@ class BlockStore:
         Raises:
             FileNotFoundError: the training has ended.
         """
-        with self.new_file(name) as temporary, temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
+        with self.new_file(name) as temporary:
+            with temporary.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+            total = _sum_of(np.memmap(temporary, np.uint8, "r"))
+            with temporary.open("ab") as file:
+                file.write(total)
 
     def put_all(self, name: str, arrays: dict[str, Array]) -> None:
         """Several arrays in one file, to be read once."""
@@ -56,7 +63,11 @@ class BlockStore:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
 
     def get(self, name: str) -> Array:
-        """The array, mapped, read-only."""
+        """The array, mapped, read-only.
+
+        Raises:
+            TrainingError: the file is not as it was written.
+        """
         return _mapped(self._here(name))
 
     def put_file(self, name: str, path: Path) -> None:
@@ -142,9 +153,29 @@ def _remove_old_files(folder: Path, older_than_s: float) -> None:
 
 
 def _mapped(path: Path) -> Array:
+    found = path.stat()
+    if not _is_whole(path, found.st_ino, found.st_mtime_ns):
+        raise TrainingError(f"{path} is damaged: its numbers do not add up to what they did when it was written")
     # Not as numpy's memmap, which no kernel has a signature for.
     array: Array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
     return array
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_whole(path: Path, inode: int, changed_ns: int) -> bool:  # noqa: ARG001 - of each file that ever was at ``path``
+    """Looked at once in a process. A kernel that reads past the end of an array, or another number, would not tell."""
+    if path.stat().st_size < SUM_BYTES:
+        return False
+    written = np.memmap(path, np.uint8, "r")
+    return _sum_of(written[:-SUM_BYTES]) == written[-SUM_BYTES:].tobytes()
+
+
+def _sum_of(written: Array) -> bytes:
+    """The bytes' sum, in words of 64 bits: as fast as memory is read, and another one where any word is."""
+    words = len(written) // SUM_BYTES * SUM_BYTES
+    total = int(np.add.reduce(written[:words].view("<u8"), initial=np.uint64(0)))
+    total += int.from_bytes(written[words:].tobytes(), "little") + len(written)
+    return (total % 2**64).to_bytes(SUM_BYTES, "little")
 
 
 def _checked(name: str) -> str:

@@ -11,7 +11,7 @@ from scipy import sparse
 from timbral.errors import ParameterError
 from timbral.judging.matrix import Csr, Sparse
 
-__all__ = ["check_by_user", "check_ids", "check_int", "check_items", "check_real", "check_vectors"]
+__all__ = ["check_by_user", "check_id", "check_ids", "check_int", "check_items", "check_real", "check_vectors"]
 
 
 def check_int(value: Any, name: str, low: int, high: int) -> int:
@@ -47,6 +47,13 @@ def check_ids(ids: npt.ArrayLike, count: int, what: str, name: str) -> npt.NDArr
     if (array < 0).any() or (array >= count).any():
         raise ParameterError(f"{what} must be in range [0, {count})")
     return array.astype(np.int64)
+
+
+def check_id(one: Any, count: int, what: str, name: str) -> int:
+    """``one`` as a matrix index in [0, count)."""
+    if np.ndim(one):
+        raise ParameterError(f"{name} must be one id, got {one!r:.80}")
+    return int(check_ids(one, count, what, name)[0])
 
 
 def check_by_user(matrix: Sparse | None, name: str, shape: tuple[int, int]) -> Csr | None:

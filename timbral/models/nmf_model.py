@@ -13,7 +13,7 @@ from scipy import sparse
 from timbral.config.settings import Constants, settings
 from timbral.errors import DataError, ParameterError
 from timbral.judging.matrix import Csr, MatrixLike, Sparse
-from timbral.models.checks import check_by_user, check_ids, check_int, check_items, check_real, check_vectors
+from timbral.models.checks import check_by_user, check_id, check_ids, check_int, check_items, check_real, check_vectors
 from timbral.models.engine.factorization import Callback, HalvesOf
 from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.halves import HalvesHere
@@ -249,8 +249,8 @@ class NMFModel(FittedModel):
     ) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """The best items of a user: (item_indices, scores), best first; fewer than ``top_k`` where fewer are left."""
         self._check_fitted()
-        users = check_ids([user_id], self.n_users, "User IDs", "user_id")
-        found = self.recommend(users, top_k=top_k, exclude_seen=exclude_seen)
+        user = check_id(user_id, self.n_users, "User IDs", "user_id")
+        found = self.recommend([user], top_k=top_k, exclude_seen=exclude_seen)
         return found.item_indices, found.scores
 
     def recommend(
@@ -323,7 +323,7 @@ class NMFModel(FittedModel):
         """The items most like ``item_id``: (item_indices, scores in (0, 1)), best first; see
         ``timbral.models.similarity``."""
         self._check_fitted()
-        item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
+        item = check_id(item_id, self.n_items, "Item IDs", "item_id")
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         neighbors, weight, index = self.scoring.neighbors, self._chosen["neighbor_weight"], self.similarity_index
         if index is not None:
@@ -350,8 +350,8 @@ class NMFModel(FittedModel):
         not, where the user has played it. See ``timbral.models.explanation``.
         """
         weighting = self._fitted_weighting()
-        user = int(check_ids([user_id], self.n_users, "User IDs", "user_id")[0])
-        item = int(check_ids([item_id], self.n_items, "Item IDs", "item_id")[0])
+        user = check_id(user_id, self.n_users, "User IDs", "user_id")
+        item = check_id(item_id, self.n_items, "Item IDs", "item_id")
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         side = weighting.users_side(read_rows(self._seen_of(np.array([user])), "history", self.n_items))
         scoring = self.scoring

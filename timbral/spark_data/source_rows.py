@@ -14,7 +14,7 @@ from timbral.data.id_column import IdColumn
 from timbral.data.places import Place
 from timbral.data.time_column import MICROSECONDS
 from timbral.engines.block_store import BlockStore
-from timbral.errors import DataError, DatasetNotFoundError, TimbralError
+from timbral.errors import DataError, DatasetNotFoundError, TimbralError, TrainingError
 from timbral.spark_data.sources import Source
 
 __all__ = ["SIDES", "IdSide", "read_source", "source_ids", "source_rows"]
@@ -24,7 +24,14 @@ SIDES: Final[tuple[IdSide, IdSide]] = ("users", "items")
 
 
 def read_source(store: BlockStore, described: dict[str, Any]) -> dict[str, Any]:
-    """Read ``described["source"]``, which is the one of ``described["number"]``; what was found, or what is wrong."""
+    """Read ``described["source"]``, which is the one of ``described["number"]``; what was found, or what is wrong.
+
+    Raises:
+        TrainingError: this host does not see the store.
+    """
+    if not store.exists():
+        problem = "TRAIN_STORE_URI must be a folder that they and the trainer share"
+        raise TrainingError(f"Spark's executors do not see the store {store.folder}: {problem}")
     number, source = described["number"], described["source"]
     try:
         return {"number": number} | _read(store, number, source)

@@ -114,6 +114,21 @@ def test_only_what_its_codes_let_be_among_the_best_is_looked_at_closely() -> Non
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_whose_fine_codes_tell_that_it_is_not_alike_is_not_looked_at() -> None:
+    rng = np.random.default_rng(1)
+    vectors = (0.5 + rng.random((4000, 32)) ** 3).astype(np.float32)
+    index, nobody = SimilarityIndex.of(vectors, Neighbors.none(4000)), Neighbors.none(4000).likeness(7, 1.0)
+    best = most_similar(vectors, index.mean, nobody, 7, 11)[0]
+    place = np.flatnonzero(index.item_of == best[0])
+    fine_codes = index.fine_codes.copy()
+    fine_codes[place] = 255 - fine_codes[place]  # the opposite direction
+    fine_codes.flags.writeable = False
+
+    found = most_similar(vectors, index.mean, nobody, 7, 10, replace(index, fine_codes=fine_codes).blocks)[0]
+
+    np.testing.assert_array_equal(found, best[1:])
+
+
 def vectors_of(seed: int = 2) -> Array:
     return (0.5 + np.random.default_rng(seed).random((100, 6))).astype(np.float32)
 
@@ -126,6 +141,9 @@ def vectors_of(seed: int = 2) -> Array:
         (lambda i: replace(i, item_of=np.where(i.item_of == 7, 8, i.item_of)), "not each item once"),
         (lambda i: replace(i, item_of=np.concatenate([i.item_of[:100][::-1], i.item_of[100:]])), "another model's"),
         (lambda i: replace(i, errors=np.zeros_like(i.errors)), "another model's"),
+        (lambda i: replace(i, fine_errors=np.zeros_like(i.fine_errors)), "another model's"),
+        (lambda i: replace(i, fine_codes=i.fine_codes[::-1].copy()), "another model's"),
+        (lambda i: replace(i, fine_codes=i.fine_codes[:-1]), "fine_codes is uint8 of"),
         (lambda i: replace(i, scales=i.scales.astype(np.float64)), "scales is float64"),
         (lambda i: replace(i, sources=np.full_like(i.sources, 100)), "does not fit its neighbours"),
         (lambda i: replace(i, source_indptr=i.source_indptr[::-1].copy()), "does not fit its neighbours"),

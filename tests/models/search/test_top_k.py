@@ -36,6 +36,7 @@ def brute_force(
     items: Array,
     k: int,
     *,
+    recency: Array | None = None,
     neighbors: Neighbors | None = None,
     plays: sparse.csr_matrix | None = None,
     seen: sparse.csr_matrix | None = None,
@@ -48,6 +49,8 @@ def brute_force(
     totals = np.zeros((len(users), items.shape[1]))
     for component in range(len(items)):
         totals += users[:, component, None].astype(np.float64) * items[component].astype(np.float64)
+    if recency is not None:
+        totals += recency.astype(np.float64)
     if neighbors is not None and plays is not None:
         totals += neighbor_sums(neighbors, plays)
     scores = totals.astype(np.float32)
@@ -119,6 +122,8 @@ def requests(draw: st.DrawFn) -> tuple[Array, Array, int, dict[str, Any]]:
     if draw(st.booleans()):
         options["plays"] = rows_of(rng, (n_users, n_items), draw(st.sampled_from([0, 0.1, 0.7, 1])))
         options["neighbors"] = neighbors_of(rng, n_items, draw(st.sampled_from([0, 0.02, 0.3, 1])), values)
+    if draw(st.booleans()):
+        options["recency"] = rng.choice(values, n_items).astype(np.float32)
     return users, items, draw(st.integers(1, n_items + 3)), options
 
 
@@ -128,7 +133,8 @@ def test_lists_are_those_of_brute_force_whatever_is_asked(
 ) -> None:
     users, items, k, options = request
 
-    found = top_k(users, items, k, index=ItemIndex.of(items) if with_index else None, n_threads=2, **options)
+    index = ItemIndex.of(items, options.get("recency")) if with_index else None
+    found = top_k(users, items, k, index=index, n_threads=2, **options)
 
     assert_same(found, brute_force(users, items, k, **options))
 
@@ -142,15 +148,29 @@ def test_lists_from_a_large_catalogue_are_those_of_brute_force(seed: int, zeros:
     assert_same(top_k(users, items, k, seen=seen, n_threads=1), brute_force(users, items, k, seen=seen))
 
 
-@given(st.integers(0, 2**32), st.sampled_from([0.01, 1.0, 100.0]), st.sampled_from([1, 10, 300]))
-def test_lists_with_neighbors_from_a_large_catalogue_are_those_of_brute_force(seed: int, weight: float, k: int) -> None:
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([0.01, 1.0, 100.0]),
+    st.sampled_from([1, 10, 300]),
+    st.sampled_from([0.0, 0.1, 10.0]),
+    st.sampled_from([None, "blocked", "allowed", "blocked_by_user"]),
+)
+def test_lists_with_neighbors_from_a_large_catalogue_are_those_of_brute_force(
+    seed: int, weight: float, k: int, recency: float, ruled_out: str | None
+) -> None:
     rng = np.random.default_rng(seed)
     users, items = sparse_factors(rng, (130, 24), 0.5), sparse_factors(rng, (1800, 24), 0.5).T.copy()
-    options = {
+    options: dict[str, Any] = {
         "plays": rows_of(rng, (130, 1800), 0.02),
         "seen": rows_of(rng, (130, 1800), 0.02),
         "neighbors": neighbors_of(rng, 1800, 0.02, weight * rng.random(50)),
     }
+    if recency:
+        options["recency"] = (recency * rng.random(1800)).astype(np.float32)
+    if ruled_out == "blocked_by_user":
+        options[ruled_out] = rows_of(rng, (130, 1800), 0.3)
+    elif ruled_out:
+        options[ruled_out] = rng.permutation(1800)[:900]
 
     assert_same(top_k(users, items, k, n_threads=2, **options), brute_force(users, items, k, **options))
 
@@ -158,7 +178,7 @@ def test_lists_with_neighbors_from_a_large_catalogue_are_those_of_brute_force(se
 @given(requests())
 def test_the_score_of_a_pair_is_to_the_bit_that_of_the_list(request: tuple[Array, Array, int, dict[str, Any]]) -> None:
     users, items, k, options = request
-    whole = {name: options[name] for name in ("neighbors", "plays") if name in options}
+    whole = {name: options[name] for name in ("neighbors", "plays", "recency") if name in options}
 
     found = top_k(users, items, k, n_threads=1, **options)
 
@@ -232,10 +252,13 @@ def test_lists_are_the_same_on_any_number_of_threads_and_with_any_layout() -> No
     rng = np.random.default_rng(1)
     users, items = sparse_factors(rng, (400, 16)), sparse_factors(rng, (3000, 16)).T.copy()
     seen = rows_of(rng, (400, 3000), 0.01)
+    whole: dict[str, Any] = {"plays": seen, "neighbors": neighbors_of(rng, 3000, 0.02, rng.random(50))}
     expected = brute_force(users, items, 10, seen=seen)
+    expected_of_whole = brute_force(users, items, 10, seen=seen, **whole)
 
     for n_threads in (0, 1, 2, 7):
         assert_same(top_k(users, items, 10, seen=seen, n_threads=n_threads), expected)
+        assert_same(top_k(users, items, 10, seen=seen, n_threads=n_threads, **whole), expected_of_whole)
     assert_same(top_k(np.asfortranarray(users), np.asfortranarray(items), 10, seen=seen), expected)
     for array in (users, items):
         array.flags.writeable = False
@@ -256,6 +279,25 @@ def test_the_search_passes_over_blocks_whose_ceiling_is_too_low() -> None:
 
     assert (poisoned == 1e9).mean() > 0.5
     assert_same(top_k(users, items, 10, index=trap), brute_force(users, items, 10))
+
+
+def test_the_search_passes_over_what_neighbors_speak_for_in_vain() -> None:
+    rng = np.random.default_rng(2)
+    users, items = sparse_factors(rng, (100, 16), 0.2), sparse_factors(rng, (3000, 16), 0.2).T.copy()
+    items[:, 500:] *= np.float32(1e-6)
+    whole: dict[str, Any] = {
+        "plays": rows_of(rng, (100, 3000), 0.01),
+        "neighbors": neighbors_of(rng, 3000, 0.05, np.array([1e-6, 1e-5])),
+    }
+    index = ItemIndex.of(items)
+    # Hopeless items now have factors that would win, if anybody looked: only the index has them as they were.
+    hopeless = index.item_lengths.max(1) < 1e-2
+    trap = items.copy()
+    trap[:, hopeless] = 1e9
+
+    assert (neighbor_sums(whole["neighbors"], whole["plays"])[:, hopeless] > 0).mean() > 0.5
+    assert hopeless.mean() > 0.5
+    assert_same(top_k(users, trap, 10, index=index, **whole), brute_force(users, items, 10, **whole))
 
 
 def test_memory_does_not_grow_with_users_times_items() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numba
 
-__all__ = ["is_worse", "offer", "sort_best_first"]
+__all__ = ["heapify", "is_worse", "offer", "sort_best_first"]
 
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
 
@@ -49,6 +49,13 @@ def offer(scores, items, size, score, item):  # type: ignore[no-untyped-def]  # 
         scores[0], items[0] = score, item
         _sink(scores, items, size, 0)
     return size
+
+
+@_jit
+def heapify(scores, items, size):  # type: ignore[no-untyped-def]  # numba types it
+    """Make a heap of entries in any order."""
+    for place in range(size // 2 - 1, -1, -1):
+        _sink(scores, items, size, place)
 
 
 @_jit

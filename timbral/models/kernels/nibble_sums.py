@@ -1,4 +1,4 @@
-"""Weighted sums of 32 items' four-bit codes, in 16-bit integers, which numba's own loops do not become.
+"""Weighted sums of 64 items' four-bit codes, in 16-bit integers, which numba's own loops do not become.
 
 Like ``timbral.models.kernels.vector_sum`` written in LLVM's own terms, for a scan whose cost is the memory that it
 reads: half a byte a value.
@@ -13,18 +13,19 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from timbral.models.kernels.prefetch import prefetch
+from timbral.models.kernels.prefetch import CACHE_LINE, prefetch
 
 __all__ = ["CODED_ITEMS", "CODE_STEPS", "MOST", "ROWS", "lanes_that_reach"]
 
-CODED_ITEMS = 32
-"""Items whose codes stand side by side: in byte b those of the items b and 16 + b."""
+CODED_ITEMS = 64
+"""Items whose codes stand side by side: in byte b those of the items b and 32 + b. Half of them fill a register of
+AVX-512."""
 CODE_STEPS = 15
 """The largest code; the smallest is 0."""
 MOST = 2**15 - 1
 """Codes times weights must not add up to more, on either side of 0."""
 ROWS = 4
-"""Components at a time: there must be a multiple of it. Together they are a cache line."""
+"""Components at a time: there must be a multiple of it. Together they are two cache lines."""
 AHEAD = 4096
 """Bytes from what is summed to what is asked for. On a million items the scan takes two thirds of the time with it."""
 
@@ -36,7 +37,7 @@ _BYTES, _SHORTS = ir.VectorType(_INT8, _LANES), ir.VectorType(_INT16, _LANES)
 def _lanes_that_reach(_context: Any, weights: Any, codes: Any, _block: Any, _least: Any) -> Any:
     """The items of ``codes[block]`` whose Σ weights[c] · code[c] is ``least`` or more, as bits.
 
-    ``weights`` int16 (n_components,), ``codes`` uint8 (n_blocks, n_components, 16), both C-contiguous, with
+    ``weights`` int16 (n_components,), ``codes`` uint8 (n_blocks, n_components, 32), both C-contiguous, with
     n_components a multiple of ``ROWS``; ``least`` fits into 16 bits. Nothing is checked.
     """
     if (weights.dtype, weights.ndim, weights.layout) != (types.int16, 1, "C"):
@@ -60,7 +61,9 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: An
         builder.store(ir.Constant(_SHORTS, [0] * _LANES), place)
     low_bits, four = ir.Constant(_SHORTS, [CODE_STEPS] * _LANES), ir.Constant(_SHORTS, [4] * _LANES)
     with cgutils.for_range_slice(builder, _INT64(0), n_components, _INT64(ROWS), _INT64) as (first, _):
-        prefetch(builder, builder.gep(start, [builder.add(builder.mul(first, _INT64(_LANES)), _INT64(AHEAD))]))
+        for offset in range(0, ROWS * _LANES, CACHE_LINE):
+            ahead = builder.add(builder.mul(first, _INT64(_LANES)), _INT64(AHEAD + offset))
+            prefetch(builder, builder.gep(start, [ahead]))
         for number in range(ROWS):
             at = builder.add(first, _INT64(number))
             weight = _in_all_lanes(builder, builder.load(builder.gep(weights.data, [at])))
@@ -70,7 +73,7 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: An
                 builder.store(builder.add(builder.load(place), builder.mul(weight, part)), place)
     least = _in_all_lanes(builder, builder.trunc(arguments[3], _INT16))
     low, high = (
-        builder.zext(builder.bitcast(builder.icmp_signed(">=", builder.load(place), least), _INT16), _INT64)
+        builder.zext(builder.bitcast(builder.icmp_signed(">=", builder.load(place), least), ir.IntType(_LANES)), _INT64)
         for place in sums
     )
     return builder.or_(low, builder.shl(high, _INT64(_LANES)))

@@ -14,9 +14,10 @@ Items are put beside items as long across and along. 16 of them make a block, 32
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, int32, types
@@ -26,7 +27,7 @@ from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, aligned_zeros
 from timbral.models.search.index_check import check_order, check_shapes
 
-__all__ = ["BLOCK_ITEMS", "GROUP_BLOCKS", "ItemIndex"]
+__all__ = ["BLOCK_ITEMS", "GROUP_BLOCKS", "ItemIndex", "split_user"]
 
 BLOCK_ITEMS = LANES
 GROUP_BLOCKS = 32
@@ -51,7 +52,8 @@ class ItemIndex:
     blocks; ``item_of`` (n_groups · 512,) int32: the item in each place, −1 where there is none; ``block_ceilings``
     (n_groups, n_components, 32) and ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16)
     float32; ``direction`` (n_components,) float64: the items' mean, of length 1 or 0; ``block_lengths`` (n_groups, 2,
-    32) and ``group_lengths`` (2, n_groups) float32: the largest length along it and across it.
+    32) and ``group_lengths`` (2, n_groups) float32: the largest length along it and across it; ``item_lengths``
+    (n_items, 2) float32: those of each item's block, by item, which no file has.
     """
 
     shape: tuple[int, int]
@@ -62,6 +64,7 @@ class ItemIndex:
     direction: npt.NDArray[np.float64]
     block_lengths: npt.NDArray[np.float32]
     group_lengths: npt.NDArray[np.float32]
+    item_lengths: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, item_factors: npt.NDArray[np.float32], recency: npt.NDArray[np.float32] | None = None) -> ItemIndex:
@@ -92,14 +95,14 @@ class ItemIndex:
         group_ceilings = aligned_zeros((n_components, -(-n_groups // LANES) * LANES))
         _pack(item_rows, item_of, packed, block_ceilings, group_ceilings)
         arrays: list[npt.NDArray[Any]] = [packed, item_of, block_ceilings, group_ceilings]
-        arrays += [direction, block_lengths, group_lengths]
+        arrays += [direction, block_lengths, group_lengths, _item_lengths(item_of, block_lengths, n_items)]
         for array in arrays:
             array.flags.writeable = False
         return cls((n_components, n_items), *arrays)
 
     @property
     def parts(self) -> tuple[npt.NDArray[Any], ...]:
-        """What the kernel searches."""
+        """What ``search_index`` searches, and a file has."""
         return tuple(getattr(self, name) for name in PARTS)
 
     def tensors(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
@@ -125,7 +128,8 @@ class ItemIndex:
             KeyError: there is none.
         """
         n_items, width = len(vectors), vectors.shape[1] + int(recency is not None)
-        made = cls((width, n_items), *(tensors[f"{prefix}{name}"] for name in PARTS))
+        arrays = [*(tensors[f"{prefix}{name}"] for name in PARTS), np.empty((0, 2), np.float32)]
+        made = cls((width, n_items), *arrays)  # the items' lengths follow when the rest is known to fit
         n_groups = -(-n_items // GROUP_ITEMS)
         shapes = {
             "packed": (n_groups * GROUP_BLOCKS, width, BLOCK_ITEMS),
@@ -152,7 +156,18 @@ class ItemIndex:
             ).all()
             if (made.packed[block].T[: len(items)] != rows).any() or not is_below:
                 raise DataError("its item index is another model's")
-        return made
+        return replace(made, item_lengths=_item_lengths(made.item_of, made.block_lengths, n_items))
+
+
+def _item_lengths(
+    item_of: npt.NDArray[np.int32], block_lengths: npt.NDArray[np.float32], n_items: int
+) -> npt.NDArray[np.float32]:
+    """Each item's block's lengths, (n_items, 2)."""
+    by_place = np.repeat(block_lengths.swapaxes(1, 2).reshape(-1, 2), BLOCK_ITEMS, axis=0)
+    lengths = np.empty((n_items, 2), np.float32)
+    lengths[item_of[:n_items]] = by_place[:n_items]
+    lengths.flags.writeable = False
+    return lengths
 
 
 @kernel(matrix(float32), vector(float64), matrix(float32, writable=True))
@@ -188,3 +203,20 @@ def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: 
                 if value > block_ceilings[group, component, number]:
                     block_ceilings[group, component, number] = value
                     group_ceilings[component, group] = max(group_ceilings[component, group], value)
+
+
+@numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
+def split_user(user, has_recency, direction):  # type: ignore[no-untyped-def]  # numba types it
+    """What a user's vector, with 1 for the recency where there is one, has along ``direction`` and across it, float32
+    and no less than that."""
+    along, square = 0.0, 0.0
+    for component in range(len(user)):
+        along += user[component] * direction[component]
+    if has_recency:
+        along += direction[len(user)]
+    for component in range(len(user)):
+        square += (user[component] - along * direction[component]) ** 2
+    if has_recency:
+        square += (1.0 - along * direction[len(user)]) ** 2
+    # The room for what is rounded away where next to nothing is left across.
+    return np.float32(along * ROOM), np.float32(np.sqrt(square) * ROOM + 1e-7 * along)

@@ -20,19 +20,16 @@ __all__ = ["Scratch", "scratch"]
 
 @dataclass(frozen=True)
 class Scratch:
-    """For ``n_items`` items, 24 bytes each; all 0 between two searches, but for ``touched``."""
+    """For ``n_items`` items, 16 bytes each; all 0 between two searches, but for ``touched``."""
 
     marks: npt.NDArray[np.int32]
     sums: npt.NDArray[np.float64]
     touched: npt.NDArray[np.int32]
-    has_touched: npt.NDArray[np.uint64]
 
     @classmethod
     def of(cls, n_items: int) -> Scratch:
         """New."""
-        return cls(
-            np.zeros(n_items, np.int32), np.zeros(n_items), np.empty(n_items, np.int32), np.zeros(n_items, np.uint64)
-        )
+        return cls(np.zeros(n_items, np.int32), np.zeros(n_items), np.empty(n_items + 1, np.int32))
 
 
 class _Kept(threading.local):

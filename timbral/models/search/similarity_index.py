@@ -1,4 +1,4 @@
-"""The items' own parts in four bits a value, so that a search for the most similar items reads little.
+"""The items' own parts in four bits a value, and in eight, so that a search for the most similar items reads little.
 
 An own part is an item's unit vector less the mean of all of them, by its length with a doubt (see
 ``timbral.models.similarity``). Own parts of trained factors point everywhere, those of items with few plays by chance:
@@ -20,25 +20,35 @@ from timbral.errors import DataError
 from timbral.models.kernels.nibble_sums import CODE_STEPS, CODED_ITEMS, ROWS
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search.index_check import check_order, check_shapes
-from timbral.models.search.similarity_kernels import MIDDLE, ROUNDED, encode, own_parts, said_together
+from timbral.models.search.similarity_kernels import (
+    FINE_MIDDLE,
+    FINE_PARTS,
+    MIDDLE,
+    ROUNDED,
+    encode,
+    own_parts,
+    said_together,
+)
 from timbral.models.similarity import doubt_of, mean_direction
 
 __all__ = ["SimilarityIndex"]
 
-PARTS: Final = ("mean", "codes", "item_of", "scales", "errors", "source_indptr", "sources")
+BLOCKS: Final = ("codes", "item_of", "scales", "errors", "fine_codes", "fine_errors")
+PARTS: Final = ("mean", *BLOCKS, "source_indptr", "sources")
 CHECKED_BLOCKS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimilarityIndex:
-    """Of items with vectors (n_items, k): k / 2 bytes an item, and 4 for each pair of neighbours. All arrays are
+    """Of items with vectors (n_items, k): 1.5 · k bytes an item, and 4 for each pair of neighbours. All arrays are
     read-only.
 
-    ``mean`` (k,) float32, ``mean_direction(vectors)``; ``codes`` (n_blocks, k and more up to a multiple of 4, 16)
-    uint8: own parts of 32 items; ``item_of`` (n_blocks · 32,) int32: the item in each place, −1 where there is none;
+    ``mean`` (k,) float32, ``mean_direction(vectors)``; ``codes`` (n_blocks, k and more up to a multiple of 4, 32)
+    uint8: own parts of 64 items; ``item_of`` (n_blocks · 64,) int32: the item in each place, −1 where there is none;
     ``scales`` and ``errors`` (n_blocks,) float32: what a step of the codes stands for, and the longest distance between
-    an own part and what its codes stand for. The items that speak for item i as neighbours are
-    ``sources[source_indptr[i] : source_indptr[i + 1]]``, ascending, int32 and int64.
+    an own part and what its codes stand for; ``fine_codes`` (n_blocks · 64, k) uint8 and ``fine_errors`` (n_blocks,)
+    float32: the same, with 17 steps in one of the others, and a row for each place. The items that speak for item i as
+    neighbours are ``sources[source_indptr[i] : source_indptr[i + 1]]``, ascending, int32 and int64.
     """
 
     mean: npt.NDArray[np.float32]
@@ -46,6 +56,8 @@ class SimilarityIndex:
     item_of: npt.NDArray[np.int32]
     scales: npt.NDArray[np.float32]
     errors: npt.NDArray[np.float32]
+    fine_codes: npt.NDArray[np.uint8]
+    fine_errors: npt.NDArray[np.float32]
     source_indptr: npt.NDArray[np.int64]
     sources: npt.NDArray[np.int32]
 
@@ -62,11 +74,12 @@ class SimilarityIndex:
         item_of[:n_items] = np.argsort(-np.abs(own).max(axis=1, initial=0.0), kind="stable")
         codes = np.zeros((n_blocks, -(-k // ROWS) * ROWS, CODED_ITEMS // 2), np.uint8)
         scales, errors = np.empty(n_blocks, np.float32), np.empty(n_blocks, np.float32)
-        encode(own, item_of, codes, scales, errors)
+        fine_codes, fine_errors = np.zeros((n_blocks * CODED_ITEMS, k), np.uint8), np.empty(n_blocks, np.float32)
+        encode(own, item_of, codes, scales, errors, fine_codes, fine_errors)
         pairs = (np.ones(len(neighbors.items), bool), neighbors.items, neighbors.indptr)
         turned = sparse.csr_matrix(pairs, shape=(n_items, n_items), copy=False).tocsc()
         sources = turned.indptr.astype(np.int64), turned.indices.astype(np.int32, copy=False)
-        arrays: list[npt.NDArray[Any]] = [mean, codes, item_of, scales, errors, *sources]
+        arrays: list[npt.NDArray[Any]] = [mean, codes, item_of, scales, errors, fine_codes, fine_errors, *sources]
         for array in arrays:
             array.flags.writeable = False
         return cls(*arrays)
@@ -74,7 +87,7 @@ class SimilarityIndex:
     @property
     def blocks(self) -> tuple[npt.NDArray[Any], ...]:
         """What ``most_similar`` searches."""
-        return self.codes, self.item_of, self.scales, self.errors
+        return tuple(getattr(self, name) for name in BLOCKS)
 
     def together(
         self, neighbors: Neighbors, item: int, weight: float
@@ -115,11 +128,14 @@ class SimilarityIndex:
             "item_of": (n_blocks * CODED_ITEMS,),
             "scales": (n_blocks,),
             "errors": (n_blocks,),
+            "fine_codes": (n_blocks * CODED_ITEMS, k),
+            "fine_errors": (n_blocks,),
             "source_indptr": (n_items + 1,),
             "sources": (n_pairs,),
         }
         dtypes: dict[str, Any] = {
             "codes": np.uint8,
+            "fine_codes": np.uint8,
             "item_of": np.int32,
             "source_indptr": np.int64,
             "sources": np.int32,
@@ -144,7 +160,12 @@ class SimilarityIndex:
             own = np.empty((len(items), k), np.float32)
             own_parts(np.ascontiguousarray(vectors[items]), self.mean, doubt_of(self.mean), own)
             codes = np.concatenate([self.codes[block, :k] & CODE_STEPS, self.codes[block, :k] >> 4], axis=1)
-            stands_for = (codes.T[: len(items)] - MIDDLE) * self.scales[block].astype(np.float64)
-            distances = np.linalg.norm(own - stands_for if self.scales[block] else own, axis=1)
-            if not (distances <= self.errors[block] + ROUNDED / 2).all():
-                raise DataError("its similarity index is another model's")
+            scale = self.scales[block].astype(np.float64)
+            fine = self.fine_codes[block * CODED_ITEMS : block * CODED_ITEMS + len(items)]
+            for steps, unit, error in (
+                (codes.T[: len(items)] - MIDDLE, scale, self.errors[block]),
+                (fine - FINE_MIDDLE, scale / FINE_PARTS, self.fine_errors[block]),
+            ):
+                distances = np.linalg.norm(own - steps * unit if scale else own, axis=1)
+                if not (distances <= error + ROUNDED / 2).all():
+                    raise DataError("its similarity index is another model's")

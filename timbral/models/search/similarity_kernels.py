@@ -17,12 +17,27 @@ from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.nibble_sums import CODE_STEPS, CODED_ITEMS, MOST, lanes_that_reach
 from timbral.models.kernels.prefetch import prefetch_row
 
-__all__ = ["NOISE", "alike_all", "alike_indexed", "encode", "own_parts", "said_together"]
+__all__ = [
+    "FINE_MIDDLE",
+    "FINE_PARTS",
+    "MIDDLE",
+    "NOISE",
+    "ROUNDED",
+    "alike_all",
+    "alike_indexed",
+    "encode",
+    "own_parts",
+    "said_together",
+]
 
 NOISE = 1e-10
 """Square of the length up to which an own part is what float32 rounds away."""
 
-MIDDLE = CODE_STEPS / 2
+HALF = CODED_ITEMS // 2
+FINE_PARTS = 17
+"""A step of the codes in steps of the fine ones, so that the ends of both are the same."""
+FINE_STEPS = CODE_STEPS * FINE_PARTS
+MIDDLE, FINE_MIDDLE = CODE_STEPS / 2, FINE_STEPS / 2
 WAITING = 32
 """Items that are looked at closely at a time, while the memory of the next ones is on its way."""
 ROUNDED = 1e-6
@@ -97,6 +112,14 @@ def _nearly(vectors, item, mean, own):  # type: ignore[no-untyped-def]  # numba 
     return square, length, product
 
 
+@_reordering_jit
+def _product(own, fine_codes, place):  # type: ignore[no-untyped-def]  # numba types it
+    total = np.float32(0.0)
+    for f in range(len(own)):
+        total += own[f] * np.float32(fine_codes[place, f])
+    return total
+
+
 @_jit
 def _may_reach(vectors, item, mean, own, doubt, slack, worst):  # type: ignore[no-untyped-def]  # numba types it
     square, length, product = _nearly(vectors, item, mean, own)
@@ -152,20 +175,24 @@ def alike_all(vectors, mean, doubt, which, likely, likeness, marks, out_items, o
 @kernel(
     **_VECTORS,
     **_QUESTION,
-    codes=types.Array(uint8, 3, "C", readonly=True),  # (n_blocks, k and more, 16): SimilarityIndex's parts
-    item_of=vector(int32),  # (n_blocks · 32,): the item in each place, −1 where there is none
+    codes=types.Array(uint8, 3, "C", readonly=True),  # (n_blocks, k and more, 32): SimilarityIndex's parts
+    item_of=vector(int32),  # (n_blocks · 64,): the item in each place, −1 where there is none
     scales=vector(float32),  # (n_blocks,): what a step of the codes stands for
     errors=vector(float32),  # (n_blocks,): the longest distance between an own part and what its codes stand for
+    fine_codes=matrix(uint8),  # (n_blocks · 64, k)
+    fine_errors=vector(float32),  # (n_blocks,): as ``errors``, of the fine codes
     **_OUT,
 )
 def alike_indexed(  # type: ignore[no-untyped-def]  # numba types it
-    vectors, mean, doubt, which, likely, likeness, marks, codes, item_of, scales, errors, out_items, out_scores
+    vectors, mean, doubt, which, likely, likeness, marks, codes, item_of, scales, errors, fine_codes, fine_errors,
+    out_items, out_scores,
 ):  # fmt: skip
     """The list from a SimilarityIndex; returns its length.
 
     With q for the own part that others are compared with, and v for theirs, q·v = q'·v' + q'·(v - v') + (q - q')·v,
     where q' and v' are what whole numbers stand for: the first product is of whole numbers, the others are no more than
-    |q'| · errors and |q - q'|.
+    |q'| · errors and |q - q'|. Of the items that this leaves, the fine codes, a cache line or two of an item, say the
+    same more closely; few vectors are read.
     """
     n_components = vectors.shape[1]
     own, theirs = np.empty(n_components), np.empty(n_components)
@@ -181,7 +208,10 @@ def alike_indexed(  # type: ignore[no-untyped-def]  # numba types it
         length += (whole * step) ** 2
         error += (own[f] - whole * step) ** 2
     length, error = np.sqrt(length), np.sqrt(error)
-    waiting, n_waiting = np.empty(WAITING + CODED_ITEMS, np.int64), 0
+    square, around = np.sqrt((own * own).sum()), slack * np.abs(own).sum() * FINE_STEPS
+    middle = FINE_MIDDLE * np.float64(own32.sum()) - around
+    coded, n_coded = np.empty(WAITING + CODED_ITEMS, np.int64), 0
+    waiting, n_waiting = np.empty(2 * WAITING + CODED_ITEMS, np.int64), 0
     n_blocks = len(codes) if step > 0 else 0
     for block in range(n_blocks):
         if scales[block] > 0:  # else of items that have nothing of their own
@@ -190,19 +220,29 @@ def alike_indexed(  # type: ignore[no-untyped-def]  # numba types it
             least = np.floor(needed + MIDDLE * total) - 1.0
             lanes = lanes_that_reach(weights, codes, block, np.int64(max(least, -MOST))) if least <= MOST else 0
             while lanes != 0:
-                item = item_of[block * CODED_ITEMS + lowest_bit(uint64(lanes))]
+                place = block * CODED_ITEMS + lowest_bit(uint64(lanes))
                 lanes &= lanes - 1
-                if item >= 0:
-                    prefetch_row(vectors, int64(item))
-                    waiting[n_waiting] = item
-                    n_waiting += 1
-        if n_waiting < WAITING and block < n_blocks - 1:
-            continue
-        for item in waiting[:n_waiting]:
+                if item_of[place] >= 0:
+                    prefetch_row(fine_codes, int64(place))
+                    coded[n_coded] = place
+                    n_coded += 1
+        is_last = block == n_blocks - 1
+        if n_coded >= WAITING or is_last:
             worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
-            if marks[item] == 0 and _may_reach(vectors, item, mean, own32, doubt32, slack, worst):
-                size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
-        n_waiting = 0
+            for place in coded[:n_coded]:
+                of = place // CODED_ITEMS
+                product = (_product(own32, fine_codes, place) - middle) * (scales[of] / np.float64(FINE_PARTS))
+                if product + square * fine_errors[of] + ROUNDED >= worst:
+                    prefetch_row(vectors, int64(item_of[place]))
+                    waiting[n_waiting] = item_of[place]
+                    n_waiting += 1
+            n_coded = 0
+        if n_waiting >= WAITING or is_last:
+            for item in waiting[:n_waiting]:
+                worst = out_scores[0] if size == len(out_scores) else np.float32(0.0)
+                if marks[item] == 0 and _may_reach(vectors, item, mean, own32, doubt32, slack, worst):
+                    size = _offer(own, vectors, mean, doubt, item, 0.0, theirs, out_scores, out_items, size)
+            n_waiting = 0
     sort_best_first(out_scores, out_items, size)
     return size
 
@@ -223,25 +263,32 @@ def own_parts(vectors, mean, doubt, out):  # type: ignore[no-untyped-def]  # num
     codes=types.Array(uint8, 3, "C"),  # (n_blocks, k up to a multiple of ROWS, CODED_ITEMS / 2): all 0 before, out
     scales=vector(float32, writable=True),  # (n_blocks,): what a step of the codes stands for, out
     errors=vector(float32, writable=True),  # (n_blocks,): the longest distances, out
+    fine_codes=matrix(uint8, writable=True),  # (n_blocks · CODED_ITEMS, k): all 0 before, out
+    fine_errors=vector(float32, writable=True),  # (n_blocks,): the longest distances from them, out
 )
-def encode(own, item_of, codes, scales, errors):  # type: ignore[no-untyped-def]  # numba types it
-    """``codes`` of the own parts of ``item_of``, in blocks: a code u stands for (u − 7.5) · the block's scale.
-    ``errors`` are the longest distances between an own part and what its codes stand for."""
+def encode(own, item_of, codes, scales, errors, fine_codes, fine_errors):  # type: ignore[no-untyped-def]  # numba types it
+    """The codes of the own parts of ``item_of``, in blocks: a code u stands for (u − 7.5) · the block's scale, a fine
+    one for (u − 127.5) · a 17th of it. ``errors`` are the longest distances between an own part and what its codes
+    stand for."""
     for block in range(len(codes)):
         places = item_of[block * CODED_ITEMS : (block + 1) * CODED_ITEMS]
         largest = np.float32(0.0)
         for item in places:
             for f in range(own.shape[1] if item >= 0 else 0):
                 largest = max(largest, abs(own[item, f]))
-        scales[block], errors[block] = largest / np.float32(MIDDLE), 0.0
+        scales[block], errors[block], fine_errors[block] = largest / np.float32(MIDDLE), 0.0, 0.0
         scale = np.float64(scales[block])
         for lane in range(CODED_ITEMS if scale > 0 else 0):
-            item, square = places[lane], 0.0
+            item, square, fine_square = places[lane], 0.0, 0.0
             for f in range(own.shape[1] if item >= 0 else 0):
                 code = min(max(np.rint(own[item, f] / scale + MIDDLE), 0.0), np.float64(CODE_STEPS))
                 square += (own[item, f] - (code - MIDDLE) * scale) ** 2
-                codes[block, f, lane % 16] |= np.uint8(code) << np.uint8(4 if lane >= 16 else 0)
+                codes[block, f, lane % HALF] |= np.uint8(code) << np.uint8(lane // HALF * 4)
+                code = min(max(np.rint(own[item, f] / scale * FINE_PARTS + FINE_MIDDLE), 0.0), np.float64(FINE_STEPS))
+                fine_square += (own[item, f] - (code - FINE_MIDDLE) * scale / FINE_PARTS) ** 2
+                fine_codes[block * CODED_ITEMS + lane, f] = np.uint8(code)
             errors[block] = max(errors[block], np.float32(np.sqrt(square) * (1.0 + 1e-6)))
+            fine_errors[block] = max(fine_errors[block], np.float32(np.sqrt(fine_square) * (1.0 + 1e-6)))
 
 
 @kernel(

@@ -17,15 +17,20 @@ from timbral.judging.matrix import Csr
 from timbral.models.kernels.threads import resolve_n_threads
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k_kernels as kernels
+from timbral.models.search.index_kernel import search_index
 from timbral.models.search.item_index import ItemIndex
+from timbral.models.search.ruled_out import EXCLUDED
 from timbral.models.search.scratch import scratch
+from timbral.models.search.touched_items import offer_touched
 
 __all__ = ["TopK", "scores_of", "top_k"]
 
-Search = Callable[..., None]
+Arrays = tuple[npt.NDArray[Any], ...]
+Search = Callable[[int, int, Arrays, Arrays, Arrays, Arrays], None]
+"""Makes the lists from one user to another: of the pairs and what is ruled out, with sums to work in, into the last."""
 Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 CHUNK_USERS = 64
-"""A bit each: see ``search_index``."""
+"""Users who share what of the index is in the cache."""
 INDEX_WORTH_USERS = 48
 SOME_LISTED, FEW_LISTED = 4, 64
 """What is allowed is looked at item by item where it is less than this part of the catalogue: without an index, with
@@ -128,7 +133,7 @@ def top_k(
     barred, some = _barred("blocked", blocked, n_items)
     outside, chosen = _barred("allowed", allowed, n_items)
     item_rows = _read_only(items.T)
-    width, with_index = n_items, False
+    width, made = n_items, None
     common = users, item_rows, boost
     listed: tuple[npt.NDArray[Any], ...] | None = None
     if allowed_by_user is not None:
@@ -146,10 +151,10 @@ def top_k(
         barred = (barred | outside) if len(barred) else outside
     if listed is not None:
         width = int((listed[1] - listed[0]).max(initial=0))
-        search: Search = partial(kernels.search_listed, *common, *listed)
+        search = _every(partial(kernels.search_listed, *common, *listed))
     else:
-        with_index = index is not None or n_users >= INDEX_WORTH_USERS
-        made = (index or ItemIndex.of(item_rows.T, boost if len(boost) else None)) if with_index else None
+        if index is not None or n_users >= INDEX_WORTH_USERS:
+            made = index or ItemIndex.of(item_rows.T, boost if len(boost) else None)
         search = _search(*common, made)
     out = np.empty((n_users, min(k, width)), np.int32), np.empty((n_users, min(k, width)), np.float32)
     lengths = np.zeros(n_users, np.int64)
@@ -166,11 +171,10 @@ def top_k(
         def work() -> None:
             with scratch(n_items, marked) as held:
                 if some is not None:
-                    held.marks[some] = kernels.EXCLUDED
-                mine = (held.marks, held.sums, held.touched, *([held.has_touched] if with_index else []))
+                    held.marks[some] = EXCLUDED
                 for start in chunks:
                     stop = min(start + CHUNK_USERS, n_users)
-                    search(start, stop, *pairs, *ruled_out, *mine, *out, lengths)
+                    search(start, stop, pairs, (*ruled_out, held.marks), (held.sums, held.touched), (*out, lengths))
 
         _run(work, min(resolve_n_threads(n_threads), -(-n_users // CHUNK_USERS)))
     return _compact(*out, lengths)
@@ -213,8 +217,20 @@ def _search(
     if not (users.min(initial=0) >= 0 and users.max(initial=0) < np.inf):
         raise ParameterError("user_factors must be finite and not negative")
     if index is None:
-        return partial(kernels.search_all, users, item_rows, recency)
-    return partial(kernels.search_index, users, item_rows, recency, *index.parts)
+        return _every(partial(kernels.search_all, users, item_rows, recency))
+
+    def search(start: int, stop: int, pairs: Arrays, ruled_out: Arrays, sums: Arrays, out: Arrays) -> None:
+        search_index(users, recency, *index.parts, start, stop, *ruled_out, *out)
+        if len(pairs[-1]) and pairs[0][start] < pairs[0][stop]:
+            bounds = index.direction, index.item_lengths
+            offer_touched(users, item_rows, recency, *bounds, start, stop, *pairs, *ruled_out, *sums, *out)
+
+    return search
+
+
+def _every(kernel: Callable[..., Any]) -> Search:
+    """The search of a kernel that looks at each item."""
+    return lambda start, stop, pairs, ruled_out, sums, out: kernel(start, stop, *pairs, *ruled_out, *sums, *out)
 
 
 def _shared(items: npt.NDArray[np.int64], n_users: int) -> tuple[npt.NDArray[Any], ...]:

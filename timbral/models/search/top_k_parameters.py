@@ -11,14 +11,20 @@ from numba import float32, float64, int32, int64, types, uint8
 
 from timbral.models.kernels.kernel import matrix, vector
 
-__all__ = ["FACTORS", "LISTS", "NEIGHBORS", "OUT", "RULED_OUT", "SCRATCH"]
+__all__ = ["FACTORS", "LISTS", "NEIGHBORS", "OUT", "RECENCY", "RULED_OUT", "SCRATCH", "USERS"]
 
 Parameters = dict[str, types.Type]
 
-FACTORS: Final[Parameters] = {
+USERS: Final[Parameters] = {
     "user_factors": matrix(float32),  # (n_users, k): a list each
-    "item_rows": matrix(float32),  # (n_items, k): the items' factors
+}
+RECENCY: Final[Parameters] = {
     "recency": vector(float32),  # (n_items,): r, or of no elements where it is 0
+}
+FACTORS: Final[Parameters] = {
+    **USERS,
+    "item_rows": matrix(float32),  # (n_items, k): the items' factors
+    **RECENCY,
 }
 LISTS: Final[Parameters] = {
     "start": int64,  # first list to make
@@ -41,7 +47,7 @@ RULED_OUT: Final[Parameters] = {
 }
 SCRATCH: Final[Parameters] = {
     "sums": vector(float64, writable=True),  # (n_items,): all 0, before and after
-    "touched": vector(int32, writable=True),  # (n_items,)
+    "touched": vector(int32, writable=True),  # (n_items + 1,): the last place is written to and never read
 }
 OUT: Final[Parameters] = {
     "out_items": matrix(int32, writable=True),  # (n_users, the longest list)
