@@ -132,7 +132,7 @@ KEYS: tuple[Key, ...] = (
     Key(PLAYS_EVENTS + "{n}", "set", "event ids of plays recorded in the n-th window", "3 × EVENT_ID_WINDOW_S"),
     Key(PLAYS_COUNTS, "hash", "plays recorded, duplicates left out, plays of items that the live model does not know: since the beginning", "none"),
     Key(PLAYS_ARCHIVED, "hash", "how far the stream is in the history: id of the entry, plays recorded up to it, the table's version, when (seconds)", "none"),
-    Key(PLAYS_ARCHIVING, "string", "the worker that moves plays into the history right now", "2 min"),
+    Key(PLAYS_ARCHIVING, "string", "the worker that moves plays into the history right now", "30 s"),
     Key(PLAYS_TIDIED, "string", "that the history was compacted and vacuumed", "an hour"),
     Key(PLAYS_IMPORTS, "hash", "id of an import of a file into the history → JSON: the file's name, how far it is, rows written and left out, or why it was refused; the last 20", "30 days"),
     Key(PLAYS_LISTED, "hash", "key of a list → id in the stream of the newest play that it knows of: an older one does not replace it", "none"),

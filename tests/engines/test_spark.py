@@ -138,6 +138,8 @@ def test_what_fails_on_spark_is_said_in_a_line(spark: SparkCluster) -> None:
 
 
 def test_a_url_where_nobody_listens_is_said_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyspark", reason="no pyspark-client: pip install 'timbral[spark]'")
+
     # given: nobody waits as long in a test
     monkeypatch.setattr(spark_session, "PATIENCE_S", 0.0)
     with socket.socket() as bound:
