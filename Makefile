@@ -41,8 +41,8 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: export PYTHONDONTWRITEBYTECODE :=  # six processes collect the tests: what one has compiled is the others', too
-unit: $(STAMP)  # not by the number of tests in a file: those with few and long ones would come last, and be waited for
-	$(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder $(ARGS)
+unit: $(STAMP)
+	$(BIN)/python -m pytest --numprocesses 5 --dist loadfile $(ARGS)
 
 up: $(STAMP)  ## The whole stack in one terminal: server, workers, scheduler, Flower, HTTP API
 	@$(BIN)/timbral up $(ARGS)
