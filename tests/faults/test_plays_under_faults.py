@@ -34,7 +34,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         write_history(made.data_dir / "plays.csv", history())
         producers.connect(server.url)
         yield made
-        producers.close()
+        producers.connect()
         made.close()
 
 

@@ -30,7 +30,7 @@ def wrong_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def connected(redis_server: EmbeddedServer) -> Iterator[None]:
     producers.connect(redis_server.url)
     yield
-    producers.close()
+    producers.connect()
 
 
 def test_a_producers_record_has_the_servers_time(connected: None, client: redis.Redis, wrong_clock: None) -> None:

@@ -229,8 +229,9 @@ def test_the_queue_is_opened_with_the_fleets_own_options(connected: EmbeddedServ
     assert {k: v for k, v in ours.items() if k not in waits} == {k: v for k, v in fleet.items() if k not in waits}
     assert all(ours[name] <= fleet[name] for name in waits)
     assert isinstance(connections().broker.app.backend, DisabledBackend)
-    for name in ("task_routes", "task_queues", "task_default_queue", "task_serializer", "accept_content"):
+    for name in ("task_routes", "task_default_queue", "task_serializer", "accept_content"):
         assert getattr(conf, name) == getattr(celeryconfig, name)
+    assert [queue.name for queue in conf.task_queues] == [queue.name for queue in celeryconfig.task_queues]
 
 
 def test_an_app_with_a_celeryconfig_of_its_own_disturbs_nothing(

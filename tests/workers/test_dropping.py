@@ -21,7 +21,7 @@ from timbral.logic.dropping import drop_queue
 def connected(fleet: Fleet) -> Iterator[None]:
     producers.connect(fleet.server.url)
     yield
-    producers.close()
+    producers.connect()
 
 
 def test_what_celery_purges_is_not_done(fleet: Fleet, connected: None, client: redis.Redis, wait_until: Any) -> None:

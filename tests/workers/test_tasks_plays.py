@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 def app(bench: Any) -> Iterator[None]:
     producers.connect(bench.fleet.server.url)
     yield
-    producers.close()
+    producers.connect()
 
 
 @pytest.fixture
