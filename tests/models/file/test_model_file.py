@@ -87,6 +87,21 @@ def test_any_arrays_and_texts_are_read_back(
         assert found[name].flags.aligned
 
 
+def test_tensors_of_whole_cache_lines_start_at_one(tmp_path: Path) -> None:
+    # Half as many cache lines are read by whoever reads vectors of 64 bytes from them.
+    tensors = {
+        "an index": np.zeros(3, np.int64),
+        "blocks": np.ones((5, 4, 16), np.float32),
+        "codes": np.ones((2, 64), np.uint8),
+        "weights": np.ones(7, np.float32),
+    }
+    model_file.write(tmp_path / "model", tensors)
+
+    found, _ = model_file.read(tmp_path / "model")
+
+    assert [found[name].ctypes.data % 64 for name in ("blocks", "codes")] == [0, 0]
+
+
 def test_the_safetensors_library_reads_our_files(path: Path) -> None:
     found = safetensors.numpy.load_file(path)
 

@@ -66,16 +66,23 @@ class Header(NamedTuple):
 
 
 def place_tensors(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, TensorPlace]:
-    """Places for ``tensors``, the widest dtypes first so that each one is aligned. Raises ValueError on a dtype."""
+    """Places for ``tensors``: first those of whole cache lines, each of which then starts at one, so that no vector that
+    a kernel reads from it lies in two; then the widest dtypes first, so that each is aligned. Raises ValueError on a
+    dtype."""
     places: dict[str, TensorPlace] = {}
     start = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+    for name, tensor in sorted(tensors.items(), key=_order):
         dtype = tensor.dtype.newbyteorder("<")
         if dtype not in _CODES:
             raise ValueError(f"tensor {name!r} has dtype {tensor.dtype}; a model file holds {sorted(map(str, _CODES))}")
         places[name] = TensorPlace(dtype, tensor.shape, start, start + tensor.nbytes)
         start += tensor.nbytes
     return places
+
+
+def _order(named: tuple[str, npt.NDArray[Any]]) -> tuple[bool, int, str]:
+    name, tensor = named
+    return tensor.nbytes % ALIGNMENT != 0, -tensor.dtype.itemsize, name
 
 
 def header_bytes(header: Header) -> bytes:
