@@ -66,8 +66,8 @@ class Header(NamedTuple):
 
 
 def place_tensors(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, TensorPlace]:
-    """Places for ``tensors``: first those of whole cache lines, each of which then starts at one, so that no vector that
-    a kernel reads from it lies in two; then the widest dtypes first, so that each is aligned. Raises ValueError on a
+    """Places for ``tensors``: first those of whole cache lines, each of which then starts at one, so that no vector
+    that a kernel reads lies in two; then the widest dtypes first, so that each is aligned. Raises ValueError on a
     dtype."""
     places: dict[str, TensorPlace] = {}
     start = 0
