@@ -16,7 +16,7 @@ import redis
 from timbral.queue import dead_letters
 from timbral.stack.embedded_server import EmbeddedServer
 
-pytestmark = [pytest.mark.faults, pytest.mark.both_servers]
+pytestmark = pytest.mark.faults
 
 REFUSED_S = 2.0
 
@@ -147,6 +147,7 @@ def test_three_hundred_tasks_outlast_an_error_reply(faults: Any, wait_until: Any
     assert worker.process.wait(30) == 0
 
 
+@pytest.mark.both_servers
 def test_a_worker_that_is_refused_for_good_can_be_stopped(faults: Any, wait_until: Any, observed: Any) -> None:
     # given: tasks run, and what they end with cannot be written
     (worker,) = faults.start(concurrency=4)
