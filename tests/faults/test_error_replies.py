@@ -175,6 +175,7 @@ def test_a_worker_that_is_refused_for_good_can_be_stopped(faults: Any, wait_unti
         wait_until(lambda: all(faults.done(f"t{n}") for n in range(20)), 60, "all of it done")
 
 
+@pytest.mark.both_servers
 def test_a_worker_starts_on_a_server_that_is_full(faults: Any, wait_until: Any, observed: Any) -> None:
     # given: a fleet that ran here, tasks that wait, and no room; nothing can be evicted
     (first,) = faults.start()
