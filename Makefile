@@ -70,5 +70,5 @@ screenshots: $(STAMP)  ## Make the pictures in docs/images
 	$(BIN)/python -m tools.screenshot_page
 
 clean:  ## Remove the environment and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV).setup .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,11 +56,9 @@ class NMFModel(FittedModel):
         random_state: seed; ``settings.NMF_RANDOM_STATE`` where None. Same seed, data and options give the same model to
             the bit, on any number of threads.
         max_iter: most sweeps; ``Constants.NMF_MAX_ITER`` where None.
-        tol: stop when a sweep lowers the root of the loss by less than this share of it; ``Constants.NMF_TOL`` where
-            None.
+        tol: stop when a sweep lowers the root of the loss by less than this share; ``Constants.NMF_TOL`` where None.
         unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization,
-        regularization_exponent,
-            l1_regularization: the objective; see ``timbral.models.engine.objective.Objective``.
+        regularization_exponent, l1_regularization: the objective; see ``timbral.models.engine.objective.Objective``.
             ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the
             Frobenius norm.
         n_neighbors, neighbor_weight, neighbor_regularization, recency_weight: what a score has beside the factors; see

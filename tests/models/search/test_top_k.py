@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from brute_force_lists import Array, assert_same, brute_force, neighbor_sums
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -17,68 +18,6 @@ from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k as top_k_module
 from timbral.models.search.item_index import ItemIndex
 from timbral.models.search.top_k import TopK, scores_of, top_k
-
-Array = np.ndarray
-
-
-def neighbor_sums(neighbors: Neighbors, plays: sparse.csr_matrix) -> Array:
-    """Σ v over the played items, float64 (n_users, n_items), in the order in which ``plays`` has them."""
-    sums = np.zeros(plays.shape)
-    for user in range(plays.shape[0]):
-        for played in plays[user].indices:
-            pairs = slice(neighbors.indptr[played], neighbors.indptr[played + 1])
-            sums[user, neighbors.items[pairs]] += neighbors.weights[pairs].astype(np.float64)
-    return sums
-
-
-def brute_force(
-    users: Array,
-    items: Array,
-    k: int,
-    *,
-    recency: Array | None = None,
-    neighbors: Neighbors | None = None,
-    plays: sparse.csr_matrix | None = None,
-    seen: sparse.csr_matrix | None = None,
-    blocked: Any = None,
-    blocked_by_user: sparse.csr_matrix | None = None,
-    allowed: Any = None,
-    allowed_by_user: sparse.csr_matrix | None = None,
-) -> list[tuple[Array, Array]]:
-    """The definition: every score, in float64 in the order of the components, then a stable sort."""
-    totals = np.zeros((len(users), items.shape[1]))
-    for component in range(len(items)):
-        totals += users[:, component, None].astype(np.float64) * items[component].astype(np.float64)
-    if recency is not None:
-        totals += recency.astype(np.float64)
-    if neighbors is not None and plays is not None:
-        totals += neighbor_sums(neighbors, plays)
-    scores = totals.astype(np.float32)
-    possible = np.ones(scores.shape, bool)
-    for ruled_out in (seen, blocked_by_user):
-        if ruled_out is not None:
-            for row in range(len(users)):
-                possible[row, ruled_out[row].indices] = False
-    if blocked is not None:
-        possible[:, np.asarray(blocked, int)] = False
-    if allowed is not None:
-        possible &= np.isin(np.arange(items.shape[1]), np.asarray(allowed, int))
-    if allowed_by_user is not None:
-        for row in range(len(users)):
-            possible[row] &= np.isin(np.arange(items.shape[1]), allowed_by_user[row].indices)
-    lists = []
-    for row in range(len(users)):
-        left = np.flatnonzero(possible[row])
-        best = left[np.argsort(-scores[row, left], kind="stable")][:k]
-        lists.append((best, scores[row, best]))
-    return lists
-
-
-def assert_same(found: TopK, expected: list[tuple[Array, Array]]) -> None:
-    assert len(found) == len(expected)
-    for (items, scores), (expected_items, expected_scores) in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(items, expected_items)
-        np.testing.assert_array_equal(scores, expected_scores)  # bit for bit
 
 
 def sparse_factors(rng: np.random.Generator, shape: tuple[int, int], zeros: float = 0.5, skew: float = 1.0) -> Array:
@@ -207,7 +146,7 @@ def test_equal_scores_go_by_the_lower_item() -> None:
         assert [found[0][0].tolist(), found[n_users - 1][0].tolist()] == [[1700, 0, 1, 2]] * 2
 
 
-def test_a_listener_without_any_taste_gets_the_first_unseen_items() -> None:
+def test_a_user_without_any_taste_gets_the_first_unseen_items() -> None:
     items = np.ones((3, 100), np.float32)
     seen = sparse.csr_matrix(([0.0], ([0], [1])), (1, 100))  # a stored zero is seen too
 
