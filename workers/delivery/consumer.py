@@ -180,8 +180,12 @@ class Consumer(CeleryConsumer):
         task_id, work = message.headers["id"], work_of(message)
         if work is None or message.work_id == "busy" or outcome.is_going_on(task_id):
             return False
+        unacked = message.channel.qos.unacked
+        # Two workers may have got two messages of the id at a time: one of them was first.
+        if not unacked.claim(message.delivery_tag, task_id, work, message.work_state):
+            return False
         outcome.forget_work(task_id)
-        message.channel.qos.unacked.claim(message.delivery_tag, task_id, work)
+        unacked.forgotten(task_id)
         logger.info("Task id %s is used again, for other work", task_id)
         return True
 

@@ -22,6 +22,8 @@ class DeliveredMessage(virtual.Message):
     work_id = "same"
     """Whether its task id is its own ("same"), was other work's before ("used"), or is that of work which runs
     ("busy")."""
+    work_state = ""
+    """State of the record of which work its task id is, when it was taken."""
     crashed = False
     """Whether its task ended its process: then going back to the queue counts as a delivery."""
 

@@ -52,7 +52,7 @@ class QoS(kombu_redis.QoS):
         content = dumps([message.raw, info["exchange"], info["routing_key"]])
         again = tag in self._late or bool(info.get("redelivered"))
         taken = self.unacked.take(tag, content, task_id_of(message.raw), work_of(message), again)
-        message.begun, message.work_id = taken
+        message.begun, message.work_id, message.work_state = taken
         self._unrecorded.discard(tag)
 
     def ack(self, delivery_tag: str) -> None:

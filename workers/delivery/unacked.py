@@ -32,32 +32,41 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 """
 
 # KEYS: index, content, begun deliveries, work, result. ARGV: tag, content, work, life of the record of work, task id, 1
-# where it is no new message. Gives how often the message's work was begun before, and whether its task id is "new", of
-# the "same" work, of other work that is done ("used"), or of other work whose message a worker holds ("busy").
+# where it is no new message. Gives how often the message's work was begun before, whether its task id is of the "same"
+# work, of other work that is done ("used"), or of other work whose message a worker holds ("busy"), and the state of
+# the record of work, which each message of the id that may be worked on changes.
 _TAKE = (
     _NOW
     + """
 redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-if KEYS[3] == nil then return {0, 'same'} end
-local known = redis.call('HMGET', KEYS[4], 'work', 'tag')
+if KEYS[3] == nil then return {0, 'same', ''} end
+local known = redis.call('HMGET', KEYS[4], 'work', 'tag', 'state', 'not_forgotten')
+local state = known[3] or ''
 if known[1] and known[1] ~= ARGV[3] then
-  if known[2] and redis.call('HEXISTS', KEYS[2], known[2]) == 1 then return {0, 'busy'} end
-  return {0, 'used'}
+  if known[2] and redis.call('HEXISTS', KEYS[2], known[2]) == 1 then return {0, 'busy', state} end
+  return {0, 'used', state}
 end
-if not known[1] and ARGV[6] == '' and ARGV[3] ~= ARGV[5] and redis.call('EXISTS', KEYS[5]) == 1 then return {0, 'used'} end
+if known[4] then return {0, 'used', state} end
+if not known[1] and ARGV[6] == '' and ARGV[3] ~= ARGV[5] and redis.call('EXISTS', KEYS[5]) == 1 then
+  return {0, 'used', state}
+end
 if ARGV[3] ~= ARGV[5] then
+  state = redis.call('HINCRBY', KEYS[4], 'state', 1)
   redis.call('HSET', KEYS[4], 'work', ARGV[3], 'tag', ARGV[1])
   redis.call('EXPIRE', KEYS[4], ARGV[4])
 end
 local begun = redis.pcall('SCARD', KEYS[3])
-return {type(begun) == 'number' and begun or 0, 'same'}
+return {type(begun) == 'number' and begun or 0, 'same', tostring(state)}
 """
 )
 
-# KEYS: begun deliveries, work. ARGV: tag, work, life of the record. The task id is this work's from now on.
+# KEYS: begun deliveries, work. ARGV: tag, work, life of the record, state of the record when the message was taken. The
+# task id is this work's from now on, unless another message of the id came first.
 _CLAIM = """
-redis.call('HSET', KEYS[2], 'work', ARGV[2], 'tag', ARGV[1])
+if (redis.call('HGET', KEYS[2], 'state') or '') ~= ARGV[4] then return 0 end
+redis.call('HINCRBY', KEYS[2], 'state', 1)
+redis.call('HSET', KEYS[2], 'work', ARGV[2], 'tag', ARGV[1], 'not_forgotten', 1)
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 redis.call('DEL', KEYS[1])
 return 1
@@ -131,6 +140,8 @@ class Taken(NamedTuple):
     work: Literal["same", "used", "busy"]
     """Whether its task id is its own, was that of other work before, or is that of other work which a worker holds
     now."""
+    state: str
+    """Of the record of which work the id is: ``Unacked.claim`` asks for it."""
 
 
 class Unacked:
@@ -162,12 +173,25 @@ class Unacked:
         if task_id is not None:
             names += [keys.deliveries(task_id), keys.work(task_id), layout.result_key(task_id)]
         given: list[Any] = [tag, content, work or task_id or "", WORK_TTL_S, task_id or "", "1" if again else ""]
-        begun, state = self._take(keys=names, args=given)
-        return Taken(int(begun), text(state))  # type: ignore[arg-type]  # the script gives one of them
+        begun, whose, state = self._take(keys=names, args=given)
+        return Taken(int(begun), text(whose), text(state))  # type: ignore[arg-type]  # the script gives one of them
 
-    def claim(self, tag: str, task_id: str, work: str) -> None:
-        """The task id is that of this work from now on."""
-        self._claim(keys=[keys.deliveries(task_id), keys.work(task_id)], args=[tag, work, WORK_TTL_S])
+    def claim(self, tag: str, task_id: str, work: str, state: str) -> bool:
+        """The task id is that of this work from now on, and what was done under it is to be forgotten (``forgotten``).
+
+        Args:
+            state: as the message was taken.
+
+        Returns:
+            False where another message of the id was taken or claimed it since: nothing has changed.
+        """
+        names = [keys.deliveries(task_id), keys.work(task_id)]
+        return bool(self._claim(keys=names, args=[tag, work, WORK_TTL_S, state]))
+
+    def forgotten(self, task_id: str) -> None:
+        """What was done under a claimed task id is forgotten. A worker that is lost before it says so leaves that to
+        the one that takes the message next."""
+        self.client.hdel(keys.work(task_id), "not_forgotten")
 
     def begin(self, tag: str, task_id: str) -> None:
         """Note that the work is begun, without waiting for it (``sent_ahead``). Twice for one delivery counts once."""

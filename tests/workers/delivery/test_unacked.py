@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from timbral import keys
+from timbral.queue import layout
 from timbral.stack.embedded_server import EmbeddedServer
 from workers.delivery import sent_ahead
 from workers.delivery.unacked import DELIVERIES_TTL_S, Unacked
@@ -34,15 +35,15 @@ def test_each_beginning_of_a_task_is_counted_and_the_count_goes_with_the_message
     unacked: Unacked, client: redis.Redis
 ) -> None:
     for n in range(3):
-        assert unacked.take(f"tag{n}", "content", "task") == (n, "same"), (
+        assert unacked.take(f"tag{n}", "content", "task")[:2] == (n, "same"), (
             "what was received, and not begun, counts for nothing"
         )
-        assert unacked.take(f"tag{n}", "content", "task") == (n, "same")
+        assert unacked.take(f"tag{n}", "content", "task")[:2] == (n, "same")
         for _ in range(2):
             begin(unacked, f"tag{n}")
         assert client.scard(keys.deliveries("task")) == n + 1, "one delivery begins once"
     assert 0 < client.ttl(keys.deliveries("task")) <= DELIVERIES_TTL_S
-    assert unacked.take("tag9", "content", None) == (0, "same")
+    assert unacked.take("tag9", "content", None)[:2] == (0, "same")
 
     unacked.settle("tag2", "task")
 
@@ -141,3 +142,46 @@ def test_an_index_without_content_is_dropped(unacked: Unacked, client: redis.Red
 
     assert client.zcard("unacked_index") == 0
     assert not client.exists("celery")
+
+
+def test_of_two_messages_of_one_id_only_the_first_gets_it_whoever_asks_last(unacked: Unacked) -> None:
+    unacked.take("a", "content", "task", "work a")
+    unacked.put_back("a", "{}", "queue", at_head=True)  # to another queue, say
+    taken = unacked.take("b", "content", "task", "work b")
+    assert taken.work == "used", "nobody holds the other message now"
+    assert unacked.take("a", "content", "task", "work a", True).work == "same"
+
+    assert not unacked.claim("b", "task", "work b", taken.state), "the other one is being done by now"
+
+    assert unacked.take("b", "content", "task", "work b", True).work == "busy"
+    unacked.settle("a", "task")
+    taken = unacked.take("b", "content", "task", "work b", True)
+    assert taken.work == "used"
+    assert unacked.claim("b", "task", "work b", taken.state)
+
+
+def test_of_two_new_messages_only_one_gets_an_id_used_before_there_were_records(
+    unacked: Unacked, client: redis.Redis
+) -> None:
+    client.set(layout.result_key("task"), "old")
+    first, second = (unacked.take(tag, "content", "task", f"work {tag}") for tag in ("a", "b"))
+    assert (first.work, second.work) == ("used", "used")
+
+    assert unacked.claim("a", "task", "work a", first.state)
+    assert not unacked.claim("b", "task", "work b", second.state)
+
+
+def test_what_was_done_under_an_id_is_forgotten_even_where_the_worker_that_was_to_do_it_is_lost(
+    unacked: Unacked,
+) -> None:
+    unacked.take("a", "content", "task", "work a")
+    unacked.settle("a", "task")
+    taken = unacked.take("b", "content", "task", "work b")
+    assert unacked.claim("b", "task", "work b", taken.state)
+
+    taken = unacked.take("b", "content", "task", "work b", True)
+
+    assert taken.work == "used", "no worker said that the old work is forgotten"
+    assert unacked.claim("b", "task", "work b", taken.state)
+    unacked.forgotten("task")
+    assert unacked.take("b", "content", "task", "work b", True).work == "same"
