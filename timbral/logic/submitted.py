@@ -83,7 +83,7 @@ class Submitted:
             value = self.redis.hget(keys.SUBMITTED, task_id)
             sent = _sent(value)
             if sent is not None:
-                self._replace(keys=[keys.SUBMITTED], args=[task_id, value, _json(sent | {"at": now_s})])
+                self._put(task_id, value, sent | {"at": now_s})
             elif value is not None:
                 self.redis.hdel(keys.SUBMITTED, task_id)
 
@@ -105,7 +105,10 @@ class Submitted:
         if sent is not None:
             times = sent.get("times")
             again = {"times": (times if isinstance(times, int) else 0) + 1, "at": sent.pop("at", 0.0)}
-            self._replace(keys=[keys.SUBMITTED], args=[task_id, value, _json(sent | again)])
+            self._put(task_id, value, sent | again)
+
+    def _put(self, task_id: str, before: Any, sent: dict[str, Any]) -> None:
+        self._replace(keys=[keys.SUBMITTED], args=[task_id, before, _json(sent)])
 
     def forget(self, *task_ids: str) -> None:
         """Their effect is there, or nobody wants it any more."""
