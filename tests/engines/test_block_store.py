@@ -23,7 +23,7 @@ def test_a_store_without_room_is_an_error_that_names_it_and_leaves_nothing(
 
     monkeypatch.setattr(block_store.np, "save", full)
 
-    with pytest.raises(TrainingError, match=rf"cannot write users0\.indices into .*{tmp_path.name}.* is there room"):
+    with pytest.raises(TrainingError, match=rf"cannot write users0\.indices into .*{tmp_path.name}.*is there room"):
         store.put("users0.indices", np.zeros(3))
     assert list(store.folder.iterdir()) == []
 
