@@ -20,7 +20,7 @@ def test_a_server_ends_with_the_command_that_started_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(KeyboardInterrupt), own_server():
+    with pytest.raises(KeyboardInterrupt), own_server():  # noqa: PT012 - the signal comes in it
         assert Path(".timbral/redis.pid").exists()
         os.kill(os.getpid(), number)
 
