@@ -14,6 +14,7 @@ from typing import Final
 
 from timbral.errors import TimbralError
 from timbral.queue import layout
+from timbral.stack.signals import ending_with_us
 
 __all__ = ["one_worker"]
 
@@ -44,7 +45,12 @@ def one_worker(url: str, log_path: Path, environment: Mapping[str, str], *, conc
     with log_path.open("wb") as log:
         # A session of its own, so that Ctrl-C reaches this program alone and it ends the whole group.
         process = subprocess.Popen(  # noqa: S603 - our own programs
-            command, env=theirs, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            ending_with_us(command),
+            env=theirs,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         _wait_until_ready(process, log_path)
@@ -70,7 +76,7 @@ def _end_group(process: subprocess.Popen[bytes], timeout_s: float = 8.0) -> None
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # Ctrl-C once more: at once
             process.wait(timeout_s)
     # The main process is gone; a pool child that outlived it still carries the group's number.
     with contextlib.suppress(ProcessLookupError):
