@@ -225,7 +225,7 @@ def test_a_model_of_a_newer_timbral_is_named_as_such(tmp_path: Path) -> None:
     metadata = {"timbral.format": "model", "timbral.format_version": "4"}
     path = with_header(tmp_path / "m", {"__metadata__": metadata, "a": tensor()})
 
-    with pytest.raises(ModelFileError, match=r"newer timbral \(format 4; this one reads 3\)"):
+    with pytest.raises(ModelFileError, match=r"newer timbral \(format 4; this one reads 4\)"):
         model_file.read(path)
 
 
@@ -233,7 +233,7 @@ def test_a_model_of_an_older_timbral_is_named_as_such_and_what_to_do(tmp_path: P
     metadata = {"timbral.format": "model", "timbral.format_version": "2"}
     path = with_header(tmp_path / "m", {"__metadata__": metadata, "a": tensor()})
 
-    with pytest.raises(ModelFileError, match=r"older timbral \(format 2; this one reads 3\): train the model again"):
+    with pytest.raises(ModelFileError, match=r"older timbral \(format 2; this one reads 4\): train the model again"):
         model_file.read(path)
 
 

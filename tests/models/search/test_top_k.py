@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import tracemalloc
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from timbral.errors import ParameterError
+from timbral.models.kernels.vector_sum import WIDE
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k as top_k_module
 from timbral.models.search.item_index import ItemIndex
@@ -210,14 +210,32 @@ def test_the_search_passes_over_blocks_whose_ceiling_is_too_low() -> None:
     users, items = sparse_factors(rng, (100, 16), 0.2), sparse_factors(rng, (3000, 16), 0.2).T.copy()
     items[:, 500:] *= np.float32(1e-6)
     index = ItemIndex.of(items)
-    # Blocks of hopeless items now hold what would win, if anybody looked: only their ceilings are as they were.
-    poisoned = index.packed.copy()
-    poisoned[index.packed.max((1, 2)) < 1e-3] = 1e9
-    poisoned.flags.writeable = False
-    trap = replace(index, packed=poisoned)
+    # Hopeless items now have factors that would win, if anybody looked: only the index has them as they were.
+    hopeless = index.item_lengths.max(1) < 1e-2
+    trap = items.copy()
+    trap[:, hopeless] = 1e9
 
-    assert (poisoned == 1e9).mean() > 0.5
-    assert_same(top_k(users, items, 10, index=trap), brute_force(users, items, 10))
+    assert hopeless.mean() > 0.5
+    assert_same(top_k(users, trap, 10, index=index), brute_force(users, items, 10))
+
+
+def test_of_a_block_that_is_looked_at_codes_leave_those_that_may_be_in_the_list() -> None:
+    rng = np.random.default_rng(3)
+    # Of one length and in one order with the others: no bound of a block passes over who has nothing for these users.
+    items = rng.random((30, 2000), dtype=np.float32)
+    items[:15, ::2] = 0
+    items[15:, 1::2] = 0
+    items /= np.linalg.norm(items, axis=0)
+    users = np.vstack([rng.random((15, 40), dtype=np.float32), np.zeros((15, 40), np.float32)]).T.copy()
+    expected, index = brute_force(users, items, 10), ItemIndex.of(items)
+    # Their factors would win now, but for those that are looked at before there is a threshold.
+    trap = items.copy()
+    trap[:, ::2] = 1e9
+    first = index.item_of[: 16 * WIDE]
+    trap[:, first] = items[:, first]
+
+    assert (trap == 1e9).mean() > 0.4
+    assert_same(top_k(users, trap, 10, index=index), expected)
 
 
 def test_the_search_passes_over_what_neighbors_speak_for_in_vain() -> None:
