@@ -30,7 +30,15 @@ _SHORTS = ir.VectorType(_INT16, 2 * LANES)
 
 
 def _codes_that_reach(
-    _context: Any, weights: Any, _start: Any, codes: Any, steps: Any, _block: Any, bounds: Any, _threshold: Any, out: Any
+    _context: Any,
+    weights: Any,
+    _start: Any,
+    codes: Any,
+    steps: Any,
+    _block: Any,
+    bounds: Any,
+    _threshold: Any,
+    out: Any,
 ) -> Any:
     """out[:64], float32: steps[0]·bounds[0] + … + steps[3]·bounds[3]·(start + Σ weights[c] · code[c]) of each item of
     ``WIDE`` blocks, ``codes[block]`` and on; those that are not less than ``threshold``, as bits (uint64).

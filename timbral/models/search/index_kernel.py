@@ -9,18 +9,19 @@ from typing import Final
 
 import numba
 import numpy as np
-from numba import float32, float64, int32, types, uint8, uint64
+from numba import float32, float64, int32, int64, types, uint8, uint64
 
 from timbral.models.kernels.bits import count_bits, lowest_bit
 from timbral.models.kernels.byte_sums import QUAD, codes_that_reach
 from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.kernels.prefetch import prefetch_row
 from timbral.models.kernels.vector_sum import LANES, UNROLLED, WIDE, weighted_sums
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS
 from timbral.models.search.ruled_out import is_out, mark
 from timbral.models.search.score import nearly, recency_of, score_of, threshold_of
 from timbral.models.search.top_k_parameters import FACTORS, LISTS, OUT, RULED_OUT
-from timbral.models.search.user_codes import code_user, split_user
+from timbral.models.search.user_codes import ROOM, code_user, split_user
 
 __all__ = ["search_index"]
 
@@ -30,6 +31,10 @@ ALL_WIDE: Final = (1 << WIDE) - 1
 CEILINGS_COST: Final = 8
 """Blocks whose codes take as long as the ceilings of a group's blocks: where these pass over fewer, they do not pay."""
 CEILINGS_TRIED: Final = 4
+FIRST_GROUPS: Final = 2
+FIRST_LANES: Final = 256
+"""Of the longest items, those of the first groups, what codes are sure of gives a threshold to begin with. The most in
+each of so many lanes stands for all of them."""
 MOST: Final = np.float32(1e37)
 DONE: Final = np.float32(-2.0)  # lower than what a list that is not full asks for
 
@@ -63,24 +68,56 @@ def _highest(values):  # type: ignore[no-untyped-def]  # numba types it
     return highest
 
 
+@_jit
+def _doubt(bounds, steps, lane):  # type: ignore[no-untyped-def]  # numba types it
+    """How much less than by ``codes_that_reach`` an item's score may be: it adds to what it knows what codes miss, and
+    ROOM twice over."""
+    missed = bounds[1] * steps[1, lane] + bounds[2] * steps[2, lane]
+    return np.float32(2.0) * missed + np.float32(4 * (ROOM - 1.0)) * bounds[0] * steps[0, lane]
+
+
+@_jit
+def _first_bounds(weights, begin, codes, steps, bounds, n_groups, least, out):  # type: ignore[no-untyped-def]  # numba types it
+    """What the first groups' items score at least, the most in each of FIRST_LANES."""
+    least[:] = 0.0
+    for block in range(0, n_groups * GROUP_BLOCKS, WIDE):
+        codes_that_reach(weights, begin, codes, steps, block, bounds, np.float32(0.0), out)
+        first = block * LANES % FIRST_LANES
+        for number in range(WIDE):
+            for lane in range(LANES):
+                bound = out[number * LANES + lane] - _doubt(bounds, steps[block + number], lane)
+                place = first + number * LANES + lane
+                least[place] = bound if bound > least[place] else least[place]
+
+
+@_jit
+def _threshold_of_first(least, rank, n_components):  # type: ignore[no-untyped-def]  # numba types it
+    """What a sum must reach where ``rank`` items have a score of ``least``."""
+    best, items, size = np.empty(rank, np.float32), np.empty(rank, np.int64), 0
+    for place in range(len(least)):
+        size = offer(best, items, size, least[place], place)
+    return threshold_of(best, size, n_components)
+
+
 @kernel(
     **FACTORS,
     codes=_CODES,  # ItemIndex's parts; width is k and 1 more where there is recency
-    steps=_BLOCKS,
+    steps=_BLOCKS,  # (n_groups · 32, 4, 16): the items' lengths, what codes are off by, and what their step is
     item_of=vector(int32),  # (n_groups · 512,): the item in each place, −1 where there is none
     block_ceilings=_BLOCKS,  # (n_groups, width, 32): the largest values of each block
     group_ceilings=matrix(float32),  # (width, n_groups up to a multiple of 16): of each group
     direction=vector(float64),  # (width,): the items' mean, of length 1 or 0
     block_lengths=_BLOCKS,  # (n_groups, 2, 32): each block's largest length along it and across it
-    group_lengths=matrix(float32),  # (2, n_groups): each group's
+    group_lengths=matrix(float32),  # (2, n_groups up to a multiple of 16): each group's
     **LISTS,
+    n_barred=int64,  # at least as many items as there are in no list
     **RULED_OUT,
     **OUT,
 )
 def search_index(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, recency, codes, steps, item_of, block_ceilings, group_ceilings, direction, block_lengths,
-    group_lengths, start, stop, seen_indptr, seen, blocked_indptr, blocked, barred, marks, out_items, out_scores,
-    out_lengths,
+    group_lengths, start, stop, n_barred, seen_indptr, seen, blocked_indptr, blocked, barred, marks, out_items,
+    out_scores, out_lengths,
 ):  # fmt: skip
     """Lists from an ItemIndex. Where there is recency, it is the index's last component.
 
@@ -95,28 +132,38 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
     lengths, which_length = np.zeros((n_users, UNROLLED), np.float32), np.array([0, 1, 0, 0])
     user_codes = np.zeros((n_users, codes.shape[1] * QUAD), np.int8)
     starts, bounds = np.empty(n_users, np.int32), np.empty((n_users, 4), np.float32)
-    reaches = np.full((n_users, n_strips * LANES), DONE)
+    reaches = np.empty((n_users, n_strips * LANES), np.float32)
+    strip_lengths = np.zeros((2, n_strips), np.float32)
+    for way in range(2):
+        for strip in range(n_strips):
+            strip_lengths[way, strip] = _highest(group_lengths[way, strip * LANES : (strip + 1) * LANES])
     strip_reaches = np.empty((n_users, n_strips), np.float32)
-    has_ceilings = np.zeros((n_users, n_strips), np.bool_)
-    credits = np.full(n_users, CEILINGS_COST * CEILINGS_TRIED)
+    is_known = np.zeros((n_users, n_strips), np.bool_)
+    tries = np.full(n_users, CEILINGS_COST * CEILINGS_TRIED)
     thresholds, lower = np.full(n_users, np.float32(-1.0)), np.empty(n_users, np.float32)
-    here, sums = np.empty(n_users, np.int64), np.empty(LANES, np.float32)
+    waiting, most = np.empty(GROUP_BLOCKS * BLOCK_ITEMS, np.int32), np.empty(GROUP_BLOCKS * BLOCK_ITEMS, np.float32)
+    least = np.empty(FIRST_LANES, np.float32)
+    here, sums = np.empty(n_users, np.int64), np.empty(WIDE * LANES, np.float32)
     for user in range(n_users):
         vector = user_factors[start + user]
         out_lengths[start + user] = 0
         n_weights[user] = _terms(vector, has_recency, weights[user], components[user])
         lengths[user, 0], lengths[user, 1] = split_user(vector, has_recency, direction)
         starts[user] = code_user(vector, has_recency, direction, user_codes[user], bounds[user])
-        along, across = lengths[user, 0], lengths[user, 1]
-        for group in range(n_groups):
-            reach = along * group_lengths[0, group] + across * group_lengths[1, group]
-            reaches[user, group] = reach if reach < MOST else MOST
+        along, across, highest = lengths[user, 0], lengths[user, 1], DONE
         for strip in range(n_strips):
-            strip_reaches[user, strip] = _highest(reaches[user, strip * LANES : (strip + 1) * LANES])
-        highest = _highest(strip_reaches[user]) if n_strips > 0 else DONE
+            reach = along * strip_lengths[0, strip] + across * strip_lengths[1, strip]
+            strip_reaches[user, strip] = reach if reach < MOST else MOST
+            highest = max(highest, strip_reaches[user, strip])
         if highest >= MOST:
             bounds[user, 1] = np.inf  # where products may be too large for float32, codes pass over nothing
         lower[user] = highest * ROUND_SHARE
+        row = start + user
+        n_out = n_barred + seen_indptr[row + 1] - seen_indptr[row] + blocked_indptr[row + 1] - blocked_indptr[row]
+        if out_scores.shape[1] + n_out <= FIRST_LANES:
+            n_first = min(FIRST_GROUPS, n_groups)
+            _first_bounds(user_codes[user], starts[user], codes, steps, bounds[user], n_first, least, sums)
+            thresholds[user] = _threshold_of_first(least, out_scores.shape[1] + n_out, n_components)
     is_left, n_rounds = n_strips > 0, 0
     while is_left:
         n_rounds += 1
@@ -127,14 +174,14 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
                 if reach < lower[user] or reach < thresholds[user]:
                     continue
                 strip_of_user = reaches[user, strip * LANES : (strip + 1) * LANES]
-                if not has_ceilings[user, strip]:
-                    has_ceilings[user, strip] = True
-                    weighted_sums(
-                        weights[user], components[user], n_weights[user], group_ceilings, strip * LANES, 0.0, sums
-                    )
+                if not is_known[user, strip]:
+                    is_known[user, strip] = True
+                    first = strip * LANES
+                    weighted_sums(lengths[user], which_length, UNROLLED, group_lengths, first, 0.0, strip_of_user)
+                    weighted_sums(weights[user], components[user], n_weights[user], group_ceilings, first, 0.0, sums)
                     for lane in range(LANES):
-                        if sums[lane] < strip_of_user[lane]:
-                            strip_of_user[lane] = sums[lane]
+                        reach = min(strip_of_user[lane], sums[lane]) if sums[lane] < MOST else strip_of_user[lane]
+                        strip_of_user[lane] = (reach if reach < MOST else MOST) if first + lane < n_groups else DONE
                 here[n_here] = user
                 n_here += 1
             for group in range(strip * LANES, min(strip * LANES + LANES, n_groups)):
@@ -146,41 +193,50 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
                     reaches[user, group] = DONE
                     row = start + user
                     vector, scores, items, size = user_factors[row], out_scores[row], out_items[row], out_lengths[row]
-                    is_marked, bound, code, begin = False, bounds[user], user_codes[user], starts[user]
+                    is_marked, n_waiting, bound, code, begin = False, 0, bounds[user], user_codes[user], starts[user]
                     for first in range(0, GROUP_BLOCKS, LANES):
                         blocks = weighted_sums(
                             lengths[user], which_length, UNROLLED, block_lengths[group], first, threshold, sums
                         )
                         if blocks == 0:
                             continue
-                        if credits[user] > 0:
+                        if tries[user] > 0:
                             low = weighted_sums(
                                 weights[user], components[user], n_weights[user], block_ceilings[group], first,
                                 threshold, sums,
                             )  # fmt: skip
-                            credits[user] += count_bits(blocks & ~low) - CEILINGS_COST // 2
+                            tries[user] += count_bits(blocks & ~low) - CEILINGS_COST // 2
                             blocks &= low
                         block = group * GROUP_BLOCKS + first
                         while blocks != 0:
                             if blocks & ALL_WIDE != 0:
-                                lanes = codes_that_reach(code, begin, codes, steps, block, bound, threshold)
+                                lanes = codes_that_reach(code, begin, codes, steps, block, bound, threshold, sums)
                                 while lanes != 0:
-                                    item = item_of[block * BLOCK_ITEMS + lowest_bit(lanes)]
+                                    lane = int64(lowest_bit(lanes))
                                     lanes &= lanes - uint64(1)
+                                    item = item_of[block * BLOCK_ITEMS + lane]
                                     if item < 0:
                                         continue
-                                    if nearly(vector, item_rows[item]) + recency_of(recency, item) < threshold:
-                                        continue
-                                    if not is_marked:
-                                        mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
-                                        is_marked = True
-                                    if is_out(item, row, barred, marks):
-                                        continue
-                                    score = score_of(vector, item_rows, item, recency, 0.0)
-                                    size = offer(scores, items, size, score, item)
-                                    threshold = threshold_of(scores, size, n_components)
+                                    waiting[n_waiting], most[n_waiting] = item, sums[lane]
+                                    n_waiting += 1
                             blocks >>= WIDE
                             block += WIDE
+                    for number in range(n_waiting):
+                        if not most[number] < threshold:
+                            prefetch_row(item_rows, waiting[number])
+                    for number in range(n_waiting):
+                        item = waiting[number]
+                        if most[number] < threshold:
+                            continue
+                        if nearly(vector, item_rows[item]) + recency_of(recency, item) < threshold:
+                            continue
+                        if not is_marked:
+                            mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
+                            is_marked = True
+                        if is_out(item, row, barred, marks):
+                            continue
+                        size = offer(scores, items, size, score_of(vector, item_rows, item, recency, 0.0), item)
+                        threshold = max(threshold, threshold_of(scores, size, n_components))
                     out_lengths[row], thresholds[user] = size, threshold
             for place in range(n_here):
                 user = here[place]

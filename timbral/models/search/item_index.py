@@ -24,11 +24,11 @@ import numpy.typing as npt
 from numba import float32, float64, int32, types, uint8
 
 from timbral.errors import DataError, ParameterError
-from timbral.models.kernels.byte_sums import CODE_MIDDLE, MOST_CODE, QUAD
+from timbral.models.kernels.byte_sums import CODE_MIDDLE, QUAD
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, aligned_zeros
 from timbral.models.search.index_check import check_order, check_shapes
-from timbral.models.search.user_codes import ROOM, SMALLEST_STEP
+from timbral.models.search.user_codes import ROOM, SMALLEST_STEP, code_of, step_of
 
 __all__ = ["BLOCK_ITEMS", "GROUP_BLOCKS", "ItemIndex"]
 
@@ -52,11 +52,12 @@ class ItemIndex:
     ``shape`` is the factors' own, (n_components, n_items); ``codes`` (n_groups · 32, n_components / 4 rounded up, 64)
     uint8: what the items of a block have across ``direction``, 128 for nothing, byte 4·i + j of row q that of item i in
     component 4·q + j; ``steps`` (n_groups · 32, 4, 16) float32: the items' lengths along ``direction`` and across it,
-    the lengths of what their codes are off by, and what a step of the codes stands for; ``item_of`` (n_groups · 512,) int32: the item in each place, −1 where there is none; ``block_ceilings``
-    (n_groups, n_components, 32) and ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16)
-    float32; ``direction`` (n_components,) float64: the items' mean, of length 1 or 0; ``block_lengths`` (n_groups, 2,
-    32) and ``group_lengths`` (2, n_groups) float32: the largest length along it and across it; ``item_lengths``
-    (n_items, 2) float32: those of each item's block, by item, which no file has.
+    the lengths of what their codes are off by, and what a step of the codes stands for; ``item_of`` (n_groups · 512,)
+    int32: the item in each place, −1 where there is none; ``block_ceilings`` (n_groups, n_components, 32) and
+    ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16) float32; ``direction`` (n_components,)
+    float64: the items' mean, of length 1 or 0; ``block_lengths`` (n_groups, 2, 32) and ``group_lengths`` (2, n_groups
+    and zeros up to a multiple of 16) float32: the largest length along it and across it; ``item_lengths`` (n_items, 2)
+    float32: those of each item's block, by item, which no file has.
     """
 
     shape: tuple[int, int]
@@ -93,8 +94,9 @@ class ItemIndex:
         block_lengths = np.ascontiguousarray(
             padded.reshape(2, n_groups, GROUP_BLOCKS, BLOCK_ITEMS).max(3).swapaxes(0, 1)
         )
-        group_lengths = np.ascontiguousarray(block_lengths.max(2, initial=0.0).T)
-        codes = np.zeros((n_groups * GROUP_BLOCKS, -(-n_components // QUAD), LANES * QUAD), np.uint8)
+        group_lengths = aligned_zeros((2, -(-n_groups // LANES) * LANES))
+        group_lengths[:, :n_groups] = block_lengths.max(2, initial=0.0).T
+        codes = aligned_zeros((n_groups * GROUP_BLOCKS, -(-n_components // QUAD), LANES)).view(np.uint8)
         steps = aligned_zeros((n_groups * GROUP_BLOCKS, 4, BLOCK_ITEMS))
         block_ceilings = aligned_zeros((n_groups, n_components, GROUP_BLOCKS))
         group_ceilings = aligned_zeros((n_components, -(-n_groups // LANES) * LANES))
@@ -145,7 +147,7 @@ class ItemIndex:
             "group_ceilings": (width, -(-n_groups // LANES) * LANES),
             "direction": (width,),
             "block_lengths": (n_groups, 2, GROUP_BLOCKS),
-            "group_lengths": (2, n_groups),
+            "group_lengths": (2, -(-n_groups // LANES) * LANES),
         }
         dtypes: dict[str, Any] = {"codes": np.uint8, "item_of": np.int32, "direction": np.float64}
         check_shapes("item index", made, shapes, dtypes)
@@ -218,13 +220,9 @@ def _encode(item_rows, item_of, direction, lengths, codes, steps):  # type: igno
         for component in range(len(direction)):
             across[component] = item_rows[item, component] - along * direction[component]
             largest = max(largest, abs(across[component]))
-        step = np.float64(np.float32(largest / MOST_CODE))
-        if step < SMALLEST_STEP:
-            step = 0.0
+        step = step_of(largest)
         for component in range(len(direction)):
-            code = 0
-            if step > 0:
-                code = min(max(np.int64(np.rint(across[component] / step)), -MOST_CODE), MOST_CODE)
+            code = code_of(across[component], step)
             codes[block, component // QUAD, lane * QUAD + component % QUAD] = CODE_MIDDLE + code
             missed += (across[component] - code * step) ** 2
         steps[block, 0, lane] = lengths[0, item]

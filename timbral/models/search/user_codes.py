@@ -1,5 +1,5 @@
-"""What a search knows of a user before it looks at items: lengths along and across the items' mean direction, and the
-user's vector in codes of a byte.
+"""What a search knows of a user before it looks at items: lengths along and across the items' mean direction, and what
+the vector has across it, in codes of a byte. Items have the same.
 
 See ``timbral.models.search.item_index`` for what it is compared with.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from timbral.models.kernels.byte_sums import CODE_MIDDLE, MOST_CODE
 
-__all__ = ["ROOM", "SMALLEST_STEP", "code_user", "split_user"]
+__all__ = ["ROOM", "SMALLEST_STEP", "code_of", "code_user", "split_user", "step_of"]
 
 ROOM: Final = 1.0 + 1e-5
 """Lengths are made longer by this, for all that is rounded where bounds are made of them."""
@@ -21,6 +21,18 @@ SMALLEST_STEP: Final = np.float32(1e-30)
 """Of codes. What is so short that it would take a smaller one has none, and counts as its error."""
 
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
+
+
+@_jit
+def step_of(largest):  # type: ignore[no-untyped-def]  # numba types it
+    """What a step of the codes stands for where ``largest`` is the largest value without its sign."""
+    step = np.float32(largest / MOST_CODE)
+    return np.float64(step) if step >= SMALLEST_STEP else 0.0
+
+
+@_jit
+def code_of(value, step):  # type: ignore[no-untyped-def]  # numba types it
+    return min(max(np.int64(np.rint(value / step)), -MOST_CODE), MOST_CODE) if step > 0 else 0
 
 
 @_jit
@@ -46,15 +58,11 @@ def code_user(user, has_recency, direction, codes, bounds):  # type: ignore[no-u
         value = _across(user, component, along, direction)
         largest = max(largest, abs(value))
         square += value * value
-    step = np.float64(np.float32(largest / MOST_CODE))
-    if step < SMALLEST_STEP:
-        step = 0.0
+    step = step_of(largest)
     total, coded, missed = 0, 0.0, 0.0
     for component in range(len(direction)):
         value = _across(user, component, along, direction)
-        code = 0
-        if step > 0:
-            code = min(max(np.int64(np.rint(value / step)), -MOST_CODE), MOST_CODE)
+        code = code_of(value, step)
         codes[component] = code
         total += code
         coded += (code * step) ** 2
