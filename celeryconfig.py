@@ -83,7 +83,7 @@ result_backend_transport_options = {
 }
 redis_socket_timeout = 30
 redis_socket_connect_timeout = 5
-redis_socket_keepalive = True
+redis_socket_keepalive = settings.queue.scheme != "unix"  # redis-py has no such option for a Unix socket
 redis_backend_health_check_interval = broker_transport_options["health_check_interval"]
 
 # Seeing it: Flower and the producers' progress need the events and the started state.

@@ -179,7 +179,7 @@ def queued(store: redis.Redis) -> Iterator[Callable[[str], list[dict[str, Any]]]
 def _wait(condition: Callable[[], object], timeout_s: float, what: str) -> None:
     import time
 
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + 3 * timeout_s  # ample on a quiet machine, and this one may be busy
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"{what} did not come true within {timeout_s} s")

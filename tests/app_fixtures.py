@@ -37,9 +37,9 @@ def live_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         try:
             fleet.start(concurrency=2, environment={"CHUNK_SIZE": "25"})
             producers.connect(server.url)
-            producers.enqueue_train_model("plays.csv", promote="always").wait(60)
-            producers.enqueue_compute_recommendations().wait(60)
-            producers.enqueue_refresh_embeddings().wait(60)
+            producers.enqueue_train_model("plays.csv", promote="always").wait(100)
+            producers.enqueue_compute_recommendations().wait(100)
+            producers.enqueue_refresh_embeddings().wait(100)
             yield fleet
         finally:
             producers.connect()

@@ -202,7 +202,7 @@ class Watch:
         with self._server.client() as client:
             before = _subscribers(client)
             self._thread.start()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not _subscribers(client) - before:
                 assert time.monotonic() < deadline, "the event receiver did not start"
                 time.sleep(0.01)

@@ -78,7 +78,7 @@ class GuardedServer:
         command += [word for name, value in options.items() for word in (f"--{name}", value)]
         quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 90
         with self.client("admin") as admin:
             while time.monotonic() < deadline and self.process.poll() is None:
                 with contextlib.suppress(redis.ConnectionError):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
-
 
 class S3:
     """A server with the buckets ``plays`` and ``models``."""
@@ -18,6 +16,8 @@ class S3:
             "AWS_ENDPOINT_URL": url,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+        import boto3  # here, as it takes a second, and each process that collects the tests would take it
+
         self.client: Any = boto3.client(
             "s3", endpoint_url=url, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1"
         )

@@ -18,6 +18,7 @@ import httpx
 
 __all__ = ["Chromium", "missing"]
 
+PATIENCE = 3
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 ARGUMENTS = [
     "--headless=new",
@@ -75,7 +76,7 @@ class Chromium:
         return self
 
     def _begin(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE * 20
         while True:
             try:
                 self._http.get("/status")
@@ -124,7 +125,8 @@ class Chromium:
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
     def wait_for(self, script: str, *arguments: Any, timeout_s: float = 15.0) -> Any:
-        """The script's first answer that is not false."""
+        """The script's first answer that is not false. ``timeout_s`` is ample on a quiet machine; a busy one gets
+        ``PATIENCE`` times that."""
         return _until(lambda: self.run(script, *arguments), timeout_s, script)
 
     def text(self, selector: str) -> str:
@@ -168,9 +170,9 @@ class Chromium:
 
 
 def _until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PATIENCE * timeout_s
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_s} s: {what}")
+            raise TimeoutError(f"not within {PATIENCE * timeout_s} s: {what}")
         time.sleep(0.03)
     return answer

@@ -40,9 +40,26 @@ if ! "$newest" -m venv --clear "$venv" 2>/dev/null; then
         exit 1
     fi
 fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
-# Compiled once here, so that nothing waits for it later; on all cores, which pip does not use, and without other packages' own tests.
+install() {
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt "$@"
+}
+# What the kernels need comes first: they are compiled while pip, which uses one core, installs the rest.
+"$venv/bin/python" -c '
+import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+print(*project["dependencies"], *project["optional-dependencies"]["worker"], sep="\n")
+' >"$lock/worker.txt"
+install --requirement "$lock/worker.txt"
+"$venv/bin/python" -m timbral.models.kernels.compile >"$lock/kernels" 2>&1 &
+kernels=$!
+install --editable '.[dev]'
+# Compiled once here, so that nothing waits for it later; on all cores, and without what one test or no program imports.
 # A file of theirs that this Python cannot compile is nobody's business here.
-"$venv/bin/python" -m compileall -qq -j 0 -x '/site-packages/(moto|pip)/|/site-packages/.*/tests?/' \
-    "$venv/lib" timbral workers producers benchmarks tests tools || true
-"$venv/bin/python" -m timbral.models.kernels.compile
+seldom='alembic|botocore|graphql|moto|mypy|mypyc|pip|pkg_resources|pygments|schemathesis|setuptools|sklearn|sqlalchemy|valkey|wcwidth'
+"$venv/bin/python" -m compileall -qq -j 0 -x "/site-packages/($seldom)/|/site-packages/.*/tests?/" \
+    "$venv/lib" timbral workers producers tools || true
+if ! wait "$kernels"; then
+    cat "$lock/kernels" >&2
+    exit 1
+fi
+cat "$lock/kernels"

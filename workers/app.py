@@ -15,7 +15,7 @@ from timbral.config.celery_variables import CELERY_VARIABLES, foreign_variables
 from timbral.config.fleet_celery import celery_settings
 from timbral.config.settings import settings
 from workers import cores, flags
-from workers.delivery import beginning, orphans, transport
+from workers.delivery import beginning, orphans, pool_size, transport
 from workers.delivery.heartbeat import Heartbeat
 from workers.delivery.liveness import Liveness
 from workers.delivery.pool_watch import PoolWatch
@@ -24,6 +24,7 @@ from workers.watching import metrics
 from workers.watching.redis_check import RedisCheck
 
 transport.install()
+pool_size.install()
 
 # `celery -A workers.app flower` finds the fleet's settings, and asks for a password, whatever folder it is started in.
 os.environ.setdefault("FLOWER_CONF", str(Path(__file__).with_name("watching") / "flowerconfig.py"))

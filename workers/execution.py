@@ -86,7 +86,8 @@ def delivery(task: Task, *, is_job: bool = True) -> Iterator[None]:
             again_later(task, error)
         logger.error("retries exhausted", retries=task.request.retries, problem=str(error))
         raise _as_ours(error) from error
-    except Exception:
+    except Exception as error:
+        _leave_to_another(task, error)
         if is_job:
             outcome.forget_submitted([task_id])
         raise
@@ -168,8 +169,23 @@ def run_once(
         raise
     except Exception as error:
         if not (isinstance(error, TRANSIENT) and _may_retry(task)):
+            _leave_to_another(task, error)
             outcome.fail_followers(task.name, digest, task_id, _as_ours(error))
         raise
+
+
+def _leave_to_another(task: Task, error: BaseException) -> None:
+    """A worker that stood still past the visibility timeout has lost its message to another, which works on: what
+    fails here, for want of what that one has cleared away, say, is nobody's answer.
+
+    Raises:
+        Ignore: the message is another's.
+    """
+    tag = (task.request.properties or {}).get("delivery_tag")
+    if not tag or resources.broker().hexists(layout.UNACKED, tag) or task.request.id not in resources.held():
+        return
+    logger.warning("failed when its message was another's already", problem=str(error))
+    raise Ignore from error
 
 
 def _may_retry(task: Task) -> bool:

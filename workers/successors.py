@@ -7,7 +7,9 @@ what has to be kept, as JSON, and ``succeed`` and ``fail`` do with it what Celer
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from celery import Celery, Task, current_app, states
@@ -17,12 +19,16 @@ from kombu.entity import Queue
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.redis_server.replies import text
 from workers import resources
 
 __all__ = ["asked", "asked_by", "fail", "know_queues", "succeed"]
 
 TELLING_S: Final = 60
 """Whoever tells the successors has this long; if it is lost meanwhile, another may."""
+LOOK_S: Final = 0.1
+"""Between two looks whether another has told them."""
+_TELLING, _TOLD = "telling", "told"
 _DROPPED: Final = ("task_id", "retries", "origin")
 
 
@@ -56,10 +62,15 @@ def succeed(
     own, where they are known: it may be sent again with them."""
     context, backend = _context(task_id, task, asked, kwargs), current_app.backend
     store = not context.ignore_result
-    if not _to_tell(task_id, asked):
-        if store:
+    with _telling(task_id, asked) as is_to_tell:
+        if is_to_tell:
+            _go_on(task_id, result, asked, context)
+            backend.mark_as_done(task_id, result, request=context, store_result=store)
+        elif store:
             backend.store_result(task_id, result, states.SUCCESS, request=context)
-        return
+
+
+def _go_on(task_id: str, result: dict[str, Any], asked: dict[str, Any], context: Context) -> None:
     know_queues(current_app, asked)
     options = {"parent_id": task_id, "root_id": context.root_id, "priority": asked.get("priority")}
     linked = [current_app.signature(one) for one in asked.get("link", ())]
@@ -72,8 +83,6 @@ def succeed(
     chain = list(asked.get("chain", ()))
     if chain:
         current_app.signature(chain.pop()).apply_async((result,), chain=chain, **options)
-    backend.mark_as_done(task_id, result, request=context, store_result=store)
-    _told(task_id)
 
 
 def fail(
@@ -82,12 +91,12 @@ def fail(
     """Store the error of a task that ended without a result, and tell its successors, once; ``kwargs`` as in
     ``succeed``."""
     context, backend = _context(task_id, task, asked, kwargs), current_app.backend
-    if not _to_tell(task_id, asked):
-        backend.store_result(task_id, error, states.FAILURE, request=context)
-        return
-    know_queues(current_app, asked)
-    backend.mark_as_failure(task_id, error, request=context)
-    _told(task_id)
+    with _telling(task_id, asked) as is_to_tell:
+        if is_to_tell:
+            know_queues(current_app, asked)
+            backend.mark_as_failure(task_id, error, request=context)
+        else:
+            backend.store_result(task_id, error, states.FAILURE, request=context)
 
 
 def know_queues(app: Celery, carried: Any) -> None:
@@ -132,11 +141,22 @@ def _context(task_id: str, task: str, asked: dict[str, Any], kwargs: dict[str, A
     )
 
 
-def _to_tell(task_id: str, asked: dict[str, Any]) -> bool:
+@contextmanager
+def _telling(task_id: str, asked: dict[str, Any]) -> Iterator[bool]:
+    """Whether the successors are to be told now, by this process; where another is at it, its end is waited for: it may
+    be lost, or fail, and then it is this one's to do."""
     if not any(asked.get(name) for name in ("link", "link_error", "chain", "chord")):
-        return False
-    return bool(resources.records().set(keys.told(task_id), 1, nx=True, ex=TELLING_S))
-
-
-def _told(task_id: str) -> None:
-    resources.records().expire(keys.told(task_id), settings.RESULT_EXPIRES_S)
+        yield False
+        return
+    records, key = resources.records(), keys.told(task_id)
+    while not records.set(key, _TELLING, nx=True, ex=TELLING_S):
+        if text(records.get(key)) not in ("", _TELLING):
+            yield False
+            return
+        time.sleep(LOOK_S)
+    try:
+        yield True
+    except BaseException:
+        records.delete(key)
+        raise
+    records.set(key, _TOLD, ex=settings.RESULT_EXPIRES_S)

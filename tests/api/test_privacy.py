@@ -38,12 +38,12 @@ def test_a_user_is_exported_then_forgotten_and_the_api_knows_them_no_more(
     write_history(fleet.data_dir / "plays.csv", history())
     fleet.start()
     producers.connect(fleet.server.url)
-    producers.enqueue_train_model("plays.csv").wait(60)
-    producers.enqueue_compute_recommendations().wait(60)
-    producers.enqueue_refresh_embeddings(plays=[{"user_id": USER, "item_id": 1}]).wait(60)
+    producers.enqueue_train_model("plays.csv").wait(100)
+    producers.enqueue_compute_recommendations().wait(100)
+    producers.enqueue_refresh_embeddings(plays=[{"user_id": USER, "item_id": 1}]).wait(100)
     producers.block_items(USER, [2])
     producers.put_item_set("some", range(10, 60))
-    producers.enqueue_compute_recommendations(user_ids=[USER], allow=["some"]).wait(60)
+    producers.enqueue_compute_recommendations(user_ids=[USER], allow=["some"]).wait(100)
     api = start_api(fleet.server.url, fleet.directory, API_TOKEN="t")
     with api.client(headers={"authorization": "Bearer t"}) as client:
         assert client.get(f"/users/{USER}").json()["n_items"] == 10

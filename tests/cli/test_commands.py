@@ -337,7 +337,7 @@ def test_a_parked_message_that_is_sent_again_is_done(cli: Cli, live: Fleet) -> N
             task="refresh_embeddings", task_id="parked-1", deliveries=3,
         )  # fmt: skip
     assert cli("dead-letters", "send-again", "parked-1").out == "sent 1 again\n"
-    assert producers.job("parked-1").wait(30)["users"] == 1
+    assert producers.job("parked-1").wait(100)["users"] == 1
 
 
 def test_health_tells_redis_queues_and_model(cli: Cli, live: Fleet) -> None:

@@ -22,7 +22,7 @@ import numpy as np, pandas as pd
 from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
 rng = np.random.default_rng(0)
-n = 800_000
+n = 300_000
 plays = pd.DataFrame({
     "user_id": np.concatenate([np.arange(30_000), rng.integers(0, 30_000, n - 30_000)]),
     "item_id": np.concatenate([np.arange(40_000), rng.integers(0, 40_000, n - 40_000)]),

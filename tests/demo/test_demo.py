@@ -63,7 +63,7 @@ def test_the_demo_trains_on_a_file_with_other_names_and_shows_lists_and_leaves_n
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_the_demo_leaves_nothing_when_it_is_interrupted(
     environment: dict[str, str], plays: Path, tmp_path: Path, wait_until: Callable[..., None], number: signal.Signals
 ) -> None:

@@ -37,8 +37,8 @@ def test_a_fleet_whose_hosts_share_nothing_trains_from_s3_and_recommends_with_th
     # When
     code = """
 import producers
-print(producers.enqueue_train_model("s3://plays/2026/november.csv", n_components=4).wait(60)["model_version"])
-print(producers.enqueue_compute_recommendations().wait(60)["users_done"])
+print(producers.enqueue_train_model("s3://plays/2026/november.csv", n_components=4).wait(100)["model_version"])
+print(producers.enqueue_compute_recommendations().wait(100)["users_done"])
 print(len(producers.get_recommendations(7)))
 """
     done = subprocess.run(

@@ -102,14 +102,14 @@ def known(fleet: Fleet) -> Fleet:
     """The fleet with one worker, two model versions, and USER in every place."""
     fleet.start(environment={"CHUNK_SIZE": "25", "ARCHIVE_EVERY_S": "0"})
     for seed in (1, 2):
-        producers.enqueue_train_model("plays.csv", promote="always", random_state=seed).wait(60)
-    producers.enqueue_compute_recommendations().wait(60)
-    producers.enqueue_refresh_embeddings().wait(60)
+        producers.enqueue_train_model("plays.csv", promote="always", random_state=seed).wait(100)
+    producers.enqueue_compute_recommendations().wait(100)
+    producers.enqueue_refresh_embeddings().wait(100)
     plays = [{"user_id": user, "item_id": "i101"} for user in (USER, OTHER)]
-    producers.enqueue_refresh_embeddings(plays=plays).wait(60)
+    producers.enqueue_refresh_embeddings(plays=plays).wait(100)
     producers.block_items(USER, ["i102"])
     producers.put_item_set("some", [f"i{number}" for number in range(100, 110)])
-    producers.enqueue_compute_recommendations(user_ids=[USER, OTHER], allow=["some"]).wait(60)
+    producers.enqueue_compute_recommendations(user_ids=[USER, OTHER], allow=["some"]).wait(100)
     assert producers.get_recommendations(USER, allow=["some"])
     record_history(fleet, [USER, OTHER])
     return fleet

@@ -33,7 +33,7 @@ def test_after_forget_user_the_id_is_in_no_key_and_in_no_file(known: Fleet) -> N
         assert {name.partition("/")[0] for name in before} >= {"models", "data", f"recommendations:user:{USER}"}
         assert f"recommendations:filtered:{USER}" in before
 
-        receipt = producers.forget_user(USER).wait(60)
+        receipt = producers.forget_user(USER).wait(100)
 
         assert mentions(client, known.directory, USER) == []
     assert not checkpoint.exists()
@@ -52,7 +52,7 @@ def test_everybody_else_keeps_what_they_had(known: Fleet) -> None:
         lists = {user: producers.get_recommendations(user) for user in before.user_ids}
         factors = before.model.get_user_embeddings(before.user_ids.codes([OTHER]))
 
-        producers.forget_user(USER).wait(60)
+        producers.forget_user(USER).wait(100)
 
         after = store.current()
         assert after is not before
@@ -64,7 +64,7 @@ def test_everybody_else_keeps_what_they_had(known: Fleet) -> None:
         table = connector.get_embeddings("user_embeddings")
         assert len(table["ids"]) == len(table["factors"]) == len(before.user_ids) - 1
     del lists[USER]
-    done = producers.enqueue_compute_recommendations().wait(60)
+    done = producers.enqueue_compute_recommendations().wait(100)
     assert done["users_done"] == len(lists)
     assert {user: producers.get_recommendations(user) for user in lists} == lists
     assert producers.get_recommendations(USER) is None
@@ -72,7 +72,7 @@ def test_everybody_else_keeps_what_they_had(known: Fleet) -> None:
 
 
 def test_what_arrives_late_does_not_bring_them_back(known: Fleet) -> None:
-    producers.forget_user(USER).wait(60)
+    producers.forget_user(USER).wait(100)
 
     late = [
         producers.enqueue_refresh_embeddings(plays=[{"user_id": USER, "item_id": "i103"}]),
@@ -82,9 +82,9 @@ def test_what_arrives_late_does_not_bring_them_back(known: Fleet) -> None:
         producers.enqueue_compute_recommendations(),
         producers.enqueue_train_model("plays.csv", promote="always"),
     ]
-    answers = [job.wait(60) for job in late]
+    answers = [job.wait(100) for job in late]
     producers.block_items(USER, ["i1"])
-    after = producers.enqueue_compute_recommendations().wait(60)
+    after = producers.enqueue_compute_recommendations().wait(100)
 
     assert answers[1]["users"] == 1
     assert answers[2]["users_done"] == 0
@@ -99,7 +99,7 @@ def test_a_forget_whose_worker_is_killed_is_finished_by_the_next_one(known: Flee
     with known.server.client() as client:
         worker = known.workers[0]
         for _ in range(4):
-            producers.enqueue_train_model("plays.csv", promote="always", random_state=_ + 10).wait(60)
+            producers.enqueue_train_model("plays.csv", promote="always", random_state=_ + 10).wait(100)
         versions = client.zcard(keys.MODEL_VERSIONS)
 
         job = producers.forget_user(USER)
@@ -110,7 +110,7 @@ def test_a_forget_whose_worker_is_killed_is_finished_by_the_next_one(known: Flee
         assert not job.done
         known.start(environment={"ARCHIVE_EVERY_S": "0"})
 
-        receipt = job.wait(60)
+        receipt = job.wait(100)
 
         assert receipt["removed"]["model_rows"] in (versions, versions - 1)
         (known.data_dir / "plays.csv").unlink()
@@ -128,9 +128,9 @@ def test_messages_and_records_that_name_them_name_nobody_afterwards(fleet: Fleet
         job = producers.forget_user(USER)
         app.close()
         refused = app.send_task("train_model", kwargs={"dataset": "../" + USER}, queue="training")
-        assert job.wait(60)["removed"]["dead_letters"] == 2
+        assert job.wait(100)["removed"]["dead_letters"] == 2
         again = producers.forget_users([USER])
-        again.wait(60)
+        again.wait(100)
         assert mentions(client, fleet.directory / "models", USER) == [], refused
 
 
@@ -143,13 +143,13 @@ def test_a_batch_that_holds_the_old_model_writes_no_list_of_theirs(known: Fleet,
             import os
 
             os.kill(pid, signal.SIGSTOP)
-        producers.forget_user(USER).wait(60)
+        producers.forget_user(USER).wait(100)
         for pid in first.children():
             os.kill(pid, signal.SIGCONT)
         first.signal(signal.SIGCONT)
         second.stop()
 
-        answer: dict[str, Any] = producers.enqueue_compute_recommendations(user_ids=[USER, OTHER]).wait(60)
+        answer: dict[str, Any] = producers.enqueue_compute_recommendations(user_ids=[USER, OTHER]).wait(100)
 
         assert (answer["users_done"], answer["users_unknown"]) == (1, 1)
         assert client.exists(keys.recommendations_user(USER)) == 0

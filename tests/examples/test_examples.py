@@ -91,7 +91,7 @@ def ids(answer: Any) -> list[Any]:
 
 
 def test_the_web_app_shows_a_list_folds_a_play_in_and_takes_a_dislike(web: Web, wait_until: Any) -> None:
-    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(60)
+    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(100)
     first, second, *_ = [item["item_id"] for item in web.get(f"/home/{USER}").json()["items"]]
     sent = web.post("/played", params={"user_id": USER, "item_id": first})
     assert (sent.status_code, sent.json()) == (200, {"recorded": 1})

@@ -51,7 +51,7 @@ def cannot_save(server: EmbeddedServer, client: redis.Redis) -> Iterator[None]:
     (server.directory / "dump.rdb").mkdir()
     client.config_set("save", "3600 1")
     client.bgsave()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while client.info("persistence")["rdb_last_bgsave_status"] == "ok":
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -147,7 +147,6 @@ def test_three_hundred_tasks_outlast_an_error_reply(faults: Any, wait_until: Any
     assert worker.process.wait(30) == 0
 
 
-@pytest.mark.both_servers
 def test_a_worker_that_is_refused_for_good_can_be_stopped(faults: Any, wait_until: Any, observed: Any) -> None:
     # given: tasks run, and what they end with cannot be written
     (worker,) = faults.start(concurrency=4)

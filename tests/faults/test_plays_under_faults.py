@@ -93,7 +93,7 @@ def record_and_kill(fleet: Fleet, wait_until: Any, observed: Any, n_events: int,
     """Record ``n_events`` plays one by one while everything is killed ``n_rounds`` times; each counts once."""
     rng = random.Random(5)
     workers = fleet.start(2)
-    producers.enqueue_train_model("plays.csv").wait(60)
+    producers.enqueue_train_model("plays.csv").wait(100)
     beat = Beat(workers[0])
     beat.start()
     events = [

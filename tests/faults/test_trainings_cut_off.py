@@ -66,7 +66,7 @@ def test_a_trainer_killed_in_a_sweep_goes_on_there(
     reached = min(checkpoints(fleet).values())
 
     # then
-    assert_same(fleet, job.wait(60), uncut)
+    assert_same(fleet, job.wait(100), uncut)
     went_on = [line for line in worker.log.splitlines() if "resuming from a checkpoint" in line]
     assert len(went_on) == 2, "the first fit, which was done, and the second"
     assert f"sweep={reached}" in went_on[1] or f'"sweep": {reached}' in went_on[1], went_on

@@ -23,7 +23,7 @@ def sending_twice(number: signal.Signals) -> Callable[[Any, Any], None]:
     def send(faults: Any, worker: Any) -> None:
         worker.signal(number)
         # Two signals that wait at the same time are one: the second is sent when the first was heeded.
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while "tasks have" not in worker.log:
             assert time.monotonic() < deadline, worker.log[-2000:]
             time.sleep(0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,21 +16,33 @@ from timbral.queue import dead_letters
 def test_tasks_that_never_began_are_not_parked_however_often_their_holder_is_killed(
     faults: Any, wait_until: Any, observed: Any
 ) -> None:
-    # given: a task that is to begin in a while, in the hands of one worker after the other
+    # given: a task that is to begin in an hour, in the hands of one worker after the other
     task_id = str(uuid.uuid4())
-    faults.app.send_task("fault.work", kwargs={"name": "later"}, task_id=task_id, queue="celery", countdown=45)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    faults.app.send_task("fault.work", kwargs={"name": "later"}, task_id=task_id, queue="celery", eta=later)
     for _ in range(4):
         (worker,) = faults.start(environment={"VISIBILITY_TIMEOUT_S": "2"})
         wait_until(lambda worker=worker: f"[{task_id}] received" in worker.log, 30, "its receipt")
         worker.kill()
+    with faults.client() as client:
+        assert (faults.begun("later"), dead_letters.count(client)) == (0, 0)
+
+        # when: its time has come, as its message is made to say
+        (tag, held), *others = client.hgetall("unacked").items()
+        assert others == []
+        moved = held.replace(later.isoformat().encode(), datetime.now(UTC).isoformat().encode())
+        assert moved != held
+        client.hset("unacked", tag, moved)
+    faults.start(environment={"VISIBILITY_TIMEOUT_S": "2"})
 
     # then
-    faults.start(environment={"VISIBILITY_TIMEOUT_S": "2"})
     wait_until(lambda: faults.succeeded(task_id), 60, "success")
     assert (faults.begun("later"), faults.done("later")) == (1, 1)
     with faults.client() as client:
         assert dead_letters.count(client) == 0
-    observed("countdown 45 s, its holder killed four times", "begun once, at its time; nothing parked")
+    observed(
+        "a task that is to begin in an hour, its holder killed four times", "begun once, at its time; nothing parked"
+    )
 
 
 def test_what_waits_for_a_rate_limit_is_held_and_not_taken_for_lost(
@@ -38,7 +51,7 @@ def test_what_waits_for_a_rate_limit_is_held_and_not_taken_for_lost(
     # given: a limit slower than one task in a visibility timeout, and another worker that would take what looks lost
     environment = {"VISIBILITY_TIMEOUT_S": "2"}
     workers = faults.start(2, environment=environment)
-    faults.app.control.rate_limit("fault.work", "10/m", reply=True, timeout=5)
+    faults.app.control.rate_limit("fault.work", "20/m", reply=True, timeout=5)
     sent = [faults.send("work", f"slow{n}") for n in range(4)]
 
     # then
@@ -46,7 +59,7 @@ def test_what_waits_for_a_rate_limit_is_held_and_not_taken_for_lost(
     received = sum(worker.log.count(f"[{task_id}] received") for worker in workers for task_id in sent)
     assert received == 4, "each was received once"
     assert all(faults.begun(f"slow{n}") == 1 for n in range(4))
-    observed("a rate limit of one task in 6 s, VT 2 s", "each received once, done once")
+    observed("a rate limit of one task in 3 s, VT 2 s", "each received once, done once")
 
 
 @pytest.mark.parametrize("kwargs", [None, [], "text"])

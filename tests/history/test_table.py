@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,22 @@ def test_an_int_and_its_text_are_two_users(history: HistoryTable) -> None:
     assert history.plays_of("1").column("item_is_int").to_pylist() == [False, True]
     assert history.delete_user("1") == 2
     assert [row[:2] for row in rows(history)] == [("1", "5")]
+
+
+def test_two_users_are_deleted_at_a_time(history: HistoryTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    history.append(as_rows([play(user, 1) for user in (1, 2, 3)]), STREAM, 1)
+    look, others = history._table, [2]
+
+    def then_another_deletes(version: int | None = None) -> Any:
+        table = look(version)
+        if others:
+            HistoryTable(history.uri).delete_user(others.pop())
+        return table
+
+    monkeypatch.setattr(history, "_table", then_another_deletes)
+
+    assert history.delete_user(1) == 1
+    assert rows(history) == [("3", "1", 1.0)]
 
 
 def test_a_deleted_user_is_in_no_file(history: HistoryTable) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import sparse
 
@@ -136,6 +137,21 @@ def test_a_table_of_interactions_is_refused_and_told_what_to_call(table: pd.Data
             call()
         assert f"create_user_item_matrix(interactions_df, user_col={user!r}, item_col={item!r})" in str(caught.value)
         assert "load_csr" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"user_id": [1, 2], "item_id": [5, 6], "rating": [1.0, 2.0]}),
+        np.zeros(2, dtype=[("user_id", "i8"), ("item_id", "i8"), ("rating", "f4")]),
+    ],
+    ids=["arrow", "numpy's fields"],
+)
+def test_no_table_of_another_library_is_taken_for_a_matrix(table: Any) -> None:
+    with pytest.raises(DataError, match="is a table of interactions"):
+        read_matrix(table, "plays")
+    with pytest.raises(DataError, match=r"must be a pandas DataFrame, got (pyarrow\.Table: its to_pandas|numpy\.nd)"):
+        DataLoader().create_user_item_matrix(table)
 
 
 def test_the_call_that_the_error_names_works() -> None:

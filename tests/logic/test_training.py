@@ -15,6 +15,7 @@ from taste import history, write_history
 
 from timbral.errors import DataError, DatasetNotFoundError, JobCancelledError
 from timbral.history.archive import PlayArchive
+from timbral.history.interactions import TrainedRows
 from timbral.history.table import HistoryTable
 from timbral.logic import training
 from timbral.logic.overlay import Overlay
@@ -45,6 +46,79 @@ def test_a_training_that_is_delivered_again_after_its_end_answers_without_traini
 
     assert again == first
     assert steps == []
+
+
+@pytest.mark.parametrize("lost_at", ["promote", "drop_trained", "prune", "finish"])
+def test_a_training_that_is_cut_off_after_its_version_was_written_goes_on_with_that_version(
+    train: Train,
+    store: ModelStore,
+    client: redis.Redis,
+    table: HistoryTable,
+    monkeypatch: pytest.MonkeyPatch,
+    lost_at: str,
+) -> None:
+    # given: killed there, with the version's file mapped by others; and one more play before it is delivered again
+    overlay = Overlay(client)
+    overlay.add_plays("t", [Play(user_id=user, item_id=item, plays=n) for user, item, n in history(40)])
+    PlayArchive(client, table).run()
+    owner = Overlay if lost_at == "drop_trained" else ModelStore
+    with monkeypatch.context() as killed:
+        killed.setattr(owner, lost_at, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train("task", dataset=None)
+    (version,) = store.versions()
+    written = store.files.path(version).stat().st_ino
+    overlay.add_plays("u", [Play(user_id=1000, item_id=987)])
+    PlayArchive(client, table).run()
+
+    # when
+    answer = train("task", dataset=None)
+
+    # then: the same file, and the play that it does not know is still to be counted
+    assert (answer["model_version"], answer["promoted"]) == (version, True)
+    assert set(answer) == set(ANSWERS["train_model"])
+    assert store.files.path(version).stat().st_ino == written
+    assert overlay.load([1000], store.current()).plays == {0: {987: 1.0}}
+    assert not any((store.model_dir / "checkpoints").glob("*"))
+    assert train("task", dataset=None) == answer
+
+
+def test_of_two_deliveries_of_a_training_at_a_time_the_later_to_write_takes_the_others_version(
+    train: Train, store: ModelStore
+) -> None:
+    def stands_still(done: int, total: int, text: str) -> None:
+        if text == "writing the model" and not other:
+            other.update(train("task", random_state=2))
+            written.append(store.files.path(other["model_version"]).stat().st_ino)
+
+    other: dict[str, Any] = {}
+    written: list[int] = []
+    answer = train("task", progress=stands_still)
+
+    assert answer["loss"] == other["loss"]
+    assert [store.files.path(answer["model_version"]).stat().st_ino] == written
+
+
+def test_a_history_that_loses_the_files_that_are_read_is_read_again(
+    train: Train, store: ModelStore, client: redis.Redis, table: HistoryTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: somebody is forgotten after the training has settled which version it reads
+    Overlay(client).add_plays("t", [Play(user_id=user, item_id=item, plays=n) for user, item, n in history(40)])
+    PlayArchive(client, table).run()
+    read = TrainedRows.read
+    erased: list[int] = []
+
+    def meanwhile(rows: TrainedRows, *arguments: Any, **options: Any) -> Any:
+        if not erased:
+            erased.append(table.delete_user(history(40)[0][0]))
+        return read(rows, *arguments, **options)
+
+    monkeypatch.setattr(TrainedRows, "read", meanwhile)
+
+    answer = train("task", dataset=None)
+
+    assert erased[0] > 0
+    assert answer["n_users"] == 39
 
 
 def test_a_warm_start_goes_on_from_the_live_model_and_takes_fewer_sweeps(

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy import sparse
-from scipy.stats import spearmanr
 
 from timbral.models.nmf_model import NMFModel
 
@@ -50,6 +49,8 @@ def parts_of(model: NMFModel, user: int, item: int) -> npt.NDArray[np.float32]:
 
 
 def test_contributions_rank_as_the_score_falls_without_each_item(model: NMFModel, matrix: sparse.csr_matrix) -> None:
+    from scipy.stats import spearmanr  # here: each process that collects the tests would take a second for it
+
     agreements = []
     for user in range(40):
         item = int(model.get_top_recommendations(user, 1)[0][0])

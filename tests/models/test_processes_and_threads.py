@@ -18,7 +18,7 @@ def test_a_child_of_a_process_that_has_fitted_can_fit() -> None:
     expected = _fit_in_child(1)
 
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        answers = pool.map_async(_fit_in_child, [1, 1, 1]).get(timeout=60)
+        answers = pool.map_async(_fit_in_child, [1, 1, 1]).get(timeout=100)
 
     assert answers == [expected] * 3
 

@@ -45,7 +45,7 @@ def test_train_then_recommend_then_read(live: Fleet) -> None:
     assert producers.job(training.id).task == "train_model"
     with live.server.client() as client:
         client.delete(*client.keys("recommendations:user:*"))
-    done = producers.enqueue_compute_recommendations(user_ids=[USER, 5]).wait(60)
+    done = producers.enqueue_compute_recommendations(user_ids=[USER, 5]).wait(100)
     assert (done["users_done"], done["users_unknown"]) == (1, 1)
     listed = producers.get_recommendations(USER)
     assert listed is not None
@@ -67,17 +67,17 @@ def test_everybody_is_fanned_out_and_the_job_tells_how_many_are_done(live: Fleet
 
 
 def test_a_play_changes_a_users_vector_and_list_and_blocks_hold(live: Fleet) -> None:
-    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(60)
+    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(100)
     before = producers.get_recommendations(USER) or []
     played = before[0]["item_id"]
-    answer = producers.enqueue_refresh_embeddings(plays=[{"user_id": USER, "item_id": played, "plays": 9}]).wait(60)
+    answer = producers.enqueue_refresh_embeddings(plays=[{"user_id": USER, "item_id": played, "plays": 9}]).wait(100)
     assert (answer["users"], answer["plays"]) == (1, 1)
     after = producers.get_recommendations(USER) or []
     assert played not in [item["item_id"] for item in after]
     blocked = after[0]["item_id"]
     producers.block_items(USER, [blocked])
     assert blocked not in [item["item_id"] for item in producers.get_recommendations(USER) or []]
-    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(60)
+    producers.enqueue_compute_recommendations(user_ids=[USER]).wait(100)
     with live.server.client() as client:
         assert f'"item_id":{blocked}' not in client.get(f"recommendations:user:{USER}").decode().replace(" ", "")
     producers.unblock_items(USER, [blocked])
@@ -105,7 +105,7 @@ def test_bad_input_comes_back_as_the_workers_own_error(name: str, data_dir: Path
         path.write_text(content)
     job = producers.enqueue_train_model("bad.csv", **options)
     with pytest.raises(error_class) as raised:
-        job.wait(60)
+        job.wait(100)
     assert said in str(raised.value)
     assert not isinstance(raised.value, TaskFailedError)
     assert job.state == "FAILURE"
@@ -115,28 +115,28 @@ def test_a_cancelled_job_ends_as_cancelled(live: Fleet) -> None:
     jobs = [producers.enqueue_train_model("plays.csv", random_state=seed, max_iter=400, tol=0) for seed in range(3)]
     assert jobs[-1].cancel() is True
     with pytest.raises(JobCancelledError):
-        jobs[-1].wait(60)
+        jobs[-1].wait(100)
     assert jobs[-1].state == "REVOKED"
     for job in jobs[:-1]:
-        job.wait(60)
+        job.wait(100)
 
 
 def test_an_app_without_our_code_sends_tasks_by_name_with_no_queue(live: Fleet) -> None:
     app = Celery("foreign", broker=f"{live.server.url}/0", set_as_current=False)
     try:
         sent = app.send_task("train_model", kwargs={"dataset": "plays.csv", "random_state": 3, "promote": "never"})
-        assert producers.job(sent.id).wait(60)["promoted"] is False
+        assert producers.job(sent.id).wait(100)["promoted"] is False
         sent = app.send_task("refresh_embeddings", kwargs={"user_ids": [USER]})
-        assert producers.job(sent.id).wait(60)["users"] == 1
+        assert producers.job(sent.id).wait(100)["users"] == 1
         sent = app.send_task("train_model", kwargs={"dataset": 7, "typo": 1})
         with pytest.raises(ValueError, match="typo: no such argument"):
-            producers.job(sent.id).wait(60)
+            producers.job(sent.id).wait(100)
     finally:
         app.close()
 
 
 def test_what_is_done_is_no_longer_noted_as_submitted(live: Fleet, wait_until: Any) -> None:
     job = producers.enqueue_compute_recommendations(user_ids=[USER])
-    job.wait(60)
+    job.wait(100)
     with live.server.client() as client:
         wait_until(lambda: not client.hexists("tasks:submitted", job.id), 10)

@@ -120,7 +120,7 @@ def test_waiting_sits_an_outage_out(server: EmbeddedServer) -> None:
 
     worker = threading.Timer(0.5, come_back)
     worker.start()
-    assert job.wait(30) == {"model_version": "v1"}
+    assert job.wait(100) == {"model_version": "v1"}
     worker.join()
 
 

@@ -222,7 +222,7 @@ def test_a_worker_with_the_workers_user_does_tasks_and_is_never_refused(guarded:
 import producers, sys
 from timbral.errors import TimbralError
 try:
-    producers.enqueue_train_model('missing.csv').wait(30)
+    producers.enqueue_train_model('missing.csv').wait(100)
 except TimbralError as error:
     print(type(error).__name__)
 """

@@ -122,7 +122,7 @@ def test_a_worker_takes_and_answers_tasks_by_tls(tls: TlsServer, tmp_path: Path)
 import producers
 from timbral.errors import JobTimeoutError, TimbralError
 try:
-    producers.enqueue_train_model("missing.csv").wait(30)
+    producers.enqueue_train_model("missing.csv").wait(100)
 except JobTimeoutError:
     print("nobody did it")
 except TimbralError as error:

@@ -81,11 +81,11 @@ def test_a_command_waits_for_another_one_in_the_same_folder(tmp_path: Path, monk
     def first() -> None:
         with only_one(tmp_path / "lock", pid_file):
             entered.set()
-            may_end.wait(30)
+            may_end.wait(100)
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert entered.wait(30)
+    assert entered.wait(100)
     with pytest.raises(SettingsError, match="another `timbral up` runs"), only_one(tmp_path / "lock", pid_file):
         pass
     with pytest.raises(SettingsError, match="command works in"), only_one(tmp_path / "lock", pid_file, 0.01):

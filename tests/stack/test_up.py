@@ -80,8 +80,8 @@ def test_one_command_brings_the_stack_up_and_one_signal_takes_all_of_it_down(sta
     )
     code = """
 import producers
-print(producers.enqueue_train_model("plays.csv", n_components=4).wait(60)["n_users"])
-print(producers.enqueue_compute_recommendations().wait(60)["users_done"])
+print(producers.enqueue_train_model("plays.csv", n_components=4).wait(100)["n_users"])
+print(producers.enqueue_compute_recommendations().wait(100)["users_done"])
 print(len(producers.get_recommendations(7)))
 """
     done = subprocess.run(

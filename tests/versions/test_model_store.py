@@ -31,9 +31,10 @@ def store(client: redis.Redis, tmp_path: Path) -> ModelStore:
 
 
 def trained(store: ModelStore, task_id: str) -> str:
-    version = store.begin(task_id).version
-    store.write(served(version))
-    return version
+    training = store.begin(task_id)
+    store.write(served(training.version))
+    store.finish(task_id, training, {})
+    return training.version
 
 
 def damage(store: ModelStore, version: str) -> None:
@@ -56,6 +57,17 @@ def test_a_finished_training_that_is_delivered_again_gets_its_answer(store: Mode
     store.finish("task", training, {"promoted": True})
 
     assert store.begin("task").answer == {"promoted": True}
+
+
+def test_a_training_that_ends_late_does_not_answer_for_another_under_its_id(store: ModelStore) -> None:
+    late = store.begin("task")
+    store.redis.hdel(keys.MODEL_TRAININGS, "task")  # the id is used again
+    second = store.begin("task")
+
+    store.finish("task", late, {"n": 1})
+
+    assert store.begin("task") == second
+    assert second.answer is None
 
 
 def test_a_version_is_written_whole_and_read_back_with_its_original_ids(store: ModelStore) -> None:
@@ -162,6 +174,24 @@ def test_a_damaged_current_model_leaves_the_old_one_served(store: ModelStore) ->
     assert store.current_version() == second
 
 
+def test_all_workers_serve_the_same_in_place_of_a_damaged_model(store: ModelStore) -> None:
+    # given: an idle worker that has mapped an older one, and an experiment that was never live
+    first, second = trained(store, "first"), trained(store, "second")
+    store.promote(first)
+    idle = ModelStore(store.redis, store.model_dir)
+    idle.current()
+    store.promote(second)
+    store.current()
+    trained(store, "experiment")
+    damaged = trained(store, "damaged")
+    store.promote(damaged)
+    damage(store, damaged)
+
+    served_by = [one.current().version for one in (store, idle, ModelStore(store.redis, store.model_dir))]
+
+    assert served_by == [second] * 3
+
+
 def test_a_damaged_only_model_is_an_error_that_names_the_file(store: ModelStore) -> None:
     version = trained(store, "only")
     store.promote(version)
@@ -207,6 +237,18 @@ def test_prune_keeps_the_newest_the_live_one_what_came_before_it_and_what_a_job_
     assert store.versions() == [versions[index] for index in (6, 5, 3, 2, 1)]
     assert {path.stem for path in store.model_dir.glob("*.safetensors")} == set(store.versions())
     assert not client.exists(keys.model_metadata(versions[0]))
+
+
+def test_prune_leaves_what_a_training_is_about_to_put_live(store: ModelStore) -> None:
+    store.promote(trained(store, "live"))
+    ending = store.begin("ending")
+    store.write(served(ending.version))
+    trained(store, "experiment")
+
+    gone = store.prune(1)
+
+    assert gone == []
+    assert store.promote(ending.version) == "live"
 
 
 def test_one_version_is_removed_unless_it_is_needed(store: ModelStore, client: redis.Redis) -> None:

@@ -30,7 +30,7 @@ class Bench:
         return self.celery.send_task(task, kwargs=kwargs)
 
     def call(self, task: str, **kwargs: Any) -> Any:
-        return self.send(task, **kwargs).get(timeout=60)
+        return self.send(task, **kwargs).get(timeout=100)
 
     def cancel(self, job_id: str) -> bool:
         """As a producer does it."""

@@ -7,10 +7,15 @@ from pathlib import Path
 from types import ModuleType
 
 import celery.backends.redis
+import pytest
+from celery import Celery
 from celery.app.defaults import NAMESPACES, flatten
 from kombu.transport.redis import Channel
 
 import celeryconfig
+from timbral.config.fleet_celery import celery_settings
+from timbral.config.settings import read_settings
+from workers.delivery.results import Backend
 from workers.delivery.transport import Transport
 
 SETTINGS = {
@@ -70,3 +75,14 @@ def test_a_result_outlives_every_key_of_the_cache() -> None:
     settings = celeryconfig.settings
 
     assert max(settings.RECOMMENDATIONS_TTL_S, settings.EMBEDDINGS_TTL_S) <= celeryconfig.result_expires
+
+
+@pytest.mark.parametrize(("url", "db"), [("redis://h/1", 1), ("rediss://h/2", 2), ("unix:///run/redis.sock?db=3", 3)])
+def test_results_have_a_connection_for_every_kind_of_url(url: str, db: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timbral.config.settings.settings", read_settings(REDIS_URL=url))
+    app = Celery("results", set_as_current=False)
+    app.config_from_object(celery_settings())
+
+    made = Backend(app=app, url=app.conf.result_backend.removeprefix("redis+"))  # as Celery asks for it
+
+    assert made.client.connection_pool.make_connection().db == db

@@ -29,7 +29,7 @@ def test_libraries_of_a_pools_process_keep_to_their_share(fleet: Fleet, wait_unt
     fleet.start(concurrency=n_cores, python_path=FAULT_TASKS, options=("-I", "fault_tasks"), environment=environment)
     app = Celery("producer", broker=f"{fleet.server.url}/0", backend=f"{fleet.server.url}/0", set_as_current=False)
 
-    threads = app.send_task("fault.threads").get(timeout=30)
+    threads = app.send_task("fault.threads").get(timeout=100)
 
     assert threads
     assert set(threads) == {1}

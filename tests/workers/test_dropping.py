@@ -15,6 +15,7 @@ import producers
 from timbral import keys
 from timbral.errors import JobCancelledError, ParameterError
 from timbral.logic.dropping import drop_queue
+from timbral.logic.submitted import Submitted
 
 
 @pytest.fixture
@@ -62,6 +63,30 @@ def test_a_queue_is_dropped_all_of_it_or_one_task(client: redis.Redis, connected
     assert drop_queue(client, client, "training") == 0
     with pytest.raises(ParameterError, match="trainings"):
         drop_queue(client, client, "trainings")
+
+
+def test_a_drop_that_is_cut_off_has_dropped_nothing_without_a_word(
+    client: redis.Redis, connected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: killed at the second of three messages that it is to drop, among three that it is to leave
+    lists = [producers.enqueue_compute_recommendations(user_ids=[n]) for n in range(3)]
+    plays = [producers.enqueue_refresh_embeddings(user_ids=[n]) for n in range(3)]
+    calls: list[str] = []
+
+    def killed(self: Any, *task_ids: str) -> None:
+        calls.append(task_ids[0])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Submitted, "forget", killed)
+        with pytest.raises(KeyboardInterrupt):
+            drop_queue(client, client, "celery", "compute_recommendations")
+
+    assert sorted(job.state for job in lists) == ["PENDING", "REVOKED", "REVOKED"]
+    assert [job.state for job in plays] == ["PENDING"] * 3
+    assert client.llen("celery") == 4, "the others wait on, where workers take them"
+    assert drop_queue(client, client, "celery", "compute_recommendations") == 1
 
 
 def test_a_job_of_which_a_chunk_is_revoked_is_cancelled_and_says_so(

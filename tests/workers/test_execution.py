@@ -16,6 +16,8 @@ from timbral import keys
 from timbral.errors import DataError, JobCancelledError, ModelStoreError, RedisUnavailableError
 from timbral.logic.jobs import Jobs
 from timbral.logic.single_flight import SingleFlight
+from timbral.queue import layout
+from timbral.queue.held_messages import HeldMessages
 from workers import execution, outcome, resources, successors
 
 Answer = dict[str, Any]
@@ -24,8 +26,10 @@ Answer = dict[str, Any]
 class FakeTask(SimpleNamespace):
     """As much of a Celery task as execution needs."""
 
-    def __init__(self, task_id: str, retries: int = 0, retry: Callable[..., Retry] | None = None) -> None:
-        request = Context(id=task_id, retries=retries, delivery_info={})
+    def __init__(
+        self, task_id: str, retries: int = 0, retry: Callable[..., Retry] | None = None, tag: str | None = None
+    ) -> None:
+        request = Context(id=task_id, retries=retries, delivery_info={}, properties={"delivery_tag": tag})
         super().__init__(name="refresh_embeddings", request=request, retry=retry or (lambda **options: Retry("later")))
 
 
@@ -34,6 +38,8 @@ def stored(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> dict[str, An
     """What was stored for other tasks: by task id, an answer or an error."""
     found: dict[str, Any] = {}
     monkeypatch.setattr(resources, "records", lambda: client)
+    monkeypatch.setattr(resources, "broker", lambda: client)
+    monkeypatch.setattr(resources, "held", lambda: HeldMessages(client))
     monkeypatch.setattr(resources, "jobs", lambda: Jobs(client))
     monkeypatch.setattr(resources, "flights", lambda: SingleFlight(client, lambda task_id: True, 60))
     for name in ("succeed", "fail"):
@@ -117,6 +123,30 @@ def test_a_leader_that_is_cancelled_hands_over(stored: dict[str, Any], monkeypat
         run("first", work)
     assert [call[:3] for call in sent] == [("refresh_embeddings", {"user_ids": [7]}, "second")]
     assert stored == {}
+
+
+@pytest.mark.parametrize("held_by", ["another worker", "nobody", "this worker"])
+def test_what_fails_when_another_has_the_message_is_no_answer(
+    stored: dict[str, Any], client: redis.Redis, held_by: str
+) -> None:
+    # given: a task that stood still past the visibility timeout, or did not; "nobody" is a record that Redis refused
+    task = FakeTask("first", tag="mine")
+    tags = {"another worker": "theirs", "this worker": "mine"}
+    if held_by in tags:
+        client.hset(layout.UNACKED, tags[held_by], '[{"headers": {"id": "first"}}]')
+
+    def work(_digest: str) -> Answer:
+        with pytest.raises(Ignore):
+            run("second", work)
+        raise FileNotFoundError("what the other delivery has cleared away")
+
+    with (
+        pytest.raises(Ignore if held_by == "another worker" else FileNotFoundError),
+        execution.delivery(task),  # type: ignore[arg-type]  # as much of a task as is needed
+    ):
+        execution.run_once(task, work, {"user_ids": [7]}, "v1")
+
+    assert set(stored) == (set() if held_by == "another worker" else {"second"})
 
 
 def test_followers_of_a_leader_whose_message_was_parked_get_the_reason(stored: dict[str, Any]) -> None:

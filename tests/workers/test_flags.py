@@ -148,7 +148,7 @@ def test_the_first_process_of_a_container_ends_on_a_sigterm_while_it_starts(
     wait_until(handles_sigterm, 30, "a handler")
     assert "ready" not in worker.log
     os.kill(first, signal.SIGTERM)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while worker.alive and time.monotonic() < deadline:
         time.sleep(0.05)
     ended = not worker.alive

@@ -40,7 +40,7 @@ import producers
 from timbral.errors import TimbralError
 for _ in range(2):
     try:
-        producers.enqueue_train_model("missing.csv").wait(30)
+        producers.enqueue_train_model("missing.csv").wait(100)
     except TimbralError as error:
         print(type(error).__name__)
 """

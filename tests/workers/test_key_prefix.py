@@ -74,7 +74,7 @@ def test_two_apps_in_one_database_do_each_others_tasks_no_harm(
         )  # fmt: skip
 
         # then
-        assert [result.get(timeout=30) for result in sums] == [n + 1 for n in range(20)]
+        assert [result.get(timeout=100) for result in sums] == [n + 1 for n in range(20)]
         assert ours.stdout.strip() == "[3, 12, true, null]", ours.stderr[-2000:] + fleet.workers[0].log[-2000:]
         # and: a command for all workers of theirs reaches none of ours
         assert [next(iter(answer)) for answer in app.control.ping(timeout=2)] == ["theirs@test"]
@@ -104,7 +104,7 @@ def test_a_foreign_message_in_a_shared_queue_is_put_back_loudly_and_done_by_its_
     wait_until(lambda: mistyped.state == "FAILURE", 30, "the refusal of a mistyped name")
     theirs = foreign_worker(fleet.server, tmp_path).start()
     try:
-        assert result.get(timeout=60) == 3
+        assert result.get(timeout=100) == 3
     finally:
         theirs.stop()
         app.close()
@@ -122,7 +122,7 @@ def test_a_bare_app_reaches_a_fleet_behind_a_prefix(fleet: Fleet, client: redis.
     result = app.send_task("train_model", kwargs={"dataset": "missing.csv"}, queue=f"{PREFIX}training")
 
     with pytest.raises(Exception, match=r"missing\.csv"):
-        result.get(timeout=60)
+        result.get(timeout=100)
     assert client.exists(f"{PREFIX}celery-task-meta-{result.id}")
     app.close()
 

@@ -142,7 +142,7 @@ def test_a_restart_goes_on_where_it_was_and_leaves_the_lock(start: Start, client
 
     # when
     first.send_signal(signal.SIGTERM)
-    first.wait(15)
+    first.wait(100)
     assert not client.exists(keys.SCHEDULE_LOCK)
     start(RENEW_EVERY_S=3600)
     wait_until(lambda: client.exists(keys.SCHEDULE_LOCK), 30, "a new holder")

@@ -49,8 +49,8 @@ def test_a_chain_goes_on_after_a_training_and_after_everybodys_fan_out(bench: An
     ((task, (answer,)),) = told()
     assert task == "app.announce"
     assert answer["users_done"] > 0
-    assert result.parent.get(timeout=10) == answer
-    assert result.parent.parent.get(timeout=10)["model_version"]
+    assert result.parent.get(timeout=100) == answer
+    assert result.parent.parent.get(timeout=100)["model_version"]
 
 
 def test_a_chord_of_equal_trainings_ends_and_the_work_was_done_once(bench: Any, told: Any, wait_until: Any) -> None:
@@ -71,7 +71,7 @@ def test_links_of_followers_and_of_a_job_run_once_with_the_result(bench: Any, to
 
     results = [each.apply_async(link=own(bench, f"app.link{n}")) for n, each in enumerate(asked)]
 
-    answers = [result.get(timeout=60) for result in results]
+    answers = [result.get(timeout=100) for result in results]
     wait_until(lambda: len(told()) == 4, 30, "all links")
     assert sorted(told()) == sorted((f"app.link{n}", [answer]) for n, answer in enumerate(answers))
 
@@ -97,7 +97,7 @@ def test_a_message_is_moved_to_its_queue_with_all_that_it_carries(
 
     # then
     wait_until(lambda: expired.state == "REVOKED", 30, "the expiry")
-    assert carried.get(timeout=60)["model_version"]
+    assert carried.get(timeout=100)["model_version"]
     logs = "".join(worker.log for worker in bench.fleet.workers)
     assert f"Moved train_model {carried.id} to its queue, training" in logs
 
@@ -122,5 +122,5 @@ def test_a_follower_that_takes_over_keeps_its_chain(bench: Any, told: Any, wait_
     # then
     wait_until(told, 60, "what is behind the follower")
     assert (
-        told()[0][1][0]["model_version"] == AsyncResult(follower.id, app=bench.celery).get(timeout=10)["model_version"]
+        told()[0][1][0]["model_version"] == AsyncResult(follower.id, app=bench.celery).get(timeout=100)["model_version"]
     )

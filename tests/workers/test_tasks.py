@@ -104,7 +104,7 @@ def test_plays_of_a_new_user_are_folded_in_and_change_what_is_recommended(bench:
 def test_a_wrong_argument_fails_once_with_each_bad_field(bench: Any, wait_until: Any) -> None:
     with Watch(bench.fleet.server) as watch:
         sent = bench.send("compute_recommendations", top_k=0, colour="blue")
-        error = sent.get(timeout=20, propagate=False)
+        error = sent.get(timeout=100, propagate=False)
         wait_until(lambda: "task-failed" in watch.types(sent.id), 5, "the event")
         executions = watch.executions(sent.id)
 
@@ -115,7 +115,7 @@ def test_a_wrong_argument_fails_once_with_each_bad_field(bench: Any, wait_until:
 
 def test_a_data_set_that_is_not_there_fails_at_once_and_changes_nothing(bench: Any, cache: redis.Redis) -> None:
     live = cache.get("model:current")
-    error = bench.send("train_model", dataset="nothing.csv").get(timeout=20, propagate=False)
+    error = bench.send("train_model", dataset="nothing.csv").get(timeout=100, propagate=False)
 
     assert isinstance(error, FileNotFoundError)
     assert cache.get("model:current") == live

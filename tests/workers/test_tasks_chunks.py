@@ -31,7 +31,7 @@ def test_a_chunk_that_fails_is_tried_again_alone(bench: Any, cache: redis.Redis,
         sent = bench.send("compute_recommendations", top_k=3)
         wait_until(lambda: "task-retried" in watch.types(f"{sent.id}.3"), 20, "the retry")
         cache.delete(keys.plays_user(1035))
-        answer = sent.get(timeout=30)
+        answer = sent.get(timeout=100)
         wait_until(lambda: watch.executions_by_name()["compute_chunk"] >= 13, 5, "the events")
         executions = watch.executions_by_name()["compute_chunk"]
 
@@ -46,7 +46,7 @@ def test_a_chunk_that_never_succeeds_fails_the_job_with_its_reason_once(
     make_fail(cache, 1035)
     with Watch(bench.fleet.server) as watch:
         sent = bench.send("compute_recommendations", top_k=3)
-        error = sent.get(timeout=30, propagate=False)
+        error = sent.get(timeout=100, propagate=False)
         wait_until(lambda: "task-failed" in watch.types(sent.id), 5, "the event")
         failures = watch.types(sent.id).count("task-failed")
 
@@ -88,14 +88,14 @@ def test_a_cancelled_job_ends_at_once_and_what_is_left_is_not_done(
 
     assert bench.cancel(sent.id)
 
-    error = sent.get(timeout=20, propagate=False)
+    error = sent.get(timeout=100, propagate=False)
     assert isinstance(error, JobCancelledError)
     wait_until(lambda: cache.zscore(keys.JOBS_OPEN, sent.id) is None, 5, "the end of the job")
 
 
 def test_the_caller_sees_done_of_total(bench: Any, cache: redis.Redis) -> None:
     sent = bench.send("compute_recommendations", top_k=3)
-    sent.get(timeout=30)
+    sent.get(timeout=100)
 
     progress = {field.decode(): value.decode() for field, value in cache.hgetall(keys.progress(sent.id)).items()}
     assert progress == {"done": "120", "total": "120", "text": "120/120 users"}

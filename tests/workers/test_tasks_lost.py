@@ -45,7 +45,7 @@ def test_a_killed_leader_is_delivered_again_keeps_its_version_and_serves_its_fol
 
     workers[host.partition("@")[0]].kill()
 
-    answers = [one.get(timeout=40) for one in (leader, follower)]
+    answers = [one.get(timeout=100) for one in (leader, follower)]
     assert answers[0]["model_version"] == answers[1]["model_version"]
     assert answers[0]["model_version"].endswith("-1")
     assert ModelStore(client, fleet.model_dir).versions() == [answers[0]["model_version"]]
@@ -59,7 +59,7 @@ def test_a_task_whose_message_is_nowhere_is_found_by_a_worker(
     with Watch(fleet.server) as watch:
         fleet.start(2)
 
-        assert app.AsyncResult("lost").get(timeout=30)["promoted"] is True
+        assert app.AsyncResult("lost").get(timeout=100)["promoted"] is True
         wait_until(lambda: not client.hexists(keys.SUBMITTED, "lost"), 10, "the end of the record")
         assert watch.executions("lost") == 1
 
@@ -79,7 +79,7 @@ def test_a_damaged_current_model_leaves_the_old_one_served(
     worker.kill()
     (worker,) = fleet.start()
 
-    answer = app.send_task("compute_recommendations", kwargs={"user_ids": [1000]}).get(timeout=30)
+    answer = app.send_task("compute_recommendations", kwargs={"user_ids": [1000]}).get(timeout=100)
 
     assert answer["model_version"] == old
     assert client.get(keys.MODEL_CURRENT) == new.encode()
@@ -92,9 +92,9 @@ def test_a_new_model_is_taken_up_by_every_worker_without_a_restart(fleet: Fleet,
     def versions_after(seed: int) -> tuple[str, set[str]]:
         live = app.send_task(
             "train_model", kwargs={"dataset": "plays.csv", "random_state": seed, "promote": "always"}
-        ).get(timeout=30)["model_version"]
+        ).get(timeout=100)["model_version"]
         sent = [app.send_task("compute_recommendations", kwargs={"user_ids": [1000 + number]}) for number in range(12)]
-        return live, {one.get(timeout=30)["model_version"] for one in sent}
+        return live, {one.get(timeout=100)["model_version"] for one in sent}
 
     for seed in (1, 2):
         live, used = versions_after(seed)

@@ -23,13 +23,13 @@ Wait = Callable[..., None]
 def test_equal_trainings_at_once_train_one_version_and_all_callers_get_it(
     bench: Any, cache: redis.Redis, wait_until: Wait
 ) -> None:
-    before = int(cache.zcard("model:versions"))
+    before = int(cache.get(keys.MODEL_FENCE) or 0)
     sent = [bench.slow_training(random_state=1) for _ in range(5)]
 
-    answers = [one.get(timeout=60) for one in sent]
+    answers = [one.get(timeout=100) for one in sent]
 
     assert len({answer["model_version"] for answer in answers}) == 1
-    assert cache.zcard("model:versions") == before + 1
+    assert int(cache.get(keys.MODEL_FENCE)) == before + 1
     assert [one.state for one in sent] == ["SUCCESS"] * 5
     wait_until(lambda: not cache.exists(keys.ONCE_OPEN), 5, "the end of the request")
 
@@ -37,21 +37,21 @@ def test_equal_trainings_at_once_train_one_version_and_all_callers_get_it(
 def test_an_equal_training_that_fails_fails_for_all(bench: Any) -> None:
     sent = [bench.send("train_model", dataset="slow.csv", user_col="nobody") for _ in range(4)]
 
-    errors = [one.get(timeout=30, propagate=False) for one in sent]
+    errors = [one.get(timeout=100, propagate=False) for one in sent]
 
     assert {type(error).__name__ for error in errors} == {"MissingColumnsError"}
 
 
 def test_another_seed_is_another_training(bench: Any) -> None:
     sent = [bench.slow_training(random_state=seed, max_iter=2) for seed in (5, 6)]
-    assert len({one.get(timeout=60)["model_version"] for one in sent}) == 2
+    assert len({one.get(timeout=100)["model_version"] for one in sent}) == 2
 
 
 def test_ten_refreshes_at_once_for_one_user_lose_no_play(bench: Any, cache: redis.Redis) -> None:
     items = [300, 301, 302, 303, 304, 305, 306, 307, 308, 309]
     sent = [bench.send("refresh_embeddings", plays=[{"user_id": 77, "item_id": item}]) for item in items]
 
-    answers = [one.get(timeout=30) for one in sent]
+    answers = [one.get(timeout=100) for one in sent]
 
     pending = PendingPlays.read(cache.lrange("plays:user:77", 0, -1))
     assert sorted((item, plays) for _, item, plays, _ in pending.plays) == [(item, 1.0) for item in items]
@@ -65,7 +65,7 @@ def test_ten_refreshes_at_once_for_one_user_lose_no_play(bench: Any, cache: redi
 def test_requests_for_everybody_at_once_are_fewer_jobs(bench: Any, wait_until: Wait) -> None:
     with Watch(bench.fleet.server) as watch:
         sent = [bench.send("compute_recommendations", top_k=4) for _ in range(4)]
-        answers = [one.get(timeout=30) for one in sent]
+        answers = [one.get(timeout=100) for one in sent]
         chunks = watch.executions_by_name()["compute_chunk"]
 
     # 121 where a test before this one has had somebody new play something
@@ -83,9 +83,9 @@ def test_a_running_training_can_be_cancelled_and_its_follower_goes_on(
 
     assert bench.cancel(leader.id)
 
-    error = leader.get(timeout=20, propagate=False)
+    error = leader.get(timeout=100, propagate=False)
     assert isinstance(error, JobCancelledError)
-    assert follower.get(timeout=60)["promoted"] is False
+    assert follower.get(timeout=100)["promoted"] is False
 
 
 def test_a_queued_task_that_was_cancelled_is_not_begun(bench: Any, cache: redis.Redis) -> None:
@@ -94,14 +94,14 @@ def test_a_queued_task_that_was_cancelled_is_not_begun(bench: Any, cache: redis.
 
     bench.celery.send_task("train_model", kwargs={"dataset": "plays.csv"}, task_id="cancelled before")
 
-    error = bench.celery.AsyncResult("cancelled before").get(timeout=20, propagate=False)
+    error = bench.celery.AsyncResult("cancelled before").get(timeout=100, propagate=False)
     assert type(error).__name__ == "JobCancelledError"
     assert cache.zcard("model:versions") == before
 
 
 def test_a_training_sent_to_the_default_queue_is_moved_to_its_own(bench: Any, cache: redis.Redis) -> None:
     sent = bench.slow_training(max_iter=1)
-    sent.get(timeout=30)
+    sent.get(timeout=100)
     stored = json.loads(cache.get(f"celery-task-meta-{sent.id}"))
     assert stored["queue"] == "training"
 
@@ -111,7 +111,7 @@ def test_progress_is_in_the_state_in_redis_and_in_the_events(bench: Any, cache: 
         sent = bench.slow_training(random_state=31)
         wait_until(lambda: sent.state == "PROGRESS", 20, "the state PROGRESS")
         assert sent.info["total"] == 120
-        sent.get(timeout=60)
+        sent.get(timeout=100)
         progress = cache.hgetall(keys.progress(sent.id))
         wait_until(lambda: "task-succeeded" in watch.types(sent.id), 5, "the last event")
         said = [event["result"] for event in watch.events if event["type"] == "task-progress"]

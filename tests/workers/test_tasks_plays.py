@@ -100,7 +100,7 @@ def test_the_history_has_each_play_and_the_next_training_learns_from_it(
     producers.record_plays([{"user_id": u, "item_id": i, "plays": n, "event_id": f"{u}-{i}"} for u, i, n in rows])
     producers.record_plays([{"user_id": 1000, "item_id": 777}])
 
-    answer = producers.enqueue_train_model(promote="always").wait(60)
+    answer = producers.enqueue_train_model(promote="always").wait(100)
 
     assert answer["promoted"]
     assert (answer["n_users"], answer["n_interactions"]) >= (80, len(rows) + 1)
@@ -115,11 +115,11 @@ def test_the_history_has_each_play_and_the_next_training_learns_from_it(
 
 def test_plays_after_the_watermark_stay_pending(bench: Any, cache: redis.Redis, table: HistoryTable) -> None:
     producers.record_plays([{"user_id": 1003, "item_id": 100}])
-    producers.enqueue_train_model(promote="never").wait(60)
+    producers.enqueue_train_model(promote="never").wait(100)
     version = table.version()
     producers.record_plays([{"user_id": 1003, "item_id": 100, "plays": 5}])
 
-    producers.enqueue_train_model(history_version=version, promote="always").wait(60)
+    producers.enqueue_train_model(history_version=version, promote="always").wait(100)
 
     (pending,) = cache.lrange(keys.plays_user(1003), 0, -1)
     assert json.loads(pending.split(b" ", 1)[1])[:2] == [100, 5.0]
@@ -128,12 +128,12 @@ def test_plays_after_the_watermark_stay_pending(bench: Any, cache: redis.Redis, 
 
 def test_a_training_on_a_version_of_the_history_can_be_repeated_to_the_bit(bench: Any, cache: redis.Redis) -> None:
     producers.record_plays([{"user_id": u, "item_id": i, "plays": n + 0.1} for u, i, n in history(60, seed=9)])
-    first = producers.enqueue_train_model(promote="never", half_life_days=30).wait(60)
+    first = producers.enqueue_train_model(promote="never", half_life_days=30).wait(100)
     version = json.loads(cache.get(keys.model_metadata(first["model_version"])))["history"]["version"]
     producers.record_plays([{"user_id": 1, "item_id": 2}])
-    producers.enqueue_train_model(promote="never").wait(60)
+    producers.enqueue_train_model(promote="never").wait(100)
 
-    again = producers.enqueue_train_model(promote="never", half_life_days=30, history_version=version).wait(60)
+    again = producers.enqueue_train_model(promote="never", half_life_days=30, history_version=version).wait(100)
 
     assert again["model_version"] != first["model_version"]
     assert (again["loss"], again["metrics"], again["n_interactions"]) == (

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 __all__ = ["main", "one_line"]
 
 BAD_INPUT = 2
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(one_line(error), file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return run(given)
 
 

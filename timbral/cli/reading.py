@@ -8,6 +8,7 @@ import typer
 
 import producers
 from producers.connections import connections
+from timbral import keys
 from timbral.cli.at_hand import server_at_hand
 from timbral.cli.item_sets import Allow, Exclude
 from timbral.cli.lists import print_list
@@ -59,13 +60,15 @@ def _show(
     if user is None:
         if allow or exclude:
             raise ParameterError("popular items are of all items: --allow and --exclude need a user")
-        listed = producers.get_popular()
+        key, listed = keys.RECOMMENDATIONS_POPULAR, producers.get_popular()
     else:
         user_id = parsed_id(user, as_text=text_ids)
+        key = keys.recommendations_user(user_id)
         listed = producers.get_recommendations(user_id, popular_if_cold=popular, allow=allow, exclude=exclude)
     if listed is None:
         with connections().asking() as client:
-            client.ping()  # reading answers None while Redis is away, too: that has an exit code of its own
+            # Reading answers None while Redis is away or refuses, too: that has an error of its own.
+            client.get(key)
         if as_json:
             print_json(None)
         what = "popular items" if user is None else f"recommendations for {user}"

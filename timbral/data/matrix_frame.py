@@ -25,7 +25,7 @@ FRAME: Final = "interactions_df"
 def matrix_frame(frame: pd.DataFrame, options: ReadOptions) -> tuple[pd.DataFrame, list[Any], list[Any]]:
     """The matrix and its labels; see ``DataLoader.create_user_item_matrix``."""
     if not isinstance(frame, pd.DataFrame):
-        raise DataError(f"{FRAME} must be a pandas DataFrame, got {type(frame).__name__}")
+        raise DataError(f"{FRAME} must be a pandas DataFrame, got {_described(frame)}")
     options.checked()
     named = [name for name in frame.columns if isinstance(name, str)]
     try:
@@ -79,6 +79,15 @@ def matrix_frame(frame: pd.DataFrame, options: ReadOptions) -> tuple[pd.DataFram
     )
     made.index.name, made.columns.name = found.user.text, found.item.text
     return made, indexes[0].tolist(), indexes[1].tolist()
+
+
+def _described(data: object) -> str:
+    """Another library's frame is called DataFrame, too."""
+    kind = type(data)
+    whose = kind.__module__.partition(".")[0]
+    if whose == "builtins":
+        return kind.__name__
+    return f"{whose}.{kind.__name__}" + (": its to_pandas() gives one" if hasattr(data, "to_pandas") else "")
 
 
 def _arrow(series: Any, expected: str) -> pa.Array:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -30,6 +26,7 @@ from timbral.history.importing import import_plays
 from timbral.history.table import HistoryTable
 from timbral.redis_server.client import connect
 from timbral.stack.one_worker import one_worker
+from timbral.stack.signals import signals_interrupt
 from timbral.utils.data_loader import DataLoader
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -61,7 +58,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
     if not console.is_terminal:
         console.width = PLAIN_WIDTH  # no terminal to ask: a pipe or a CI log
     started = time.monotonic()
-    with _sigterm_is_ctrl_c(), tempfile.TemporaryDirectory(prefix="timbral-demo-") as folder:
+    with signals_interrupt(), tempfile.TemporaryDirectory(prefix="timbral-demo-") as folder:
         directory = Path(folder)
         data = _data(options, directory)
         console.print(f"[bold]data[/]    {data.description}")
@@ -163,15 +160,3 @@ def _said(name: str, answer: dict[str, Any]) -> str:
 
 def _plays(data: DemoData) -> Interactions:
     return DataLoader().load_csr(data.path, **data.read)
-
-
-@contextlib.contextmanager
-def _sigterm_is_ctrl_c() -> Iterator[None]:
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

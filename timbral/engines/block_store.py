@@ -125,12 +125,22 @@ class BlockStore:
 
     @contextlib.contextmanager
     def new_file(self, name: str) -> Iterator[Path]:
-        """A file to write, which is there under ``name`` when it is whole."""
+        """A file to write, which is there under ``name`` when it is whole.
+
+        Raises:
+            FileNotFoundError: the training has ended.
+            TrainingError: it cannot be written, for want of room, say.
+        """
         temporary = self.folder / f".{secrets.token_hex(8)}.part"
         try:
             yield temporary
             # What is lost with a host's power is computed again: nothing is forced to disk.
             temporary.replace(self.folder / _checked(name))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            problem = error.strerror or f"{error} (is there room?)"
+            raise TrainingError(f"cannot write {name} into the training's store {self.folder}: {problem}") from error
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -41,6 +41,13 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
 
+REPLACE_FIELDS = """
+-- KEYS: a hash. ARGV: fields and values. Nothing where it was deleted meanwhile.
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
+
 
 class MessagesHeld:
     """The queues, what workers hold, and the dead letters.
@@ -55,6 +62,7 @@ class MessagesHeld:
         self.task_id = task_id
         self._in_list = broker.register_script(REPLACE_IN_LIST)
         self._in_hash = broker.register_script(REPLACE_IN_HASH)
+        self._fields = broker.register_script(REPLACE_FIELDS)
 
     def theirs(self, subject: Subject) -> list[Any]:
         """What of the messages names them: plays on their way, requests of theirs."""
@@ -93,8 +101,8 @@ class MessagesHeld:
             fields: dict[Any, Any] = {"args": subject.blotted(letter.args), "reason": subject.blotted(letter.reason)}
             if changed is not None:
                 fields |= {"body": changed, "length": len(changed.encode())}
-            self.broker.hset(keys.dead_letter(letter.letter_id), mapping=fields)
-            receipt.add("dead_letters", 1)
+            flat = [part for field in fields.items() for part in field]
+            receipt.add("dead_letters", int(self._fields(keys=[keys.dead_letter(letter.letter_id)], args=flat)))
 
     def _waiting(self) -> Iterator[tuple[str, Any]]:
         """Queue and message; the message that was looked at may have been taken meanwhile."""

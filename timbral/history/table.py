@@ -9,6 +9,7 @@ is in no file.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -241,10 +242,11 @@ class HistoryTable:
         """
         # A merge, since a delete writes its condition, with the id in it, into the log.
         wanted = pa.table({"user_id": [str(user_id)], "user_is_int": [isinstance(user_id, int)]})
+        n_deleted = 0
         for _ in range(ATTEMPTS):
             table = self._table()
             if table is None:
-                return 0
+                return n_deleted
             try:
                 with self._errors(CommitFailedError):
                     merge = table.merge(
@@ -253,15 +255,18 @@ class HistoryTable:
                         source_alias="s",
                         target_alias="t",
                     )
-                    done = merge.when_matched_delete().execute()
-                    break
+                    n_deleted += int(merge.when_matched_delete().execute()["num_target_rows_deleted"])
+                # Not a full vacuum, which would take the files of a write that is on its way.
+                self._vacuum(table, 0, full=False)
+                return n_deleted
             except CommitFailedError as error:
                 logger.info("history: another writer was first", uri=self.uri, problem=str(error))
-        else:
-            raise HistoryError(self.uri, "other writers were first at every attempt")
-        # Not a full vacuum, which would take the files of a write that is on its way.
-        self._vacuum(table, 0, full=False)
-        return int(done["num_target_rows_deleted"])
+            except HistoryError as error:
+                # Another user's erasure deletes the files that this one reads.
+                if self.version() == table.version():
+                    raise
+                logger.info("history: it changed meanwhile", uri=self.uri, problem=str(error))
+        raise HistoryError(self.uri, "other writers were first at every attempt")
 
     def compact(self) -> int:
         """Make one file of many small ones, month by month; returns how many files went."""
@@ -356,8 +361,12 @@ class HistoryTable:
         except passed:
             raise
         except (DeltaError, pa.ArrowException, OSError) as error:
-            lines = str(error).splitlines() or [type(error).__name__]
-            raise HistoryError(self.uri, lines[0]) from error
+            # deltalake puts the cause, "No space left on device", say, behind its own words in a line of its own.
+            lines = [_PLAIN.sub("", line).strip() for line in str(error).splitlines()] or [type(error).__name__]
+            causes = [line.removeprefix("↳").strip() for line in lines if line.startswith("↳")]
+            raise HistoryError(self.uri, ": ".join([lines[0], *causes[-1:]])) from error
 
 
+_PLAIN = re.compile(r"\x1b\[[0-9;]*m")
+"""Colours for a terminal."""
 _MONTHS = ds.partitioning(pa.schema([("month", pa.string())]), flavor="hive")

@@ -74,11 +74,12 @@ def read_matrix(
     if hasattr(data, "matrix") and hasattr(data, "item_ids"):  # Interactions
         data = data.matrix
     if _is_dataframe(data):
-        _refuse_interactions(data, name)
+        _refuse_interactions(list(data.columns), name)
         parts = _from_dataframe(data, name)
     elif sparse.issparse(data):
         parts = _from_sparse(data, name)
     else:
+        _refuse_interactions(_column_names(data), name)
         parts = _from_array(data, name)
     if parts.shape[0] == 0 or parts.shape[1] == 0:
         raise DataError(f"{name} is empty: its shape is {parts.shape}")
@@ -113,9 +114,19 @@ def check_rows(user_ids: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.int64]:
     return rows.astype(np.int64)
 
 
-def _refuse_interactions(frame: pd.DataFrame, name: str) -> None:
+def _column_names(data: object) -> list[object]:
+    """Of what numpy takes for an array and is a table: polars', Arrow's, and arrays with named fields."""
+    if isinstance(data, np.ndarray):
+        return list(data.dtype.names or ())
+    names = (
+        getattr(data, "column_names", None) or getattr(data, "columns", None) if hasattr(data, "__array__") else None
+    )
+    return list(names) if isinstance(names, list | tuple) else []
+
+
+def _refuse_interactions(names: list[object], name: str) -> None:
     """A table with one interaction a row would be taken for a matrix of as many items as it has columns."""
-    columns = [column for column in frame.columns if isinstance(column, str)]
+    columns = [column for column in names if isinstance(column, str)]
     plain = {column: re.sub(r"[^a-z0-9]", "", column.lower()) for column in columns}
     users = [column for column in columns if _A_USER.fullmatch(plain[column])]
     items = [column for column in columns if _AN_ITEM.fullmatch(plain[column])]
@@ -155,6 +166,8 @@ def _from_array(data: object, name: str) -> sparse.csr_matrix:
         array = data.filled(0) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)  # masked: not observed
     except ValueError as error:
         raise DataError(f"{name} must be an ndarray, a DataFrame or a scipy sparse matrix: {error}") from error
+    if array.ndim == 0:
+        raise DataError(f"{name} must be an ndarray, a DataFrame or a scipy sparse matrix, got {type(data).__name__}")
     if array.ndim != 2:
         raise DataError(f"{name} must be 2-D, got shape {array.shape}")
     if array.dtype == object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import redis
 import structlog
@@ -21,7 +21,18 @@ __all__ = ["drop_queue"]
 
 logger = structlog.get_logger(__name__)
 
-_SET_ASIDE = f"{layout.PRIORITY_SEPARATOR}dropped"
+PER_LOOK: Final = 100
+
+# KEYS: queue, result. ARGV: a message, the result of its task ('' for none), its life in s. 0 where a worker was
+# faster.
+_DROP = """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+if ARGV[2] ~= '' then
+  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+  redis.call('PUBLISH', KEYS[2], ARGV[2])  -- Celery's clients wait for that
+end
+return 1
+"""
 
 
 def drop_queue(records: redis.Redis, broker: redis.Redis, queue: str, task: str | None = None) -> int:
@@ -37,51 +48,42 @@ def drop_queue(records: redis.Redis, broker: redis.Redis, queue: str, task: str 
     """
     if queue not in layout.QUEUES:
         raise ParameterError(f"No queue {queue!r}; the queues are {', '.join(layout.QUEUES)}")
-    jobs, submitted = Jobs(records), Submitted(records)
+    jobs, submitted, drop = Jobs(records), Submitted(records), broker.register_script(_DROP)
     n_dropped = 0
     cancelled: set[str] = set()
-    for message in _taken_out(broker, queue, task):
-        n_dropped += 1
+    for key, value in _waiting(broker, queue, task):
+        message = _loaded(value)
         task_id, name = task_id_of(message), _task_of(message)
-        if task_id is None:
+        job_id = (task_id or "").rpartition(".")[0] if name == "compute_chunk" else ""
+        result = _cancelled(task_id, name) if task_id is not None and not job_id else ""
+        # In one step: whoever is lost in between has dropped nothing without a word.
+        if not drop(keys=[key, layout.result_key(task_id or "")], args=[value, result, settings.RESULT_EXPIRES_S]):
             continue
-        job_id = task_id.rpartition(".")[0] if name == "compute_chunk" else ""
+        n_dropped += 1
         if job_id and job_id not in cancelled:
             cancelled.add(job_id)
             jobs.cancel(job_id)
-        if not job_id:
-            _store_cancelled(broker, task_id, name)
-        submitted.forget(task_id)
+        if task_id is not None:
+            submitted.forget(task_id)
     logger.warning("dropped what waited", queue=queue, messages=n_dropped, jobs=len(cancelled))
     return n_dropped
 
 
-def _taken_out(broker: redis.Redis, queue: str, task: str | None) -> Iterator[Any]:
+def _waiting(broker: redis.Redis, queue: str, task: str | None) -> Iterator[tuple[str, Any]]:
+    """Key and message of what waits now, for the caller to take out; what is sent from now on is not among it."""
     for key in layout.queue_keys(queue):
-        aside = (
-            key + _SET_ASIDE
-        )  # in one step, so that what is sent from now on stays; and what an interrupted call left is there
-        if not broker.exists(aside) and not _renamed(broker, key, aside):
-            continue
-        kept: list[Any] = []
-        while value := broker.rpop(aside):
-            message = _loaded(value)
-            if task is None or _task_of(message) == task:
-                yield message
-            else:
-                kept.append(value)
-        if kept:
-            broker.rpush(key, *reversed(kept))
+        # From the new end on: what is sent meanwhile pushes what has been looked at further, and is not looked at.
+        n_kept = 0
+        while values := broker.lrange(key, n_kept, n_kept + PER_LOOK - 1):
+            for value in values:
+                if task is None or _task_of(_loaded(value)) == task:
+                    yield key, value
+                else:
+                    n_kept += 1
 
 
-def _renamed(broker: redis.Redis, key: str, aside: str) -> bool:
-    try:
-        return bool(broker.renamenx(key, aside))
-    except redis.ResponseError:  # there is nothing
-        return False
-
-
-def _store_cancelled(broker: redis.Redis, task_id: str, task: str) -> None:
+def _cancelled(task_id: str, task: str) -> str:
+    """The result of a task that was dropped, as Celery stores it."""
     error = {
         "exc_type": "JobCancelledError",
         "exc_message": [task_id, "dropped from its queue"],
@@ -96,9 +98,7 @@ def _store_cancelled(broker: redis.Redis, task_id: str, task: str) -> None:
         "date_done": now,
         "task_id": task_id,
     }
-    text = json.dumps(meta | {"name": task})
-    broker.set(layout.result_key(task_id), text, ex=settings.RESULT_EXPIRES_S)
-    broker.publish(layout.result_key(task_id), text)  # Celery's clients wait for that
+    return json.dumps(meta | {"name": task})
 
 
 def _loaded(value: Any) -> Any:

@@ -17,11 +17,13 @@ from timbral.data.id_index import IdIndex
 from timbral.data.interactions import Interactions
 from timbral.data.interactions_reader import read_interactions
 from timbral.data.read_options import ReadOptions
+from timbral.errors import HistoryError
 from timbral.history.location import open_history
 from timbral.lists.forgotten import Forgotten
 from timbral.messages import READ_ARGUMENTS, DataMessage
 
 if TYPE_CHECKING:
+    from timbral.history.table import HistoryTable
     from timbral.spark_data.spark_reader import SparkReader
     from timbral.spark_data.stored_plays import StoredPlays
 
@@ -30,6 +32,8 @@ __all__ = ["PlayReading", "ReadPlays"]
 logger = structlog.get_logger(__name__)
 
 IDS_AT_A_TIME = 100_000
+ATTEMPTS = 3
+"""Times that the newest history is read again because it changed meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,20 @@ class PlayReading:
 
     def _of_history(self, message: DataMessage, limits: tuple[float | None, float | None]) -> ReadPlays:
         history = open_history()
+        for _ in range(ATTEMPTS):
+            before = history.version()
+            try:
+                return self._of_table(history, message, limits)
+            except HistoryError as error:
+                # An erasure deletes the files that a reader of an older version is at.
+                if message.history_version is not None or history.version() == before:
+                    raise
+                logger.info("the history changed while it was read, reading again", problem=str(error))
+        return self._of_table(history, message, limits)
+
+    def _of_table(
+        self, history: HistoryTable, message: DataMessage, limits: tuple[float | None, float | None]
+    ) -> ReadPlays:
         # Imported here, after it is known that deltalake is installed.
         from timbral.history.interactions import TrainedRows
 

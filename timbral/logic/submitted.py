@@ -38,6 +38,13 @@ until cursor == '0' or left <= 0 or bytes_left <= 0
 return {cursor, due, odd, string.format('%.6f', now)}
 """
 
+# KEYS: records. ARGV: id, its record as it was read, what it shall be. Nothing where it was forgotten or changed since.
+_REPLACE = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+
 
 class Submission(NamedTuple):
     """What was sent, and how often it was sent again."""
@@ -53,6 +60,7 @@ class Submitted:
     def __init__(self, records: redis.Redis) -> None:
         self.redis = records
         self._due = records.register_script(_DUE)
+        self._replace = records.register_script(_REPLACE)
 
     def due(self, after_s: float) -> list[str]:
         """Ids of what was submitted longer ago than ``after_s``: of the part of the records that this look goes
@@ -75,7 +83,7 @@ class Submitted:
             value = self.redis.hget(keys.SUBMITTED, task_id)
             sent = _sent(value)
             if sent is not None:
-                self.redis.hset(keys.SUBMITTED, task_id, _json(sent | {"at": now_s}))
+                self._put(task_id, value, sent | {"at": now_s})
             elif value is not None:
                 self.redis.hdel(keys.SUBMITTED, task_id)
 
@@ -91,12 +99,16 @@ class Submitted:
         return Submission(sent["task"], sent["kwargs"], times if isinstance(times, int) else 0)
 
     def sent_again(self, task_id: str) -> None:
-        """Count that it was sent once more."""
-        sent = _sent(self.redis.hget(keys.SUBMITTED, task_id))
+        """Count that it was sent once more; nothing where its effect is there by now."""
+        value = self.redis.hget(keys.SUBMITTED, task_id)
+        sent = _sent(value)
         if sent is not None:
             times = sent.get("times")
             again = {"times": (times if isinstance(times, int) else 0) + 1, "at": sent.pop("at", 0.0)}
-            self.redis.hset(keys.SUBMITTED, task_id, _json(sent | again))
+            self._put(task_id, value, sent | again)
+
+    def _put(self, task_id: str, before: Any, sent: dict[str, Any]) -> None:
+        self._replace(keys=[keys.SUBMITTED], args=[task_id, before, _json(sent)])
 
     def forget(self, *task_ids: str) -> None:
         """Their effect is there, or nobody wants it any more."""

@@ -119,13 +119,26 @@ class TrainingRun:
         remove_orphans(folder, ORPHAN_AGE * settings.TRAIN_TIME_LIMIT_S, archive)
         checkpoints = JobCheckpoints(folder, task_id, settings.CHECKPOINT_EVERY_S, archive)
         try:
-            answer = self._train(message, task_id, ticket, checkpoints)
+            written = self.store.written(ticket.version)
+            if written is None:
+                answer = self._train(message, task_id, ticket, checkpoints)
+            else:
+                answer = self._go_on(message, task_id, ticket, written)
         except TimbralError as error:
             if not isinstance(error, RedisUnavailableError):  # which is tried again
                 checkpoints.clear()
             raise
         checkpoints.clear()
         return answer
+
+    def _go_on(self, message: TrainModel, task_id: str, ticket: Training, written: ServedModel) -> dict[str, Any]:
+        """From the version that another delivery has written, whose file others may have taken up: one of more plays
+        under its name would be another model."""
+        logger.info("already written, going on from there", version=ticket.version)
+        # That delivery may have been lost before it looked whether somebody was forgotten meanwhile.
+        self.store.remove_forgotten(ticket.version, list(self.forgotten.among(list(written.user_ids))))
+        record = written.record
+        return self._end(message, task_id, ticket, record, dict(record["durations_s"]), 1)
 
     def _train(
         self, message: TrainModel, task_id: str, ticket: Training, checkpoints: JobCheckpoints
@@ -206,13 +219,30 @@ class TrainingRun:
             served = ServedModel(
                 ticket.version, model, data.user_ids, data.item_ids, users, evaluated, record, rated_zero=data.zeros
             )
+            meanwhile = self.store.written(ticket.version)
+            if meanwhile is not None:
+                # This process stood still for so long that its message was given to another, which is further.
+                return self._go_on(message, task_id, ticket, meanwhile)
             self.store.write(served)
             if self.forgotten.count() != n_forgotten:
                 # Somebody was forgotten while this trained, and the erasure may have looked before the file was there.
                 self.store.remove_forgotten(ticket.version, list(self.forgotten.among(list(data.user_ids))))
+        return self._end(message, task_id, ticket, record, durations_s, fits.total)
+
+    def _end(
+        self,
+        message: TrainModel,
+        task_id: str,
+        ticket: Training,
+        record: dict[str, Any],
+        durations_s: dict[str, float],
+        n_steps: int,
+    ) -> dict[str, Any]:
+        """What follows when the version is written: it may go live, and the training has its answer."""
+        verdict = Verdict(**record["verdict"])
         promoted, reason = self._promote(ticket.version, message.promote, verdict)
-        if promoted and read.history is not None:
-            self.overlay.drop_trained(read.history["watermark"])
+        if promoted and record["history"] is not None:
+            self.overlay.drop_trained(record["history"]["watermark"])
         self.store.prune(settings.KEEP_MODELS)
         answer = {
             "model_version": ticket.version,
@@ -226,8 +256,8 @@ class TrainingRun:
         self.store.count_training(
             "promoted" if promoted else "not_asked" if message.promote == "never" else "held_back"
         )
-        self.on_progress(fits.total, fits.total, f"{ticket.version}: {reason}")
-        log.info("trained", promoted=promoted, reason=reason, **answer["durations_s"])
+        self.on_progress(n_steps, n_steps, f"{ticket.version}: {reason}")
+        logger.info("trained", version=ticket.version, promoted=promoted, reason=reason, **answer["durations_s"])
         return answer
 
     def read(self, message: DataMessage) -> Interactions:

@@ -29,6 +29,7 @@ from timbral.models.fitting.options import PartOptions
 from timbral.models.fitting.training_data import HeldData, TrainingData
 from timbral.models.fitting.warm_start import KnownFactors
 from timbral.models.kernels.threads import resolve_n_threads
+from timbral.models.parameters import Parameters
 from timbral.models.popular_lists import popular_where_unknown
 from timbral.models.scoring import Scoring
 from timbral.models.search.item_index import ItemIndex
@@ -45,7 +46,7 @@ ITEM_INDEX, SIMILARITY_INDEX = "item_index.", "similarity_index."
 logger = logging.getLogger(__name__)
 
 
-class NMFModel(FittedModel):
+class NMFModel(Parameters, FittedModel):
     """Non-negative matrix factorisation and non-negative neighbours, for listening data, ratings or clicks.
 
     A score is that of the factors, w_u·h_i, and where the data gain by it, what the played items say for this one as
@@ -215,11 +216,6 @@ class NMFModel(FittedModel):
         said = ", ".join(f"{name}={value!r}" for name, value in self.parameters().items() if value is not None)
         fitted = f"fitted to {self.n_users} users × {self.n_items} items" if self.is_fitted else "not fitted"
         return f"<NMFModel({said}), {fitted}>"
-
-    def parameters(self) -> dict[str, Any]:
-        """What the model was made with: plain values by the names of the constructor's arguments."""
-        own = {name: getattr(self, name) for name in ("n_components", "random_state", "max_iter", "tol")}
-        return own | self.objective.as_dict() | self.parts.as_dict()
 
     # Asking
 

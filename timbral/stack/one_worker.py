@@ -70,7 +70,7 @@ def _end_group(process: subprocess.Popen[bytes], timeout_s: float = 8.0) -> None
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):  # Ctrl-C once more: at once
             process.wait(timeout_s)
     # The main process is gone; a pool child that outlived it still carries the group's number.
     with contextlib.suppress(ProcessLookupError):

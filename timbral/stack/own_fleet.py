@@ -16,6 +16,7 @@ from timbral.config.cores import available_cores
 from timbral.config.settings import Settings
 from timbral.stack.embedded_server import EmbeddedServer
 from timbral.stack.one_worker import one_worker
+from timbral.stack.signals import signals_interrupt
 from timbral.stack.up import REDIS_PORT, STATE_DIR, only_one
 
 __all__ = ["has_state", "is_needed", "own_fleet", "own_server"]
@@ -52,6 +53,7 @@ def own_server() -> Iterator[str]:
     STATE_DIR.mkdir(parents=True, exist_ok=True)
     pid_file = (STATE_DIR / "redis.pid").absolute()
     with (
+        signals_interrupt(),
         only_one(STATE_DIR / "up.lock", pid_file, OTHERS_END_S),
         EmbeddedServer(STATE_DIR.absolute() / "redis", options={"pidfile": str(pid_file)}) as server,
     ):

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import secrets
-import signal
 import socket
 import sys
 import time
@@ -29,6 +28,7 @@ from timbral.errors import SettingsError
 from timbral.queue import layout
 from timbral.queue.fleet_state import alive_workers
 from timbral.stack.embedded_server import EmbeddedServer
+from timbral.stack.signals import on_signals
 from timbral.stack.supervisor import Program, Supervisor
 
 __all__ = ["STATE_DIR", "Addresses", "only_one", "programs", "up"]
@@ -166,7 +166,7 @@ def up(
                 server.start()
             welcome()
 
-        with _signals(supervisor):
+        with on_signals(supervisor.stop):
             code = supervisor.run(tick)
     supervisor.say("Everything has ended")
     return code
@@ -211,19 +211,6 @@ def _login_hint(settings: Settings) -> str:
     if has_token["API_READ_TOKEN"]:
         return "log in with API_TOKEN, or API_READ_TOKEN to look"
     return "log in with API_TOKEN to change things" if has_token["API_TOKEN"] else "open to all on this machine"
-
-
-@contextlib.contextmanager
-def _signals(supervisor: Supervisor) -> Iterator[None]:
-    def on_signal(*_: object) -> None:
-        supervisor.stop()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

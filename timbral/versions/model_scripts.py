@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BEGIN", "PROMOTE", "PUBLISH_REVISION", "RETIRE", "ROLL_BACK"]
+__all__ = ["BEGIN", "FINISH", "PROMOTE", "PUBLISH_REVISION", "RETIRE", "ROLL_BACK"]
 
 BEGIN = """
 -- KEYS: trainings, fence. ARGV: task id, time stamp.
@@ -12,6 +12,14 @@ local fence = redis.call('INCR', KEYS[2])
 local made = cjson.encode({version = ARGV[2] .. '-' .. string.format('%d', fence), fence = fence})
 redis.call('HSET', KEYS[1], ARGV[1], made)
 return made
+"""
+
+FINISH = """
+-- KEYS: trainings. ARGV: task id, version, what is known of it from now on.
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if known and cjson.decode(known).version ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
 """
 
 SWITCH = """

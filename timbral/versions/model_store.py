@@ -82,6 +82,7 @@ class ModelStore:
         self._instead_of: str | None = None
         self._look_again_at = 0.0
         self._begin = redis_client.register_script(scripts.BEGIN)
+        self._finish = redis_client.register_script(scripts.FINISH)
         self._promote = redis_client.register_script(scripts.PROMOTE)
         self._roll_back = redis_client.register_script(scripts.ROLL_BACK)
         self._retire = redis_client.register_script(scripts.RETIRE)
@@ -102,9 +103,20 @@ class ModelStore:
         return Training(known["version"], int(known["fence"]), known.get("answer"))
 
     def finish(self, task_id: str, training: Training, answer: dict[str, Any]) -> None:
-        """Keep the training's answer: the task, delivered once more, has nothing left to do."""
+        """Keep the training's answer: the task, delivered once more, has nothing left to do. Nothing where the id is
+        another training's by now."""
         known = json.dumps({"version": training.version, "fence": training.fence, "answer": answer})
-        self.redis.hset(keys.MODEL_TRAININGS, task_id, known)
+        self._finish(keys=[keys.MODEL_TRAININGS], args=[task_id, training.version, known])
+
+    def written(self, version: str) -> ServedModel | None:
+        """The version of a training that is written, record and file; None before, and where it cannot be read."""
+        if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
+            return None
+        try:
+            return self.files.read(version)
+        except (ModelFileError, ModelNotFoundError) as error:
+            logger.warning("a written version cannot be read", version=version, problem=str(error))
+            return None
 
     def count_training(self, outcome: Literal["promoted", "held_back", "not_asked"]) -> None:
         """Count a training that ended, for whoever watches: a gate that refuses goes unseen otherwise."""
@@ -188,8 +200,8 @@ class ModelStore:
         Args:
             live: the version that is live and the revisions of all, where the caller has just asked for them.
 
-        Where its file cannot be read, the model that was served goes on being served, or the newest older one that can
-        be read is.
+        Where its file cannot be read, the version that was live before and can be read is served, by all workers the
+        same.
 
         Raises:
             ModelNotFoundError: no version is live, or no file of any version is there.
@@ -207,7 +219,8 @@ class ModelStore:
             self._served, self._instead_of = self.files.read(version), None
             logger.info("model loaded", version=version)
         except (ModelFileError, ModelNotFoundError) as error:
-            self._served = self._served or self._newest_readable(version, error)
+            # Not what happens to be mapped here: other workers may have something else.
+            self._served = self._readable_instead(version, error)
             self._instead_of, self._look_again_at = version, time.monotonic() + LOOK_AGAIN_S
             logger.error("model cannot be read", version=version, served=self._served.version, problem=str(error))
         return self._served
@@ -283,14 +296,23 @@ class ModelStore:
                 self._other = None if held is self._other else self._other
         self.files.remove_rewritten(revisions)
 
-    def _newest_readable(self, version: str, error: TimbralError) -> ServedModel:
-        for other in self.versions():
-            if _fence(other) < _fence(version):
-                try:
-                    return self.files.read(other)
-                except (ModelFileError, ModelNotFoundError):
-                    continue
-        raise error
+    def _readable_instead(self, version: str, error: TimbralError) -> ServedModel:
+        """What is served where ``version`` cannot be read: the same by all workers, the version that can be read and
+        was live last, else the newest older one, else what is mapped here."""
+        were_live = [text(one) for one in self.redis.lrange(keys.MODEL_HISTORY, 0, -1)]
+        older = [one for one in self.versions() if _fence(one) < _fence(version)]
+        for other in dict.fromkeys([*were_live, *older]):
+            if other == version:
+                continue
+            if self._served is not None and self._served.version == other:
+                return self._served
+            try:
+                return self.files.read(other)
+            except (ModelFileError, ModelNotFoundError):
+                continue
+        if self._served is None:
+            raise error
+        return self._served
 
     def _check(self, version: str) -> None:
         if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
@@ -330,20 +352,23 @@ class ModelStore:
         """Remove all but the ``keep`` newest of the versions that were live, and as many of those that were not;
         returns the names of those that went.
 
-        The current version stays, the one that a roll back would go to, and those that an open job works with.
+        The current version stays, the one that a roll back would go to, those that an open job works with, and those
+        whose training has not ended: it may be about to put its version live.
         """
         if keep < 1:
             raise ParameterError(f"keep must be 1 or more, got {keep}")
         were_live = {text(version) for version in self.redis.lrange(keys.MODEL_HISTORY, 0, -1)}
         versions = self.versions()
+        trainings = self._trainings()
+        going_on = {ticket["version"] for ticket in trainings.values() if ticket.get("answer") is None}
         kinds = [v for v in versions if v in were_live], [v for v in versions if v not in were_live]
         gone = []
-        for version in [old for kind in kinds for old in kind[keep:]]:
+        for version in [old for kind in kinds for old in kind[keep:] if old not in going_on]:
             known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN]
             if self._retire(keys=known, args=[version, keys.job("")]):
                 self._remove_files(version)
                 gone.append(version)
-        self._forget_trainings()
+        self._forget_trainings(trainings)
         if gone:
             logger.info("pruned", versions=gone, keep=keep)
         return gone
@@ -368,10 +393,14 @@ class ModelStore:
         self.redis.delete(keys.model_metadata(version))
         self.redis.hdel(keys.MODEL_REVISIONS, version)
 
-    def _forget_trainings(self) -> None:
-        oldest = datetime.fromtimestamp(time.time() - FORGET_TRAININGS_S, UTC).strftime("%Y%m%dT%H%M%S")
+    def _trainings(self) -> dict[Any, dict[str, Any]]:
+        """What trainings were given when they began, by their tasks' ids."""
         known = self.redis.hgetall(keys.MODEL_TRAININGS)
-        old = [task_id for task_id, ticket in known.items() if json.loads(text(ticket))["version"] < oldest]
+        return {task_id: json.loads(text(ticket)) for task_id, ticket in known.items()}
+
+    def _forget_trainings(self, known: dict[Any, dict[str, Any]]) -> None:
+        oldest = datetime.fromtimestamp(time.time() - FORGET_TRAININGS_S, UTC).strftime("%Y%m%dT%H%M%S")
+        old = [task_id for task_id, ticket in known.items() if ticket["version"] < oldest]
         if old:
             self.redis.hdel(keys.MODEL_TRAININGS, *old)
 

@@ -202,8 +202,9 @@ class Unacked:
         """The message is done with: forget it and its count."""
         # No transaction: a full Redis 7 refuses every command inside of one, also those that free memory.
         with self.client.pipeline(transaction=False) as pipe:
-            pipe.zrem(self.index_key, tag)
+            # The content first: an index without one is dropped when it lapses, the other way round nobody would see it.
             pipe.hdel(self.content_key, tag)
+            pipe.zrem(self.index_key, tag)
             if task_id is not None:
                 pipe.delete(keys.deliveries(task_id))
             pipe.execute()

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from sklearn.decomposition import NMF
-from sklearn.exceptions import ConvergenceWarning
 
 from timbral.models.engine.gram import gram
 from timbral.models.engine.side_by_side import MOST_FEW as FEW
@@ -99,6 +97,10 @@ def _rows(matrix: sparse.csr_matrix) -> Any:
 def test_without_weights_it_is_classic_nmf_and_as_good_as_scikit_learn(
     seed: int, n_users: int, n_items: int, density: float
 ) -> None:
+    # Here, as its import takes seconds, and each process that collects the tests would take them.
+    from sklearn.decomposition import NMF
+    from sklearn.exceptions import ConvergenceWarning
+
     matrix = sparse.random(n_users, n_items, density, "csr", np.float32, np.random.default_rng(seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

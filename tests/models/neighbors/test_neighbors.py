@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import sparse
-from scipy.optimize import nnls
 
 from timbral.models.engine.sparse_rows import read_rows
 from timbral.models.kernels.threads import Threads
@@ -32,6 +31,8 @@ def co_play_matrix(matrix: sparse.csr_matrix) -> np.ndarray:
 
 
 def test_weights_are_the_best_that_are_not_negative() -> None:
+    from scipy.optimize import nnls
+
     matrix = played()
     gram = co_play_matrix(matrix)
     n_items = len(gram)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from brute_force_lists import Array, assert_same, brute_force, neighbor_sums
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -78,6 +78,7 @@ def test_lists_are_those_of_brute_force_whatever_is_asked(
     assert_same(found, brute_force(users, items, k, **options))
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([1, 10, 300]))
 def test_lists_from_a_large_catalogue_are_those_of_brute_force(seed: int, zeros: float, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -87,6 +88,7 @@ def test_lists_from_a_large_catalogue_are_those_of_brute_force(seed: int, zeros:
     assert_same(top_k(users, items, k, seen=seen, n_threads=1), brute_force(users, items, k, seen=seen))
 
 
+@settings(max_examples=25)
 @given(
     st.integers(0, 2**32),
     st.sampled_from([0.01, 1.0, 100.0]),
@@ -306,7 +308,7 @@ def test_a_forked_child_finds_the_same_after_its_parent_has_searched() -> None:
 
     child = context.Process(target=_in_a_child, args=(users, items, queue), daemon=True)
     child.start()
-    found_items, found_scores = queue.get(timeout=60)
+    found_items, found_scores = queue.get(timeout=100)
     child.join(60)
 
     np.testing.assert_array_equal(found_items, expected.item_indices)

@@ -101,7 +101,7 @@ def module_fleet(session_server: EmbeddedServer, tmp_path_factory: pytest.TempPa
 def flower(module_fleet: Fleet) -> Iterator[Flower]:
     made = Flower(module_fleet, AUTH)
     module_fleet.worker().spawn()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not made.answers() and time.monotonic() < deadline:
         time.sleep(0.05)
     yield made
@@ -179,15 +179,15 @@ def test_a_training_is_not_buried_under_chunks_and_refreshes_for_each_play(
     train, everybody, *plays = send(
         module_fleet,
         "job = producers.enqueue_train_model('plays.csv', n_components=4, promote='always')\n"
-        "job.wait(60)\n"
+        "job.wait(100)\n"
         "all = producers.enqueue_compute_recommendations(top_k=3)\n"
         "plays = [producers.enqueue_refresh_embeddings(plays=[producers.Play(user_id=1, item_id=n)]) for n in "
         "range(9)]\n"
-        "for sent in (all, *plays): sent.wait(60)\n"
+        "for sent in (all, *plays): sent.wait(100)\n"
         "print(job.id, all.id, *(sent.id for sent in plays))",
     )
     # An event of later than all of them has arrived: so have theirs.
-    (last,) = send(module_fleet, "job = producers.enqueue_refresh_embeddings(); job.wait(60); print(job.id)")
+    (last,) = send(module_fleet, "job = producers.enqueue_refresh_embeddings(); job.wait(100); print(job.id)")
     wait_until(lambda: flower.table().get(last, {}).get("state") == "SUCCESS", 30, "the last event")
 
     table = flower.table()

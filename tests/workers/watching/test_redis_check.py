@@ -22,7 +22,7 @@ TRAIN_NOTHING = """
 import producers
 from timbral.errors import TimbralError
 try:
-    producers.enqueue_train_model("missing.csv").wait(60)
+    producers.enqueue_train_model("missing.csv").wait(100)
 except TimbralError as error:
     print(type(error).__name__)
 """

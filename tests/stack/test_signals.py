@@ -1,0 +1,45 @@
+"""What a command has started ends with it, however the command is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from timbral.stack.own_fleet import own_server
+from timbral.stack.signals import signals_interrupt
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_ends_with_the_command_that_started_it(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(KeyboardInterrupt), own_server():  # noqa: PT012 - the signal comes in it
+        assert Path(".timbral/redis.pid").exists()
+        os.kill(os.getpid(), number)
+
+    assert not Path(".timbral/redis.pid").exists()  # the server removes it at its end
+
+
+def test_a_closed_terminal_ends_nothing_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_before_the_command_has_begun_is_no_traceback() -> None:
+    code = "import sys, timbral.cli as cli; sys.modules['timbral.cli.application'] = Late(); sys.exit(cli.main([]))"
+    late = "class Late:\n def __getattr__(self, name): raise KeyboardInterrupt\n"
+
+    done = subprocess.run([sys.executable, "-c", late + code], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stderr) == (130, "")

@@ -1,0 +1,45 @@
+"""Signals that end a program which has started others: they have to end with it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Final
+
+__all__ = ["on_signals", "signals_interrupt"]
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def on_signals(act: Callable[[], object]) -> Iterator[None]:
+    """Call ``act`` at Ctrl-C, at SIGTERM and where the terminal is closed (SIGHUP), but for what nohup has switched
+    off."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        act()
+
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+    heard = [number for number in ENDING if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """All of them raise KeyboardInterrupt, as Ctrl-C does by itself: what was started is ended on the way out."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with on_signals(interrupt):
+        yield
