@@ -35,6 +35,8 @@ FIRST_GROUPS: Final = 2
 FIRST_LANES: Final = 256
 """Of the longest items, those of the first groups, what codes are sure of gives a threshold to begin with. The most in
 each of so many lanes stands for all of them."""
+MANY_GROUPS: Final = 256
+"""Where there are fewer, it takes longer than it saves."""
 MOST: Final = np.float32(1e37)
 DONE: Final = np.float32(-2.0)  # lower than what a list that is not full asks for
 
@@ -160,8 +162,8 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
         lower[user] = highest * ROUND_SHARE
         row = start + user
         n_out = n_barred + seen_indptr[row + 1] - seen_indptr[row] + blocked_indptr[row + 1] - blocked_indptr[row]
-        if out_scores.shape[1] + n_out <= FIRST_LANES:
-            n_first = min(FIRST_GROUPS, n_groups)
+        if n_groups >= MANY_GROUPS and out_scores.shape[1] + n_out <= FIRST_LANES // 4:
+            n_first = FIRST_GROUPS
             _first_bounds(user_codes[user], starts[user], codes, steps, bounds[user], n_first, least, sums)
             thresholds[user] = _threshold_of_first(least, out_scores.shape[1] + n_out, n_components)
     is_left, n_rounds = n_strips > 0, 0
