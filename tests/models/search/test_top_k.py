@@ -16,7 +16,8 @@ from timbral.errors import ParameterError
 from timbral.models.kernels.vector_sum import WIDE
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k as top_k_module
-from timbral.models.search.item_index import ItemIndex
+from timbral.models.search.index_kernel import MANY_GROUPS
+from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, ItemIndex
 from timbral.models.search.top_k import TopK, scores_of, top_k
 
 
@@ -219,6 +220,20 @@ def test_the_search_passes_over_blocks_whose_ceiling_is_too_low() -> None:
 
     assert hopeless.mean() > 0.5
     assert_same(top_k(users, trap, 10, index=index), brute_force(users, items, 10))
+
+
+@pytest.mark.parametrize("n_seen", [0, 20, 200])
+def test_lists_that_begin_with_a_threshold_of_the_longest_items_are_those_of_brute_force(n_seen: int) -> None:
+    rng, n_items = np.random.default_rng(n_seen), MANY_GROUPS * GROUP_BLOCKS * BLOCK_ITEMS + 5
+    users = sparse_factors(rng, (10, 8), 0.1)
+    items = sparse_factors(rng, (n_items, 8), 0.1).T.copy()
+    best = np.argsort(-(users @ items), axis=1)[:, :n_seen]  # the very items that it would begin with
+    seen = sparse.csr_matrix((np.ones(best.size), best.ravel(), np.arange(11) * n_seen), (10, n_items))
+
+    for options in ({"seen": seen}, {"seen": seen, "blocked": np.unique(best[:3])}):
+        assert_same(
+            top_k(users, items, 10, index=ItemIndex.of(items), **options), brute_force(users, items, 10, **options)
+        )
 
 
 def test_of_a_block_that_is_looked_at_codes_leave_those_that_may_be_in_the_list() -> None:
