@@ -66,18 +66,30 @@ class Broker:
         """
         try:
             with self._producers.acquire(block=True, timeout=ACQUIRE_TIMEOUT_S) as producer:
-                self.app.send_task(
-                    task,
-                    kwargs=kwargs,
-                    task_id=task_id,
-                    queue=self.queue_of(task),
-                    producer=producer,
-                    headers={layout.WORK_HEADER: task_id},
-                    retry=True,
-                    retry_policy=PUBLISH_RETRIES,
-                )
+                try:
+                    self._send(producer, task, kwargs, task_id)
+                except AttributeError:
+                    # Of an outage while it declares the queue, kombu tells nobody: it connects anew and publishes on
+                    # the channel that it closed, which has nothing to ask the sentinels with. Nothing was sent.
+                    if producer.channel.connection is not None:
+                        raise
+                    producer.connection.collect()
+                    producer.revive(producer.connection)
+                    self._send(producer, task, kwargs, task_id)
         except (OperationalError, RedisError, OSError) as error:
             raise as_ours(self._address, error) from error
+
+    def _send(self, producer: Any, task: str, kwargs: dict[str, Any], task_id: str) -> None:
+        self.app.send_task(
+            task,
+            kwargs=kwargs,
+            task_id=task_id,
+            queue=self.queue_of(task),
+            producer=producer,
+            headers={layout.WORK_HEADER: task_id},
+            retry=True,
+            retry_policy=PUBLISH_RETRIES,
+        )
 
     def close(self) -> None:
         """Close every connection to the queue."""

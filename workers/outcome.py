@@ -18,6 +18,7 @@ from timbral.logic.dropping import drop_queue
 from timbral.logic.single_flight import Flight
 from timbral.logic.submitted import Submitted
 from timbral.queue import layout
+from timbral.versions.trainings import Trainings
 from workers import engine_lists, publishing, resources, successors
 
 __all__ = [
@@ -197,7 +198,7 @@ def forget_work(task_id: str) -> None:
     resources.jobs().forget(task_id)
     resources.overlay().forget_task(task_id)
     records.delete(keys.progress(task_id), keys.told(task_id))
-    records.hdel(keys.MODEL_TRAININGS, task_id)
+    Trainings(records).forget(task_id)
     resources.broker().delete(layout.result_key(task_id))
 
 

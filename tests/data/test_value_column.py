@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -157,3 +158,25 @@ def test_thousands_are_never_taken_for_fractions(
         DataLoader().load_csr(path, decimal=decimal, **read)
     with pytest.raises(DataError, match=re.escape(said)):
         DataLoader().load_user_interactions(path, decimal=decimal, **read)
+
+
+@pytest.mark.parametrize(
+    ("values", "warned"),
+    [
+        (["17", "1.234", "980"], True),
+        (["17", "1.234.567"], False),  # no number
+        (["1.250", "2.500"], False),
+        (["17", "2.5"], False),
+        (["17", "234"], False),
+    ],
+)
+def test_points_that_may_mark_thousands_are_warned_of(
+    values: list[str], warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text("user_id;item_id;plays\n" + "".join(f"1;{n};{value}\n" for n, value in enumerate(values)))
+
+    with contextlib.suppress(DataError):
+        DataLoader().load_csr(path)
+
+    assert ("1.234 of the column 'plays' is read as a decimal" in caplog.text) == warned

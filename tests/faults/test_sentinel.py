@@ -142,6 +142,28 @@ print(asyncio.run(broker.queues(["training"])))
     assert '"training": 2' in health.stdout, health.stderr
 
 
+def test_what_is_sent_on_a_channel_that_kombu_closed_goes_over_a_new_one(
+    sentinels: SentinelServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: as outages leave it, with another sentinel asked, and closed although the queue was just declared
+    broker = Broker(RedisUrl.parse(sentinels.url))
+    try:
+        broker.publish("train_model", {}, "first")
+        with broker._producers.acquire() as producer:
+            producer.connection.maybe_switch_next()
+            producer.channel.close()
+        monkeypatch.setattr("kombu.messaging.maybe_declare", lambda *_, **__: True)
+
+        # when
+        broker.publish("train_model", {}, "second")
+
+        # then
+        with sentinels.client() as client:
+            assert client.llen("training") == 2
+    finally:
+        broker.close()
+
+
 def test_sentinels_that_know_no_such_primary_are_an_outage(sentinels: SentinelServers) -> None:
     connector = RedisConnector(sentinels.url.replace("mymaster", "another"))
 

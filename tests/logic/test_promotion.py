@@ -35,7 +35,7 @@ def test_promote_says_whether_the_gate_is_asked(train: Train, store: ModelStore)
 
 
 def test_a_slower_older_training_stays_out(train: Train, store: ModelStore) -> None:
-    slow = store.begin("slow")
+    slow = store.trainings.begin("slow")
     fast = train("fast")
 
     answer = train("slow", promote="always")

@@ -18,6 +18,7 @@ from timbral.config.settings import settings
 from timbral.logic.jobs import Jobs
 from timbral.logic.rescue import Rescue, Rescued
 from timbral.logic.single_flight import SingleFlight
+from timbral.queue import layout
 from timbral.queue.held_messages import HeldMessages
 from timbral.stack.embedded_server import EmbeddedServer
 
@@ -182,6 +183,21 @@ def test_a_lost_leaders_follower_takes_over(client: redis.Redis, rescue: Callabl
 
     assert rescue().followers == 1
     assert sent == [("train_model", {"dataset": "d"}, "follower")]
+
+
+def test_a_follower_that_was_cancelled_or_has_its_result_takes_nothing_over(
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent
+) -> None:
+    # given: both wait for a leader that is lost; one was delivered again and answered by then
+    SingleFlight(client, lambda task_id: True, 0.0).join("digest", "leader", "train_model", {"dataset": "d"})
+    client.sadd(keys.once_followers("digest"), "answered", "cancelled")
+    client.set(layout.result_key("answered"), json.dumps({"status": "SUCCESS", "result": {}}))
+    Jobs(client).cancel("cancelled")
+
+    rescued = rescue()
+
+    assert (rescued.followers, sent) == (0, [])
+    assert not client.exists(keys.ONCE_OPEN, keys.once("digest"), keys.once_followers("digest"))
 
 
 def test_a_lost_leader_without_followers_is_forgotten(client: redis.Redis, rescue: Callable[[], Rescued]) -> None:

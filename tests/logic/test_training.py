@@ -21,6 +21,7 @@ from timbral.logic import training
 from timbral.logic.overlay import Overlay
 from timbral.messages import ANSWERS, Play, TrainModel
 from timbral.versions.model_store import ModelStore
+from timbral.versions.trainings import Trainings
 
 Train = Callable[..., dict[str, Any]]
 
@@ -61,7 +62,7 @@ def test_a_training_that_is_cut_off_after_its_version_was_written_goes_on_with_t
     overlay = Overlay(client)
     overlay.add_plays("t", [Play(user_id=user, item_id=item, plays=n) for user, item, n in history(40)])
     PlayArchive(client, table).run()
-    owner = Overlay if lost_at == "drop_trained" else ModelStore
+    owner = {"drop_trained": Overlay, "finish": Trainings}.get(lost_at, ModelStore)
     with monkeypatch.context() as killed:
         killed.setattr(owner, lost_at, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):

@@ -42,13 +42,14 @@ def python_with_the_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv/bin/python"
 
 
+@pytest.mark.timeout(600)
 def test_an_app_that_checks_its_types_strictly_sees_ours(python_with_the_wheel: Path, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--no-incremental"]
 
     done = subprocess.run(
         [*command, "--python-executable", str(python_with_the_wheel), "app.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=250,
+        cwd=tmp_path, capture_output=True, text=True, timeout=500,
         env={name: value for name, value in os.environ.items() if name not in ("MYPYPATH", "PYTHONPATH")},
     )  # fmt: skip
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,3 +45,19 @@ def test_ctrl_c_before_the_command_has_begun_is_no_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", late + code], capture_output=True, text=True, timeout=60)
 
     assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv (util-linux)")
+def test_a_server_ends_though_the_command_that_started_it_is_killed(tmp_path: Path, wait_until: Any) -> None:
+    code = "from timbral.stack.own_fleet import own_server\nwith own_server(): print(flush=True); input()"
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        assert (tmp_path / ".timbral" / "redis.pid").exists()
+
+        command.kill()
+
+    wait_until(lambda: not (tmp_path / ".timbral" / "redis.pid").exists(), 20, "the end of the server")

@@ -20,7 +20,7 @@ def store(client: redis.Redis, tmp_path: Path) -> ModelStore:
 
 
 def live(store: ModelStore, *, text_ids: bool = False) -> ServedModel:
-    version = store.begin("task").version
+    version = store.trainings.begin("task").version
     made = served_model(history(text_ids=text_ids), version)
     store.write(made)
     store.promote(version)

@@ -21,7 +21,7 @@ def store(client: redis.Redis, tmp_path: Path) -> ModelStore:
 
 
 def trained(store: ModelStore, name: str, seed: int = 1) -> str:
-    version = store.begin(name).version
+    version = store.trainings.begin(name).version
     store.write(served_model(history(seed=seed), version))
     return version
 

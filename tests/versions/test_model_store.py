@@ -31,9 +31,9 @@ def store(client: redis.Redis, tmp_path: Path) -> ModelStore:
 
 
 def trained(store: ModelStore, task_id: str) -> str:
-    training = store.begin(task_id)
+    training = store.trainings.begin(task_id)
     store.write(served(training.version))
-    store.finish(task_id, training, {})
+    store.trainings.finish(task_id, training, {})
     return training.version
 
 
@@ -45,7 +45,11 @@ def damage(store: ModelStore, version: str) -> None:
 
 
 def test_a_redelivered_training_keeps_its_version_and_fence(store: ModelStore) -> None:
-    first, again, other = store.begin("task"), store.begin("task"), store.begin("another task")
+    first, again, other = (
+        store.trainings.begin("task"),
+        store.trainings.begin("task"),
+        store.trainings.begin("another task"),
+    )
 
     assert again == first
     assert other.fence == first.fence + 1
@@ -53,20 +57,20 @@ def test_a_redelivered_training_keeps_its_version_and_fence(store: ModelStore) -
 
 
 def test_a_finished_training_that_is_delivered_again_gets_its_answer(store: ModelStore) -> None:
-    training = store.begin("task")
-    store.finish("task", training, {"promoted": True})
+    training = store.trainings.begin("task")
+    store.trainings.finish("task", training, {"promoted": True})
 
-    assert store.begin("task").answer == {"promoted": True}
+    assert store.trainings.begin("task").answer == {"promoted": True}
 
 
 def test_a_training_that_ends_late_does_not_answer_for_another_under_its_id(store: ModelStore) -> None:
-    late = store.begin("task")
-    store.redis.hdel(keys.MODEL_TRAININGS, "task")  # the id is used again
-    second = store.begin("task")
+    late = store.trainings.begin("task")
+    store.trainings.forget("task")  # the id is used again
+    second = store.trainings.begin("task")
 
-    store.finish("task", late, {"n": 1})
+    store.trainings.finish("task", late, {"n": 1})
 
-    assert store.begin("task") == second
+    assert store.trainings.begin("task") == second
     assert second.answer is None
 
 
@@ -97,7 +101,7 @@ def test_a_model_from_its_file_recommends_what_it_did_before_it_was_written(stor
 
 
 def test_an_older_training_never_replaces_a_newer_one(store: ModelStore) -> None:
-    slow, fast = store.begin("slow").version, store.begin("fast").version
+    slow, fast = store.trainings.begin("slow").version, store.trainings.begin("fast").version
     for version in (fast, slow):
         store.write(served(version))
 
@@ -124,7 +128,7 @@ def test_a_training_that_is_delivered_again_does_not_undo_a_roll_back(store: Mod
         store.promote(version)
     store.roll_back()
 
-    assert store.promote(store.begin("second").version) == "stale"
+    assert store.promote(store.trainings.begin("second").version) == "stale"
 
     assert store.current_version() == first
 
@@ -211,7 +215,7 @@ def test_without_a_live_version_the_error_says_what_to_do(store: ModelStore) -> 
 def test_a_folder_that_cannot_be_written_changes_nothing(store: ModelStore) -> None:
     first = trained(store, "first")
     store.promote(first)
-    second = store.begin("second").version
+    second = store.trainings.begin("second").version
     store.files.folder = store.files.folder / "file"
     store.model_dir.write_text("not a folder")
 
@@ -241,7 +245,7 @@ def test_prune_keeps_the_newest_the_live_one_what_came_before_it_and_what_a_job_
 
 def test_prune_leaves_what_a_training_is_about_to_put_live(store: ModelStore) -> None:
     store.promote(trained(store, "live"))
-    ending = store.begin("ending")
+    ending = store.trainings.begin("ending")
     store.write(served(ending.version))
     trained(store, "experiment")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -19,8 +21,13 @@ from timbral.data.table import Table
 
 __all__ = ["csv_table"]
 
+logger = logging.getLogger(__name__)
+
 BLOCK_BYTES: Final = 4 * 2**20
 """Read at once; a row must fit in it."""
+
+POINT_OF_THOUSANDS: Final = re.compile(r"\d{1,3}(\.\d{3})?")
+"""All values are such in a file in which points mark thousands and no number has seven digits."""
 
 IDS: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -41,6 +48,8 @@ def csv_table(part: Part, options: ReadOptions, *, every_column: bool = False) -
         options = options.like(form.preset)
     options = replace(options, separator=form.separator)
     found = found_columns(options, [*form.header, *part.partitions], part.file.name)
+    if found.value is not None and found.value.text in form.names:
+        _warn_of_thousands(part.file.name, found.value.text, form, options)
     return Table(
         found=found,
         options=options,
@@ -50,6 +59,20 @@ def csv_table(part: Part, options: ReadOptions, *, every_column: bool = False) -
         partitions=tuple(part.partitions),
         batches=_batches(part, form, options, found, every_column=every_column),
     )
+
+
+def _warn_of_thousands(file: str, column: str, form: CsvForm, options: ReadOptions) -> None:
+    """Where semicolons separate, a decimal comma is usual, and a point between thousands: 1.234 plays are not 1234 to
+    Arrow."""
+    if form.separator != ";" or options.decimal != ".":
+        return
+    cells = form.cells(column)
+    marked = [cell for cell in cells if "." in cell]
+    if 0 < len(marked) < len(cells) and all(POINT_OF_THOUSANDS.fullmatch(cell) for cell in cells):
+        logger.warning(
+            "%s: %s of the column %r is read as a decimal. If its point marks thousands, write it without one: %s",
+            file, marked[0], column, marked[0].replace(".", ""),
+        )  # fmt: skip
 
 
 def _batches(

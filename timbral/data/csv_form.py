@@ -33,6 +33,7 @@ class CsvForm:
     quoted: whether a field in quotes may hold separators and line ends.
     preset: the form that it has, where it was said or the lines tell.
     n_skipped: bytes before the first row, as UTF-8 without byte-order mark.
+    sample: the first lines, the header among them.
     """
 
     header: list[str]
@@ -40,6 +41,7 @@ class CsvForm:
     quoted: bool
     preset: Preset | None
     n_skipped: int
+    sample: list[str]
 
     @property
     def names(self) -> list[str]:
@@ -52,6 +54,12 @@ class CsvForm:
                 unique = f"{name or f'Unnamed: {at}'}.{n}"
             names.append(unique)
         return names
+
+    def cells(self, column: str) -> list[str]:
+        """What ``column`` holds in the first rows, as far as a line is a row."""
+        at = self.names.index(column)
+        rows = (_split(line, self.separator) for line in self.sample)
+        return [row[at].strip() for row in rows if len(row) == len(self.header) and row != self.header]
 
 
 def csv_form(file: DatasetFile, options: ReadOptions) -> CsvForm:
@@ -92,12 +100,12 @@ def csv_form(file: DatasetFile, options: ReadOptions) -> CsvForm:
         if n_columns != len(columns):
             text = f"columns names {len(columns)} columns, {list(columns)}, but its first row has {n_columns}"
             raise DataError(text, file.name)
-        return CsvForm(list(columns), separator, quoted, preset, _n_bytes(lines[:start]))
+        return CsvForm(list(columns), separator, quoted, preset, _n_bytes(lines[:start]), sample)
     header, n_lines = _first_row(lines[start:], separator, quoted, file.name)
     if is_cut and start + n_lines >= len(lines) - 1:
         raise DataError(f"its header has no end in the first {MOST_HEADER_BYTES} bytes", file.name)
     header = [name.strip() for name in header]
-    return CsvForm(header, separator, quoted, preset, _n_bytes(lines[: start + n_lines]))
+    return CsvForm(header, separator, quoted, preset, _n_bytes(lines[: start + n_lines]), sample)
 
 
 def _head_text(file: DatasetFile, options: ReadOptions) -> tuple[str, bool]:

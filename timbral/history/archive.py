@@ -39,6 +39,25 @@ local known = tonumber(redis.call('HGET', KEYS[2], 'total') or '0')
 if tonumber(ARGV[3]) >= known then redis.call('HSET', KEYS[2], unpack(ARGV, 2)) end
 """
 
+GO_ON_BEHIND = """
+-- KEYS: stream. ARGV: milliseconds and sequence of how far the table is. A stream that has never got so far is another
+-- one than the table's: Redis has lost its data, and its clock is behind. Its entries get ids behind the table's last.
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local told, last = redis.call('XINFO', 'STREAM', KEYS[1]), nil
+for place = 1, #told, 2 do
+  if told[place] == 'last-generated-id' then last = told[place + 1] end
+end
+local ms, sequence = string.match(last, '^(%d+)-(%d+)$')
+ms, sequence = tonumber(ms), tonumber(sequence)
+if ms > tonumber(ARGV[1]) or (ms == tonumber(ARGV[1]) and sequence >= tonumber(ARGV[2])) then return 0 end
+local entries = redis.call('XRANGE', KEYS[1], '-', '+')
+for place, entry in ipairs(entries) do
+  redis.call('XADD', KEYS[1], ARGV[1] .. '-' .. string.format('%d', ARGV[2] + place), unpack(entry[2]))
+  redis.call('XDEL', KEYS[1], entry[1])
+end
+return #entries
+"""
+
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
@@ -58,6 +77,7 @@ class PlayArchive:
         self.history = history
         self.forgotten = Forgotten(redis_client)
         self._cut = redis_client.register_script(CUT)
+        self._go_on_behind = redis_client.register_script(GO_ON_BEHIND)
 
     def run(self) -> Archived:
         """Move everything that was recorded before the call.
@@ -65,6 +85,9 @@ class PlayArchive:
         Raises:
             HistoryError: the table cannot be read or written; the plays stay in the stream.
         """
+        n_new_ids = int(self._go_on_behind(keys=[keys.PLAYS_STREAM], args=self.history.watermark().split("-")))
+        if n_new_ids:
+            logger.warning("the stream is another one than the history's, and goes on behind it", entries=n_new_ids)
         last = self._last_entry()
         n_plays = 0
         while True:

@@ -143,6 +143,7 @@ class Rescue:
             if flight.leader in held or self.jobs.is_open(flight.leader):
                 self.flights.postpone([flight.digest])
                 continue
+            self.flights.leave(flight.digest, self._ended(self.flights.followers(flight.digest)))
             heir = self.flights.hand_over(flight)
             if heir is not None:
                 logger.warning("leader lost", leader=flight.leader, heir=heir, task=flight.task)
@@ -158,6 +159,12 @@ class Rescue:
         done = {task_id for task_id, result in zip(task_ids, results, strict=True) if layout.is_done(result)}
         self.submitted.forget(*done)
         return [task_id for task_id in task_ids if task_id not in done]
+
+    def _ended(self, task_ids: list[str]) -> list[str]:
+        """Those of the tasks that wait for nothing any more: they were cancelled, or delivered again, when another
+        version was live, and have their result. Sent again, they would do nothing, for ever."""
+        open_ones = set(self._without_result(task_ids))
+        return [task_id for task_id in task_ids if task_id not in open_ones or self.jobs.is_cancelled(task_id)]
 
     def _look_after_submitted(self, missing: list[str]) -> int:
         waiting = self.flights.waiting(missing)

@@ -206,6 +206,15 @@ class SingleFlight:
         """Ids of the tasks that wait for this request."""
         return [text(member) for member in self.redis.smembers(keys.once_followers(digest))]
 
+    def leave(self, digest: str, task_ids: Sequence[str]) -> None:
+        """These do not wait for the request any more."""
+        if task_ids:
+            own = [f"{part}:{task_id}" for part in ("own", "asked") for task_id in task_ids]
+            with self.redis.pipeline(transaction=True) as pipeline:
+                pipeline.srem(keys.once_followers(digest), *task_ids)
+                pipeline.hdel(keys.once(digest), *own)
+                pipeline.execute()
+
     def own_part(self, digest: str, task_id: str) -> dict[str, Any]:
         """What of the result is this follower's alone."""
         own: dict[str, Any] = json.loads(text(self.redis.hget(keys.once(digest), f"own:{task_id}")) or "{}")

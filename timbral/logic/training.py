@@ -50,8 +50,9 @@ from timbral.messages import DataMessage, TrainModel, utc_now
 from timbral.models.engine.factorization import HalvesOf
 from timbral.models.engine.halves import HalvesHere
 from timbral.models.nmf_model import NMFModel
-from timbral.versions.model_store import ModelStore, Training
+from timbral.versions.model_store import ModelStore
 from timbral.versions.served_model import ServedModel
+from timbral.versions.trainings import Training
 
 if TYPE_CHECKING:
     from timbral.spark_data.spark_reader import SparkReader
@@ -110,7 +111,7 @@ class TrainingRun:
             TrainingError: the fit failed; nothing changed.
             ModelStoreError: the version cannot be written; nothing changed.
         """
-        ticket = self.store.begin(task_id)
+        ticket = self.store.trainings.begin(task_id)
         if ticket.answer is not None:
             logger.info("already trained, answering again", version=ticket.version)
             return ticket.answer
@@ -252,8 +253,8 @@ class TrainingRun:
             **{name: record[name] for name in COPIED},
             "durations_s": {name: round(value, 3) for name, value in durations_s.items()},
         }
-        self.store.finish(task_id, ticket, answer)
-        self.store.count_training(
+        self.store.trainings.finish(task_id, ticket, answer)
+        self.store.trainings.count(
             "promoted" if promoted else "not_asked" if message.promote == "never" else "held_back"
         )
         self.on_progress(n_steps, n_steps, f"{ticket.version}: {reason}")

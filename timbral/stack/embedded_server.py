@@ -17,6 +17,7 @@ from typing import Self
 import redis
 
 from timbral.errors import RedisUnavailableError
+from timbral.stack.signals import ending_with_us
 
 __all__ = ["EmbeddedServer", "find_server_binary", "wheel_binary"]
 
@@ -99,7 +100,7 @@ class EmbeddedServer:
             command += [f"--{name}", value]
         # A session of its own: the terminal's Ctrl-C is for us, and the server ends when we have finished with it.
         self.process = subprocess.Popen(  # noqa: S603 - our own server
-            command,
+            ending_with_us(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from typing import Final
 
 from timbral.errors import TimbralError
 from timbral.queue import layout
+from timbral.stack.signals import ending_with_us
 
 __all__ = ["one_worker"]
 
@@ -44,7 +45,12 @@ def one_worker(url: str, log_path: Path, environment: Mapping[str, str], *, conc
     with log_path.open("wb") as log:
         # A session of its own, so that Ctrl-C reaches this program alone and it ends the whole group.
         process = subprocess.Popen(  # noqa: S603 - our own programs
-            command, env=theirs, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            ending_with_us(command),
+            env=theirs,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         _wait_until_ready(process, log_path)

@@ -1,17 +1,27 @@
-"""Signals that end a program which has started others: they have to end with it."""
+"""The end of a program that has started others: they have to end with it."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Final
 
-__all__ = ["on_signals", "signals_interrupt"]
+__all__ = ["ending_with_us", "on_signals", "signals_interrupt"]
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_SETPRIV: Final = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+
+
+def ending_with_us(command: Sequence[str]) -> list[str]:
+    """``command``, so that on Linux it is told to end when this process is killed and cannot tell it."""
+    # The kernel watches the thread that starts it, and no other is sure to live as long as the process.
+    is_main = threading.current_thread() is threading.main_thread()
+    return [*(_SETPRIV if is_main else ()), *command]
 
 
 @contextlib.contextmanager

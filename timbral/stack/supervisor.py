@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -13,15 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final
 
+from timbral.stack.signals import ending_with_us
+
 __all__ = ["Program", "Supervisor"]
 
 COLOURS: Final = (36, 32, 33, 35, 34, 31)
 MAX_QUICK_ENDS: Final = 3
 """Ends of a program, each sooner than QUICK_S after its start, before everything is stopped."""
 QUICK_S: Final = 30.0
-
-_ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
-"""On Linux, what runs is told to end when we are killed and cannot tell it."""
 
 
 @dataclass
@@ -128,7 +126,7 @@ class Supervisor:
     def _start(self, program: Program) -> None:
         program.started_at = time.monotonic()
         program.process = subprocess.Popen(  # noqa: S603 - our own programs
-            [*_ENDS_WITH_US, *program.command],
+            ending_with_us(program.command),
             env=dict(program.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import redis
@@ -29,8 +28,9 @@ from timbral.versions.item_lists import ItemLists
 from timbral.versions.model_files import ModelFiles
 from timbral.versions.row_removal import without_rows
 from timbral.versions.served_model import ServedModel
+from timbral.versions.trainings import Trainings
 
-__all__ = ["ModelStore", "Promotion", "Training"]
+__all__ = ["ModelStore", "Promotion"]
 
 logger = structlog.get_logger(__name__)
 
@@ -39,15 +39,6 @@ Names = list[str]
 Records = list[dict[str, Any]]
 LOOK_AGAIN_S = 30.0
 """A current version whose file could not be read is tried again after this long."""
-FORGET_TRAININGS_S = 7 * 86_400
-
-
-class Training(NamedTuple):
-    """What a task's training was given when it first began; ``answer`` is its result, once it is done."""
-
-    version: str
-    fence: int
-    answer: dict[str, Any] | None
 
 
 class ModelStore:
@@ -61,6 +52,7 @@ class ModelStore:
             ``settings.MODEL_ARCHIVE_URI`` where None.
 
     Attributes:
+        trainings: which of them were given which version.
         files: the versions' ModelFiles.
     """
 
@@ -72,6 +64,7 @@ class ModelStore:
         archive_uri: str | None = None,
     ) -> None:
         self.redis = redis_client
+        self.trainings = Trainings(redis_client)
         self.n_threads = n_threads
         self.files = ModelFiles(
             Path(model_dir), archive_uri or settings.MODEL_ARCHIVE_URI, n_threads, known=self.versions
@@ -81,8 +74,6 @@ class ModelStore:
         self._other: ServedModel | None = None
         self._instead_of: str | None = None
         self._look_again_at = 0.0
-        self._begin = redis_client.register_script(scripts.BEGIN)
-        self._finish = redis_client.register_script(scripts.FINISH)
         self._promote = redis_client.register_script(scripts.PROMOTE)
         self._roll_back = redis_client.register_script(scripts.ROLL_BACK)
         self._retire = redis_client.register_script(scripts.RETIRE)
@@ -95,19 +86,6 @@ class ModelStore:
 
     # Training
 
-    def begin(self, task_id: str) -> Training:
-        """A version and a fence for the task's training: new ones the first time, the same ones after a redelivery."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        reply = self._begin(keys=[keys.MODEL_TRAININGS, keys.MODEL_FENCE], args=[task_id, stamp])
-        known = json.loads(text(reply))
-        return Training(known["version"], int(known["fence"]), known.get("answer"))
-
-    def finish(self, task_id: str, training: Training, answer: dict[str, Any]) -> None:
-        """Keep the training's answer: the task, delivered once more, has nothing left to do. Nothing where the id is
-        another training's by now."""
-        known = json.dumps({"version": training.version, "fence": training.fence, "answer": answer})
-        self._finish(keys=[keys.MODEL_TRAININGS], args=[task_id, training.version, known])
-
     def written(self, version: str) -> ServedModel | None:
         """The version of a training that is written, record and file; None before, and where it cannot be read."""
         if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
@@ -117,10 +95,6 @@ class ModelStore:
         except (ModelFileError, ModelNotFoundError) as error:
             logger.warning("a written version cannot be read", version=version, problem=str(error))
             return None
-
-    def count_training(self, outcome: Literal["promoted", "held_back", "not_asked"]) -> None:
-        """Count a training that ended, for whoever watches: a gate that refuses goes unseen otherwise."""
-        self.redis.hincrby(keys.TRAININGS_ENDED, outcome, 1)
 
     def write(self, served: ServedModel) -> None:
         """Write the version's file and then its record; it is not live yet.
@@ -359,8 +333,7 @@ class ModelStore:
             raise ParameterError(f"keep must be 1 or more, got {keep}")
         were_live = {text(version) for version in self.redis.lrange(keys.MODEL_HISTORY, 0, -1)}
         versions = self.versions()
-        trainings = self._trainings()
-        going_on = {ticket["version"] for ticket in trainings.values() if ticket.get("answer") is None}
+        going_on = self.trainings.going_on()
         kinds = [v for v in versions if v in were_live], [v for v in versions if v not in were_live]
         gone = []
         for version in [old for kind in kinds for old in kind[keep:] if old not in going_on]:
@@ -368,7 +341,7 @@ class ModelStore:
             if self._retire(keys=known, args=[version, keys.job("")]):
                 self._remove_files(version)
                 gone.append(version)
-        self._forget_trainings(trainings)
+        self.trainings.forget_old()
         if gone:
             logger.info("pruned", versions=gone, keep=keep)
         return gone
@@ -392,17 +365,6 @@ class ModelStore:
         self.files.remove(version)
         self.redis.delete(keys.model_metadata(version))
         self.redis.hdel(keys.MODEL_REVISIONS, version)
-
-    def _trainings(self) -> dict[Any, dict[str, Any]]:
-        """What trainings were given when they began, by their tasks' ids."""
-        known = self.redis.hgetall(keys.MODEL_TRAININGS)
-        return {task_id: json.loads(text(ticket)) for task_id, ticket in known.items()}
-
-    def _forget_trainings(self, known: dict[Any, dict[str, Any]]) -> None:
-        oldest = datetime.fromtimestamp(time.time() - FORGET_TRAININGS_S, UTC).strftime("%Y%m%dT%H%M%S")
-        old = [task_id for task_id, ticket in known.items() if ticket["version"] < oldest]
-        if old:
-            self.redis.hdel(keys.MODEL_TRAININGS, *old)
 
 
 def _fence(version: str) -> int:

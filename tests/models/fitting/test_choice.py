@@ -80,6 +80,17 @@ def test_at_the_end_of_what_was_tried_the_best_is_as_it_was_tried() -> None:
     assert choice._highest(LADDER, {3: 0.3, 4: 0.2}, 3) == LADDER[3]
 
 
+def test_what_was_found_is_drawn_a_fifth_of_the_way_back_to_where_the_search_began(
+    rows: SparseRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = chosen(rows).regularization
+    monkeypatch.setattr(choice, "SHRINKAGE", 0.0)
+    found = chosen(rows).regularization
+
+    assert found > LADDER[choice.FIRST_STEP] * 1.1, "nothing to draw back"
+    assert drawn == pytest.approx(found**0.8 * LADDER[choice.FIRST_STEP] ** 0.2, rel=0.02)
+
+
 def test_in_a_large_catalogue_fewer_users_are_judged(rows: SparseRows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hidden_part, "FEWER_JUDGED", 150)
     counts = []

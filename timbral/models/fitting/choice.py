@@ -51,6 +51,10 @@ N_NEIGHBORS: Final = 25
 MORE_NEIGHBORS: Final = 1 / 3
 """The best γ grows as this power of their number: what more of them say is told better from chance."""
 
+SHRINKAGE: Final = 0.2
+"""Of the way, by the logarithm, from the best κ that was found back to the first one tried: what is found is off by
+chance, and too large a κ costs more than one too small."""
+
 CAUTION: Final = 0.5
 """Standard errors, over the judged users, that are taken off what a weight gains over none: where curves are flat, as
 they are where factors are nearly enough, the highest point of one is chance, and too large a weight costs more than too
@@ -184,6 +188,8 @@ class _Trial:
         step = self._best_step()
         found = self.at(step)
         kappa = _highest(self.kappas, {near: one.best for near, one in self.tried.items()}, step)
+        if len(self.kappas) > 1:
+            kappa = float(f"{kappa * (self.kappas[self.first_step] / kappa) ** SHRINKAGE:.2g}")
         which = int(np.argmax(found.quality))
         gamma, none = self.gammas[which], float(found.quality[0])
         if which > 0:

@@ -12,7 +12,7 @@ from timbral.models.neighbors.pairs_once import WORD
 __all__ = ["MAX_PASSES", "TOL", "fit_weights"]
 
 MAX_PASSES = 40
-TOL = 1e-2
+TOL = 5e-2
 """Of the largest weight: what a pass must move one to be followed by another."""
 
 
