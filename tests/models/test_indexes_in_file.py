@@ -99,13 +99,13 @@ def test_what_is_loaded_has_both_indexes_mapped_and_makes_none(
         for mine, theirs in zip(loaded.similar_items(item, 9), model.similar_items(item, 9), strict=True):
             np.testing.assert_array_equal(mine, theirs)
     assert loaded.item_index is not None
-    assert not loaded.item_index.packed.flags.owndata
+    assert not loaded.item_index.codes.flags.owndata
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda mine, other: {n: v for n, v in mine.items() if n != "item_index.packed"}, "has no item_index.packed"),
+        (lambda mine, other: {n: v for n, v in mine.items() if n != "item_index.codes"}, "has no item_index.codes"),
         (lambda mine, other: mine | _part(other, "item_index."), "its item index is another model's"),
         (lambda mine, other: mine | {"similarity_index.codes": other["similarity_index.codes"]}, "another model's"),
     ],

@@ -109,7 +109,7 @@ def test_the_safetensors_library_reads_our_files(path: Path) -> None:
         np.testing.assert_array_equal(found[name], written)
     with safe_open(path, "numpy") as file:
         assert file.metadata()["seed"] == "42"
-        assert file.metadata()["timbral.format_version"] == "3"
+        assert file.metadata()["timbral.format_version"] == "4"
 
 
 def test_transposed_and_sliced_arrays_are_written_as_they_look(tmp_path: Path) -> None:
@@ -222,10 +222,10 @@ def test_a_hostile_header_is_refused_by_name(tmp_path: Path, case: str) -> None:
 
 
 def test_a_model_of_a_newer_timbral_is_named_as_such(tmp_path: Path) -> None:
-    metadata = {"timbral.format": "model", "timbral.format_version": "4"}
+    metadata = {"timbral.format": "model", "timbral.format_version": "5"}
     path = with_header(tmp_path / "m", {"__metadata__": metadata, "a": tensor()})
 
-    with pytest.raises(ModelFileError, match=r"newer timbral \(format 4; this one reads 3\)"):
+    with pytest.raises(ModelFileError, match=r"newer timbral \(format 5; this one reads 4\)"):
         model_file.read(path)
 
 
@@ -233,7 +233,7 @@ def test_a_model_of_an_older_timbral_is_named_as_such_and_what_to_do(tmp_path: P
     metadata = {"timbral.format": "model", "timbral.format_version": "2"}
     path = with_header(tmp_path / "m", {"__metadata__": metadata, "a": tensor()})
 
-    with pytest.raises(ModelFileError, match=r"older timbral \(format 2; this one reads 3\): train the model again"):
+    with pytest.raises(ModelFileError, match=r"older timbral \(format 2; this one reads 4\): train the model again"):
         model_file.read(path)
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import tracemalloc
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from timbral.errors import ParameterError
+from timbral.models.kernels.vector_sum import WIDE
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k as top_k_module
-from timbral.models.search.item_index import ItemIndex
+from timbral.models.search.index_kernel import MANY_GROUPS
+from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, ItemIndex
 from timbral.models.search.top_k import TopK, scores_of, top_k
 
 
@@ -212,14 +213,46 @@ def test_the_search_passes_over_blocks_whose_ceiling_is_too_low() -> None:
     users, items = sparse_factors(rng, (100, 16), 0.2), sparse_factors(rng, (3000, 16), 0.2).T.copy()
     items[:, 500:] *= np.float32(1e-6)
     index = ItemIndex.of(items)
-    # Blocks of hopeless items now hold what would win, if anybody looked: only their ceilings are as they were.
-    poisoned = index.packed.copy()
-    poisoned[index.packed.max((1, 2)) < 1e-3] = 1e9
-    poisoned.flags.writeable = False
-    trap = replace(index, packed=poisoned)
+    # Hopeless items now have factors that would win, if anybody looked: only the index has them as they were.
+    hopeless = index.item_lengths.max(1) < 1e-2
+    trap = items.copy()
+    trap[:, hopeless] = 1e9
 
-    assert (poisoned == 1e9).mean() > 0.5
-    assert_same(top_k(users, items, 10, index=trap), brute_force(users, items, 10))
+    assert hopeless.mean() > 0.5
+    assert_same(top_k(users, trap, 10, index=index), brute_force(users, items, 10))
+
+
+@pytest.mark.parametrize("n_seen", [0, 20, 200])
+def test_lists_that_begin_with_a_threshold_of_the_longest_items_are_those_of_brute_force(n_seen: int) -> None:
+    rng, n_items = np.random.default_rng(n_seen), MANY_GROUPS * GROUP_BLOCKS * BLOCK_ITEMS + 5
+    users = sparse_factors(rng, (10, 8), 0.1)
+    items = sparse_factors(rng, (n_items, 8), 0.1).T.copy()
+    best = np.argsort(-(users @ items), axis=1)[:, :n_seen]  # the very items that it would begin with
+    seen = sparse.csr_matrix((np.ones(best.size), best.ravel(), np.arange(11) * n_seen), (10, n_items))
+
+    for options in ({"seen": seen}, {"seen": seen, "blocked": np.unique(best[:3])}):
+        assert_same(
+            top_k(users, items, 10, index=ItemIndex.of(items), **options), brute_force(users, items, 10, **options)
+        )
+
+
+def test_of_a_block_that_is_looked_at_codes_leave_those_that_may_be_in_the_list() -> None:
+    rng = np.random.default_rng(3)
+    # Of one length and in one order with the others: no bound of a block passes over who has nothing for these users.
+    items = rng.random((30, 2000), dtype=np.float32)
+    items[:15, ::2] = 0
+    items[15:, 1::2] = 0
+    items /= np.linalg.norm(items, axis=0)
+    users = np.vstack([rng.random((15, 40), dtype=np.float32), np.zeros((15, 40), np.float32)]).T.copy()
+    expected, index = brute_force(users, items, 10), ItemIndex.of(items)
+    # Their factors would win now, but for those that are looked at before there is a threshold.
+    trap = items.copy()
+    trap[:, ::2] = 1e9
+    first = index.item_of[: 16 * WIDE]
+    trap[:, first] = items[:, first]
+
+    assert (trap == 1e9).mean() > 0.4
+    assert_same(top_k(users, trap, 10, index=index), expected)
 
 
 def test_the_search_passes_over_what_neighbors_speak_for_in_vain() -> None:

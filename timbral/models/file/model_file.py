@@ -31,7 +31,7 @@ from timbral.models.file.tensor_header import (
 
 __all__ = ["FORMAT_VERSION", "read", "write"]
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 BLOCK_BYTES: Final = 2**20
 SAMPLED_BLOCKS: Final = 16
 

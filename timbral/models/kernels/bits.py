@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["lowest_bit"]
+__all__ = ["count_bits", "lowest_bit"]
 
 
 def _lowest_bit(_context: Any, word: Any) -> Any:
@@ -23,3 +23,17 @@ def _lowest_bit(_context: Any, word: Any) -> Any:
 
 
 lowest_bit: Any = intrinsic(_lowest_bit)
+
+
+def _count_bits(_context: Any, word: Any) -> Any:
+    """How many bits of ``word`` (int64) are 1."""
+    if word != types.int64:
+        return None
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> ir.Value:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(word), generate
+
+
+count_bits: Any = intrinsic(_count_bits)

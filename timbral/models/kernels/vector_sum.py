@@ -128,7 +128,7 @@ def _generate(
             parts = [builder.fadd(left, right) for left, right in zip(parts[::2], parts[1::2], strict=True)]
         target = builder.gep(out.data, [_INT64(number * LANES)])
         builder.store(parts[0], builder.bitcast(target, _VECTOR.as_pointer()), align=4)
-        bits = builder.bitcast(builder.fcmp_ordered(">=", parts[0], threshold), ir.IntType(LANES))
+        bits = builder.bitcast(builder.fcmp_unordered(">=", parts[0], threshold), ir.IntType(LANES))
         reached = builder.or_(reached, builder.shl(builder.zext(bits, _INT64), _INT64(number * LANES)))
     return reached
 

@@ -1,12 +1,14 @@
 """Item factors rearranged so that a search for the best items can pass over most of them.
 
-Two bounds say what no item of a block can score for a user:
+Three bounds say what no item can score for a user, the first two for a whole block of items:
 
 - Factors are not negative, so none scores higher than the block's *ceiling* does, the largest value of each component
   within the block. That is low where many factors are 0.
 - Where none is, all items point much the same way, and a score is the product of what user and item have *along* the
   mean direction, plus that of what they have *across* it, which is at most the product of two lengths
   (Cauchy–Schwarz). So a block needs its largest length either way.
+- An item's part across the mean direction is held in *codes* of a byte, and how far they are off. The product of codes
+  is nearly that of what they stand for; by how little, the same inequality says.
 
 Items are put beside items as long across and along. 16 of them make a block, 32 blocks a group with bounds of its own.
 """
@@ -17,17 +19,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numba import float32, float64, int32, types
+from numba import float32, float64, int32, types, uint8
 
 from timbral.errors import DataError, ParameterError
+from timbral.models.kernels.byte_sums import CODE_MIDDLE, QUAD
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.vector_sum import LANES, aligned_zeros
 from timbral.models.search.index_check import check_order, check_shapes
+from timbral.models.search.user_codes import ROOM, SMALLEST_STEP, code_of, step_of
 
-__all__ = ["BLOCK_ITEMS", "GROUP_BLOCKS", "ItemIndex", "split_user"]
+__all__ = ["BLOCK_ITEMS", "GROUP_BLOCKS", "ItemIndex"]
 
 BLOCK_ITEMS = LANES
 GROUP_BLOCKS = 32
@@ -35,29 +38,31 @@ GROUP_ITEMS = BLOCK_ITEMS * GROUP_BLOCKS
 
 CHECKED_BLOCKS: Final = 64
 LEVELS_OF_AN_OCTAVE: Final = 32
-ROOM: Final = 1.0 + 1e-5
-"""Lengths are made longer by this, for all that is rounded where bounds are made of them."""
 PARTS: Final = (
-    "packed", "item_of", "block_ceilings", "group_ceilings", "direction", "block_lengths", "group_lengths",
+    "codes", "steps", "item_of", "block_ceilings", "group_ceilings", "direction", "block_lengths", "group_lengths",
 )  # fmt: skip
 
-_WRITABLE_BLOCKS = types.Array(float32, 3, "C")
+_WRITABLE_BLOCKS, _WRITABLE_CODES = types.Array(float32, 3, "C"), types.Array(uint8, 3, "C")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemIndex:
-    """A rearranged copy of the item factors, as large as they are. All arrays are read-only.
+    """Of item factors, less than half as large as they are. All arrays are read-only.
 
-    ``shape`` is the factors' own, (n_components, n_items); ``packed`` (n_groups · 32, n_components, 16) float32: the
-    blocks; ``item_of`` (n_groups · 512,) int32: the item in each place, −1 where there is none; ``block_ceilings``
-    (n_groups, n_components, 32) and ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16)
-    float32; ``direction`` (n_components,) float64: the items' mean, of length 1 or 0; ``block_lengths`` (n_groups, 2,
-    32) and ``group_lengths`` (2, n_groups) float32: the largest length along it and across it; ``item_lengths``
-    (n_items, 2) float32: those of each item's block, by item, which no file has.
+    ``shape`` is the factors' own, (n_components, n_items); ``codes`` (n_groups · 32, n_components / 4 rounded up, 64)
+    uint8: what the items of a block have across ``direction``, 128 for nothing, byte 4·i + j of row q that of item i in
+    component 4·q + j; ``steps`` (n_groups · 32, 4, 16) float32: the items' lengths along ``direction`` and across it,
+    the lengths of what their codes are off by, and what a step of the codes stands for; ``item_of`` (n_groups · 512,)
+    int32: the item in each place, −1 where there is none; ``block_ceilings`` (n_groups, n_components, 32) and
+    ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16) float32; ``direction`` (n_components,)
+    float64: the items' mean, of length 1 or 0; ``block_lengths`` (n_groups, 2, 32) and ``group_lengths`` (2, n_groups
+    and zeros up to a multiple of 16) float32: the largest length along it and across it; ``item_lengths`` (n_items, 2)
+    float32: those of each item's block, by item, which no file has.
     """
 
     shape: tuple[int, int]
-    packed: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.uint8]
+    steps: npt.NDArray[np.float32]
     item_of: npt.NDArray[np.int32]
     block_ceilings: npt.NDArray[np.float32]
     group_ceilings: npt.NDArray[np.float32]
@@ -89,12 +94,15 @@ class ItemIndex:
         block_lengths = np.ascontiguousarray(
             padded.reshape(2, n_groups, GROUP_BLOCKS, BLOCK_ITEMS).max(3).swapaxes(0, 1)
         )
-        group_lengths = np.ascontiguousarray(block_lengths.max(2, initial=0.0).T)
-        packed = aligned_zeros((n_groups * GROUP_BLOCKS, n_components, BLOCK_ITEMS))
+        group_lengths = aligned_zeros((2, -(-n_groups // LANES) * LANES))
+        group_lengths[:, :n_groups] = block_lengths.max(2, initial=0.0).T
+        codes = aligned_zeros((n_groups * GROUP_BLOCKS, -(-n_components // QUAD), LANES)).view(np.uint8)
+        steps = aligned_zeros((n_groups * GROUP_BLOCKS, 4, BLOCK_ITEMS))
         block_ceilings = aligned_zeros((n_groups, n_components, GROUP_BLOCKS))
         group_ceilings = aligned_zeros((n_components, -(-n_groups // LANES) * LANES))
-        _pack(item_rows, item_of, packed, block_ceilings, group_ceilings)
-        arrays: list[npt.NDArray[Any]] = [packed, item_of, block_ceilings, group_ceilings]
+        _encode(item_rows, item_of, direction, lengths, codes, steps)
+        _add_ceilings(item_rows, item_of, block_ceilings, group_ceilings)
+        arrays: list[npt.NDArray[Any]] = [codes, steps, item_of, block_ceilings, group_ceilings]
         arrays += [direction, block_lengths, group_lengths, _item_lengths(item_of, block_lengths, n_items)]
         for array in arrays:
             array.flags.writeable = False
@@ -132,15 +140,17 @@ class ItemIndex:
         made = cls((width, n_items), *arrays)  # the items' lengths follow when the rest is known to fit
         n_groups = -(-n_items // GROUP_ITEMS)
         shapes = {
-            "packed": (n_groups * GROUP_BLOCKS, width, BLOCK_ITEMS),
+            "codes": (n_groups * GROUP_BLOCKS, -(-width // QUAD), LANES * QUAD),
+            "steps": (n_groups * GROUP_BLOCKS, 4, BLOCK_ITEMS),
             "item_of": (n_groups * GROUP_ITEMS,),
             "block_ceilings": (n_groups, width, GROUP_BLOCKS),
             "group_ceilings": (width, -(-n_groups // LANES) * LANES),
             "direction": (width,),
             "block_lengths": (n_groups, 2, GROUP_BLOCKS),
-            "group_lengths": (2, n_groups),
+            "group_lengths": (2, -(-n_groups // LANES) * LANES),
         }
-        check_shapes("item index", made, shapes, {"item_of": np.int32, "direction": np.float64})
+        dtypes: dict[str, Any] = {"codes": np.uint8, "item_of": np.int32, "direction": np.float64}
+        check_shapes("item index", made, shapes, dtypes)
         check_order("item index", made.item_of, n_items)
         for block in np.unique(np.linspace(0, -(-n_items // BLOCK_ITEMS) - 1, CHECKED_BLOCKS).astype(int)):
             items = made.item_of[block * BLOCK_ITEMS : (block + 1) * BLOCK_ITEMS] if block >= 0 else made.item_of[:0]
@@ -148,15 +158,22 @@ class ItemIndex:
             rows = vectors[items] if recency is None else np.hstack([vectors[items], recency[items, None]])
             if not len(items):
                 continue
-            lengths = np.empty((2, len(items)), np.float32)
-            _split(np.ascontiguousarray(rows, np.float32), made.direction, lengths)
             place = block // GROUP_BLOCKS, slice(None), block % GROUP_BLOCKS
-            is_below = (rows <= made.block_ceilings[place]).all() and (
-                made.block_lengths[place] * np.float32(ROOM) >= lengths.T
-            ).all()
-            if (made.packed[block].T[: len(items)] != rows).any() or not is_below:
+            if not (rows <= made.block_ceilings[place]).all() or not made._is_coded(rows.astype(np.float64), block):
                 raise DataError("its item index is another model's")
         return replace(made, item_lengths=_item_lengths(made.item_of, made.block_lengths, n_items))
+
+    def _is_coded(self, rows: npt.NDArray[np.float64], block: int) -> bool:
+        """Whether a block's codes stand for ``rows``, its items, as nearly as it says, and its lengths are no less."""
+        along = rows @ self.direction
+        across = rows - along[:, None] * self.direction
+        steps = self.steps[block].T[: len(rows)].astype(np.float64)
+        codes = self.codes[block].reshape(-1, BLOCK_ITEMS, QUAD).swapaxes(0, 1).reshape(BLOCK_ITEMS, -1)
+        coded = (codes[: len(rows), : rows.shape[1]].astype(np.float64) - CODE_MIDDLE) * steps[:, 3:]
+        found = np.stack((along, np.linalg.norm(across, axis=1), np.linalg.norm(across - coded, axis=1)), axis=1)
+        largest = self.block_lengths[block // GROUP_BLOCKS, :, block % GROUP_BLOCKS]
+        rounded = 1e-9 * np.linalg.norm(rows, axis=1, keepdims=True)  # these sums are of another order
+        return bool((found <= steps[:, :3] + rounded + SMALLEST_STEP).all() and (steps[:, :2] <= largest).all())
 
 
 def _item_lengths(
@@ -186,37 +203,48 @@ def _split(rows, direction, lengths):  # type: ignore[no-untyped-def]  # numba t
 @kernel(
     item_rows=matrix(float32),  # (n_items, n_components)
     item_of=vector(int32),  # as ItemIndex has it
-    packed=_WRITABLE_BLOCKS,  # out, as ItemIndex has it; all 0 before, as are the ceilings
-    block_ceilings=_WRITABLE_BLOCKS,  # out
+    direction=vector(float64),  # as ItemIndex has it
+    lengths=matrix(float32),  # (2, n_items): along it and across it
+    codes=_WRITABLE_CODES,  # out, as ItemIndex has them; all 0 before, as are the steps
+    steps=_WRITABLE_BLOCKS,  # out
+)
+def _encode(item_rows, item_of, direction, lengths, codes, steps):  # type: ignore[no-untyped-def]  # numba types it
+    across = np.empty(len(direction))
+    for place in range(len(item_of)):
+        item, block, lane = item_of[place], place // BLOCK_ITEMS, place % BLOCK_ITEMS
+        if item < 0:
+            continue
+        along, largest, missed = 0.0, 0.0, 0.0
+        for component in range(len(direction)):
+            along += item_rows[item, component] * direction[component]
+        for component in range(len(direction)):
+            across[component] = item_rows[item, component] - along * direction[component]
+            largest = max(largest, abs(across[component]))
+        step = step_of(largest)
+        for component in range(len(direction)):
+            code = code_of(across[component], step)
+            codes[block, component // QUAD, lane * QUAD + component % QUAD] = CODE_MIDDLE + code
+            missed += (across[component] - code * step) ** 2
+        steps[block, 0, lane] = lengths[0, item]
+        steps[block, 1, lane] = lengths[1, item]
+        steps[block, 2, lane] = np.sqrt(missed) * ROOM
+        steps[block, 3, lane] = step
+
+
+@kernel(
+    item_rows=matrix(float32),  # (n_items, n_components)
+    item_of=vector(int32),  # as ItemIndex has it
+    block_ceilings=_WRITABLE_BLOCKS,  # out, as ItemIndex has them; all 0 before
     group_ceilings=matrix(float32, writable=True),  # out
 )
-def _pack(item_rows, item_of, packed, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]  # numba types it
-    for block in range(len(packed)):
+def _add_ceilings(item_rows, item_of, block_ceilings, group_ceilings):  # type: ignore[no-untyped-def]  # numba types it
+    for place in range(len(item_of)):
+        item, block = item_of[place], place // BLOCK_ITEMS
         group, number = block // GROUP_BLOCKS, block % GROUP_BLOCKS
-        for lane in range(BLOCK_ITEMS):
-            item = item_of[block * BLOCK_ITEMS + lane]
-            if item < 0:
-                continue
-            for component in range(item_rows.shape[1]):
-                value = item_rows[item, component]
-                packed[block, component, lane] = value
-                if value > block_ceilings[group, component, number]:
-                    block_ceilings[group, component, number] = value
-                    group_ceilings[component, group] = max(group_ceilings[component, group], value)
-
-
-@numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
-def split_user(user, has_recency, direction):  # type: ignore[no-untyped-def]  # numba types it
-    """What a user's vector, with 1 for the recency where there is one, has along ``direction`` and across it, float32
-    and no less than that."""
-    along, square = 0.0, 0.0
-    for component in range(len(user)):
-        along += user[component] * direction[component]
-    if has_recency:
-        along += direction[len(user)]
-    for component in range(len(user)):
-        square += (user[component] - along * direction[component]) ** 2
-    if has_recency:
-        square += (1.0 - along * direction[len(user)]) ** 2
-    # The room for what is rounded away where next to nothing is left across.
-    return np.float32(along * ROOM), np.float32(np.sqrt(square) * ROOM + 1e-7 * along)
+        if item < 0:
+            continue
+        for component in range(item_rows.shape[1]):
+            value = item_rows[item, component]
+            if value > block_ceilings[group, component, number]:
+                block_ceilings[group, component, number] = value
+                group_ceilings[component, group] = max(group_ceilings[component, group], value)

@@ -11,6 +11,7 @@ import numpy as np
 
 __all__ = ["nearly", "recency_of", "score_in_block", "score_of", "threshold_of"]
 
+LARGEST = np.finfo(np.float32).max
 TINY = np.float32(1e-37)  # what float32 may lose where products are below its normal range
 
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
@@ -53,4 +54,5 @@ def threshold_of(scores, size, n_components):  # type: ignore[no-untyped-def]  #
     if size < len(scores):
         return np.float32(-1.0)
     slack = np.float32((n_components + 5) * 2.0**-22)
-    return scores[0] * (np.float32(1.0) - slack) - TINY
+    # Of a score beyond float32, what is nearly beyond it may be one, too.
+    return min(scores[0], LARGEST) * (np.float32(1.0) - slack) - TINY

@@ -155,7 +155,8 @@ def top_k(
     else:
         if index is not None or n_users >= INDEX_WORTH_USERS:
             made = index or ItemIndex.of(item_rows.T, boost if len(boost) else None)
-        search = _search(*common, made)
+        n_barred = n_items if len(barred) else 0 if some is None else len(some)
+        search = _search(*common, made, n_barred)
     out = np.empty((n_users, min(k, width)), np.int32), np.empty((n_users, min(k, width)), np.float32)
     lengths = np.zeros(n_users, np.int64)
     if min(k, width):
@@ -212,15 +213,16 @@ def _search(
     item_rows: npt.NDArray[np.float32],
     recency: npt.NDArray[np.float32],
     index: ItemIndex | None,
+    n_barred: int,
 ) -> Search:
-    """The search of the whole catalogue."""
+    """The search of the whole catalogue, of which no more than ``n_barred`` items are in no list."""
     if not (users.min(initial=0) >= 0 and users.max(initial=0) < np.inf):
         raise ParameterError("user_factors must be finite and not negative")
     if index is None:
         return _every(partial(kernels.search_all, users, item_rows, recency))
 
     def search(start: int, stop: int, pairs: Arrays, ruled_out: Arrays, sums: Arrays, out: Arrays) -> None:
-        search_index(users, recency, *index.parts, start, stop, *ruled_out, *out)
+        search_index(users, item_rows, recency, *index.parts, start, stop, n_barred, *ruled_out, *out)
         if len(pairs[-1]) and pairs[0][start] < pairs[0][stop]:
             bounds = index.direction, index.item_lengths
             offer_touched(users, item_rows, recency, *bounds, start, stop, *pairs, *ruled_out, *sums, *out)

@@ -17,11 +17,11 @@ from numba import float32, float64, int64
 from timbral.models.kernels.heap import heapify, offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.prefetch import prefetch_row
-from timbral.models.search.item_index import split_user
 from timbral.models.search.neighbor_sums import add_neighbors
 from timbral.models.search.ruled_out import is_out, mark
 from timbral.models.search.score import nearly, recency_of, score_of, threshold_of
 from timbral.models.search.top_k_parameters import FACTORS, LISTS, NEIGHBORS, OUT, RULED_OUT, SCRATCH
+from timbral.models.search.user_codes import split_user
 
 __all__ = ["offer_touched"]
 
