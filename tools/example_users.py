@@ -49,7 +49,7 @@ def seed(client: redis.Redis, model_dir: Path, *, n_users: int = 400, n_items: i
     model = NMFModel(16, 42, 40).fit(matrix)
     model_dir.mkdir(parents=True, exist_ok=True)
     store = ModelStore(client, model_dir)
-    version = store.begin("example").version
+    version = store.trainings.begin("example").version
     record = {
         "version": version,
         "created_at": utc_now(),
