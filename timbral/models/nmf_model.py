@@ -322,7 +322,8 @@ class NMFModel(Parameters, FittedModel):
         neighbors, weight, index = self.scoring.neighbors, self._chosen["neighbor_weight"], self.similarity_index
         if index is not None:
             together = index.together(neighbors, item, weight)
-            return most_similar(self._items(), index.mean, together, item, top_k, index.blocks)
+            n_threads = resolve_n_threads(self.n_threads)
+            return most_similar(self._items(), index.mean, together, item, top_k, index.blocks, n_threads)
         if self._mean_item is None:
             self._mean_item = mean_direction(self._items())
         return most_similar(self._items(), self._mean_item, neighbors.likeness(item, weight), item, top_k)

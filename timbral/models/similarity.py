@@ -11,7 +11,9 @@ neighbours: of a cosine c and a likeness p, both below 1, the score is 1 − (1 
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from numba import float32, float64
 
 from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.kernels.threads import Threads
 from timbral.models.search import similarity_kernels as kernels
 from timbral.models.search.scratch import scratch
 
@@ -29,6 +32,8 @@ Together = tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]
 Blocks = tuple[npt.NDArray[Any], ...]
 
 DOUBT: Final = 0.5
+LEAST_BLOCKS: Final = 4096
+"""Of an index, for a thread to search: fewer take hardly longer than to start one."""
 
 
 @kernel(matrix(float32), vector(float64, writable=True), fastmath=True)
@@ -64,7 +69,13 @@ def doubt_of(mean: Vector) -> float:
 
 
 def most_similar(
-    vectors: Vector, mean: Vector, together: Together, which: int, top_k: int, index: Blocks | None = None
+    vectors: Vector,
+    mean: Vector,
+    together: Together,
+    which: int,
+    top_k: int,
+    index: Blocks | None = None,
+    n_threads: int = 1,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """The rows of ``vectors`` (n, k) most like row ``which``: (indices, scores in (0, 1)), best first, without itself.
 
@@ -78,14 +89,42 @@ def most_similar(
         together: rows, int32, and how much each of them and row ``which`` say for each other as neighbours, float64 in
             [0, 1); the others say nothing.
         index: ``blocks`` of the ``SimilarityIndex`` of ``vectors``.
+        n_threads: at most so many search a large index.
     """
     likely, likeness = together
     size = min(top_k, len(vectors))
-    found, scores = np.empty(size, np.int32), np.empty(size, np.float32)
+    n_blocks = 1 if index is None else len(index[0])
+    edges = np.linspace(0, n_blocks, max(1, min(n_threads, n_blocks // LEAST_BLOCKS)) + 1).astype(int)
+    lists = [_List(np.empty(size, np.int32), np.empty(size, np.float32)) for _ in edges[1:]]
     with scratch(len(vectors), [likely, np.array([which])]) as held:
-        question = vectors, mean, doubt_of(mean), which, likely, likeness, held.marks
-        if index is None:
-            length = kernels.alike_all(*question, found, scores)
-        else:
-            length = kernels.alike_indexed(*question, *index, found, scores)
-    return found[:length], scores[:length]
+
+        def search(first: int, last: int) -> None:
+            part = int(np.searchsorted(edges, first))
+            # Who is spoken for is the first part's to find, marked or not: the best of what is said of an item stands.
+            n_likely = len(likely) if part == 0 else 0
+            said = likely[:n_likely], likeness[:n_likely]
+            question, out = (vectors, mean, doubt_of(mean), which, *said, held.marks), lists[part]
+            if index is None:
+                out.length = kernels.alike_all(*question, out.found, out.scores)
+            else:
+                of_part = (array[len(array) // n_blocks * first : len(array) // n_blocks * last] for array in index)
+                out.length = kernels.alike_indexed(*question, *of_part, out.found, out.scores)
+
+        with Threads(len(lists)) as threads:
+            threads.run(search, itertools.pairwise(edges.tolist()))
+    found = np.concatenate([one.found[: one.length] for one in lists])
+    scores = np.concatenate([one.scores[: one.length] for one in lists])
+    if len(lists) > 1:
+        order = np.lexsort((found, -scores))
+        places = np.sort(np.unique(found[order], return_index=True)[1])[:size]
+        found, scores = found[order[places]], scores[order[places]]
+    return found, scores
+
+
+@dataclass
+class _List:
+    """What one thread has found, in the first ``length`` places, best first."""
+
+    found: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    length: int = 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from timbral.errors import DataError
+from timbral.models import similarity
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search.similarity_index import SimilarityIndex
 from timbral.models.similarity import doubt_of, mean_direction, most_similar
@@ -70,16 +71,20 @@ def catalogues(draw: st.DrawFn) -> tuple[Array, Neighbors, int, int]:
     return vectors.astype(np.float32), neighbors, draw(st.integers(0, n_items - 1)), draw(st.integers(1, n_items + 2))
 
 
+@pytest.mark.parametrize("n_threads", [1, 3])
 @given(catalogues())
 def test_similar_items_are_those_of_brute_force_with_the_index_and_without(
-    catalogue: tuple[Array, Neighbors, int, int],
+    n_threads: int, catalogue: tuple[Array, Neighbors, int, int]
 ) -> None:
     vectors, neighbors, which, k = catalogue
     index = SimilarityIndex.of(vectors, neighbors)
+    together = index.together(neighbors, which, WEIGHT)
 
     expected = brute_force(vectors, neighbors, which, k)
     looked = most_similar(vectors, index.mean, neighbors.likeness(which, WEIGHT), which, k)
-    found = most_similar(vectors, index.mean, index.together(neighbors, which, WEIGHT), which, k, index.blocks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similarity, "LEAST_BLOCKS", 1)
+        found = most_similar(vectors, index.mean, together, which, k, index.blocks, n_threads)
 
     for items, scores in (looked, found):
         np.testing.assert_array_equal(items, expected[0])

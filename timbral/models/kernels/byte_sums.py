@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from timbral.models.kernels.vector_sum import LANES, WIDE
 
-__all__ = ["CODE_MIDDLE", "MOST_CODE", "QUAD", "codes_that_reach"]
+__all__ = ["CODE_MIDDLE", "MOST_CODE", "QUAD", "codes_that_reach", "dot_of", "in_all_lanes"]
 
 QUAD: Final = 4
 """Components whose codes stand side by side, those of one item after those of another."""
@@ -70,22 +70,22 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: An
         builder.gep(codes.data, [builder.mul(builder.add(block, _INT64(number)), block_bytes)])
         for number in range(WIDE)
     ]
-    begin = _in_all_lanes(builder, arguments[1], _INTS)
+    begin = in_all_lanes(builder, arguments[1], _INTS)
     sums = [cgutils.alloca_once(builder, _INTS) for _ in range(WIDE)]
     for place in sums:
         builder.store(begin, place)
-    add_products = _vnni if "+avx512vnni" in context.codegen().magic_tuple()[2] else _in_shorts
+    add_products = dot_of(context)
     with cgutils.for_range(builder, n_quads, intp=_INT64) as loop:
         weight = builder.gep(weights.data, [builder.mul(loop.index, _INT64(QUAD))])
         weight = builder.load(builder.bitcast(weight, _INT32.as_pointer()), align=1)
-        every = _in_all_lanes(builder, weight, _INTS)
+        every = in_all_lanes(builder, weight, _INTS)
         offset = builder.mul(loop.index, _INT64(LANES * QUAD))
         for start, place in zip(starts, sums, strict=True):
             row = builder.load(builder.bitcast(builder.gep(start, [offset]), _INTS.as_pointer()), align=4)
             builder.store(add_products(builder, builder.load(place), row, every), place)
-    threshold = _in_all_lanes(builder, arguments[6], _FLOATS)
+    threshold = in_all_lanes(builder, arguments[6], _FLOATS)
     factors = [
-        _in_all_lanes(builder, builder.load(builder.gep(bounds.data, [_INT64(number)])), _FLOATS) for number in range(4)
+        in_all_lanes(builder, builder.load(builder.gep(bounds.data, [_INT64(number)])), _FLOATS) for number in range(4)
     ]
     multiply_add = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), f"llvm.fmuladd.v{LANES}f32"
@@ -113,6 +113,12 @@ def _generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: An
     return reached
 
 
+def dot_of(context: Any) -> Any:
+    """What adds to a sum, in each of 16 lanes, the products of four unsigned bytes and four signed ones: (builder,
+    sums, unsigned, signed)."""
+    return _vnni if "+avx512vnni" in context.codegen().magic_tuple()[2] else _in_shorts
+
+
 def _vnni(builder: ir.IRBuilder, total: ir.Value, codes: ir.Value, weights: ir.Value) -> ir.Value:
     kind = ir.FunctionType(_INTS, [_INTS] * 3)
     instruction = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
@@ -133,7 +139,8 @@ def _in_shorts(builder: ir.IRBuilder, total: ir.Value, codes: ir.Value, weights:
     return total
 
 
-def _in_all_lanes(builder: ir.IRBuilder, value: ir.Value, kind: ir.VectorType) -> ir.Value:
+def in_all_lanes(builder: ir.IRBuilder, value: ir.Value, kind: ir.VectorType) -> ir.Value:
+    """A vector whose lanes are all ``value``."""
     undefined = ir.Constant(kind, ir.Undefined)
     one_lane = builder.insert_element(undefined, value, _INT32(0))
     return builder.shuffle_vector(one_lane, undefined, ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES))

@@ -17,7 +17,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from timbral.errors import DataError
-from timbral.models.kernels.nibble_sums import CODE_STEPS, CODED_ITEMS, ROWS
+from timbral.models.kernels.byte_sums import QUAD
+from timbral.models.kernels.nibble_sums import CODE_STEPS, CODED_ITEMS, HALVES
+from timbral.models.kernels.vector_sum import LANES
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search.index_check import check_order, check_shapes
 from timbral.models.search.similarity_kernels import (
@@ -43,12 +45,13 @@ class SimilarityIndex:
     """Of items with vectors (n_items, k): 1.5 · k bytes an item, and 4 for each pair of neighbours. All arrays are
     read-only.
 
-    ``mean`` (k,) float32, ``mean_direction(vectors)``; ``codes`` (n_blocks, k and more up to a multiple of 4, 32)
-    uint8: own parts of 64 items; ``item_of`` (n_blocks · 64,) int32: the item in each place, −1 where there is none;
-    ``scales`` and ``errors`` (n_blocks,) float32: what a step of the codes stands for, and the longest distance between
-    an own part and what its codes stand for; ``fine_codes`` (n_blocks · 64, k) uint8 and ``fine_errors`` (n_blocks,)
-    float32: the same, with 17 steps in one of the others, and a row for each place. The items that speak for item i as
-    neighbours are ``sources[source_indptr[i] : source_indptr[i + 1]]``, ascending, int32 and int64.
+    ``mean`` (k,) float32, ``mean_direction(vectors)``; ``codes`` (n_blocks, k / 4 rounded up, 128) uint8: own parts of
+    64 items, as ``lanes_that_reach`` reads them; ``item_of`` (n_blocks · 64,) int32: the item in each place, −1 where
+    there is none; ``scales`` and ``errors`` (n_blocks,) float32: what a step of the codes stands for, and the longest
+    distance between an own part and what its codes stand for; ``fine_codes`` (n_blocks · 64, k) uint8 and
+    ``fine_errors`` (n_blocks,) float32: the same, with 17 steps in one of the others, and a row for each place. The
+    items that speak for item i as neighbours are ``sources[source_indptr[i] : source_indptr[i + 1]]``, ascending, int32
+    and int64.
     """
 
     mean: npt.NDArray[np.float32]
@@ -72,7 +75,7 @@ class SimilarityIndex:
         item_of = np.full(n_blocks * CODED_ITEMS, -1, np.int32)
         # A block has one scale: items of the same scale go together.
         item_of[:n_items] = np.argsort(-np.abs(own).max(axis=1, initial=0.0), kind="stable")
-        codes = np.zeros((n_blocks, -(-k // ROWS) * ROWS, CODED_ITEMS // 2), np.uint8)
+        codes = np.zeros((n_blocks, -(-k // QUAD), CODED_ITEMS // 2 * QUAD), np.uint8)
         scales, errors = np.empty(n_blocks, np.float32), np.empty(n_blocks, np.float32)
         fine_codes, fine_errors = np.zeros((n_blocks * CODED_ITEMS, k), np.uint8), np.empty(n_blocks, np.float32)
         encode(own, item_of, codes, scales, errors, fine_codes, fine_errors)
@@ -124,7 +127,7 @@ class SimilarityIndex:
         n_blocks = -(-n_items // CODED_ITEMS)
         shapes = {
             "mean": (k,),
-            "codes": (n_blocks, -(-k // ROWS) * ROWS, CODED_ITEMS // 2),
+            "codes": (n_blocks, -(-k // QUAD), CODED_ITEMS // 2 * QUAD),
             "item_of": (n_blocks * CODED_ITEMS,),
             "scales": (n_blocks,),
             "errors": (n_blocks,),
@@ -159,11 +162,14 @@ class SimilarityIndex:
             items = items[items >= 0]
             own = np.empty((len(items), k), np.float32)
             own_parts(np.ascontiguousarray(vectors[items]), self.mean, doubt_of(self.mean), own)
-            codes = np.concatenate([self.codes[block, :k] & CODE_STEPS, self.codes[block, :k] >> 4], axis=1)
+            pairs = self.codes[block].reshape(-1, HALVES, LANES, QUAD)
+            # (quad, half, item, component) and which of the two: by items, and then by components.
+            both = np.stack([pairs & CODE_STEPS, pairs >> 4], axis=2)
+            codes = both.transpose(1, 2, 3, 0, 4).reshape(CODED_ITEMS, -1)[:, :k]
             scale = self.scales[block].astype(np.float64)
             fine = self.fine_codes[block * CODED_ITEMS : block * CODED_ITEMS + len(items)]
             for steps, unit, error in (
-                (codes.T[: len(items)] - MIDDLE, scale, self.errors[block]),
+                (codes[: len(items)] - MIDDLE, scale, self.errors[block]),
                 (fine - FINE_MIDDLE, scale / FINE_PARTS, self.fine_errors[block]),
             ):
                 distances = np.linalg.norm(own - steps * unit if scale else own, axis=1)

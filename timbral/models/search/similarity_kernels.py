@@ -12,10 +12,12 @@ import numpy as np
 from numba import float32, float64, int32, int64, types, uint8, uint64
 
 from timbral.models.kernels.bits import lowest_bit
+from timbral.models.kernels.byte_sums import MOST_CODE, QUAD
 from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.nibble_sums import CODE_STEPS, CODED_ITEMS, MOST, lanes_that_reach
 from timbral.models.kernels.prefetch import prefetch_row
+from timbral.models.kernels.vector_sum import LANES
 
 __all__ = [
     "FINE_MIDDLE",
@@ -33,7 +35,6 @@ __all__ = [
 NOISE = 1e-10
 """Square of the length up to which an own part is what float32 rounds away."""
 
-HALF = CODED_ITEMS // 2
 FINE_PARTS = 17
 """A step of the codes in steps of the fine ones, so that the ends of both are the same."""
 FINE_STEPS = CODE_STEPS * FINE_PARTS
@@ -175,7 +176,7 @@ def alike_all(vectors, mean, doubt, which, likely, likeness, marks, out_items, o
 @kernel(
     **_VECTORS,
     **_QUESTION,
-    codes=types.Array(uint8, 3, "C", readonly=True),  # (n_blocks, k and more, 32): SimilarityIndex's parts
+    codes=types.Array(uint8, 3, "C", readonly=True),  # (n_blocks, k / 4 and more, 128): SimilarityIndex's parts
     item_of=vector(int32),  # (n_blocks · 64,): the item in each place, −1 where there is none
     scales=vector(float32),  # (n_blocks,): what a step of the codes stands for
     errors=vector(float32),  # (n_blocks,): the longest distance between an own part and what its codes stand for
@@ -198,12 +199,12 @@ def alike_indexed(  # type: ignore[no-untyped-def]  # numba types it
     own, theirs = np.empty(n_components), np.empty(n_components)
     size = _begin(vectors, mean, doubt, which, likely, likeness, marks, own, theirs, out_items, out_scores)
     own32, slack, doubt32 = own.astype(np.float32), _slack(n_components), np.float32(doubt)
-    weights = np.zeros(codes.shape[1], np.int16)
-    step = np.abs(own).sum() / (MOST // CODE_STEPS - (n_components + 1) // 2)
+    weights = np.zeros(codes.shape[1] * QUAD, np.int8)
+    step = np.abs(own).max() / MOST_CODE if n_components > 0 else 0.0
     total, length, error = 0.0, 0.0, 0.0
     for f in range(n_components if step > 0 else 0):
         whole = np.rint(own[f] / step)
-        weights[f] = np.int16(whole)
+        weights[f] = np.int8(whole)
         total += whole
         length += (whole * step) ** 2
         error += (own[f] - whole * step) ** 2
@@ -260,7 +261,7 @@ def own_parts(vectors, mean, doubt, out):  # type: ignore[no-untyped-def]  # num
 @kernel(
     own=matrix(float32),  # (n_items, k): as ``own_parts`` gives them
     item_of=vector(int32),  # (n_blocks · CODED_ITEMS,): the item in each place, −1 where there is none
-    codes=types.Array(uint8, 3, "C"),  # (n_blocks, k up to a multiple of ROWS, CODED_ITEMS / 2): all 0 before, out
+    codes=types.Array(uint8, 3, "C"),  # (n_blocks, k / 4 rounded up, 128): all 0 before, out; see lanes_that_reach
     scales=vector(float32, writable=True),  # (n_blocks,): what a step of the codes stands for, out
     errors=vector(float32, writable=True),  # (n_blocks,): the longest distances, out
     fine_codes=matrix(uint8, writable=True),  # (n_blocks · CODED_ITEMS, k): all 0 before, out
@@ -283,7 +284,8 @@ def encode(own, item_of, codes, scales, errors, fine_codes, fine_errors):  # typ
             for f in range(own.shape[1] if item >= 0 else 0):
                 code = min(max(np.rint(own[item, f] / scale + MIDDLE), 0.0), np.float64(CODE_STEPS))
                 square += (own[item, f] - (code - MIDDLE) * scale) ** 2
-                codes[block, f, lane % HALF] |= np.uint8(code) << np.uint8(lane // HALF * 4)
+                at = lane // (2 * LANES) * LANES * QUAD + lane % LANES * QUAD + f % QUAD
+                codes[block, f // QUAD, at] |= np.uint8(code) << np.uint8(lane // LANES % 2 * 4)
                 code = min(max(np.rint(own[item, f] / scale * FINE_PARTS + FINE_MIDDLE), 0.0), np.float64(FINE_STEPS))
                 fine_square += (own[item, f] - (code - FINE_MIDDLE) * scale / FINE_PARTS) ** 2
                 fine_codes[block * CODED_ITEMS + lane, f] = np.uint8(code)
