@@ -55,7 +55,7 @@ def test_a_set_that_is_not_there_or_cannot_be_is_refused(even: httpx.Client, que
 
 
 def test_sets_are_listed_shown_and_deleted(even: httpx.Client, http: httpx.Client) -> None:
-    assert [one["name"] for one in http.get("/item-sets").json()] == ["even"]
+    assert "even" in [one["name"] for one in http.get("/item-sets").json()]
     assert len(http.get("/item-sets/even?limit=3").json()["item_ids"]) == 3
     assert http.delete("/item-sets/even").status_code == 401
     assert even.put("/item-sets/even", json={"item_ids": [1.5]}).status_code == 422

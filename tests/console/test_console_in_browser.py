@@ -278,7 +278,7 @@ def test_a_search_is_started_and_its_trials_come_by_themselves(
     browser.click("main form .act")
 
     browser.wait_for("return location.pathname.startsWith('/console/tuning/')")
-    browser.wait_for("return document.querySelector('[sse-connect] svg.plot circle')", timeout_s=60)
+    browser.wait_for("return document.querySelector('svg.plot circle')", timeout_s=60)
     browser.wait_for("return document.querySelector('#state-title')?.innerText === 'done'", timeout_s=60)
     browser.wait_for("return !document.querySelector('[sse-connect]')")
 
