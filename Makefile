@@ -48,7 +48,7 @@ compiled-tests: $(STAMP)  # five processes collect the tests: what one has compi
 	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null 2>&1 || true  # what is wrong, `unit` shows
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 5 --dist loadfile $(ARGS)
 
 up: $(STAMP)  ## The whole stack in one terminal: server, workers, scheduler, Flower, HTTP API
 	@$(BIN)/timbral up $(ARGS)

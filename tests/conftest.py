@@ -20,7 +20,6 @@ import redis
 import server_kinds
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from slow_files import FIRST
 
 from timbral.stack.embedded_server import EmbeddedServer
 
@@ -53,9 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest first; --no-loadscope-reorder keeps the order."""
-    places = {f"tests/{file}": place for place, file in enumerate(FIRST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+    """Faults first: they wait for most of their time, and leave the cores to the others."""
+    items.sort(key=lambda item: "/faults/" not in item.nodeid)
 
 
 def pytest_report_header() -> str:
