@@ -110,6 +110,25 @@ def test_an_older_training_never_replaces_a_newer_one(store: ModelStore) -> None
     assert store.current_version() == fast
 
 
+def test_a_training_that_outlives_its_redis_keeps_no_later_one_from_going_live(
+    store: ModelStore, client: redis.Redis
+) -> None:
+    # given: some trainings, and one that is on its way when Redis loses everything
+    for task_id in ("a", "b", "c"):
+        trained(store, task_id)
+    long = store.trainings.begin("long")
+    client.flushdb()
+    store.write(served(long.version))
+    assert store.promote(long.version) == "live"
+
+    # when
+    later = trained(store, "later")
+
+    # then
+    assert store.promote(later) == "live"
+    assert store.trainings.begin("next").fence == long.fence + 2
+
+
 def test_going_back_by_hand_does_not_let_an_older_training_in(store: ModelStore) -> None:
     first, slow, third = (trained(store, task) for task in ("first", "slow", "third"))
     for version in (first, third):

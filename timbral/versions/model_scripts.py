@@ -5,10 +5,17 @@ from __future__ import annotations
 __all__ = ["BEGIN", "FINISH", "PROMOTE", "PUBLISH_REVISION", "RETIRE", "ROLL_BACK"]
 
 BEGIN = """
--- KEYS: trainings, fence. ARGV: task id, time stamp.
+-- KEYS: trainings, fence, promoted fence, versions. ARGV: task id, time stamp.
 local known = redis.call('HGET', KEYS[1], ARGV[1])
 if known then return known end
 local fence = redis.call('INCR', KEYS[2])
+-- A Redis that lost its last writes, or all, has trainings end that it never counted: this one is later.
+local newest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+local highest = math.max(tonumber(redis.call('GET', KEYS[3]) or '0'), tonumber(newest[2] or '0'))
+if fence <= highest then
+  fence = highest + 1
+  redis.call('SET', KEYS[2], string.format('%d', fence))
+end
 local made = cjson.encode({version = ARGV[2] .. '-' .. string.format('%d', fence), fence = fence})
 redis.call('HSET', KEYS[1], ARGV[1], made)
 return made
