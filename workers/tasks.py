@@ -11,6 +11,7 @@ from celery.exceptions import Ignore
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.errors import JobCancelledError
 from timbral.lists.filtered import ItemFilter
 from timbral.lists.item_sets import ItemSets
 from timbral.logic.batch_recommendation import BatchRecommendation
@@ -52,29 +53,35 @@ EXPORT_LIFE_S = 600
 def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     """Train on the history of plays, or on a data set, and write a new model version."""
     # Imported here: what reads data sets takes 40 MB, and a worker that never trains does without.
+    from timbral.engines.checkpoint_files import JobCheckpoints, checkpoint_archive, checkpoint_folder
     from timbral.logic.training import TrainingRun, fingerprint
     from workers import train_blocks
 
-    with delivery(self):
-        message, tuned = KeptSettings(resources.records()).applied(read(self, TrainModel, args, arguments))
-        task_id = self.request.id
-        check = partial(resources.jobs().check_cancelled, task_id)
-        if message.dataset is None and message.history_version is None:
-            resources.archive().run()
+    try:
+        with delivery(self):
+            message, tuned = KeptSettings(resources.records()).applied(read(self, TrainModel, args, arguments))
+            task_id = self.request.id
+            check = partial(resources.jobs().check_cancelled, task_id)
+            if message.dataset is None and message.history_version is None:
+                resources.archive().run()
 
-        def work(_digest: str) -> dict[str, Any]:
-            with (
-                train_blocks.engine_of(message.engine, task_id, check) as engine,
-                train_blocks.reader_of(message.engine, task_id) as reader,
-            ):
-                store, overlay, progress = resources.store(), resources.overlay(), progress_of(self)
-                run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned, reader)
-                return run.run(message, task_id)
+            def work(_digest: str) -> dict[str, Any]:
+                with (
+                    train_blocks.engine_of(message.engine, task_id, check) as engine,
+                    train_blocks.reader_of(message.engine, task_id) as reader,
+                ):
+                    store, overlay, progress = resources.store(), resources.overlay(), progress_of(self)
+                    run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned, reader)
+                    return run.run(message, task_id)
 
-        answer = run_once(self, work, message.kwargs(), fingerprint(message))
-        # Who played something before there was a model has waited for this one.
-        played.send_if_waiting()
-        return answer
+            answer = run_once(self, work, message.kwargs(), fingerprint(message))
+            # Who played something before there was a model has waited for this one.
+            played.send_if_waiting()
+            return answer
+    except JobCancelledError:
+        # Also one that was cut off, and cancelled before it came back.
+        JobCheckpoints(checkpoint_folder(settings.MODEL_DIR), self.request.id, 0.0, checkpoint_archive()).clear()
+        raise
 
 
 @app.task(bind=True, name="tune_model", time_limit=settings.TRAIN_TIME_LIMIT_S)

@@ -23,7 +23,7 @@ import structlog
 from timbral import keys
 from timbral.errors import HistoryError
 from timbral.history.play_rows import RecordedPlay, as_rows
-from timbral.history.play_stream import Entry, PlayStream
+from timbral.history.play_stream import StreamEntry, PlayStream
 from timbral.history.table import STREAM, HistoryTable
 from timbral.history.watermark import NOTHING, number_of
 from timbral.lists.forgotten import Forgotten
@@ -149,7 +149,7 @@ class PlayArchive:
             if n_moved:
                 logger.warning("entries older than the history, and not in it, go behind it", entries=n_moved)
 
-    def _missing(self, entries: list[Entry]) -> Iterator[tuple[Entry, list[RecordedPlay]]]:
+    def _missing(self, entries: list[StreamEntry]) -> Iterator[tuple[StreamEntry, list[RecordedPlay]]]:
         """Each entry with those of its plays that the table has not."""
         recorded_at = [play.recorded_at_us for entry in entries for play in entry.plays]
         there = Counter(self.history.recorded_between(min(recorded_at), max(recorded_at)))

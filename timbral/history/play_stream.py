@@ -14,7 +14,7 @@ from timbral.history.watermark import NOTHING, entry_after
 from timbral.keys import encode_id
 from timbral.redis_server.replies import text
 
-__all__ = ["Entry", "PlayStream"]
+__all__ = ["StreamEntry", "PlayStream"]
 
 ENTRIES_PER_READ: Final = 500
 PLAYS_PER_PART: Final = 250_000
@@ -51,7 +51,7 @@ return kept
 """
 
 
-class Entry(NamedTuple):
+class StreamEntry(NamedTuple):
     """Plays that were recorded in one step; ``total`` is how many were recorded with them."""
 
     id: str
@@ -72,9 +72,9 @@ class PlayStream:
         newest: Any = self.redis.xrevrange(keys.PLAYS_STREAM, count=1)
         return text(newest[0][0]) if newest else NOTHING
 
-    def part(self, after: str, last: str) -> list[Entry]:
+    def part(self, after: str, last: str) -> list[StreamEntry]:
         """The entries after ``after``, up to ``last``: of at most ``PLAYS_PER_PART`` plays or a few more."""
-        found: list[Entry] = []
+        found: list[StreamEntry] = []
         n_plays = 0
         while n_plays < PLAYS_PER_PART:
             start = entry_after(found[-1].id if found else after)
@@ -86,7 +86,7 @@ class PlayStream:
                 break
         return found
 
-    def go_on_behind(self, watermark: str, entries: Sequence[Entry] = ()) -> int:
+    def go_on_behind(self, watermark: str, entries: Sequence[StreamEntry] = ()) -> int:
         """Whatever is recorded from now on comes after ``watermark``, and so does what ``entries`` have, with new ids;
         one without plays goes. Returns how many entries have new ids."""
         n_moved = 0
@@ -101,7 +101,7 @@ class PlayStream:
         """Id of the last entry that was moved into a table, as far as this Redis knows; ``0-0`` for none."""
         return text(self.redis.hget(keys.PLAYS_ARCHIVED, "entry")) or NOTHING
 
-    def cut(self, entry: Entry, table_version: int, at_s: float) -> None:
+    def cut(self, entry: StreamEntry, table_version: int, at_s: float) -> None:
         """The table has everything up to ``entry``."""
         state: list[str | int] = [
             "total", entry.total, "entry", entry.id, "version", table_version, "at", f"{at_s:.3f}",
@@ -109,9 +109,9 @@ class PlayStream:
         self._cut(keys=[keys.PLAYS_STREAM, keys.PLAYS_ARCHIVED], args=[entry_after(entry.id), *state])
 
 
-def _entry(entry_id: str, fields: dict[str, Any]) -> Entry:
+def _entry(entry_id: str, fields: dict[str, Any]) -> StreamEntry:
     recorded_at_us = int(entry_id.partition("-")[0]) * 1_000
-    return Entry(entry_id, int(fields["total"]), list(_plays(json.loads(fields["plays"]), recorded_at_us)))
+    return StreamEntry(entry_id, int(fields["total"]), list(_plays(json.loads(fields["plays"]), recorded_at_us)))
 
 
 def _plays(listed: Iterable[Any], recorded_at_us: int) -> Iterator[RecordedPlay]:

@@ -84,7 +84,7 @@ return ''
 )
 
 RETIRE = """
--- KEYS: current, versions, history, open jobs. ARGV: version, prefix of the jobs' keys.
+-- KEYS: current, versions, history, open jobs, versions whose files are to go. ARGV: version, prefix of the jobs' keys.
 local live = redis.call('GET', KEYS[1])
 if live == ARGV[1] then return 0 end
 for _, job in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
@@ -98,6 +98,7 @@ for _, version in ipairs(redis.call('LRANGE', KEYS[3], 0, -1)) do
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('LREM', KEYS[3], 0, ARGV[1])
+redis.call('SADD', KEYS[5], ARGV[1])
 return 1
 """
 

@@ -60,12 +60,13 @@ class Trainings:
         """The task id is other work's from now on."""
         self.redis.hdel(keys.MODEL_TRAININGS, task_id)
 
-    def forget_old(self) -> None:
-        """Forget those that began more than a week ago."""
+    def forget_old(self) -> list[str]:
+        """Forget those that began more than a week ago; gives the versions of those that never ended."""
         oldest = datetime.fromtimestamp(time.time() - FORGET_S, UTC).strftime("%Y%m%dT%H%M%S")
-        old = [task_id for task_id, ticket in self._known().items() if ticket["version"] < oldest]
+        old = {task_id: ticket for task_id, ticket in self._known().items() if ticket["version"] < oldest}
         if old:
             self.redis.hdel(keys.MODEL_TRAININGS, *old)
+        return [ticket["version"] for ticket in old.values() if ticket.get("answer") is None]
 
     def _known(self) -> dict[Any, dict[str, Any]]:
         known = self.redis.hgetall(keys.MODEL_TRAININGS)
