@@ -23,7 +23,7 @@ import structlog
 from timbral import keys
 from timbral.errors import HistoryError
 from timbral.history.play_rows import RecordedPlay, as_rows
-from timbral.history.play_stream import StreamEntry, PlayStream
+from timbral.history.play_stream import PlayStream, StreamEntry
 from timbral.history.table import STREAM, HistoryTable
 from timbral.history.watermark import NOTHING, number_of
 from timbral.lists.forgotten import Forgotten

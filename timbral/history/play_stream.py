@@ -14,7 +14,7 @@ from timbral.history.watermark import NOTHING, entry_after
 from timbral.keys import encode_id
 from timbral.redis_server.replies import text
 
-__all__ = ["StreamEntry", "PlayStream"]
+__all__ = ["PlayStream", "StreamEntry"]
 
 ENTRIES_PER_READ: Final = 500
 PLAYS_PER_PART: Final = 250_000
