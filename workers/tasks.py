@@ -31,6 +31,7 @@ from timbral.versions.served_model import ServedModel
 from workers import chunks, played, publishing, resources, successors, tuning
 from workers.app import app
 from workers.execution import delivery, progress_of, read, run_once
+from workers.live_model import while_live
 
 __all__ = [
     "archive_plays",
@@ -112,12 +113,12 @@ def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[st
             return run_once(self, fan_out, message.kwargs(), served.version, *sets)
 
         def work(_digest: str) -> dict[str, Any]:
-            done = _batch(served, message).for_users(message.user_ids or [])
+            used, done = while_live(lambda live: _batch(live, message).for_users(message.user_ids or []), served)
             return {
                 "users_done": done.users,
                 "users_unknown": done.unknown,
                 "job_id": self.request.id,
-                "model_version": served.version,
+                "model_version": used.version,
             }
 
         return run_once(self, work, message.kwargs(), served.version, *sets, again_for_followers=True)
@@ -149,20 +150,23 @@ def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, An
         if message.plays:
             resources.overlay().add_plays(self.request.id, message.plays, refresh=not live[0])
         served = store.current(live if live[0] else None)
-        refresh = EmbeddingRefresh(resources.records(), resources.connector(), served)
+        refresh = partial(EmbeddingRefresh, resources.records(), resources.connector())
         if message.user_ids is None and message.plays is None:
             progress = progress_of(self)
 
+            def tables(live: ServedModel) -> tuple[int, int]:
+                return refresh(live).everybody(lambda done, total: progress(done, total, f"{done}/{total} tables"))
+
             def everybody(_digest: str) -> dict[str, Any]:
-                users, items = refresh.everybody(lambda done, total: progress(done, total, f"{done}/{total} tables"))
-                return _refreshed(served, users=users, items=items)
+                used, (users, items) = while_live(tables, served)
+                return _refreshed(used, users=users, items=items)
 
             return run_once(self, everybody, {}, served.version)
         named_users = list(dict.fromkeys([*(message.user_ids or []), *(play.user_id for play in message.plays or [])]))
 
         def named(_digest: str) -> dict[str, Any]:
-            users, unknown = refresh.users(named_users, message.top_k)
-            return _refreshed(served, users=users, users_unknown=unknown)
+            used, (users, unknown) = while_live(lambda live: refresh(live).users(named_users, message.top_k), served)
+            return _refreshed(used, users=users, users_unknown=unknown)
 
         asked = {"user_ids": named_users, "top_k": message.top_k}
         own = {"plays": len(message.plays or [])}
