@@ -25,8 +25,8 @@ from timbral.models.neighbors.transposition import transposed
 __all__ = ["Neighbors"]
 
 GRAM_BYTES: Final = 32 * 2**20
-"""What the candidates of a block of items share with each other takes no more than that, so that it stays in the
-cache."""
+"""Of each thread: what the candidates of a block of items share with each other. The more items a block has, the fewer
+times a row is laid out for all of them, but what no cache holds takes longer."""
 
 BLOCKS_PER_THREAD: Final = 8
 
