@@ -11,8 +11,9 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.8)
 
 
 def judged(*quality: float, noise: float = 0.0) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Of 500 users, each of whom is off by so much in each weight."""
-    return np.array(quality) + noise * np.random.default_rng(0).normal(size=(500, len(quality)))
+    """Of 500 users whose mean it is, each of whom is off by so much in each weight."""
+    off = noise * np.random.default_rng(0).normal(size=(500, len(quality)))
+    return np.array(quality) + off - off.mean(axis=0)
 
 
 def best(quality: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
@@ -37,6 +38,13 @@ def test_the_same_draws_give_the_same_weight() -> None:
     assert best(uncertain) == best(uncertain)
 
 
-def test_a_parabola_tells_what_lies_between_two_weights_and_the_ends_stay_what_they_are() -> None:
-    assert 0.2 < highest(WEIGHTS, {1: 0.1, 2: 0.3, 3: 0.25}, 2) < 0.4
-    assert highest(WEIGHTS, {3: 0.1, 4: 0.3}, 4) == 0.8
+def test_the_best_lies_between_the_places_that_were_tried() -> None:
+    """Given a quality that falls as the square of the logarithm's distance from .3"""
+    quality = {place: -(np.log(WEIGHTS[place] / 0.3) ** 2) for place in range(1, 5)}
+
+    assert highest(WEIGHTS, quality, max(quality, key=lambda place: quality[place])) == pytest.approx(0.3, rel=0.02)
+
+
+def test_at_the_end_of_what_was_tried_the_best_is_as_it_was_tried() -> None:
+    assert highest(WEIGHTS, {3: 0.1, 4: 0.3}, 4) == WEIGHTS[4]
+    assert highest(WEIGHTS, {1: 0.3, 2: 0.2}, 1) == WEIGHTS[1]
