@@ -26,8 +26,8 @@ def ending_with_us(command: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def on_signals(act: Callable[[], object]) -> Iterator[None]:
-    """Call ``act`` at Ctrl-C, at SIGTERM and where the terminal is closed (SIGHUP), but for what nohup, or a script that
-    runs it in the background, has switched off."""
+    """Call ``act`` at Ctrl-C, at SIGTERM and where the terminal is closed (SIGHUP), but for what nohup, or a script
+    that runs it in the background, has switched off."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         act()
