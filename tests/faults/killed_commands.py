@@ -39,4 +39,4 @@ def _send_and_die(self: AbstractConnection, *args: Any, **options: Any) -> Any:
     return sent
 
 
-AbstractConnection.send_packed_command = _send_and_die  # type: ignore[method-assign]
+AbstractConnection.send_packed_command = _send_and_die  # type: ignore[method-assign]  # it is the fault
