@@ -9,7 +9,7 @@ from typing import Final
 
 import numba
 import numpy as np
-from numba import float32, float64, int32, int64, types, uint8, uint64
+from numba import float32, float64, int32, int64, uint64
 
 from timbral.models.kernels.bits import count_bits, lowest_bit
 from timbral.models.kernels.byte_sums import QUAD, codes_that_reach
@@ -19,8 +19,8 @@ from timbral.models.kernels.prefetch import prefetch_row
 from timbral.models.kernels.vector_sum import LANES, UNROLLED, WIDE, weighted_sums
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS
 from timbral.models.search.ruled_out import is_out, mark
-from timbral.models.search.score import nearly, recency_of, score_of, threshold_of
-from timbral.models.search.top_k_parameters import FACTORS, LISTS, OUT, RULED_OUT
+from timbral.models.search.score import MOST, nearly, recency_of, score_of, threshold_of
+from timbral.models.search.top_k_parameters import FACTORS, INDEX_BLOCKS, INDEX_CODES, LISTS, OUT, RULED_OUT
 from timbral.models.search.user_codes import ROOM, code_user, split_user
 
 __all__ = ["search_index"]
@@ -37,12 +37,9 @@ FIRST_LANES: Final = 256
 each of so many lanes stands for all of them."""
 MANY_GROUPS: Final = 256
 """Where there are fewer, it takes longer than it saves."""
-MOST: Final = np.float32(1e37)
 DONE: Final = np.float32(-2.0)  # lower than what a list that is not full asks for
 
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
-
-_BLOCKS, _CODES = types.Array(float32, 3, "C", readonly=True), types.Array(uint8, 3, "C", readonly=True)
 
 
 @_jit
@@ -101,15 +98,26 @@ def _threshold_of_first(least, rank, n_components):  # type: ignore[no-untyped-d
     return threshold_of(best, size, n_components)
 
 
+@_jit
+def _best_of(most, n_waiting, first_most, first):  # type: ignore[no-untyped-def]  # numba types it
+    """The places in ``first`` of the highest of ``most``, and how many: looked at before the others, they make a
+    threshold that few of these reach. None where nearly all would be among them."""
+    n_first = 0
+    if n_waiting > 2 * len(first):
+        for number in range(n_waiting):
+            n_first = offer(first_most, first, n_first, most[number], number)
+    return n_first
+
+
 @kernel(
     **FACTORS,
-    codes=_CODES,  # ItemIndex's parts; width is k and 1 more where there is recency
-    steps=_BLOCKS,  # (n_groups · 32, 4, 16): the items' lengths, what codes are off by, and what their step is
+    codes=INDEX_CODES,  # ItemIndex's parts; width is k and 1 more where there is recency
+    steps=INDEX_BLOCKS,  # (n_groups · 32, 4, 16): the items' lengths, what codes are off by, and what their step is
     item_of=vector(int32),  # (n_groups · 512,): the item in each place, −1 where there is none
-    block_ceilings=_BLOCKS,  # (n_groups, width, 32): the largest values of each block
+    block_ceilings=INDEX_BLOCKS,  # (n_groups, width, 32): the largest values of each block
     group_ceilings=matrix(float32),  # (width, n_groups up to a multiple of 16): of each group
     direction=vector(float64),  # (width,): the items' mean, of length 1 or 0
-    block_lengths=_BLOCKS,  # (n_groups, 2, 32): each block's largest length along it and across it
+    block_lengths=INDEX_BLOCKS,  # (n_groups, 2, 32): each block's largest length along it and across it
     group_lengths=matrix(float32),  # (2, n_groups up to a multiple of 16): each group's
     **LISTS,
     n_barred=int64,  # at least as many items as there are in no list
@@ -145,6 +153,7 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
     thresholds, lower = np.full(n_users, np.float32(-1.0)), np.empty(n_users, np.float32)
     waiting, most = np.empty(GROUP_BLOCKS * BLOCK_ITEMS, np.int32), np.empty(GROUP_BLOCKS * BLOCK_ITEMS, np.float32)
     least = np.empty(FIRST_LANES, np.float32)
+    first_most, first_waiting = np.empty(out_scores.shape[1], np.float32), np.empty(out_scores.shape[1], np.int64)
     here, sums = np.empty(n_users, np.int64), np.empty(WIDE * LANES, np.float32)
     for user in range(n_users):
         vector = user_factors[start + user]
@@ -226,10 +235,13 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
                     for number in range(n_waiting):
                         if not most[number] < threshold:
                             prefetch_row(item_rows, waiting[number])
-                    for number in range(n_waiting):
+                    n_first = _best_of(most, n_waiting, first_most, first_waiting) if size < len(scores) else 0
+                    for turn in range(n_first + n_waiting):
+                        number = first_waiting[turn] if turn < n_first else turn - n_first
                         item = waiting[number]
                         if most[number] < threshold:
                             continue
+                        most[number] = DONE
                         if nearly(vector, item_rows[item]) + recency_of(recency, item) < threshold:
                             continue
                         if not is_marked:
