@@ -41,6 +41,8 @@ ENV PATH=/opt/venv/bin:/opt/timbral/bin:/usr/local/bin:/usr/bin:/bin \
     MODEL_DIR=/models \
     LOG_FORMAT=json
 COPY deploy/docker/entrypoint.sh deploy/docker/secrets.sh deploy/docker/ready.sh /opt/docker/
+# A clone made under a strict umask is for its owner alone.
+RUN chmod -R a+rX /opt/docker
 
 USER 10001:10001
 WORKDIR /state

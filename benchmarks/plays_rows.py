@@ -90,11 +90,11 @@ def latency(quick: bool) -> tuple[list[Row], dict[str, Any]]:
 def sustained(quick: bool, rate: int = 500) -> tuple[list[Row], dict[str, Any]]:
     """Events at a steady rate, each with a refreshed list; how many still waited at the end."""
     seconds, rates = (3, [rate]) if quick else (10, [500, 1000, 2000])
-    reached, raw = 0, {}
+    reached, raw = 0, dict[str, Any]()
     for rate in rates:
         with fleet(quick) as made:
             waiting = _steady(made, rate, seconds)
-            raw[rate] = waiting
+            raw[str(rate)] = waiting
             # The last look, after the last event: what waits is what came in the last moments, not what piled up.
             if max(waiting[len(waiting) // 2 :]) > rate // 2:
                 break

@@ -99,13 +99,16 @@ class DataError(TimbralError, ValueError):
 
 
 class MissingColumnsError(DataError):
-    """``MissingColumnsError(missing)`` or ``MissingColumnsError(missing, filepath, found)``, lists of column names."""
+    """``MissingColumnsError(missing)`` or ``MissingColumnsError(missing, filepath, found)``, lists of column names; and
+    what else may be the reason, a text."""
 
     def __str__(self) -> str:
-        if len(self.args) == 3:
-            missing, filepath, found = self.args
+        if len(self.args) >= 3:
+            missing, filepath, found, *reason = self.args
             said = f"Missing required columns: {list(missing)} (in {filepath}, which has {list(found)})"
-            return f"{said}; name them with user_col, item_col, … or, where there is no header, with columns"
+            return "; ".join(
+                [said, *reason, "name them with user_col, item_col, … or, where there is no header, with columns"]
+            )
         return f"Missing required columns: {list(self.args[0]) if self.args else []}"
 
 

@@ -50,6 +50,7 @@ MODEL_PROMOTED_FENCE = _key("model:promoted_fence")
 MODEL_TRAININGS = _key("model:trainings")
 MODEL_HISTORY = _key("model:history")
 MODEL_REVISIONS = _key("model:revisions")
+MODEL_RETIRED = _key("model:retired")
 TRAININGS_ENDED = _key("metrics:trainings")
 
 PLAYS_USER = _key("plays:user:{user_id}")
@@ -124,6 +125,7 @@ KEYS: tuple[Key, ...] = (
     Key(MODEL_TRAININGS, "hash", "task id → JSON: the version and fence that a training got, and its answer when done", "none"),
     Key(MODEL_HISTORY, "list", "versions that were live, the newest first: what a roll back goes back to", "none"),
     Key(MODEL_REVISIONS, "hash", "version → how often its file was rewritten without forgotten users: who has mapped an older one maps it anew", "none"),
+    Key(MODEL_RETIRED, "set", "versions that were removed, until their files are gone, too", "none"),
     Key(TRAININGS_ENDED, "hash", "how a training ended that did not fail (promoted, held_back, not_asked) → how many did", "none"),
     Key(PLAYS_STREAM, "stream", 'recorded plays that the history has not got yet: "plays", a JSON list of [user, item, plays, time in µs], and "total", how many were recorded with them', "none; cut where the history has them"),
     Key(PLAYS_USER, "list", "new plays of a user that the live model was not trained on: id in the stream, space, JSON list of item, plays, time in µs", "none"),

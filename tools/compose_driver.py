@@ -145,7 +145,7 @@ def _plays() -> dict[tuple[int, int], float]:
 def check(n_users: int) -> dict[str, Any]:
     """How many lists there are, and which version is live."""
     lists = producers.get_recommendations_many(range(n_users))
-    current = client().get(keys.MODEL_CURRENT)
+    current: Any = client().get(keys.MODEL_CURRENT)
     return {"lists": sum(bool(listed) for listed in lists.values()), "current": current.decode() if current else None}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import redis
@@ -65,6 +66,6 @@ def seed(client: redis.Redis, model_dir: Path, *, n_users: int = 400, n_items: i
     batch = BatchRecommendation(client, served, top_k=top_k)
     batch.for_codes(0, n_users)
     batch.write_popular()
-    names = {keys.encode_id(item_id): name for item_id, name in enumerate(history.artist_names, 1)}
+    names: dict[Any, Any] = {keys.encode_id(item_id): name for item_id, name in enumerate(history.artist_names, 1)}
     client.hset(keys.ITEMS_NAMES, mapping=names)
     return Example(history, served)

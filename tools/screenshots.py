@@ -45,9 +45,7 @@ class Stack:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
         until(lambda: "Ready." in self.log.read_text(errors="replace"), 90, f"the stack: {self.log.read_text()[-500:]}")
         text = self.log.read_text(errors="replace")
-        self.api, self.flower, self.redis = (
-            re.search(rf"{name} +(\S+)", text)[1] for name in ("HTTP API", "Flower", "  Redis")
-        )
+        self.api, self.flower, self.redis = (_printed(name, text) for name in ("HTTP API", "Flower", "  Redis"))
 
     def close(self) -> None:
         """End everything."""
@@ -55,6 +53,14 @@ class Stack:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(40)
         self.process.kill()
+
+
+def _printed(name: str, text: str) -> str:
+    """The address that stands after ``name`` in what ``timbral up`` printed."""
+    found = re.search(rf"{name} +(\S+)", text)
+    if found is None:
+        raise RuntimeError(f"timbral up printed no address of {name.strip()}: {text[-500:]}")
+    return found[1]
 
 
 def until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any:

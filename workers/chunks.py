@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +18,7 @@ from timbral.messages import ComputeRecommendations, TuneModel
 from timbral.versions.served_model import ServedModel
 from workers import engine_lists, outcome, publishing, resources, tuning
 from workers.execution import TRANSIENT, again_later
+from workers.live_model import while_live
 
 __all__ = ["compute", "fan_out", "read"]
 
@@ -118,9 +120,14 @@ def _work(chunk: Chunk) -> bool:
 
 
 def _recommend(chunk: Chunk) -> tuple[int, int]:
-    served = resources.store().get(chunk.model_version)
+    _, done = while_live(partial(_write_lists, chunk))
+    return done
+
+
+def _write_lists(chunk: Chunk, served: ServedModel) -> tuple[int, int]:
+    is_the_jobs = served.version == chunk.model_version
     made = None
-    if chunk.arguments.get("engine") == "spark" and chunk.user_ids is None:
+    if chunk.arguments.get("engine") == "spark" and chunk.user_ids is None and is_the_jobs:
         made = engine_lists.made_for(chunk.job_id, chunk.model_version)
     batch = BatchRecommendation(
         resources.records(),
@@ -130,4 +137,7 @@ def _recommend(chunk: Chunk) -> tuple[int, int]:
     )
     if chunk.user_ids is not None:
         return batch.for_users(chunk.user_ids)
-    return batch.for_codes(chunk.start, chunk.stop)
+    if is_the_jobs:
+        return batch.for_codes(chunk.start, chunk.stop)
+    # Another version has gone live since: its lists are wanted, of the users whom the chunk is about.
+    return batch.for_users(resources.store().get(chunk.model_version).users_in_rows(chunk.start, chunk.stop))

@@ -11,6 +11,7 @@ from celery.exceptions import Ignore
 
 from timbral import keys
 from timbral.config.settings import settings
+from timbral.errors import JobCancelledError
 from timbral.lists.filtered import ItemFilter
 from timbral.lists.item_sets import ItemSets
 from timbral.logic.batch_recommendation import BatchRecommendation
@@ -30,6 +31,7 @@ from timbral.versions.served_model import ServedModel
 from workers import chunks, played, publishing, resources, successors, tuning
 from workers.app import app
 from workers.execution import delivery, progress_of, read, run_once
+from workers.live_model import while_live
 
 __all__ = [
     "archive_plays",
@@ -52,29 +54,35 @@ EXPORT_LIFE_S = 600
 def train_model(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
     """Train on the history of plays, or on a data set, and write a new model version."""
     # Imported here: what reads data sets takes 40 MB, and a worker that never trains does without.
+    from timbral.engines.checkpoint_files import JobCheckpoints, checkpoint_archive, checkpoint_folder
     from timbral.logic.training import TrainingRun, fingerprint
     from workers import train_blocks
 
-    with delivery(self):
-        message, tuned = KeptSettings(resources.records()).applied(read(self, TrainModel, args, arguments))
-        task_id = self.request.id
-        check = partial(resources.jobs().check_cancelled, task_id)
-        if message.dataset is None and message.history_version is None:
-            resources.archive().run()
+    try:
+        with delivery(self):
+            message, tuned = KeptSettings(resources.records()).applied(read(self, TrainModel, args, arguments))
+            task_id = self.request.id
+            check = partial(resources.jobs().check_cancelled, task_id)
+            if message.dataset is None and message.history_version is None:
+                resources.archive().run()
 
-        def work(_digest: str) -> dict[str, Any]:
-            with (
-                train_blocks.engine_of(message.engine, task_id, check) as engine,
-                train_blocks.reader_of(message.engine, task_id) as reader,
-            ):
-                store, overlay, progress = resources.store(), resources.overlay(), progress_of(self)
-                run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned, reader)
-                return run.run(message, task_id)
+            def work(_digest: str) -> dict[str, Any]:
+                with (
+                    train_blocks.engine_of(message.engine, task_id, check) as engine,
+                    train_blocks.reader_of(message.engine, task_id) as reader,
+                ):
+                    store, overlay, progress = resources.store(), resources.overlay(), progress_of(self)
+                    run = TrainingRun(store, overlay, progress, check, engine.halves_of, tuned, reader)
+                    return run.run(message, task_id)
 
-        answer = run_once(self, work, message.kwargs(), fingerprint(message))
-        # Who played something before there was a model has waited for this one.
-        played.send_if_waiting()
-        return answer
+            answer = run_once(self, work, message.kwargs(), fingerprint(message))
+            # Who played something before there was a model has waited for this one.
+            played.send_if_waiting()
+            return answer
+    except JobCancelledError:
+        # Also one that was cut off, and cancelled before it came back.
+        JobCheckpoints(checkpoint_folder(settings.MODEL_DIR), self.request.id, 0.0, checkpoint_archive()).clear()
+        raise
 
 
 @app.task(bind=True, name="tune_model", time_limit=settings.TRAIN_TIME_LIMIT_S)
@@ -105,12 +113,12 @@ def compute_recommendations(self: Task, *args: Any, **arguments: Any) -> dict[st
             return run_once(self, fan_out, message.kwargs(), served.version, *sets)
 
         def work(_digest: str) -> dict[str, Any]:
-            done = _batch(served, message).for_users(message.user_ids or [])
+            used, done = while_live(lambda live: _batch(live, message).for_users(message.user_ids or []), served)
             return {
                 "users_done": done.users,
                 "users_unknown": done.unknown,
                 "job_id": self.request.id,
-                "model_version": served.version,
+                "model_version": used.version,
             }
 
         return run_once(self, work, message.kwargs(), served.version, *sets, again_for_followers=True)
@@ -142,20 +150,23 @@ def refresh_embeddings(self: Task, *args: Any, **arguments: Any) -> dict[str, An
         if message.plays:
             resources.overlay().add_plays(self.request.id, message.plays, refresh=not live[0])
         served = store.current(live if live[0] else None)
-        refresh = EmbeddingRefresh(resources.records(), resources.connector(), served)
+        refresh = partial(EmbeddingRefresh, resources.records(), resources.connector())
         if message.user_ids is None and message.plays is None:
             progress = progress_of(self)
 
+            def tables(live: ServedModel) -> tuple[int, int]:
+                return refresh(live).everybody(lambda done, total: progress(done, total, f"{done}/{total} tables"))
+
             def everybody(_digest: str) -> dict[str, Any]:
-                users, items = refresh.everybody(lambda done, total: progress(done, total, f"{done}/{total} tables"))
-                return _refreshed(served, users=users, items=items)
+                used, (users, items) = while_live(tables, served)
+                return _refreshed(used, users=users, items=items)
 
             return run_once(self, everybody, {}, served.version)
         named_users = list(dict.fromkeys([*(message.user_ids or []), *(play.user_id for play in message.plays or [])]))
 
         def named(_digest: str) -> dict[str, Any]:
-            users, unknown = refresh.users(named_users, message.top_k)
-            return _refreshed(served, users=users, users_unknown=unknown)
+            used, (users, unknown) = while_live(lambda live: refresh(live).users(named_users, message.top_k), served)
+            return _refreshed(used, users=users, users_unknown=unknown)
 
         asked = {"user_ids": named_users, "top_k": message.top_k}
         own = {"plays": len(message.plays or [])}

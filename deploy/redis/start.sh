@@ -9,9 +9,11 @@ fi
 umask 077
 sh "$here/users.sh" > /run/redis/users.acl
 unset REDIS_PASSWORD REDIS_ADMIN_PASSWORD PRODUCER_PASSWORD READER_PASSWORD APP_PASSWORD
-set -- redis-server "$here/redis.conf" --dir /data --aclfile /run/redis/users.acl --maxmemory "${REDIS_MAXMEMORY:-1gb}"
+# A clone made under a strict umask is for its owner alone, and Redis runs as another user.
+cat "$here/redis.conf" > /run/redis/redis.conf
+set -- redis-server /run/redis/redis.conf --dir /data --aclfile /run/redis/users.acl --maxmemory "${REDIS_MAXMEMORY:-1gb}"
 if [ "$(id -u)" = 0 ]; then
-    chown redis:redis /data /run/redis/users.acl
+    chown redis:redis /data /run/redis/users.acl /run/redis/redis.conf
     find /data ! -user redis -exec chown redis:redis {} +
     exec setpriv --reuid redis --regid redis --clear-groups "$@"
 fi

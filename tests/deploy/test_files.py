@@ -161,6 +161,33 @@ def test_a_secret_without_a_colon_is_refused_before_anything_starts(tmp_path: Pa
 @pytest.mark.skipif(
     shutil.which("promtool") is None, reason="no promtool on the PATH (Debian: apt-get install prometheus)"
 )
+def test_redis_reads_its_configuration_from_a_clone_that_only_its_owner_may_read(tmp_path: Path) -> None:
+    files, run, programs = tmp_path / "files", tmp_path / "run", tmp_path / "bin"
+    for folder in (files, run, programs):
+        folder.mkdir()
+    for name in ("start.sh", "users.sh", "users.acl", "redis.conf"):
+        (files / name).write_text((ROOT / "deploy/redis" / name).read_text().replace("/run/redis", str(run)))
+    for name, does in (("redis-server", 'cat "$1"; echo "$1"'), ("id", "echo 999")):
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+
+    done = subprocess.run(
+        ["/bin/sh", str(files / "start.sh")],
+        env={"PATH": f"{programs}:/usr/bin:/bin", "REDIS_PASSWORD": "x"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == (files / "redis.conf").read_text() + f"{run}/redis.conf\n"
+    assert (
+        "chown redis:redis /data /run/redis/users.acl /run/redis/redis.conf"
+        in (ROOT / "deploy/redis/start.sh").read_text()
+    )
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert dockerfile.index("RUN chmod -R a+rX /opt/docker") > dockerfile.index("COPY deploy/docker/entrypoint.sh")
+
+
 def test_prometheus_reads_the_configuration_and_a_single_failed_training_raises_its_alert() -> None:
     folder = ROOT / "deploy/prometheus"
     for command in (

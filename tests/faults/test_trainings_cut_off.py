@@ -3,6 +3,8 @@ was cut off."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from fleet_fixtures import Fleet, Watch
 from taste import history, write_history
 
 import producers
+from timbral.errors import JobCancelledError
 from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
 from timbral.versions.served_model import ServedModel
@@ -71,6 +74,17 @@ def test_a_trainer_killed_in_a_sweep_goes_on_there(
     assert len(went_on) == 2, "the first fit, which was done, and the second"
     assert f"sweep={reached}" in went_on[1] or f'"sweep": {reached}' in went_on[1], went_on
     assert checkpoints(fleet) == {}, "nothing of it is left"
+
+    # and: nor is anything left of one that is killed when it has been cancelled, and has not heard of it yet
+    cancelled = producers.enqueue_train_model("slow.csv", **ASKED | {"random_state": 1})
+    wait_until(lambda: checkpoints(fleet), 60, "a checkpoint")
+    (child,) = worker.children()
+    os.kill(child, signal.SIGSTOP)
+    cancelled.cancel()
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(JobCancelledError):
+        cancelled.wait(100)
+    assert checkpoints(fleet) == {}
     observed("kill -9 of a trainer in a sweep", f"the next delivery goes on at sweep {reached + 1} of 30, same bits")
 
 

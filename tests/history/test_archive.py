@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import redis
 
 from timbral import keys
+from timbral.errors import HistoryError
 from timbral.history.archive import PlayArchive
 from timbral.history.table import HistoryTable
+from timbral.lists.forgotten import Forgotten
 from timbral.logic.overlay import Overlay
 from timbral.messages import Play
 
@@ -54,3 +57,73 @@ def test_a_redis_that_lost_its_data_and_whose_clock_is_behind_loses_no_play(
     assert moved == [2, 0, 1]
     assert items_of(archive) == ["1", "2", "3", "4"]
     assert archive.history.watermark() == "4102444800000-8"
+
+
+def test_a_redis_that_lost_its_last_writes_counts_no_play_twice(client: redis.Redis, archive: PlayArchive) -> None:
+    # given: a stream as it was saved, or replicated, before the last play came and all of them were moved
+    record(client, "call", 1, 2)
+    saved = client.dump(keys.PLAYS_STREAM) or b""
+    record(client, "call", 3)
+    archive.run()
+
+    # when: it is back, and its clock is behind, too, as another host's may be
+    client.delete(keys.PLAYS_STREAM)
+    client.restore(keys.PLAYS_STREAM, 0, saved)
+    milliseconds, _, sequence = archive.stream.last_entry().partition("-")
+    client.xadd(
+        keys.PLAYS_STREAM,
+        {"plays": "[[7,1,1,0],[7,4,1,0]]", "total": 4},
+        id=f"{milliseconds}-{int(sequence) + 1}",
+    )
+    moved = archive.run().plays
+
+    # then: what was moved before is not moved again, what is new is
+    assert moved == 2
+    assert items_of(archive) == ["1", "1", "2", "3", "4"]
+    assert client.xlen(keys.PLAYS_STREAM) == 0
+
+
+def test_what_was_moved_and_not_cut_is_cut_by_the_next(client: redis.Redis, archive: PlayArchive) -> None:
+    # given: a worker was killed between the table's commit and the stream's cut, and a user was forgotten since
+    record(client, "call", 1, 2)
+    Overlay(client).add_plays("other", [Play(user_id="8", item_id="x", plays=0.3), Play(user_id=9, item_id=1)])
+    saved = client.dump(keys.PLAYS_STREAM) or b""
+    archive.run()
+    client.restore(keys.PLAYS_STREAM, 0, saved, replace=True)
+    Forgotten(client).add([9])
+    archive.history.delete_user(9)
+
+    # when, then
+    assert archive.run().plays == 0
+    assert client.xlen(keys.PLAYS_STREAM) == 0
+    assert items_of(archive) == ["1", "2"]
+    assert [len(archive.history.plays_of(user)) for user in ("8", 9)] == [1, 0]
+
+
+def test_plays_stay_in_redis_where_the_table_of_before_is_gone(
+    client: redis.Redis, archive: PlayArchive, tmp_path: Path
+) -> None:
+    # given: plays were moved, and more have come since
+    record(client, "call", 1)
+    archive.run()
+    backup = shutil.copytree(tmp_path / "history", tmp_path / "backup")
+    record(client, "call", 2)
+    archive.run()
+    record(client, "call", 3)
+
+    # when: its volume is not mounted, or it is one of yesterday
+    other_host = PlayArchive(client, HistoryTable(tmp_path / "not mounted"))
+    for lacking, told in (
+        (other_host, "there is no table"),
+        (PlayArchive(client, HistoryTable(backup)), "this table has plays up to 20"),
+    ):
+        with pytest.raises(HistoryError, match=f"{told}.*were moved into it.*plays:archived"):
+            lacking.run()
+    assert not other_host.history.exists()
+
+    # then
+    assert archive.run().plays == 1
+    assert items_of(archive) == ["1", "2", "3"]
+    client.delete(keys.PLAYS_ARCHIVED)
+    record(client, "call", 4)
+    assert other_host.run().plays == 1

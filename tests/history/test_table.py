@@ -99,6 +99,7 @@ def test_an_int_and_its_text_are_two_users(history: HistoryTable) -> None:
     assert history.plays_of(1).column("item_id").to_pylist() == ["5"]
     assert history.plays_of("1").column("item_is_int").to_pylist() == [False, True]
     assert history.delete_user("1") == 2
+    assert history.plays_of(1).column("item_id").to_pylist() == ["5"]
     assert [row[:2] for row in rows(history)] == [("1", "5")]
 
 

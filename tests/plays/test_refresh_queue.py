@@ -91,3 +91,18 @@ def test_a_claim_that_is_let_go_has_cost_its_users_no_attempt(client: redis.Redi
 
     assert not client.exists(keys.PLAYS_REFRESHING)
     assert not client.exists(keys.PLAYS_REFRESH_ATTEMPTS)
+
+
+def test_users_wait_again_where_another_version_went_live_meanwhile(client: redis.Redis, queue: RefreshQueue) -> None:
+    # given: two workers of which one stands still, with a model that is replaced
+    client.set(keys.MODEL_CURRENT, "20260101T000000-1")
+    claim = queue.claim(arrived=True)
+    assert claim is not None
+    client.set(keys.MODEL_CURRENT, "20260101T000000-2")
+
+    # when, then
+    assert queue.finish(claim) == 2
+    again = queue.claim(arrived=False)
+    assert again is not None
+    assert (again.live, sorted(again.user_ids)) == ("20260101T000000-2", [7, 8])
+    assert queue.finish(again) == 0

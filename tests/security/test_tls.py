@@ -23,6 +23,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from tls_front import tls_front
 
+from timbral.config.settings import read_settings
+from timbral.stack.doctor import examine
+
 ASK = """
 import producers
 from timbral.errors import TimbralError
@@ -98,6 +101,15 @@ def test_a_server_whose_certificate_nobody_vouches_for_gets_no_password(tls: Tls
     assert status == "unhealthy"
     assert error.startswith("RedisUnavailableError")
     assert "certificate" in error.lower()
+    assert error.endswith("; REDIS_CA_CERTS names the file of the CA that signs its certificate")
+
+
+@pytest.mark.parametrize(("scheme", "does"), [("rediss", "REDIS_CA_CERTS names the file"), ("redis", "rediss://")])
+def test_the_doctor_says_what_keeps_a_client_from_connecting(tls: TlsServer, scheme: str, does: str) -> None:
+    examined = examine(read_settings(REDIS_URL=f"{scheme}://127.0.0.1:{tls.port}"))
+
+    found = next(check for check in examined if check.what == "Redis")
+    assert does in found.do, found
 
 
 def test_a_certificate_for_another_host_is_refused(tls: TlsServer) -> None:

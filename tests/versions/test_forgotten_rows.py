@@ -12,6 +12,7 @@ from taste import history, served_model
 from timbral.lists.forgotten import Forgotten
 from timbral.versions.model_store import ModelStore
 from timbral.versions.served_model import ServedModel
+from timbral.versions.unrecorded_files import remove_from_unrecorded
 
 
 @pytest.fixture
@@ -102,3 +103,19 @@ def test_a_file_that_was_put_back_loses_everybody_who_was_forgotten(store: Model
     store.remove_forgotten(version, [1002])
 
     assert store.current().user_ids.codes([1001, 1002]).tolist() == [-1, -1]
+
+
+def test_a_file_without_a_record_keeps_nobody_who_was_forgotten(store: ModelStore) -> None:
+    # given: a training that was killed between its file and its record
+    live(store)
+    lost = served_model(history(), store.trainings.begin("lost").version)
+    store.files.write(lost)
+
+    # when
+    assert remove_from_unrecorded(store, [1001, "nobody"]) == 1
+
+    # then: it stays, without them, and goes on with its training where that comes back
+    kept = store.files.read(lost.version)
+    assert 1001 not in kept.user_ids
+    assert 1002 in kept.user_ids
+    assert remove_from_unrecorded(store, [1001]) == 0

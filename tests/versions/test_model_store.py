@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from timbral import keys
 from timbral.data.id_index import IdIndex
 from timbral.errors import ModelFileError, ModelNotFoundError, ModelStoreError
 from timbral.models.nmf_model import NMFModel
+from timbral.versions import trainings
 from timbral.versions.model_store import ModelStore
 from timbral.versions.served_model import ServedModel
 
@@ -108,6 +110,25 @@ def test_an_older_training_never_replaces_a_newer_one(store: ModelStore) -> None
     assert store.promote(fast) == "live"
     assert store.promote(slow) == "stale"
     assert store.current_version() == fast
+
+
+def test_a_training_that_outlives_its_redis_keeps_no_later_one_from_going_live(
+    store: ModelStore, client: redis.Redis
+) -> None:
+    # given: some trainings, and one that is on its way when Redis loses everything
+    for task_id in ("a", "b", "c"):
+        trained(store, task_id)
+    long = store.trainings.begin("long")
+    client.flushdb()
+    store.write(served(long.version))
+    assert store.promote(long.version) == "live"
+
+    # when
+    later = trained(store, "later")
+
+    # then
+    assert store.promote(later) == "live"
+    assert store.trainings.begin("next").fence == long.fence + 2
 
 
 def test_going_back_by_hand_does_not_let_an_older_training_in(store: ModelStore) -> None:
@@ -253,6 +274,45 @@ def test_prune_leaves_what_a_training_is_about_to_put_live(store: ModelStore) ->
 
     assert gone == []
     assert store.promote(ending.version) == "live"
+
+
+def test_what_a_killed_prune_has_left_the_next_one_removes(
+    store: ModelStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: four versions that went live, and a prune that is killed behind its first step
+    versions = [trained(store, task_id) for task_id in "abcd"]
+    for version in versions:
+        store.promote(version)
+    with monkeypatch.context() as killed:
+        killed.setattr(store.files, "remove", MagicMock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store.prune(keep=1)
+
+    # when
+    store.prune(keep=1)
+
+    # then
+    left = set(store.versions())
+    assert left == set(versions[2:])
+    assert store.files.found() == left
+    assert {key.decode() for key in client.keys("model:*:metadata")} == {keys.model_metadata(one) for one in left}
+
+
+def test_a_training_that_never_ended_leaves_its_file_for_a_week(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: it was killed between its file and its record, and cancelled
+    lost = store.trainings.begin("lost")
+    store.files.write(served(lost.version))
+    kept = trained(store, "kept")
+    store.promote(kept)
+
+    # when, then
+    store.prune(keep=1)
+    assert store.files.found() == {lost.version, kept}
+    monkeypatch.setattr(trainings, "FORGET_S", -86_400)
+    store.prune(keep=1)
+    assert store.files.found() == {kept}
 
 
 def test_one_version_is_removed_unless_it_is_needed(store: ModelStore, client: redis.Redis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,28 @@ def test_many_named_users_are_fanned_out_too(bench: Any, cache: redis.Redis, wai
     assert (answer["users_done"], answer["users_unknown"]) == (30, 7)
     assert executions == 4
     assert len(cache.keys("recommendations:user:*")) == 30
+
+
+def test_a_chunk_that_comes_late_writes_what_the_live_model_says(bench: Any, cache: redis.Redis) -> None:
+    # given: a job of a version, some of whose chunks are done again when it was replaced, or rolled back
+    old = cache.get(keys.MODEL_CURRENT).decode()
+    jobs = Jobs(cache)
+    late = str(uuid.uuid4())
+    jobs.create(late, arguments={"top_k": 4, "exclude_seen": True}, model_version=old, n_rows=120, chunk_size=60)
+    bench.call("train_model", dataset="plays.csv", random_state=77, n_components=3, promote="always")
+    bench.call("compute_recommendations", top_k=4)
+    wanted = {name: cache.get(name) for name in cache.keys("recommendations:user:*")}
+
+    # when
+    for number in (0, 1):
+        kwargs = {"job_id": late, "chunk": number}
+        bench.celery.send_task("compute_chunk", kwargs=kwargs, task_id=f"{late}.{number}", queue="batch")
+    answer = bench.celery.AsyncResult(late).get(timeout=100)
+
+    # then
+    assert answer["users_done"] == 120
+    assert {name: cache.get(name) for name in cache.keys("recommendations:user:*")} == wanted
+    bench.call("train_model", dataset="plays.csv")
 
 
 def test_a_hostile_chunk_message_is_refused(bench: Any, wait_until: Wait) -> None:

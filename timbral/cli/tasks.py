@@ -266,7 +266,7 @@ def dataset_below(dataset: str, data_dir: Path) -> str:
         return str((below / path).relative_to(below)) if path.is_absolute() else dataset
     if _lies_below(path, below):
         return str(path.resolve().relative_to(below))
-    if path.exists() or path.is_absolute():
+    if _is_there(path) or path.is_absolute():
         raise ParameterError(
             f"{path} is not below the workers' data folder {below} (DATA_DIR): "
             f"copy it there and run timbral train {path.name}, or start the workers with "
@@ -276,7 +276,15 @@ def dataset_below(dataset: str, data_dir: Path) -> str:
 
 
 def _lies_below(path: Path, folder: Path) -> bool:
-    return path.exists() and path.resolve().is_relative_to(folder)
+    return _is_there(path) and path.resolve().is_relative_to(folder)
+
+
+def _is_there(path: Path) -> bool:
+    """Also of a path in a folder that this user may not look into: whoever reads it says so."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def parsed_play(text: str, *, as_text: bool, what: str = "--play") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from timbral.data.column_source import ColumnSource
-from timbral.data.column_words import item_column, user_column, value_column
+from timbral.data.column_words import item_column, user_column, value_column, words_of
 from timbral.data.places import shown
 from timbral.data.read_options import DEFAULT_VALUE_COL, ReadOptions
 from timbral.errors import DataError, MissingColumnsError
@@ -68,6 +68,9 @@ def found_columns(
             value_col = value_column(header, [name for name in (*taken, item_col) if name])
     except DataError as error:
         raise DataError(error.args[0], filepath) from None
+    for told, named in ((user_col, options.user_col), (item_col, options.item_col)):
+        if told and not named and any(word.isdigit() for word in words_of(told)):  # "user 7", "item-12": no names
+            raise _no_header(header, filepath)
     user = ColumnSource.of(user_col, there) if user_col else None
     item = ColumnSource.of(item_col, there) if item_col else None
     value = ColumnSource.of(value_col, there) if value_col else None
@@ -118,6 +121,14 @@ def _exact(header: Sequence[str], name: str) -> str | None:
     return name if name in header else None
 
 
+def _no_header(header: Sequence[str], filepath: str) -> DataError:
+    first = [str(name) for name in header][:8]
+    text = (
+        f"has no header? Its first row is {first}: name its columns, as columns=['user_id', 'item_id', …] (--columns)"
+    )
+    return DataError(text, filepath)
+
+
 def _missing(missing: list[str], header: Sequence[str], filepath: str) -> DataError:
     names = [str(name) for name in header]
     if len(names) == 1:
@@ -126,10 +137,11 @@ def _missing(missing: list[str], header: Sequence[str], filepath: str) -> DataEr
                 return DataError(f"the header has one column {names[0]!r}; is the separator {called}?", filepath)
     if set(missing) & {name.strip('"') for name in names if _in_quotes(name)}:
         return _quoted_names(names, filepath)
+    if len(names) == 1 and re.fullmatch(r"\d+:", names[0].strip()):
+        text = f"has lines of items, {names[0]!r}, above those of their users: write the item into each row"
+        return DataError(text, filepath)
     if names[:1] and names[0].startswith("#"):
         return DataError(f"begins with a comment, {shown(' '.join(names))}: remove it", filepath)
     if looks_like_data(names):
-        first = names[:8]
-        text = f"has no header? Its first row is {first}: name its columns, as columns=['user_id', 'item_id', …] (--columns)"
-        return DataError(text, filepath)
+        return _no_header(names, filepath)
     return MissingColumnsError(missing, filepath, names[:50])

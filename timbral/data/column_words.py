@@ -8,7 +8,16 @@ from typing import Final
 
 from timbral.errors import DataError
 
-__all__ = ["is_value", "item_column", "name_columns", "time_column", "user_column", "value_column", "words_of"]
+__all__ = [
+    "are_names",
+    "is_value",
+    "item_column",
+    "name_columns",
+    "time_column",
+    "user_column",
+    "value_column",
+    "words_of",
+]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -17,18 +26,19 @@ def _words(text: str) -> frozenset[str]:
 
 USERS: Final = _words(
     "user users userid username customer customers member members listener listeners account subscriber profile "
-    "reviewer rater reader visitor uid session"
+    "reviewer rater reader visitor visitorid uid session"
 )
 ITEMS: Final = _words(
     "item items itemid artist artists artistid track tracks trackid song songs songid recording movie movies movieid "
     "film "
-    "album albums book books product products game games article show podcast video videos isbn asin iid sid mid"
+    "album albums book books product products game games article show podcast video videos isbn asin iid sid mid "
+    "anime manga business venue venueid restaurant recipe"
 )
 IDS: Final = _words("id ids uuid guid key mbid gid uri urn sha1 mboxsha1 hash code no nr isbn asin")
-WHOLE_IDS: Final = _words("userid itemid artistid trackid songid movieid uid iid sid mid isbn asin")
+WHOLE_IDS: Final = _words("userid visitorid itemid artistid trackid songid movieid venueid uid iid sid mid isbn asin")
 NAMES: Final = _words("name names username title label nick nickname")
 DESCRIBES: Final = _words(
-    "age sex gender country city zip language lang occupation type kind group agent time date timestamp at url link "
+    "age sex gender category country city zip language lang occupation type kind group agent time date timestamp at url link "
     "image "
     "genre genres year lat lon latitude longitude email count counts rank position index score rating ratings weight "
     "plays playcount tag tags duration length"
@@ -120,6 +130,16 @@ def name_columns(header: Sequence[str]) -> tuple[str | None, str | None]:
     named_items = [c for c in names if not set(words[c]) & USERS]
     names = named_items or [c for c in header if set(words[c]) & ITEMS and c not in ids[:1]]
     return (ids[0] if ids else None), (names[0] if names else None)
+
+
+def are_names(row: Sequence[str]) -> bool:
+    """Whether a row is a header: what only a column is called is in it for users and for items, ``User ID`` or
+    ``artist``; a song may well be called ``My User``."""
+    ranks = [
+        [_rank(words_of(cell), entities, called) for cell in row]
+        for entities, called in ((USERS, "user"), (ITEMS, "item"))
+    ]
+    return all(any(rank is not None and rank <= 2 for rank in of_cells) for of_cells in ranks)
 
 
 def _entity(header: Sequence[str], entities: frozenset[str], called: str, taken: Sequence[str]) -> str | None:

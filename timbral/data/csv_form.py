@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from timbral.data.column_words import are_names
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_format import other_kind
 from timbral.data.presets import Preset, preset_of_lines
 from timbral.data.read_options import ReadOptions
+from timbral.data.text_decoding import decoder_of
 from timbral.errors import DataError
 
 __all__ = ["CsvForm", "csv_form"]
@@ -96,10 +98,14 @@ def csv_form(file: DatasetFile, options: ReadOptions) -> CsvForm:
     quoted = _is_quoted(options, separator)
     columns = options.columns
     if columns is not None:
-        n_columns = len(_first_row(lines[start:], separator, quoted, file.name)[0])
-        if n_columns != len(columns):
-            text = f"columns names {len(columns)} columns, {list(columns)}, but its first row has {n_columns}"
+        first = _first_row(lines[start:], separator, quoted, file.name)[0]
+        if len(first) != len(columns):
+            text = f"columns names {len(columns)} columns, {list(columns)}, but its first row has {len(first)}"
             raise DataError(text, file.name)
+        if [cell.strip() for cell in first] == list(columns) or are_names(first):
+            # As a row of data it would be a user more, and make text of ints.
+            text = f"has a header, {first[:8]}, and columns is for files without: say which are which with user_col"
+            raise DataError(f"{text} and item_col (--user-col, --item-col)", file.name)
         return CsvForm(list(columns), separator, quoted, preset, _n_bytes(lines[:start]), sample)
     header, n_lines = _first_row(lines[start:], separator, quoted, file.name)
     if is_cut and start + n_lines >= len(lines) - 1:
@@ -120,7 +126,7 @@ def _head_text(file: DatasetFile, options: ReadOptions) -> tuple[str, bool]:
         raise DataError(f"is {other}, not csv", file.name)
     if not options.is_utf8:
         try:
-            text = codecs.getincrementaldecoder(options.encoding)().decode(head)
+            text = decoder_of(options.encoding)(head, False)
         except UnicodeError as error:
             raise DataError(f"is not in the encoding {options.encoding}: {error}", file.name) from None
         return text.removeprefix("\ufeff"), is_cut

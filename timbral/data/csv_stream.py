@@ -13,6 +13,7 @@ from timbral.data.csv_form import CsvForm
 from timbral.data.csv_records import next_record
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.read_options import ReadOptions
+from timbral.data.text_decoding import decoder_of
 from timbral.errors import DataError
 
 __all__ = ["CsvStream", "MisplacedQuoteError", "cleaned_chunks", "one_byte_separator"]
@@ -81,15 +82,15 @@ def cleaned_chunks(
 
 
 def _utf8(file: DatasetFile, stream: Any, options: ReadOptions) -> Iterator[bytes]:
-    decoder = None if options.is_utf8 else codecs.getincrementaldecoder(options.encoding)()
+    decode = None if options.is_utf8 else decoder_of(options.encoding)
     is_first = True
     while True:
         data = stream.read(CHUNK_BYTES)
-        if decoder is None:
+        if decode is None:
             chunk = data
         else:
             try:
-                chunk = decoder.decode(data, not data).encode()
+                chunk = decode(data, not data).encode()
             except UnicodeError as error:
                 raise DataError(f"is not in the encoding {options.encoding}: {error}", file.name) from None
         if is_first:

@@ -15,6 +15,10 @@ from timbral.data.table import Table
 __all__ = ["DataReport", "report_line"]
 
 ENTRIES_AT_A_TIME: Final = 8_000_000
+NO_IDS: Final = (
+    "NULL", "null", "None", "none", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>", "\\N", "undefined", "unknown",
+)  # fmt: skip
+"""What programs write where there is no id. Among texts each may be one: it is told, and kept."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class DataReport:
             "time_col": self.time_col,
             "user_id_kind": _kind(user_ids),
             "item_id_kind": _kind(item_ids),
+            "user_ids_like_none": _like_none(user_ids),
+            "item_ids_like_none": _like_none(item_ids),
             "density": round(float(matrix.nnz) / max(1, n_users * n_items), 8),
             "median_items_per_user": float(np.median(of_users)) if n_users else 0.0,
             "median_users_per_item": float(np.median(of_items)) if n_items else 0.0,
@@ -86,13 +92,21 @@ def _kind(index: IdIndex) -> str:
     return "int" if index.is_int else "str"
 
 
+def _like_none(index: IdIndex) -> list[str]:
+    return [] if index.is_int else [text for text in NO_IDS if text in index]
+
+
 def report_line(report: Mapping[str, Any], shape: tuple[int, int]) -> str:
     """``with_shape``'s report of a matrix of that shape in a line, for a person."""
     n_users, n_items = shape
     parts = [f"{report['rows']:,} rows"]
     parts += [f"{report['rows_dropped']:,} left out"] if report["rows_dropped"] else []
     parts += [f"{report['rows_repeated']:,} repeated ({report['repeats']})"] if report["rows_repeated"] else []
+    parts += [f"{report['entries_of_zero']:,} of value 0, not learnt from"] if report["entries_of_zero"] else []
     parts += [f"{n_users:,} users ({report['user_id_kind']}) × {n_items:,} items ({report['item_id_kind']})"]
     parts += [f"density {report['density']:.2g}", f"values: {report['value_col'] or '1 a row'}"]
     parts += [f"{report['items_with_one_user']:,} items with one user"] if report["items_with_one_user"] else []
+    for kind in ("user", "item"):
+        like_none = report[f"{kind}_ids_like_none"]
+        parts += [f"{', '.join(map(repr, like_none))} among the {kind} ids: missing ones?"] if like_none else []
     return "data: " + ", ".join(parts)

@@ -63,8 +63,8 @@ def ending_of(name: str) -> str:
     return Path(path.stem).suffix if path.suffix in COMPRESSION_ENDINGS else path.suffix
 
 
-def format_of(file: DatasetFile) -> str:
-    """ "csv", "parquet" or "json", by the ending or else by how the content begins.
+def format_of(file: DatasetFile, *, is_text: bool = False) -> str:
+    """ "csv", "parquet" or "json", by the ending or else by how the content begins; ``is_text``: its encoding was said.
 
     Raises:
         DataError: it is a file of another kind.
@@ -77,7 +77,7 @@ def format_of(file: DatasetFile) -> str:
     if head.startswith(b"PAR1"):
         return "parquet"
     other = other_kind(head)
-    is_binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    is_binary = not is_text and b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if other or is_binary:
         what = other or "neither text nor parquet"
         text = f"is {what}; what is read: {', '.join(SUPPORTED_FORMATS)} (or say its format)"

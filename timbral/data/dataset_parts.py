@@ -56,11 +56,16 @@ def dataset_parts(file: DatasetFile, preset: Preset | None = None) -> list[Part]
 
     Raises:
         DatasetNotFoundError: there is no such file.
-        DataError: nothing is in it, or files of several kinds, which it says; it is a table with a past.
+        DataError: nothing is in it, or files of several kinds, which it says; a folder in it may not be read, or is a
+            link; it is a table with a past.
     """
     folder = is_folder(file)
     if folder:
-        names = sorted(_names_in_folder(file))
+        try:
+            names = sorted(_names_in_folder(file))
+        except OSError as error:
+            problem = error.strerror or type(error).__name__
+            raise DataError(f"a folder in it may not be read: {error.filename}: {problem}", file.name) from None
         _refuse_tables(names, file)
     elif not _is_zip(file):
         return [Part(file)]
@@ -87,9 +92,14 @@ def _below(file: DatasetFile, name: str, folder: bool) -> DatasetFile:
 
 def _names_in_folder(file: DatasetFile) -> Iterable[str]:
     if file.filesystem is None:
-        for folder, folders, files in os.walk(file.path):
+        for folder, folders, files in os.walk(file.path, onerror=_raise):
             folders.sort()
             below = os.path.relpath(folder, file.path)
+            for name in folders:
+                # What os.walk leaves out without a word would be missing in the model.
+                if os.path.islink(os.path.join(folder, name)) and not _is_hidden(name):  # noqa: PTH114, PTH118 - as above
+                    linked = name if below == "." else f"{below}/{name}"
+                    raise DataError(f"has a link to a folder in it, {linked}, which is not followed", file.name)
             for name in files:
                 yield name if below == "." else f"{below}/{name}"
         return
@@ -97,6 +107,10 @@ def _names_in_folder(file: DatasetFile) -> Iterable[str]:
     for info in file.filesystem.get_file_info(fs.FileSelector(base, recursive=True)):
         if info.type == fs.FileType.File and info.size:
             yield info.path[len(base) + 1 :]
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_zip(file: DatasetFile) -> bool:

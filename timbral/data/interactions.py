@@ -43,7 +43,10 @@ class Interactions:
     def report(self) -> dict[str, Any]:
         """What was found in the data set, JSON-ready: rows, columns, kinds of ids, density, long tail; empty without a
         file."""
-        return {} if self.read is None else self.read.with_shape(self.matrix, self.user_ids, self.item_ids)
+        if self.read is None:
+            return {}
+        found = self.read.with_shape(self.matrix, self.user_ids, self.item_ids)
+        return {**found, "entries_of_zero": 0 if self.zeros is None else self.zeros.nnz}
 
     def with_play_thresholds(self, min_plays: float | None, max_plays: float | None) -> Interactions:
         """Without the entries below ``min_plays``, and no entry above ``max_plays``; None sets no threshold.

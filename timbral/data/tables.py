@@ -10,15 +10,16 @@ import pyarrow as pa
 from timbral.data.csv_batches import csv_table
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_format import checked_format, format_of
-from timbral.data.dataset_parts import Part, dataset_parts
+from timbral.data.dataset_parts import Part, dataset_parts, is_folder
 from timbral.data.json_batches import json_table
 from timbral.data.parquet_batches import parquet_table
 from timbral.data.read_options import ReadOptions
 from timbral.data.table import Table
-from timbral.errors import DataError
+from timbral.errors import DataError, MissingColumnsError
 
 __all__ = ["opened_tables", "with_partitions"]
 
+MOST_SHOWN = 5
 READERS = {"csv": csv_table, "parquet": parquet_table, "json": json_table}
 
 
@@ -39,7 +40,12 @@ def opened_tables(
         if len(parts) > 1 and _is_empty(part):
             continue
         data_format = _format(part, options)
-        table = READERS[data_format](part, options, every_column=every_column)
+        try:
+            table = READERS[data_format](part, options, every_column=every_column)
+        except MissingColumnsError as error:
+            if len(parts) == 1:
+                raise
+            raise MissingColumnsError(*error.args, _one_of_many(parts, file)) from None
         if first is None:
             first = part.file.name, table
             # What the first part told is believed of the others.
@@ -58,11 +64,19 @@ def opened_tables(
         raise DataError("has only empty files", file.name)
 
 
+def _one_of_many(parts: list[Part], file: DatasetFile) -> str:
+    """For whoever named the folder of a data set that has a table of items, of tags, … beside the ratings."""
+    names = ", ".join(part.file.name.removeprefix(f"{file.name.rstrip('/')}/") for part in parts[:MOST_SHOWN])
+    return f"its {len(parts)} files, {names}, are read as one table: if only one of them is meant, name that one" + (
+        "" if is_folder(file) else ", unpacked"
+    )
+
+
 def _format(part: Part, options: ReadOptions) -> str:
     preset = options.named_preset
     if preset is not None:
         return preset.format
-    return options.format or format_of(part.file)
+    return options.format or format_of(part.file, is_text=not options.is_utf8)
 
 
 def _is_empty(part: Part) -> bool:

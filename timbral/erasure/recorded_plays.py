@@ -76,7 +76,7 @@ class RecordedPlays:
     def _archive(self) -> PlayArchive | None:
         """None in a fleet that has never recorded a play, which may do without deltalake."""
         is_unused = settings.HISTORY_URI is None and not Path(settings.history_uri).exists()
-        if is_unused and not self.redis.exists(keys.PLAYS_STREAM):
+        if is_unused and not self.redis.exists(keys.PLAYS_STREAM, keys.PLAYS_ARCHIVED):
             return None
         history = open_history()
         # Imported here, after it is known that deltalake is installed.

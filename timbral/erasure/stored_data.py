@@ -23,6 +23,7 @@ from timbral.errors import ModelFileError, ModelNotFoundError, ModelStoreError
 from timbral.lists.forgotten import Forgotten, pseudonym
 from timbral.messages import Id, utc_now
 from timbral.versions.model_store import ModelStore
+from timbral.versions.unrecorded_files import remove_from_unrecorded
 
 __all__ = ["StoredData"]
 
@@ -83,6 +84,10 @@ class StoredData:
                 self._forget_in_version(version, subject)
             except (ModelFileError, ModelStoreError) as error:  # the others come first
                 problems.append(error)
+        try:
+            self.receipt.add("model_rows", remove_from_unrecorded(self.store, subject.ids))
+        except (ModelFileError, ModelStoreError) as error:
+            problems.append(error)
         # Once more: whoever had asked just before the hash was noted has written by now what they were about to write.
         on_progress(n_steps - 1, n_steps, "Redis once more")
         self.forget_in_redis(user_ids)

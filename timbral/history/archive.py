@@ -2,6 +2,9 @@
 
 The table is written first, in a commit that names the last entry it holds; then the stream is cut up to where the table
 says that it is. What a worker leaves undone, the next one finds in the table.
+
+A Redis that comes back from a failover or a backup is some way behind the table, or is another one altogether, with a
+clock of its own. So an entry is never taken for moved because of its id alone: the table is asked for its plays.
 """
 
 from __future__ import annotations
@@ -9,16 +12,20 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import redis
 import structlog
 
 from timbral import keys
+from timbral.errors import HistoryError
 from timbral.history.play_rows import RecordedPlay, as_rows
+from timbral.history.play_stream import PlayStream, StreamEntry
 from timbral.history.table import STREAM, HistoryTable
-from timbral.history.watermark import entry_after, number_of
+from timbral.history.watermark import NOTHING, number_of
 from timbral.lists.forgotten import Forgotten
 from timbral.redis_server.replies import text
 
@@ -26,37 +33,8 @@ __all__ = ["Archived", "PlayArchive"]
 
 logger = structlog.get_logger(__name__)
 
-ENTRIES_PER_READ: Final = 500
-PLAYS_PER_COMMIT: Final = 250_000
 LOCK_S: Final = 30  # it only saves work: of two at once, one commits
 TIDY_EVERY_S: Final = 3600
-
-CUT = """
--- KEYS: stream, how far the history is. ARGV: the first id to keep, then fields and values. An older state does not
--- replace a newer one.
-redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1])
-local known = tonumber(redis.call('HGET', KEYS[2], 'total') or '0')
-if tonumber(ARGV[3]) >= known then redis.call('HSET', KEYS[2], unpack(ARGV, 2)) end
-"""
-
-GO_ON_BEHIND = """
--- KEYS: stream. ARGV: milliseconds and sequence of how far the table is. A stream that has never got so far is another
--- one than the table's: Redis has lost its data, and its clock is behind. Its entries get ids behind the table's last.
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local told, last = redis.call('XINFO', 'STREAM', KEYS[1]), nil
-for place = 1, #told, 2 do
-  if told[place] == 'last-generated-id' then last = told[place + 1] end
-end
-local ms, sequence = string.match(last, '^(%d+)-(%d+)$')
-ms, sequence = tonumber(ms), tonumber(sequence)
-if ms > tonumber(ARGV[1]) or (ms == tonumber(ARGV[1]) and sequence >= tonumber(ARGV[2])) then return 0 end
-local entries = redis.call('XRANGE', KEYS[1], '-', '+')
-for place, entry in ipairs(entries) do
-  redis.call('XADD', KEYS[1], ARGV[1] .. '-' .. string.format('%d', ARGV[2] + place), unpack(entry[2]))
-  redis.call('XDEL', KEYS[1], entry[1])
-end
-return #entries
-"""
 
 UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
@@ -76,39 +54,36 @@ class PlayArchive:
         self.redis = redis_client
         self.history = history
         self.forgotten = Forgotten(redis_client)
-        self._cut = redis_client.register_script(CUT)
-        self._go_on_behind = redis_client.register_script(GO_ON_BEHIND)
+        self.stream = PlayStream(redis_client)
 
     def run(self) -> Archived:
         """Move everything that was recorded before the call.
 
         Raises:
-            HistoryError: the table cannot be read or written; the plays stay in the stream.
+            HistoryError: the table cannot be read or written, or lacks what was moved into it before; the plays stay in
+                the stream.
         """
-        n_new_ids = int(self._go_on_behind(keys=[keys.PLAYS_STREAM], args=self.history.watermark().split("-")))
-        if n_new_ids:
-            logger.warning("the stream is another one than the history's, and goes on behind it", entries=n_new_ids)
-        last = self._last_entry()
+        known = self.stream.archived()  # before the watermark, which is further if anything
+        watermark = self.history.watermark()
+        self._check_is_the_same(known, watermark)
+        self._settle(watermark)
+        last = self.stream.last_entry()
         n_plays = 0
-        while True:
-            watermark = self.history.watermark()
-            if number_of(watermark) >= number_of(last):
+        while number_of(watermark) < number_of(last):
+            entries = self.stream.part(watermark, last)
+            if not entries:
                 break
-            entries = self._entries(watermark, last)
-            recorded = list(_plays_of(entries))
+            recorded = [play for entry in entries for play in entry.plays]
             users = list(dict.fromkeys(play.user_id for play in recorded))
             gone = self.forgotten.among(users)
             plays = [play for play in recorded if play.user_id not in gone] if gone else recorded
-            if not entries:
-                break
             # Another worker may have done the same meanwhile: then this one looks again how far the table is.
-            reached = number_of(entries[-1][0])
-            if self.history.append(as_rows(plays), STREAM, reached, after=number_of(watermark)):
+            if self.history.append(as_rows(plays), STREAM, number_of(entries[-1].id), after=number_of(watermark)):
                 n_plays += len(plays)
                 for user_id in self.forgotten.among(users) - gone:  # meanwhile, and the erasure may have looked before
                     self.history.delete_user(user_id)
-                self._trim(entries[-1][0], int(entries[-1][1]))
-        self.redis.xtrim(keys.PLAYS_STREAM, minid=entry_after(watermark), approximate=False)
+                self.stream.cut(entries[-1], self.history.version() or 0, time.time())
+            watermark = self.history.watermark()
         if n_plays:
             logger.info("archived", plays=n_plays, watermark=watermark)
         return Archived(n_plays, watermark, self.history.version())
@@ -128,7 +103,8 @@ class PlayArchive:
 
     def waiting(self) -> list[RecordedPlay]:
         """The plays that are in the stream, and not in the table."""
-        return list(_plays_of(self._entries(self.history.watermark(), self._last_entry())))
+        entries = self.stream.part(self.history.watermark(), self.stream.last_entry())
+        return [play for entry in entries for play in entry.plays]
 
     def tidy(self) -> None:
         """Compact small files, and delete those that nothing needs; what a kept model version was trained on stays
@@ -145,41 +121,46 @@ class PlayArchive:
             if history:
                 yield int(history["version"])
 
-    def _last_entry(self) -> str:
-        newest: Any = self.redis.xrevrange(keys.PLAYS_STREAM, count=1)
-        return text(newest[0][0]) if newest else "0-0"
+    def _check_is_the_same(self, known: str, watermark: str) -> None:
+        """Whether the table has what Redis knows to have been moved into it, up to the entry ``known``.
 
-    def _entries(self, after: str, last: str) -> list[tuple[str, str, list[Any]]]:
-        """Entries of at most ``PLAYS_PER_COMMIT`` plays or a few more: id, plays recorded with it, and the plays."""
-        found: list[tuple[str, str, list[Any]]] = []
-        n_plays = 0
-        while n_plays < PLAYS_PER_COMMIT:
-            start = entry_after(found[-1][0] if found else after)
-            read: Any = self.redis.xrange(keys.PLAYS_STREAM, start, last, count=ENTRIES_PER_READ)
-            for entry_id, fields in read:
-                named = {text(name): value for name, value in fields.items()}
-                found.append((text(entry_id), text(named["total"]), json.loads(named["plays"])))
-                n_plays += len(found[-1][2])
-            if len(read) < ENTRIES_PER_READ:
-                break
-        return found
+        Raises:
+            HistoryError: it has not, or is not there: a volume that is not mounted, a folder that is another host's.
+        """
+        if number_of(watermark) >= number_of(known):
+            return
+        there = "there is no table" if watermark == NOTHING else f"this table has plays up to {_moment(watermark)}"
+        raise HistoryError(
+            self.history.uri,
+            f"{there}, and plays up to {_moment(known)} were moved into it: is HISTORY_URI the same for all workers, "
+            f"and its volume mounted? To go on without those plays, delete the key {keys.PLAYS_ARCHIVED}",
+        )
 
-    def _trim(self, entry_id: str, total: int) -> None:
-        state: list[str | int] = [
-            "total",
-            total,
-            "entry",
-            entry_id,
-            "version",
-            self.history.version() or 0,
-            "at",
-            f"{time.time():.3f}",
-        ]
-        self._cut(keys=[keys.PLAYS_STREAM, keys.PLAYS_ARCHIVED], args=[entry_after(entry_id), *state])
+    def _settle(self, watermark: str) -> None:
+        """Take what the table has out of the stream, and put what it has not behind the watermark.
+
+        The first is what a worker has left that was killed, or a Redis that has lost its last writes; the second was
+        recorded by a Redis whose clock is behind that of the one before.
+        """
+        self.stream.go_on_behind(watermark)
+        while entries := self.stream.part(NOTHING, watermark):
+            missing = [entry._replace(plays=plays) for entry, plays in self._missing(entries)]
+            n_moved = self.stream.go_on_behind(watermark, missing)
+            if n_moved:
+                logger.warning("entries older than the history, and not in it, go behind it", entries=n_moved)
+
+    def _missing(self, entries: list[StreamEntry]) -> Iterator[tuple[StreamEntry, list[RecordedPlay]]]:
+        """Each entry with those of its plays that the table has not."""
+        recorded_at = [play.recorded_at_us for entry in entries for play in entry.plays]
+        there = Counter(self.history.recorded_between(min(recorded_at), max(recorded_at)))
+        for entry in entries:
+            missing = []
+            for play in entry.plays:
+                there[play] -= 1
+                if there[play] < 0:
+                    missing.append(play)
+            yield entry, missing
 
 
-def _plays_of(entries: Iterable[tuple[str, str, list[Any]]]) -> Iterator[RecordedPlay]:
-    for entry_id, _, plays in entries:
-        recorded_at_us = int(entry_id.partition("-")[0]) * 1_000
-        for user_id, item_id, n_plays, at_us in plays:
-            yield RecordedPlay(user_id, item_id, n_plays, at_us, recorded_at_us)
+def _moment(entry_id: str) -> str:
+    return datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

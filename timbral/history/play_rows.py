@@ -6,7 +6,7 @@ catalogue's ids are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from timbral.messages import Id
 
-__all__ = ["PARTITIONS", "SCHEMA", "RecordedPlay", "as_rows", "with_month"]
+__all__ = ["PARTITIONS", "SCHEMA", "RecordedPlay", "as_rows", "plays_in", "with_month"]
 
 MOMENT: Final = pa.timestamp("us", "UTC")
 SCHEMA: Final = pa.schema(
@@ -60,6 +60,20 @@ def as_rows(plays: Iterable[RecordedPlay]) -> pa.Table:
             "item_is_int": pa.array([isinstance(one, int) for one in items], pa.bool_()),
         }
     )
+
+
+def plays_in(rows: pa.Table) -> Iterator[RecordedPlay]:
+    """The plays that ``as_rows`` made ``rows`` of."""
+    for batch in rows.to_batches():
+        users, items = (
+            [
+                int(one) if is_int else one
+                for one, is_int in zip(batch[name].to_pylist(), batch[flag].to_pylist(), strict=True)
+            ]
+            for name, flag in (("user_id", "user_is_int"), ("item_id", "item_is_int"))
+        )
+        moments = (batch[name].cast(pa.int64()).to_pylist() for name in ("at", "recorded_at"))
+        yield from map(RecordedPlay, users, items, batch["plays"].to_pylist(), *moments)
 
 
 def with_month(columns: dict[str, Any]) -> pa.Table:

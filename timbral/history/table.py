@@ -25,7 +25,7 @@ from pyarrow import dataset as ds
 from pyarrow import fs, parquet
 
 from timbral.errors import HistoryError
-from timbral.history.play_rows import PARTITIONS, SCHEMA
+from timbral.history.play_rows import PARTITIONS, SCHEMA, RecordedPlay, plays_in
 from timbral.history.watermark import NOTHING, watermark_of
 from timbral.messages import Id
 
@@ -152,16 +152,17 @@ class HistoryTable:
         table = self._table()
         if table is None:
             return SCHEMA.empty_table()
-        with self._errors():
-            rows = ds.dataset(
-                self._paths(table),
-                schema=SCHEMA,
-                format="parquet",
-                filesystem=self._filesystem(table),
-                partitioning=_MONTHS,
-            )
-            own = (ds.field("user_id") == str(user_id)) & (ds.field("user_is_int") == isinstance(user_id, int))
-            return rows.to_table(filter=own, columns=SCHEMA.names).sort_by("at")
+        own = (ds.field("user_id") == str(user_id)) & (ds.field("user_is_int") == isinstance(user_id, int))
+        return self._rows(table, own).sort_by("at")
+
+    def recorded_between(self, first_us: int, last_us: int) -> Iterator[RecordedPlay]:
+        """The plays that the fleet got to know of from ``first_us`` to ``last_us``, microseconds since 1970."""
+        table = self._table()
+        if table is None:
+            return
+        first, last = (pa.scalar(one, pa.int64()).cast(SCHEMA.field("recorded_at").type) for one in (first_us, last_us))
+        recorded_at = ds.field("recorded_at")
+        yield from plays_in(self._rows(table, (recorded_at >= first) & (recorded_at <= last)))
 
     def files(self, version: int | None = None) -> list[HistoryFile]:
         """The files of a version (the newest where None), from the log alone."""
@@ -350,6 +351,17 @@ class HistoryTable:
             return fs.SubTreeFileSystem(str(Path(self.uri).resolve()), fs.LocalFileSystem())
         return fs.PyFileSystem(DeltaStorageHandler.from_table(table._table))
 
+    def _rows(self, table: DeltaTable, wanted: ds.Expression) -> pa.Table:
+        with self._errors():
+            rows = ds.dataset(
+                self._paths(table),
+                schema=SCHEMA,
+                format=_IDS_AS_DICTIONARIES,
+                filesystem=self._filesystem(table),
+                partitioning=_MONTHS,
+            )
+            return rows.to_table(filter=wanted, columns=SCHEMA.names)
+
     def _paths(self, table: DeltaTable) -> list[str]:
         files = pa.table(table.get_add_actions(flatten=True))
         return sorted(files["path"].to_pylist())
@@ -369,4 +381,8 @@ class HistoryTable:
 
 _PLAIN = re.compile(r"\x1b\[[0-9;]*m")
 """Colours for a terminal."""
+_IDS_AS_DICTIONARIES = ds.ParquetFileFormat(
+    read_options=ds.ParquetReadOptions(dictionary_columns={"user_id", "item_id"})
+)
+"""What delta-rs has rewritten says that its text is Arrow's string_view, which has no comparison with text."""
 _MONTHS = ds.partitioning(pa.schema([("month", pa.string())]), flavor="hive")

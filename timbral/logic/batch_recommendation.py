@@ -110,8 +110,7 @@ class BatchRecommendation:
 
     def for_codes(self, start: int, stop: int) -> Done:
         """Write the lists of the users in the model's rows ``start`` to ``stop``, without the last."""
-        codes = np.arange(start, min(stop, len(self.served.user_ids)), dtype=np.int32)
-        codes = codes[~np.isin(codes, self.served.forgotten_rows)]
+        codes = self.served.codes_in_rows(start, stop)
         return self._write(self.served.user_ids.ids(codes), codes)
 
     def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, UserVector]:

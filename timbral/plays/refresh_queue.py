@@ -82,13 +82,17 @@ return {live, redis.call('HGETALL', KEYS[6]), ends, taken, given_up, told}
 """
 
 FINISH = """
--- KEYS: users to refresh, leases, attempts. ARGV: when the leases run out, then the users. How many users wait now.
-for place = 2, #ARGV do
+-- KEYS: users to refresh, leases, attempts, the live model's version. ARGV: when the leases run out, the version that
+-- was live, then the users. How many users wait now: they do again where another one went live meanwhile.
+local replaced = redis.call('GET', KEYS[4]) ~= ARGV[2]
+local now = redis.call('TIME')[1]
+for place = 3, #ARGV do
   local ends = redis.call('ZSCORE', KEYS[2], ARGV[place])
   if ends and tonumber(ends) == tonumber(ARGV[1]) then
     redis.call('ZREM', KEYS[2], ARGV[place])
     redis.call('HDEL', KEYS[3], ARGV[place])
   end
+  if replaced then redis.call('ZADD', KEYS[1], 'NX', now, ARGV[place]) end
 end
 return redis.call('ZCARD', KEYS[1])
 """
@@ -138,9 +142,9 @@ class RefreshQueue:
         return Claim(live, revisions, text(ends), user_ids, [decode_id(user) for user in given_up], replies)
 
     def finish(self, claim: Claim) -> int:
-        """The claim's users are refreshed; returns how many wait now."""
-        known = [keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_ATTEMPTS]
-        arguments = [claim.ends, *(encode_id(user_id) for user_id in claim.user_ids)]
+        """The claim's users are refreshed, with the model that was live; returns how many wait now."""
+        known = [keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_ATTEMPTS, keys.MODEL_CURRENT]
+        arguments = [claim.ends, claim.live, *(encode_id(user_id) for user_id in claim.user_ids)]
         return int(self._finish(keys=known, args=arguments))
 
     def give_back(self, claim: Claim) -> None:

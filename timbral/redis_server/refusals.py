@@ -8,7 +8,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from timbral.errors import RedisPermissionError, RedisRefusedError, RedisUnavailableError
 
-__all__ = ["as_ours", "code_of", "to_do"]
+__all__ = ["as_ours", "code_of", "in_words", "to_do"]
 
 _TO_DO: Final = {
     "READONLY": "it is a replica: REDIS_URL has to name its primary",
@@ -27,10 +27,29 @@ _TO_DO: Final = {
 }
 """What to do, by the first word of the reply."""
 
+_TO_DO_TO_CONNECT: Final = {
+    "CERTIFICATE_VERIFY_FAILED": "REDIS_CA_CERTS names the file of the CA that signs its certificate",
+    "WRONG_VERSION_NUMBER": "it speaks no TLS at this port: redis://",
+    "onnection reset by peer": "if it speaks TLS: rediss://",
+    "onnection closed by server": "if it speaks TLS: rediss://",
+}
+"""What to do, by a part of what kept us from connecting."""
+
 
 def to_do(error: BaseException) -> str:
-    """What to do about an error reply; empty where nothing is known."""
-    return _TO_DO.get(code_of(error), "")
+    """What to do about an error; empty where nothing is known."""
+    connecting = (do for mark, do in _TO_DO_TO_CONNECT.items() if mark in str(error))
+    return _TO_DO.get(code_of(error), "") or next(connecting, "")
+
+
+def in_words(error: BaseException) -> str:
+    """What the server or the network said, and what to do about it."""
+    code, do, text = code_of(error), to_do(error), str(error) or type(error).__name__
+    if not do:
+        return text
+    # Without a password the reply is a paragraph on the HELLO that redis-py had sent.
+    said = code if code == "NOAUTH" else text.partition(" script: ")[0].rstrip(".")
+    return f"{said if code in said else f'{code} {said}'}; {do}"
 
 
 def code_of(error: BaseException) -> str:
@@ -49,9 +68,5 @@ def as_ours(address: str, error: BaseException) -> RedisUnavailableError:
         error = cause
     if isinstance(error, NoPermissionError):
         return RedisPermissionError(address, str(error))
-    code, text = code_of(error), str(error) or type(error).__name__
-    if code not in _TO_DO:
-        return (RedisRefusedError if isinstance(error, ResponseError) else RedisUnavailableError)(address, text)
-    # Without a password the reply is a paragraph on the HELLO that redis-py had sent.
-    said = code if code == "NOAUTH" else text.partition(" script: ")[0].rstrip(".")
-    return RedisRefusedError(address, f"{said if code in said else f'{code} {said}'}; {_TO_DO[code]}")
+    is_refusal = code_of(error) in _TO_DO or isinstance(error, ResponseError)
+    return (RedisRefusedError if is_refusal else RedisUnavailableError)(address, in_words(error))

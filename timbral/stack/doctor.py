@@ -141,7 +141,7 @@ def _redis(name: str, url: str, client: redis.Redis) -> Iterator[Check]:
         yield Check(name, "problem", f"{address} refuses us: {error}", "set REDIS_PASSWORD, or the user in REDIS_URL")
         return
     except (redis.RedisError, OSError) as error:
-        do = "start one (timbral up has its own), or say where it is: REDIS_URL"
+        do = to_do(error) or "start one (timbral up has its own), or say where it is: REDIS_URL"
         yield Check(name, "problem", f"{address} does not answer: {error}", do)
         return
     said = f"{address} answers in {took_ms:.1f} ms"

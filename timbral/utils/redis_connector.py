@@ -20,6 +20,7 @@ from timbral.config.settings import public_address, settings
 from timbral.errors import ParameterError
 from timbral.lists.blocks import StoredList, StoredLists, blocked_in, fetch, without_blocked
 from timbral.redis_server import client as redis_client
+from timbral.redis_server.refusals import in_words
 from timbral.utils import plain_pickle
 
 __all__ = ["RedisConnector"]
@@ -112,7 +113,7 @@ class RedisConnector:
         except Exception as error:
             if first or self._error is None:
                 logger.warning("Redis at %s is not available: %s", self.address, error)
-            self._error = str(error)
+            self._error = in_words(error)
             self._back_off(started)
             return
         if not first:
@@ -142,7 +143,7 @@ class RedisConnector:
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             if self._client is client:
                 logger.warning("%s %s failed, Redis at %s is not available: %s", what, key, self.address, error)
-                self._client, self._error = None, str(error)
+                self._client, self._error = None, in_words(error)
                 self._back_off(started)
         except Exception as error:  # a cache never takes its caller down: no permission, out of memory, a wrong type, …
             logger.warning("%s %s failed: %s", what, key, error)

@@ -79,6 +79,14 @@ class ModelFiles:
         if self.archive is not None:
             self.archive.put(self.path(version))
 
+    def found(self) -> set[str]:
+        """The versions of which there is a file, here or in the archive."""
+        names = [path.name for path in self.folder.glob("*.safetensors")]
+        if self.archive is not None:
+            names += self.archive.names("")
+        stems = (name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors"))
+        return {stem for stem in stems if _VERSION.fullmatch(stem)}
+
     def remove(self, version: str) -> None:
         """Remove the version's file, here and in the archive."""
         self.path(version).unlink(missing_ok=True)
@@ -109,7 +117,7 @@ class ModelFiles:
         if self.archive is None or path.exists():
             return path
         self.archive.fetch(path)
-        kept = set(self._known())
+        kept = {version, *self._known()}
         for other in self.folder.glob("*.safetensors"):
             if _VERSION.fullmatch(other.stem) and other.stem not in kept:
                 other.unlink(missing_ok=True)

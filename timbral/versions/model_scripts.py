@@ -5,10 +5,17 @@ from __future__ import annotations
 __all__ = ["BEGIN", "FINISH", "PROMOTE", "PUBLISH_REVISION", "RETIRE", "ROLL_BACK"]
 
 BEGIN = """
--- KEYS: trainings, fence. ARGV: task id, time stamp.
+-- KEYS: trainings, fence, promoted fence, versions. ARGV: task id, time stamp.
 local known = redis.call('HGET', KEYS[1], ARGV[1])
 if known then return known end
 local fence = redis.call('INCR', KEYS[2])
+-- A Redis that lost its last writes, or all, has trainings end that it never counted: this one is later.
+local newest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+local highest = math.max(tonumber(redis.call('GET', KEYS[3]) or '0'), tonumber(newest[2] or '0'))
+if fence <= highest then
+  fence = highest + 1
+  redis.call('SET', KEYS[2], string.format('%d', fence))
+end
 local made = cjson.encode({version = ARGV[2] .. '-' .. string.format('%d', fence), fence = fence})
 redis.call('HSET', KEYS[1], ARGV[1], made)
 return made
@@ -77,7 +84,7 @@ return ''
 )
 
 RETIRE = """
--- KEYS: current, versions, history, open jobs. ARGV: version, prefix of the jobs' keys.
+-- KEYS: current, versions, history, open jobs, versions whose files are to go. ARGV: version, prefix of the jobs' keys.
 local live = redis.call('GET', KEYS[1])
 if live == ARGV[1] then return 0 end
 for _, job in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
@@ -91,6 +98,7 @@ for _, version in ipairs(redis.call('LRANGE', KEYS[3], 0, -1)) do
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('LREM', KEYS[3], 0, ARGV[1])
+redis.call('SADD', KEYS[5], ARGV[1])
 return 1
 """
 

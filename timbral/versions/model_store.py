@@ -107,6 +107,7 @@ class ModelStore:
         with self.redis.pipeline(transaction=True) as pipeline:
             pipeline.set(keys.model_metadata(served.version), json.dumps(served.record))
             pipeline.zadd(keys.MODEL_VERSIONS, {served.version: _fence(served.version)})
+            pipeline.srem(keys.MODEL_RETIRED, served.version)
             pipeline.execute()
 
     # What is live
@@ -335,13 +336,16 @@ class ModelStore:
         versions = self.versions()
         going_on = self.trainings.going_on()
         kinds = [v for v in versions if v in were_live], [v for v in versions if v not in were_live]
+        for version in self.redis.smembers(keys.MODEL_RETIRED):  # whoever removed it was killed at it
+            self._remove_files(text(version))
         gone = []
         for version in [old for kind in kinds for old in kind[keep:] if old not in going_on]:
-            known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN]
-            if self._retire(keys=known, args=[version, keys.job("")]):
+            if self._retired(version):
                 self._remove_files(version)
                 gone.append(version)
-        self.trainings.forget_old()
+        for version in self.trainings.forget_old():
+            if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:  # it may have left a file
+                self.files.remove(version)
         if gone:
             logger.info("pruned", versions=gone, keep=keep)
         return gone
@@ -354,17 +358,21 @@ class ModelStore:
         """
         if self.redis.zscore(keys.MODEL_VERSIONS, version) is None:
             raise ModelNotFoundError(version)
-        known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN]
-        if not self._retire(keys=known, args=[version, keys.job("")]):
+        if not self._retired(version):
             return False
         self._remove_files(version)
         logger.info("removed", version=version)
         return True
 
+    def _retired(self, version: str) -> bool:
+        known = [keys.MODEL_CURRENT, keys.MODEL_VERSIONS, keys.MODEL_HISTORY, keys.JOBS_OPEN, keys.MODEL_RETIRED]
+        return bool(self._retire(keys=known, args=[version, keys.job("")]))
+
     def _remove_files(self, version: str) -> None:
         self.files.remove(version)
         self.redis.delete(keys.model_metadata(version))
         self.redis.hdel(keys.MODEL_REVISIONS, version)
+        self.redis.srem(keys.MODEL_RETIRED, version)
 
 
 def _fence(version: str) -> int:

@@ -61,6 +61,15 @@ class ServedModel:
         parts = (arrays["seen_values"], arrays["seen_indices"], arrays["seen_indptr"])
         return sparse.csr_matrix(parts, shape=(self.model.n_users, self.model.n_items), copy=False)
 
+    def codes_in_rows(self, start: int, stop: int) -> npt.NDArray[np.int32]:
+        """Codes of the users in rows ``start`` to ``stop``, without the last, and without who was forgotten."""
+        codes = np.arange(start, min(stop, len(self.user_ids)), dtype=np.int32)
+        return codes[~np.isin(codes, self.forgotten_rows)]
+
+    def users_in_rows(self, start: int, stop: int) -> list[Id]:
+        """Ids of ``codes_in_rows``."""
+        return self.user_ids.ids(self.codes_in_rows(start, stop))
+
     def codes_of_items(self, item_ids: Sequence[Id]) -> npt.NDArray[np.int32] | None:
         """Codes of those of ``item_ids`` that the model knows; None where there are none."""
         codes = self.item_ids.codes(item_ids) if item_ids else np.empty(0, np.int32)

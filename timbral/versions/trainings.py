@@ -37,9 +37,10 @@ class Trainings:
     def begin(self, task_id: str) -> Training:
         """A version and a fence for the task's training: new ones the first time, the same ones after a redelivery."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        reply = self._begin(keys=[keys.MODEL_TRAININGS, keys.MODEL_FENCE], args=[task_id, stamp])
-        known = json.loads(text(reply))
-        return Training(known["version"], int(known["fence"]), known.get("answer"))
+        known = [keys.MODEL_TRAININGS, keys.MODEL_FENCE, keys.MODEL_PROMOTED_FENCE, keys.MODEL_VERSIONS]
+        reply = self._begin(keys=known, args=[task_id, stamp])
+        ticket = json.loads(text(reply))
+        return Training(ticket["version"], int(ticket["fence"]), ticket.get("answer"))
 
     def finish(self, task_id: str, training: Training, answer: dict[str, Any]) -> None:
         """Keep the training's answer: the task, delivered once more, has nothing left to do. Nothing where the id is
@@ -59,12 +60,13 @@ class Trainings:
         """The task id is other work's from now on."""
         self.redis.hdel(keys.MODEL_TRAININGS, task_id)
 
-    def forget_old(self) -> None:
-        """Forget those that began more than a week ago."""
+    def forget_old(self) -> list[str]:
+        """Forget those that began more than a week ago; gives the versions of those that never ended."""
         oldest = datetime.fromtimestamp(time.time() - FORGET_S, UTC).strftime("%Y%m%dT%H%M%S")
-        old = [task_id for task_id, ticket in self._known().items() if ticket["version"] < oldest]
+        old = {task_id: ticket for task_id, ticket in self._known().items() if ticket["version"] < oldest}
         if old:
             self.redis.hdel(keys.MODEL_TRAININGS, *old)
+        return [ticket["version"] for ticket in old.values() if ticket.get("answer") is None]
 
     def _known(self) -> dict[Any, dict[str, Any]]:
         known = self.redis.hgetall(keys.MODEL_TRAININGS)
