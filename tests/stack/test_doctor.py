@@ -122,6 +122,26 @@ def test_little_room_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("folder", "limit", "used", "cached"),
+    [
+        ("", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ],
+)
+def test_the_memory_is_what_the_container_may_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str, limit: str, used: str, cached: str
+) -> None:
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for name, text in ((limit, f"{2**30}"), (used, f"{2**29}"), ("memory.stat", f"anon 7\n{cached} {2**28}")):
+        (tmp_path / folder / name).write_text(f"{text}\n")
+    monkeypatch.setattr(doctor, "CGROUP", tmp_path)
+
+    memory = found(settings("redis://127.0.0.1:1", tmp_path))["Memory"]
+
+    assert (memory.state, memory.said) == ("problem", "0.8 GiB available within this container's limit")
+
+
+@pytest.mark.parametrize(
     ("make", "undo", "name", "says"),
     [
         ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "Redis, replica", "refuses writes"),

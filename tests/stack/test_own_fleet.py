@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -27,10 +29,13 @@ def somebody_listens() -> bool:
 nobody_listens = pytest.mark.skipif(somebody_listens(), reason=f"something listens on port {REDIS_PORT} here")
 
 
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "BROKER_"))}
+
+
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("REDIS_", "BROKER_"))}
     return subprocess.run(
-        [sys.executable, "-m", "timbral.cli", *arguments], cwd=folder, env=environment, capture_output=True, text=True,
+        [sys.executable, "-m", "timbral.cli", *arguments], cwd=folder, env=environment(), capture_output=True, text=True,
         timeout=120,
     )  # fmt: skip
 
@@ -55,6 +60,30 @@ def test_a_file_is_trained_on_without_any_server_and_the_model_stays(tmp_path: P
     )
     assert list((tmp_path / "models").iterdir())
     assert not (tmp_path / ".timbral" / "redis.pid").exists()  # the server has ended
+
+
+@pytest.mark.integration
+@nobody_listens
+def test_a_training_that_is_interrupted_is_cancelled_with_its_worker(tmp_path: Path) -> None:
+    write_history(tmp_path / "plays.csv", history())
+    command = [sys.executable, "-m", "timbral.cli", "train", "plays.csv", "--tol", "0", "--max-iter", "100000"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        log = tmp_path / ".timbral" / "worker.log"
+        deadline = time.monotonic() + 100
+        while not (log.exists() and "received" in log.read_text()):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=100)[1]
+
+    left = run(tmp_path, "recommend")
+
+    assert process.returncode == 130
+    assert "Cancelled: the worker was started for this command, and ends with it" in said
+    assert "job wait" not in said
+    assert "No model" in left.stderr  # nothing is trained behind anybody's back
+    assert not list((tmp_path / "models").iterdir())
 
 
 @nobody_listens

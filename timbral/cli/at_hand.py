@@ -13,9 +13,16 @@ from timbral.config.settings import settings
 from timbral.errors import ParameterError, RedisUnavailableError
 from timbral.extras import require
 
-__all__ = ["data_dir_for", "server_at_hand", "worker_at_hand"]
+__all__ = ["data_dir_for", "is_at_hand", "server_at_hand", "worker_at_hand"]
 
 NO_SERVER = "no Redis was named (REDIS_URL), and none is on this machine"
+
+_worker_ends_with_us = False
+
+
+def is_at_hand() -> bool:
+    """Whether the worker is this command's own: nobody goes on with a job that the command leaves."""
+    return _worker_ends_with_us
 
 
 def data_dir_for(dataset: str | None) -> Path:
@@ -37,6 +44,7 @@ def worker_at_hand(dataset: str | None = None, *, wait: bool = True) -> Iterator
     """
     from timbral.stack.own_fleet import is_needed, own_fleet
 
+    global _worker_ends_with_us
     if not is_needed(connections().settings):
         yield settings.DATA_DIR
         return
@@ -47,9 +55,11 @@ def worker_at_hand(dataset: str | None = None, *, wait: bool = True) -> Iterator
     hint(f"timbral: {NO_SERVER}: a server and a worker are started for this command")
     with own_fleet(settings, data_dir) as url:
         producers.connect(redis_url=url)
+        _worker_ends_with_us = True
         try:
             yield data_dir
         finally:
+            _worker_ends_with_us = False
             producers.connect()
     hint("timbral: kept in .timbral/ and models/. Next: timbral recommend, timbral show USER, timbral up")
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 import producers
 from producers.connections import connections
+from timbral.cli.at_hand import is_at_hand
 from timbral.cli.output import hint, print_answer, print_json
 from timbral.errors import TimbralError
 from timbral.queue.fleet_state import alive_workers
@@ -51,7 +52,7 @@ def follow(
 
     Raises:
         TimbralError: the job failed; its own error.
-        typer.Exit: Ctrl-C; the job goes on.
+        typer.Exit: Ctrl-C; the job goes on, unless its worker ends with us: then it is cancelled.
     """
     console = Console(stderr=True)
     bar = Progress(
@@ -78,7 +79,11 @@ def follow(
 
             answer = job.wait(timeout_s, on_progress=show)
     except KeyboardInterrupt:
-        hint(f"Not waiting any longer; the job goes on. timbral job wait {job.id} | timbral job cancel {job.id}")
+        if is_at_hand():
+            job.cancel()
+            hint("Cancelled: the worker was started for this command, and ends with it")
+        else:
+            hint(f"Not waiting any longer; the job goes on. timbral job wait {job.id} | timbral job cancel {job.id}")
         raise typer.Exit(130) from None
     finally:
         doubting.cancel()

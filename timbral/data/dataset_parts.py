@@ -61,11 +61,7 @@ def dataset_parts(file: DatasetFile, preset: Preset | None = None) -> list[Part]
     """
     folder = is_folder(file)
     if folder:
-        try:
-            names = sorted(_names_in_folder(file))
-        except OSError as error:
-            problem = error.strerror or type(error).__name__
-            raise DataError(f"a folder in it may not be read: {error.filename}: {problem}", file.name) from None
+        names = sorted(_names_in_folder(file))
         _refuse_tables(names, file)
     elif not _is_zip(file):
         return [Part(file)]
@@ -92,7 +88,12 @@ def _below(file: DatasetFile, name: str, folder: bool) -> DatasetFile:
 
 def _names_in_folder(file: DatasetFile) -> Iterable[str]:
     if file.filesystem is None:
-        for folder, folders, files in os.walk(file.path, onerror=_raise):
+
+        def refuse(error: OSError) -> None:
+            problem = error.strerror or type(error).__name__
+            raise DataError(f"a folder in it may not be read: {error.filename}: {problem}", file.name)
+
+        for folder, folders, files in os.walk(file.path, onerror=refuse):
             folders.sort()
             below = os.path.relpath(folder, file.path)
             for name in folders:
@@ -107,10 +108,6 @@ def _names_in_folder(file: DatasetFile) -> Iterable[str]:
     for info in file.filesystem.get_file_info(fs.FileSelector(base, recursive=True)):
         if info.type == fs.FileType.File and info.size:
             yield info.path[len(base) + 1 :]
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _is_zip(file: DatasetFile) -> bool:

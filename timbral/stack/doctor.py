@@ -35,6 +35,7 @@ OLDEST_PYTHON: Final = (3, 11)
 OLDEST_REDIS: Final = (6, 2)
 LITTLE_DISK_BYTES: Final = 2**30
 LITTLE_MEMORY_BYTES: Final = 2**30
+CGROUP: Final = Path("/sys/fs/cgroup")
 MOST_CLOCK_S: Final = 5.0
 OLD_MODEL_S: Final = 7 * 86_400
 PATIENCE_S: Final = 2.0
@@ -106,6 +107,21 @@ def _disk(settings: Settings) -> Iterator[Check]:
             yield Check(what, "ok", said)
 
 
+def _left_of_limit() -> int | None:
+    """Bytes that the limit of this container leaves, by version 2 of cgroups or 1; None where there is no limit."""
+    for limit_file, used_file, stat_file, cached in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ):
+        try:
+            limit, used = (int((CGROUP / file).read_text()) for file in (limit_file, used_file))
+            stat = dict(line.split() for line in (CGROUP / stat_file).read_text().splitlines())
+        except (OSError, ValueError):  # "max" is no number
+            continue
+        return max(0, limit - used + int(stat.get(cached, 0)))  # what files were read into is given back
+    return None
+
+
 def _memory() -> Check:
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
@@ -113,6 +129,10 @@ def _memory() -> Check:
     except (OSError, KeyError, ValueError):
         return Check("Memory", "note", "this system does not say how much is free")
     said = f"{free / 2**30:.1f} GiB available"
+    left = _left_of_limit()
+    if left is not None and left < free:
+        free = left
+        said = f"{free / 2**30:.1f} GiB available within this container's limit"
     if free < LITTLE_MEMORY_BYTES:
         return Check("Memory", "problem", said, "end something: a training needs some 3 times its data set")
     return Check("Memory", "ok", said)
