@@ -98,17 +98,6 @@ def _threshold_of_first(least, rank, n_components):  # type: ignore[no-untyped-d
     return threshold_of(best, size, n_components)
 
 
-@_jit
-def _best_of(most, n_waiting, first_most, first):  # type: ignore[no-untyped-def]  # numba types it
-    """The places in ``first`` of the highest of ``most``, and how many: looked at before the others, they make a
-    threshold that few of these reach. None where nearly all would be among them."""
-    n_first = 0
-    if n_waiting > 2 * len(first):
-        for number in range(n_waiting):
-            n_first = offer(first_most, first, n_first, most[number], number)
-    return n_first
-
-
 @kernel(
     **FACTORS,
     codes=INDEX_CODES,  # ItemIndex's parts; width is k and 1 more where there is recency
@@ -153,7 +142,6 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
     thresholds, lower = np.full(n_users, np.float32(-1.0)), np.empty(n_users, np.float32)
     waiting, most = np.empty(GROUP_BLOCKS * BLOCK_ITEMS, np.int32), np.empty(GROUP_BLOCKS * BLOCK_ITEMS, np.float32)
     least = np.empty(FIRST_LANES, np.float32)
-    first_most, first_waiting = np.empty(out_scores.shape[1], np.float32), np.empty(out_scores.shape[1], np.int64)
     here, sums = np.empty(n_users, np.int64), np.empty(WIDE * LANES, np.float32)
     for user in range(n_users):
         vector = user_factors[start + user]
@@ -235,13 +223,10 @@ def search_index(  # type: ignore[no-untyped-def]  # numba types it
                     for number in range(n_waiting):
                         if not most[number] < threshold:
                             prefetch_row(item_rows, waiting[number])
-                    n_first = _best_of(most, n_waiting, first_most, first_waiting) if size < len(scores) else 0
-                    for turn in range(n_first + n_waiting):
-                        number = first_waiting[turn] if turn < n_first else turn - n_first
+                    for number in range(n_waiting):
                         item = waiting[number]
                         if most[number] < threshold:
                             continue
-                        most[number] = DONE
                         if nearly(vector, item_rows[item]) + recency_of(recency, item) < threshold:
                             continue
                         if not is_marked:

@@ -144,7 +144,7 @@ def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
                 is_out_of_it = is_marked(marks[item], row)
                 if has_barred:
                     is_out_of_it |= barred[item] != 0
-                n_held += int64(not is_out_of_it)
+                n_held += int(not is_out_of_it)
             continue
         for place in range(n_kept):
             if place + AHEAD < n_kept:
