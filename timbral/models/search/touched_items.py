@@ -103,12 +103,13 @@ def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
     """Raise what is in the lists by what neighbours say for it, and put in what else they make good enough."""
     (n_items, n_components), n_users = item_rows.shape, stop - start
     has_recency, has_barred = len(recency) > 0, len(barred) > 0
-    least_held = max(1, WORTH_CODES * n_items // WIDE_ITEMS) if n_components >= CODES_FROM else n_items + 1
+    least_held = max(1, WORTH_CODES * n_items // WIDE_ITEMS)
     longest = _highest(group_lengths[0]), _highest(group_lengths[1])
     user_codes = np.zeros((n_users, codes.shape[1] * QUAD), np.int8)
     begins, bounds = np.empty(n_users, np.int32), np.empty((n_users, 4), np.float32)
     thresholds, is_held = np.empty(n_users, np.float32), np.zeros(n_users, np.bool_)
-    n_room, n_held = _most_held(play_indptr, plays, pair_indptr, start, stop, n_items), 0
+    may_hold, n_held = n_components >= CODES_FROM, 0
+    n_room = _most_held(play_indptr, plays, pair_indptr, start, stop, n_items) if may_hold else 0
     places, users, said = np.empty(n_room, np.int32), np.empty(n_room, np.int32), np.empty(n_room)
     for row in range(start, stop):
         n_touched = add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
@@ -126,7 +127,7 @@ def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
         threshold = threshold_of(scores, size, n_components)
         n_kept = _keep_reaching(along, across, item_lengths, threshold, sums, touched, n_touched)
         # Where products may be too large for float32, codes tell nothing.
-        if n_kept >= least_held and along * longest[0] + across * longest[1] < MOST:
+        if may_hold and n_kept >= least_held and along * longest[0] + across * longest[1] < MOST:
             number = row - start
             begins[number] = code_user(user, has_recency, direction, user_codes[number], bounds[number])
             thresholds[number], is_held[number] = threshold, True
@@ -158,10 +159,11 @@ def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
                 threshold = threshold_of(scores, size, n_components)
         out_lengths[row] = size
         sort_best_first(scores, items, size)
-    offer_held(
-        user_factors, item_rows, recency, codes, steps, item_of, user_codes, begins, bounds, start, places[:n_held],
-        users, said, thresholds, out_items, out_scores, out_lengths,
-    )  # fmt: skip
+    if n_held > 0:
+        offer_held(
+            user_factors, item_rows, recency, codes, steps, item_of, user_codes, begins, bounds, start,
+            places[:n_held], users, said, thresholds, out_items, out_scores, out_lengths,
+        )  # fmt: skip
     for row in range(start, stop):
         if is_held[row - start]:
             sort_best_first(out_scores[row], out_items[row], out_lengths[row])
