@@ -119,6 +119,8 @@ def test_plays_stay_in_redis_where_the_table_of_before_is_gone(
     ):
         with pytest.raises(HistoryError, match=f"{told}.*were moved into it.*plays:archived"):
             lacking.run()
+        with pytest.raises(HistoryError, match=told):  # an export of a user would leave out what is not there
+            lacking.waiting()
     assert not other_host.history.exists()
 
     # then

@@ -102,7 +102,12 @@ class PlayArchive:
             self.redis.eval(UNLOCK, 1, keys.PLAYS_ARCHIVING, token)
 
     def waiting(self) -> list[RecordedPlay]:
-        """The plays that are in the stream, and not in the table."""
+        """The plays that are in the stream, and not in the table.
+
+        Raises:
+            HistoryError: the table cannot be read, or lacks what was moved into it before.
+        """
+        self._check_is_the_same(self.stream.archived(), self.history.watermark())
         entries = self.stream.part(self.history.watermark(), self.stream.last_entry())
         return [play for entry in entries for play in entry.plays]
 
