@@ -61,10 +61,11 @@ def test_a_row_keeps_its_ids_plays_and_moment(history: HistoryTable, tmp_path: P
         [1767225600, 1767225601],
         [1767225600_000, 1767225601_000],
         [1767225600_000_000, 1767225601_000_000],
+        [1767225600_000_000_000, 1767225601_000_000_000],
         [1767225600.0, 1767225601.0],
         [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)],
     ],
-    ids=["seconds", "milliseconds", "microseconds", "float seconds", "timestamps"],
+    ids=["seconds", "milliseconds", "microseconds", "nanoseconds", "float seconds", "timestamps"],
 )
 def test_times_of_any_unit_are_the_same_moment(history: HistoryTable, tmp_path: Path, times: list[Any]) -> None:
     table = pa.table({"user_id": ["a", "b"], "item_id": ["x", "y"], "at": times})
@@ -86,6 +87,7 @@ def test_times_of_any_unit_are_the_same_moment(history: HistoryTable, tmp_path: 
         (ROWS + ",1,1,1767225603\n", "data row 4"),
         (ROWS + "9,1,1,yesterday\n", "data row 4"),
         (ROWS + "9,1,1,9767225603\n", "in the future"),
+        (f"{ROWS.splitlines()[0]}\n9,1,1,9767225603\n", "in the future"),
         ("user_id,item_id,rating,at\n", "no data rows"),
     ],
 )

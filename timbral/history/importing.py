@@ -34,9 +34,10 @@ from timbral.messages import MOST_AHEAD
 __all__ = ["Imported", "import_plays"]
 
 DIGEST_BLOCK: Final = 2**20
-UNITS_US: Final = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
-"""Whole numbers below the first are seconds, below the second milliseconds, below the third microseconds: each up to
-the year 5138."""
+UNITS_US: Final = ((10**11, 1_000_000, 1), (10**14, 1_000, 1), (10**17, 1, 1), (2**63, 1, 1_000))
+"""Whole numbers below the first are seconds, below the second milliseconds, below the third microseconds, each up to
+the year 5138, and above them nanoseconds, as pandas has them; beside it, what makes them microseconds: a factor and a
+divisor."""
 
 OnRows = Callable[[str, int], None]
 Mask = npt.NDArray[np.bool_]
@@ -77,6 +78,7 @@ class _Checked(NamedTuple):
     users_are_int: bool
     items_are_int: bool
     us_per_unit: int
+    units_per_us: int
 
 
 def import_plays(
@@ -202,40 +204,37 @@ def _check(file: DatasetFile, options: ReadOptions, guessed_time: str | None, on
         raise DataError("has a header and no data rows", file.name)
     if not n_used or reading.users is None or reading.items is None:
         raise DataError(f"has no row with all it needs; all {reading.n_rows} would be left out", file.name)
-    us_per_unit = 1
+    us_per_unit, units_per_us = 1, 1
     if reading.times is not None:
         column = reading.times.column
         if reading.times.is_whole_numbers:
-            us_per_unit = _us_per_unit(latest)
+            us_per_unit, units_per_us = next((up, down) for bound, up, down in UNITS_US if latest < bound)
             if earliest >= EARLIEST_DATE and latest <= LATEST_DATE:
                 raise DataError(
                     f"column {column!r}: its times, {earliest} to {latest}, are dates and no moments: write them as "
                     f'2024-01-31, or say, for a csv file, time_format="%Y%m%d" (--time-format %Y%m%d)',
                     file.name,
                 )
-        if guessed_time is not None and earliest * us_per_unit < GUESSED_FROM_US:
+        earliest_us, latest_us = (moment * us_per_unit // units_per_us for moment in (earliest, latest))
+        if guessed_time is not None and earliest_us < GUESSED_FROM_US:
             raise DataError(
                 f"column {column!r} would be the times by its name, and has one before 1990: say time_col={column!r} "
                 f"(--time-col {column}) if it is, or played_now (--played-now) to read no times",
                 file.name,
             )
-        _check_moments(earliest * us_per_unit, latest * us_per_unit, column, file.name)
+        _check_moments(earliest_us, latest_us, column, file.name)
         if reading.times.in_seconds:
-            us_per_unit = MICROSECONDS
+            us_per_unit, units_per_us = MICROSECONDS, 1
     users, items = reading.users.index()[0], reading.items.index()[0]
     if not len(users) or not len(items):
         raise DataError(f"has no row with all it needs; all {reading.n_rows} would be left out", file.name)
-    return _Checked(reading.n_rows, users.is_int, items.is_int, us_per_unit)
-
-
-def _us_per_unit(latest: int) -> int:
-    return next((unit for bound, unit in UNITS_US if latest < bound), 1)
+    return _Checked(reading.n_rows, users.is_int, items.is_int, us_per_unit, units_per_us)
 
 
 def _check_moments(earliest_us: int, latest_us: int, column: str, name: str) -> None:
     ahead_us = time.time_ns() // 1_000 + round(MOST_AHEAD.total_seconds() * 1_000_000)
-    for moment, problem in ((earliest_us, "before 1970"), (latest_us, "in the future")):
-        if not 0 <= moment <= ahead_us:
+    for is_so, problem in ((earliest_us < 0, "before 1970"), (latest_us > ahead_us, "in the future")):
+        if is_so:
             raise DataError(
                 f"column {column!r}: a time is {problem}; times must be moments when something was played", name
             )
@@ -257,7 +256,7 @@ def _rows(
         if reading.times is not None:
             at_us = reading.times.times(rows.time, rows.place)
             if reading.times.is_whole_numbers and not reading.times.in_seconds:
-                at_us = at_us * checked.us_per_unit
+                at_us = at_us * checked.us_per_unit // checked.units_per_us
         plays = reading.plays(rows)
         columns: dict[str, Any] = {
             "user_id": _as_text(rows.user),
