@@ -29,13 +29,14 @@ def test_a_server_ends_with_the_command_that_started_it(
     assert not Path(".timbral/redis.pid").exists()  # the server removes it at its end
 
 
-def test_a_closed_terminal_ends_nothing_under_nohup() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_nohup_or_a_script_has_switched_off_ends_nothing(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with signals_interrupt():
-            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), number)
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
 
 
 def test_ctrl_c_before_the_command_has_begun_is_no_traceback() -> None:

@@ -143,7 +143,7 @@ def test_a_chunk_that_comes_late_writes_what_the_live_model_says(bench: Any, cac
     # then
     assert answer["users_done"] == 120
     assert {name: cache.get(name) for name in cache.keys("recommendations:user:*")} == wanted
-    bench.call("train_model", dataset="plays.csv")
+    bench.call("train_model", dataset="plays.csv", random_state=78, promote="always")
 
 
 def test_a_hostile_chunk_message_is_refused(bench: Any, wait_until: Wait) -> None:

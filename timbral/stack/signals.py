@@ -26,8 +26,8 @@ def ending_with_us(command: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def on_signals(act: Callable[[], object]) -> Iterator[None]:
-    """Call ``act`` at Ctrl-C, at SIGTERM and where the terminal is closed (SIGHUP), but for what nohup has switched
-    off."""
+    """Call ``act`` at Ctrl-C, at SIGTERM and where the terminal is closed (SIGHUP), but for what nohup, or a script
+    that runs it in the background, has switched off."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         act()
@@ -35,7 +35,7 @@ def on_signals(act: Callable[[], object]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no other may set handlers
         yield
         return
-    heard = [number for number in ENDING if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    heard = [number for number in ENDING if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
