@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from timbral.tuning.finals import final_settings
@@ -37,15 +38,21 @@ class FakeBench:
     class nested:  # noqa: N801 - an attribute
         folds: tuple[int, ...]
 
-    def __init__(self, qualities: dict[int, float], folds: int = 6) -> None:
+    def __init__(self, qualities: dict[int, float], folds: int = 6, of_more_neighbors: float = 0.0) -> None:
         self.qualities = qualities
+        self.of_more_neighbors = of_more_neighbors
         self.asked: list[tuple[int, tuple[int, ...]]] = []
         self.nested.folds = tuple(range(folds))
 
     def table(self, settings: dict[str, Any], folds: Iterable[int], check: Any, max_iter: Any = None) -> Table:
         asked = tuple(folds)
+        if "n_neighbors" in settings:
+            return table(self.of_more_neighbors, (1, 9), len(asked))
         self.asked.append((settings["n_components"], asked))
         return table(self.qualities.get(settings["n_components"], 0.0), (1, 9), len(asked))
+
+    def with_more_neighbors(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {**settings, "n_neighbors": 200}
 
 
 def found(
@@ -62,13 +69,14 @@ def test_the_luckiest_trial_loses_to_the_best_one_on_further_folds() -> None:
     assert best["n_components"] == 20
     assert best["neighbor_weight"] == WEIGHTS.weights[9]
     assert best["neighbor_regularization"] == WEIGHTS.regularizations[1]
-    assert bench.asked[0] == (20, (0, 1, 2))  # the middle of the three, which no trial was
-    assert [fold for _, (fold, *_) in bench.asked[1:]] == [3] * 4 + [4] * 4 + [5] * 4
+    # The middle of the three, and what is half way from there to the defaults, no trial was.
+    assert bench.asked[:2] == [(20, (0, 1, 2)), (45, (0, 1, 2))]
+    assert [fold for _, (fold, *_) in bench.asked[2:]] == [3] * 5 + [4] * 5 + [5] * 5
 
 
 def test_a_fold_that_time_was_too_short_for_tells_nothing() -> None:
     bench = FakeBench({10: 0.1, 20: 0.3, 40: 0.2})
-    looks = iter([False] * 7 + [True] * 99)  # the middle, four finalists on a fold, two of them on the next
+    looks = iter([False] * 9 + [True] * 99)  # the two made ones, five finalists on a fold, two of them on the next
 
     best = final_settings(
         [trial(10, 0.9), trial(20, 0.5), trial(40, 0.4)], None, bench, SPACE, lambda: next(looks), lambda: None
@@ -76,7 +84,7 @@ def test_a_fold_that_time_was_too_short_for_tells_nothing() -> None:
 
     assert best is not None
     assert best["n_components"] == 20
-    assert [fold for _, (fold, *_) in bench.asked[1:]] == [3] * 4 + [4] * 2
+    assert [fold for _, (fold, *_) in bench.asked[2:]] == [3] * 5 + [4] * 2
 
 
 def test_what_the_best_trials_have_in_common_wins_where_it_is_better_than_each_of_them() -> None:
@@ -86,6 +94,22 @@ def test_what_the_best_trials_have_in_common_wins_where_it_is_better_than_each_o
 
     assert best["n_components"] == 20  # the middle of 10 and 40, by factors
     assert best["confidence"] == 1.0
+
+
+def test_settings_half_way_from_the_middle_to_the_defaults_win_where_they_are_the_best() -> None:
+    bench = FakeBench({10: 0.1, 40: 0.2, 20: 0.3, 45: 0.4})
+
+    assert found(bench, [trial(10, 0.5), trial(40, 0.4)])["n_components"] == 45  # of 20 and 100, by factors
+
+
+@pytest.mark.parametrize(("quality", "wins"), [(0.4, True), (0.2, False)])
+def test_the_winner_has_twice_as_many_neighbours_where_these_gain(quality: float, wins: bool) -> None:
+    bench = FakeBench({10: 0.3, 20: 0.1}, of_more_neighbors=quality)
+
+    best = found(bench, [trial(10, 0.5), trial(20, 0.4)])
+
+    assert best["n_components"] == 10
+    assert best.get("n_neighbors") == (200 if wins else None)
 
 
 def test_the_defaults_win_where_the_trials_were_lucky_and_the_weights_of_neighbours_are_theirs() -> None:

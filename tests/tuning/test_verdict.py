@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from timbral.logic.split import Parts
+from timbral.models.nmf_model import NMFModel
 from timbral.tuning import verdict
 from timbral.tuning.quality import Quality
 
@@ -35,6 +37,22 @@ def test_a_gain_counts_from_two_standard_errors_on(
     assert found.n_users == 4
     assert found.quality["difference"] == pytest.approx(np.mean(tuned) - 0.4375)
     assert ("the defaults stay" in found.reason) == (outcome != "better")
+
+
+def test_small_data_are_judged_by_the_mean_of_fits_with_other_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = sparse.csr_matrix(np.triu(np.ones((6, 6), np.float32)))
+    seeds: list[int] = []
+
+    def quality_of(model: NMFModel, *_: object) -> Quality:
+        seeds.append(model.random_state)
+        return of([0.1 * len(seeds), 0.2])
+
+    monkeypatch.setattr(verdict, "judged", quality_of)
+
+    found = verdict.compare_settings(None, Parts(rows, rows, None), Parts(rows, rows, None), 7, lambda: None, 1)
+
+    assert seeds == [7, 8, 9]
+    assert found.quality["defaults"]["mean of both"] == pytest.approx(0.2)  # of the means .1, .2, .3 and .2
 
 
 def test_without_a_trial_that_was_judged_on_all_folds_the_defaults_stay(monkeypatch: pytest.MonkeyPatch) -> None:

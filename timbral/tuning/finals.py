@@ -45,8 +45,9 @@ def final_settings(
     check: Callable[[], None],
 ) -> dict[str, Any] | None:
     """The settings of the finalist that is best on the further folds, on as many of these as there is time for; None
-    where there are no finalists. They are the best trials, the middle of them, and the defaults with other weights of
-    neighbours.
+    where there are no finalists. They are the best trials, the middle of them, what is half way from there to the
+    defaults, and the defaults with other weights of neighbours. The best finalist is judged once more with twice as
+    many neighbours.
 
     Args:
         best: settings and tables (folds, λ, γ) of up to ``N_BEST`` trials, the best one first.
@@ -56,10 +57,14 @@ def final_settings(
     finalists = [_Finalist(*one) for one in best[:N_FINALISTS]]
     if defaults is not None and all(one.settings != space.defaults for one in finalists):
         finalists.append(_Finalist(space.defaults, defaults))
-    for n in sorted({min(n, len(best)) for n in MIDDLES}):
-        if n > 1 and not is_over():
-            settings = space.middle([one for one, _ in best[:n]])
-            finalists.append(_Finalist(settings, bench.table(space.used(settings), range(N_FOLDS), check)))
+    made = [space.middle([one for one, _ in best[:n]]) for n in sorted({min(n, len(best)) for n in MIDDLES}) if n > 1]
+    if made:
+        made.append(space.middle([made[-1], space.defaults]))  # the median of two is half way
+    finalists += [
+        _Finalist(settings, bench.table(space.used(settings), range(N_FOLDS), check))
+        for settings in made
+        if not is_over()
+    ]
     if not finalists:
         return None
     for fold in range(N_FOLDS, len(bench.nested.folds)):
@@ -75,5 +80,22 @@ def final_settings(
             for one, table in zip(finalists, further, strict=True)
         ]
     judged_on = len(finalists[0].table)
-    found = max(finalists, key=lambda one: one.quality(N_FOLDS if judged_on > N_FOLDS else 0))
-    return space.used(found.settings) | bench.weights.best(found.table.mean(axis=0))
+    decides = N_FOLDS if judged_on > N_FOLDS else 0
+    found = max(finalists, key=lambda one: one.quality(decides))
+    settings = space.used(found.settings)
+    more = _judged_on(judged_on, bench, bench.with_more_neighbors(settings), is_over, check)
+    if more is not None and more.quality(decides) > found.quality(decides):
+        found, settings = more, more.settings
+    return settings | bench.weights.best(found.table.mean(axis=0))
+
+
+def _judged_on(
+    n_folds: int, bench: Bench, settings: dict[str, Any], is_over: Callable[[], bool], check: Callable[[], None]
+) -> _Finalist | None:
+    """None where time was too short for one of the folds."""
+    tables: list[Table] = []
+    for fold in range(n_folds):
+        if is_over():
+            return None
+        tables.append(bench.table(settings, [fold], check))
+    return _Finalist(settings, np.concatenate(tables))

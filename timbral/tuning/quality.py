@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,11 @@ class Quality(NamedTuple):
     @property
     def mean(self) -> float:
         return float(self.both.mean())
+
+    @classmethod
+    def mean_of(cls, fits: Sequence[Self]) -> Self:
+        """The mean over fits that were judged for the same users, user by user."""
+        return cls(*(np.mean([one[which] for one in fits], axis=0) for which in (0, 1)))
 
 
 def judged(model: NMFModel, parts: Parts, max_users: int) -> Quality:

@@ -49,7 +49,8 @@ class Bench:
         self.nested = nested
         self.weights = weights
         self._made: dict[str, Any] = {"random_state": random_state, "n_threads": n_threads}
-        self._judges: dict[int, FoldJudge] = {}
+        self._n_neighbors = NMFModel(**self._made).parts.n_neighbors
+        self._judges: dict[tuple[int, int], FoldJudge] = {}
 
     def table(
         self, settings: dict[str, Any], folds: Iterable[int], check: Callable[[], None], max_iter: int | None = None
@@ -63,8 +64,8 @@ class Bench:
 
     def _one(self, settings: dict[str, Any], number: int, check: Callable[[], None], max_iter: int | None) -> Table:
         check()
-        judge = self._judge(number)
         made = dict(settings)
+        judge = self._judge(number, made.pop("n_neighbors", self._n_neighbors))
         recency_weight, half_life_days = made.pop("recency_weight", 0.0), made.pop("half_life_days", None)
         fold = aged(judge.fold, half_life_days)
         # By its default α₀ goes with the density; settings are those for all but the outer part.
@@ -73,15 +74,20 @@ class Bench:
         model.fit(fold.train, callback=lambda *_: check(), times=fold.times)
         return judge.table(model, recency_weight)
 
-    def _judge(self, number: int) -> FoldJudge:
-        if number not in self._judges:
+    def with_more_neighbors(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """``settings``, of a model in which twice as many neighbours speak for an item."""
+        return {**settings, "n_neighbors": 2 * self._n_neighbors}
+
+    def _judge(self, number: int, n_neighbors: int) -> FoldJudge:
+        place = number, n_neighbors
+        if place not in self._judges:
             model = NMFModel(**self._made)
             fold, users = self.nested.folds[max(number, 0)], MAX_USERS
             if number == LOOK:
                 fold, users = first_look(fold, 0), FIRST_USERS
-            options = self.weights, model.parts.n_neighbors, users, model.random_state, self._made["n_threads"]
-            self._judges[number] = FoldJudge(fold, *options)
-        return self._judges[number]
+            options = self.weights, n_neighbors, users, model.random_state, self._made["n_threads"]
+            self._judges[place] = FoldJudge(fold, *options)
+        return self._judges[place]
 
 
 def run_trial(trial: Trial, bench: Bench, settings: dict[str, Any], check: Callable[[], None]) -> Table:

@@ -6,11 +6,10 @@ from scipy import sparse
 
 from timbral.models.engine.sparse_rows import read_rows
 from timbral.models.kernels.threads import Threads
-from timbral.models.neighbors import co_plays
+from timbral.models.neighbors import co_plays, neighbors
 from timbral.models.neighbors.co_plays import CoPlays
 from timbral.models.neighbors.neighbors import RARITY, Neighbors
 from timbral.models.neighbors.non_negative_fit import TOL
-from timbral.models.neighbors.pairs_once import PairsOnce
 
 
 def played(n_users: int = 150, n_items: int = 40, seed: int = 0) -> sparse.csr_matrix:
@@ -95,31 +94,61 @@ def test_a_row_of_co_plays_holds_the_most_alike_its_candidates_first(monkeypatch
         best = np.sort(likeness)[::-1]
         np.testing.assert_allclose(np.sort(likeness[row[:5]])[::-1], best[:5], rtol=1e-5)
         np.testing.assert_allclose(np.sort(likeness[row])[::-1], best[:9], rtol=1e-5)
-        assert likeness[row[-1]] == pytest.approx(best[8], rel=1e-5)
         np.testing.assert_allclose(found.values[item], gram[item][row], rtol=1e-5)
 
 
-@pytest.mark.parametrize("row", [5, 9, 500])
-def test_each_pair_of_the_table_is_kept_once(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
-    monkeypatch.setattr(co_plays, "ROW", row)
+def test_of_very_many_scores_of_all_sizes_the_best_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A chain of users: what the first item shares with the others falls by far more than 16 octaves, with many ties.
+    monkeypatch.setattr(co_plays, "USER_EXPONENT", 12.0)
+    n_items = 60
+    rows = [np.isin(np.arange(n_items), [0, *range(first, min(first + size, n_items))]) for size in (2, 3, 5, 9, 30)
+            for first in range(1, n_items, size)]  # fmt: skip
+    matrix = sparse.csr_matrix(np.array(rows, np.float32))
+    weight = np.asarray(matrix.sum(axis=1)).ravel() ** -12.0
+    shared = np.asarray(matrix.multiply(weight[:, None]).T @ matrix.toarray())
+    likeness = shared[0] / np.sqrt(np.diag(shared))
+    likeness[0] = 0
+
+    with Threads(1) as threads:
+        found = CoPlays.of(read_rows(matrix, "matrix"), 7, 0, threads)
+
+    np.testing.assert_allclose(np.sort(likeness[found.items[0, :7]]), np.sort(likeness)[-7:], rtol=1e-4)
+    np.testing.assert_allclose(np.sort(likeness[found.items[0, :35]]), np.sort(likeness)[-35:], rtol=1e-4)
+
+
+def test_of_two_candidates_what_they_share_is_found_in_the_row_of_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.optimize import nnls
+
+    monkeypatch.setattr(co_plays, "ROW", 9)
     matrix = played()
-    n_items = matrix.shape[1]
+    gram = co_play_matrix(matrix)
+    n_items = len(gram)
     with Threads(1) as threads:
         table = CoPlays.of(read_rows(matrix, "matrix"), 5, 0, threads)
-        once = PairsOnce.of(table, 5, threads)
+    kept = np.zeros_like(gram, dtype=bool)
+    kept[np.arange(n_items)[:, None], table.items] = True
+    assert (kept != kept.T).any()
+    known = gram * (kept | kept.T | np.eye(n_items, dtype=bool))
+    fame = 1 + matrix.getnnz(axis=0)
 
-    wanted = {
-        frozenset((item, int(other))) for item in range(n_items) for other in table.items[item, : table.lengths[item]]
-    }
-    bits = np.unpackbits(once.owned.view(np.uint8), axis=1, bitorder="little", count=table.items.shape[1])
-    owner, place = np.nonzero(bits)
-    others = once.items[owner, place]
-    found = [frozenset(pair) for pair in zip(owner.tolist(), others.tolist(), strict=True)]
+    found = fitted(matrix, 5, 2.0).toarray()
 
-    assert len(found) == len(set(found))
-    np.testing.assert_array_equal(np.diff(once.indptr), bits.sum(axis=1))
-    assert set(found) == wanted
-    np.testing.assert_allclose(once.values, co_play_matrix(matrix)[owner, others], rtol=1e-5)
+    for item in range(n_items):
+        others = table.items[item, :5]
+        root = np.linalg.cholesky(known[np.ix_(others, others)] + 2.0 * np.diag(gram).mean() * np.eye(5))
+        wanted = nnls(root.T, np.linalg.solve(root, gram[others, item]))[0] * (fame[item] / fame.mean()) ** -RARITY
+        np.testing.assert_allclose(found[others, item], wanted, atol=1.2 * TOL * wanted.max())
+
+
+def test_are_the_same_whatever_items_stand_in_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = played(600, 700)
+    together = fitted(matrix, 20, 1.0)
+
+    monkeypatch.setattr(neighbors, "GRAM_BYTES", 1)
+    alone = fitted(matrix, 20, 1.0)
+
+    np.testing.assert_array_equal(together.indices, alone.indices)
+    np.testing.assert_array_equal(together.data, alone.data)
 
 
 def test_of_a_user_of_very_many_items_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,11 @@ from timbral.errors import ParameterError
 from timbral.models.kernels.vector_sum import WIDE
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k as top_k_module
+from timbral.models.search.coded_offers import HELD
 from timbral.models.search.index_kernel import MANY_GROUPS
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS, ItemIndex
-from timbral.models.search.top_k import TopK, scores_of, top_k
+from timbral.models.search.top_k import CHUNK_USERS, TopK, scores_of, top_k
+from timbral.models.search.touched_items import CODES_FROM
 
 
 def sparse_factors(rng: np.random.Generator, shape: tuple[int, int], zeros: float = 0.5, skew: float = 1.0) -> Array:
@@ -39,7 +41,7 @@ def neighbors_of(rng: np.random.Generator, n_items: int, density: float, values:
     return Neighbors(pairs.indptr.astype(np.int64), pairs.indices, weights)
 
 
-SHAPES = st.tuples(st.integers(1, 70), st.integers(1, 9), st.integers(1, 90))
+SHAPES = st.tuples(st.integers(1, 70), st.integers(1, 9) | st.just(CODES_FROM), st.integers(1, 90))
 
 
 @st.composite
@@ -272,6 +274,52 @@ def test_the_search_passes_over_what_neighbors_speak_for_in_vain() -> None:
     assert (neighbor_sums(whole["neighbors"], whole["plays"])[:, hopeless] > 0).mean() > 0.5
     assert hopeless.mean() > 0.5
     assert_same(top_k(users, trap, 10, index=index, **whole), brute_force(users, items, 10, **whole))
+
+
+def test_of_what_neighbors_speak_for_codes_leave_what_may_be_in_the_list() -> None:
+    rng, n_items = np.random.default_rng(4), 2000
+    # As above, with an item for each user that only neighbours make good.
+    items = np.tile(rng.random((CODES_FROM, 1), dtype=np.float32), (1, n_items))
+    items *= rng.choice([np.float32(0.9), np.float32(1.0)], items.shape)
+    half = CODES_FROM // 2
+    items[:half, ::2] = 0
+    items[half:, 1::2] = 0
+    users = np.vstack([rng.random((half, 40), dtype=np.float32), np.zeros((half, 40), np.float32)]).T.copy()
+    whole: dict[str, Any] = {
+        "plays": rows_of(rng, (40, n_items), 0.01),
+        "neighbors": neighbors_of(rng, n_items, 0.1, np.array([1e-4, 1e-3])),
+    }
+    expected, index = brute_force(users, items, 10, **whole), ItemIndex.of(items)
+    trap = items.copy()
+    trap[:, ::2] = 1e9
+    listed = np.unique(top_k(users, items, 10, index=index).item_indices)  # these alone are looked at in any case
+    first = np.union1d(listed, index.item_of[: 16 * WIDE])
+    trap[:, first] = items[:, first]
+
+    assert (trap == 1e9).mean() > 0.4
+    assert (neighbor_sums(whole["neighbors"], whole["plays"])[:, ::2] > 0).mean() > 0.5
+    assert_same(top_k(users, trap, 10, index=index, **whole), expected)
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_lists_of_users_with_more_spoken_for_than_is_held_back_at_a_time_are_those_of_brute_force(
+    with_mask: bool,
+) -> None:
+    rng, n_users, n_items = np.random.default_rng(5), CHUNK_USERS, 2000
+    users, items = rng.random((n_users, CODES_FROM)), rng.random((CODES_FROM, n_items))
+    users, items = users.astype(np.float32), items.astype(np.float32)
+    plays = rows_of(rng, (n_users, n_items), 0.02)
+    options: dict[str, Any] = {
+        "plays": plays,
+        "seen": rows_of(rng, (n_users, n_items), 0.1),
+        "neighbors": neighbors_of(rng, n_items, 0.1, rng.random(50)),
+        "recency": rng.random(n_items).astype(np.float32),
+    }
+    mask = (rng.random(n_items) < 0.1) & with_mask
+
+    assert (neighbor_sums(options["neighbors"], plays) > 0).sum() > HELD
+    expected = brute_force(users, items, 10, blocked=np.flatnonzero(mask), **options)
+    assert_same(top_k(users, items, 10, blocked=mask if with_mask else None, **options), expected)
 
 
 def test_memory_does_not_grow_with_users_times_items() -> None:

@@ -19,6 +19,7 @@ from timbral.models.engine.initialization import start_factors
 from timbral.models.engine.objective import Objective
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.engine.weighting import Weighting
+from timbral.models.fitting.best_weight import highest, mean_best
 from timbral.models.fitting.hidden_part import HiddenPart, Times
 from timbral.models.fitting.judgement import judge
 from timbral.models.fitting.neighbor_sums import NeighborSums
@@ -56,9 +57,8 @@ SHRINKAGE: Final = 0.2
 chance, and too large a κ costs more than one too small."""
 
 CAUTION: Final = 0.5
-"""Standard errors, over the judged users, that are taken off what a weight gains over none: where curves are flat, as
-they are where factors are nearly enough, the highest point of one is chance, and too large a weight costs more than too
-small a one."""
+"""Standard errors, over the judged users, that are taken off what ρ gains over none, and γ where steps of the ladder
+are compared: the highest point of a flat curve is chance. γ itself is a mean of many best ones (``mean_best``)."""
 
 MAX_ENTRIES: Final = 500_000
 """That the factors are tried on: those of random users. Neighbours are of all entries, since fewer would know fewer
@@ -147,9 +147,11 @@ def choose(
 
 @dataclass(frozen=True)
 class _Tried:
-    """``quality``: float64, by γ, what it gains over the first one taken with caution."""
+    """``judged`` (n_judged, γ): float64, of each user; ``quality``: by γ, what it gains over the first one taken with
+    caution."""
 
     factors: Factors
+    judged: npt.NDArray[np.float64]
     quality: npt.NDArray[np.float64]
 
     @property
@@ -187,20 +189,20 @@ class _Trial:
         """What of ``given`` was open, chosen for a model of so many neighbours."""
         step = self._best_step()
         found = self.at(step)
-        kappa = _highest(self.kappas, {near: one.best for near, one in self.tried.items()}, step)
+        kappa = highest(self.kappas, {near: one.best for near, one in self.tried.items()}, step)
         if len(self.kappas) > 1:
             kappa = float(f"{kappa * (self.kappas[self.first_step] / kappa) ** SHRINKAGE:.2g}")
-        which = int(np.argmax(found.quality))
-        gamma, none = self.gammas[which], float(found.quality[0])
-        if which > 0:
-            near = {place: float(found.quality[place]) for place in range(1, len(self.gammas))}  # of 0, no logarithm
-            gamma = _highest(self.gammas, near, which, (max(n_neighbors, N_NEIGHBORS) / N_NEIGHBORS) ** MORE_NEIGHBORS)
-        rho = self._best_recency(found, self.gammas[which], rhos)
+        of_few = gamma = self.gammas[0]
+        if len(self.gammas) > 1:
+            of_few = mean_best(self.gammas, found.judged, self.rng)
+            more = (max(n_neighbors, N_NEIGHBORS) / N_NEIGHBORS) ** MORE_NEIGHBORS
+            gamma = float(f"{of_few * more:.2g}")
+        rho = self._best_recency(found, of_few, rhos)
         by_kappa = {self.kappas[near]: round(one.best, 4) for near, one in sorted(self.tried.items())}
         logger.info(
             "Chose regularization %g, neighbor_weight %g, recency_weight %g; by regularization %s, "
             "without neighbours %.4f",
-            kappa, gamma, rho, by_kappa, none,
+            kappa, gamma, rho, by_kappa, float(found.quality[0]),
         )  # fmt: skip
         return Choice(kappa, given.neighbor_regularization, gamma, rho, found.factors, self.tried_on)
 
@@ -219,7 +221,7 @@ class _Trial:
             factors = self._sweeps(self._weighting(step), self.start.copy(), FURTHER_SWEEPS)
             users = np.ascontiguousarray(factors.user[self.places])
             judged = judge(users, factors.item, self.part, self.sums, self.gammas, self.threads)
-            self.tried[step] = _Tried(factors, _with_caution(judged[:, 0]))
+            self.tried[step] = _Tried(factors, judged[:, 0], _with_caution(judged[:, 0]))
         return self.tried[step]
 
     def _weighting(self, step: int) -> Weighting:
@@ -256,18 +258,6 @@ def _with_caution(judged: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     gain = judged - judged[:, :1]
     error = gain.std(axis=0) / np.sqrt(len(judged))
     return np.asarray(judged.mean(axis=0) - CAUTION * error)
-
-
-def _highest(values: tuple[float, ...], quality: dict[int, float], best: int, scale: float = 1.0) -> float:
-    """Where a parabola through the best place and those beside it is highest, by the logarithm of the values; times
-    ``scale``, to two digits. As it is where no two places are beside it."""
-    if not {best - 1, best + 1} <= quality.keys():
-        return values[best] if scale == 1.0 else float(f"{values[best] * scale:.2g}")
-    low, middle, high = (quality[place] for place in (best - 1, best, best + 1))
-    bend = low - 2.0 * middle + high
-    shift = 0.5 * (low - high) / bend if bend < 0.0 else 0.0  # at most half a place: the middle is the highest
-    beside = values[best + 1] if shift > 0.0 else values[best - 1]
-    return float(f"{values[best] * (beside / values[best]) ** abs(shift) * scale:.2g}")
 
 
 def _sample(part: HiddenPart, rng: np.random.Generator) -> npt.NDArray[np.bool_]:

@@ -31,14 +31,20 @@ TABLE_BYTES: Final = 800 * 2**20
 
 SPANS_PER_THREAD: Final = 32
 
+BUCKET_BITS: Final = np.uint32(18)
+"""Of a float32, that its bucket does not tell: each octave has 32."""
+
+BUCKETS: Final = 512
+"""16 octaves from the highest score down; what is lower is in the last one."""
+
 
 @dataclass(frozen=True)
 class CoPlays:
     """G = Σ_u n_u^-p x_u x_uᵀ, of which each row's largest entries by G_ij / √(G_ii G_jj) are kept.
 
-    ``items`` (n_items, width) int32: the first n_candidates are the largest of the row, in no order; a full row's last
-    one is its least. ``values`` (n_items, width) float32: G_ij; ``lengths`` (n_items,) int64: how many places of a row
-    are filled; the others hold anything. ``diagonal`` (n_items,) float32: G_ii.
+    ``items`` (n_items, width) int32: the first n_candidates are the largest of the row, in no order. ``values``
+    (n_items, width) float32: G_ij; ``lengths`` (n_items,) int64: how many places of a row are filled; the others hold
+    anything. ``diagonal`` (n_items,) float32: G_ii.
     """
 
     items: npt.NDArray[np.int32]
@@ -89,9 +95,10 @@ def _without_the_longest(rows: SparseRows, seed: int) -> SparseRows:
 
 
 @njit(nogil=True, boundscheck=False)
-def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]  # numba types it
-    """Bring the ``n_best`` best of ``size`` entries to the front, in no order (Hoare's quickselect)."""
-    low, high = 0, size - 1
+def _select(scores, items, begin, size, n_best):  # type: ignore[no-untyped-def]  # numba types it
+    """Of the entries from ``begin`` to ``size``, bring the best to the front, so that the first ``n_best`` of all are
+    in place, in no order (Hoare's quickselect)."""
+    low, high = begin, size - 1
     while low < high:
         middle = (low + high) // 2
         pivot, pivot_item = scores[middle], items[middle]
@@ -111,6 +118,44 @@ def _select(scores, items, size, n_best):  # type: ignore[no-untyped-def]  # num
             low = left
         else:
             break
+
+
+@njit(nogil=True, boundscheck=False)
+def _partition(scores, items, size, bits, least):  # type: ignore[no-untyped-def]  # numba types it
+    """Bring the entries to the front whose ``bits`` are no less than ``least``; returns how many there are. All are
+    swapped, if with themselves: to ask would be to guess wrong as often as not."""
+    n_left = 0
+    for place in range(size):
+        score, item, word = scores[place], items[place], bits[place]
+        scores[place], items[place] = scores[n_left], items[n_left]
+        scores[n_left], items[n_left] = score, item
+        n_left += word >= least
+    return n_left
+
+
+@njit(nogil=True, boundscheck=False)
+def _select_of_many(scores, items, size, n_best, counts):  # type: ignore[no-untyped-def]  # numba types it
+    """As ``_select``, of scores that are all above 0: they are counted by their exponents and first bits (``counts``),
+    and only those that have the last one's are compared."""
+    bits = scores.view(np.uint32)  # of positive numbers, in their order
+    highest = np.uint32(0)
+    for place in range(size):
+        highest = max(highest, bits[place])
+    top = highest >> BUCKET_BITS
+    counts[:] = 0
+    for place in range(size):
+        counts[min(top - (bits[place] >> BUCKET_BITS), np.uint32(BUCKETS - 1))] += 1
+    n_above, bucket = 0, 0
+    while n_above + counts[bucket] < n_best:
+        n_above += counts[bucket]
+        bucket += 1
+    if bucket == BUCKETS - 1:
+        _select(scores, items, 0, size, n_best)
+        return
+    least = (top - np.uint32(bucket)) << BUCKET_BITS
+    n_left = _partition(scores, items, size, bits, least)
+    n_left_above = _partition(scores, items, n_left, bits, least + (np.uint32(1) << BUCKET_BITS))
+    _select(scores, items, n_left_above, n_left, n_best)
 
 
 @kernel(
@@ -135,39 +180,33 @@ def _co_plays(  # type: ignore[no-untyped-def]  # numba types it
     """Rows ``start`` to ``stop`` of ``items``, ``values`` and ``lengths``; ``roots`` are √G_ii."""
     n_items, width = len(roots), items.shape[1]
     total = np.zeros(n_items, np.float32)
-    touched, likeness = np.empty(n_items, np.int32), np.empty(n_items, np.float32)
+    touched = np.empty(n_items + 1, np.int32)
+    others, likeness = np.empty(n_items + 1, np.int32), np.empty(n_items + 1, np.float32)
+    counts = np.empty(BUCKETS, np.int32)
     for item in range(start, stop):
         n_touched = 0
         for place in range(item_indptr[item], item_indptr[item + 1]):
             user = item_users[place]
             weight = user_weight[user]
-            for entry in range(user_indptr[user], user_indptr[user + 1]):
-                other = user_items[entry]
-                if total[other] == 0:
-                    touched[n_touched] = other
-                    n_touched += 1
-                total[other] += weight
+            for other in user_items[user_indptr[user] : user_indptr[user + 1]]:
+                before = total[np.uint32(other)]
+                touched[n_touched] = other  # written down each time, which is cheaper than to ask whether it is new
+                n_touched += before == 0
+                total[np.uint32(other)] = before + weight
         size = 0
         for place in range(n_touched):
             other = touched[place]
-            if other != item:
-                touched[size], touched[place] = other, touched[size]  # all stay, to be set back
-                likeness[size] = total[other] / roots[other]
-                size += 1
+            others[size] = other
+            likeness[size] = total[other] / roots[other]
+            size += other != item
         length = min(size, width)
         if size > width:
-            _select(likeness, touched, size, width)
+            _select_of_many(likeness, others, size, width, counts)
         if length > n_candidates:
-            _select(likeness, touched, length, n_candidates)
-        if length == width and length > 0:
-            worst = n_candidates if length > n_candidates else 0
-            for place in range(worst + 1, length):
-                if is_worse(likeness[place], touched[place], likeness[worst], touched[worst]):
-                    worst = place
-            touched[worst], touched[length - 1] = touched[length - 1], touched[worst]
+            _select_of_many(likeness, others, length, n_candidates, counts)
         for place in range(length):
-            items[item, place] = touched[place]
-            values[item, place] = total[touched[place]]
+            items[item, place] = others[place]
+            values[item, place] = total[others[place]]
         lengths[item] = length
         for place in range(n_touched):
             total[touched[place]] = 0

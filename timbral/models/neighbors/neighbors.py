@@ -20,12 +20,15 @@ from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors.co_plays import CoPlays
 from timbral.models.neighbors.non_negative_fit import fit_weights
-from timbral.models.neighbors.pairs_once import PairsOnce
 from timbral.models.neighbors.transposition import transposed
 
 __all__ = ["Neighbors"]
 
-BLOCK_ITEMS: Final = 256
+GRAM_BYTES: Final = 32 * 2**20
+"""What the candidates of a block of items share with each other takes no more than that, so that it stays in the
+cache."""
+
+BLOCKS_PER_THREAD: Final = 8
 
 RARITY: Final = 0.3
 """What is said for an item is divided by (1 + its users)^this, against the mean of all items. Of what neighbours say,
@@ -65,10 +68,10 @@ class Neighbors:
         n_items = users.n_columns
         fame = 1.0 + np.bincount(users.indices, minlength=n_items)
         share = ((fame / fame[fame > 1].mean() if len(users.indices) else fame) ** -RARITY).astype(np.float32)
-        pairs = PairsOnce.of(CoPlays.of(users, n_neighbors, seed, threads), n_neighbors, threads)
-        weights = _fit_weights(pairs, n_neighbors, regularizations, share, threads)
-        items = pairs.items
-        del pairs  # with a large catalogue each of these takes hundreds of megabytes
+        co_plays = CoPlays.of(users, n_neighbors, seed, threads)
+        weights = _fit_weights(co_plays, n_neighbors, regularizations, share, threads)
+        items = co_plays.items
+        del co_plays  # with a large catalogue each of these takes hundreds of megabytes
         indptr, targets, kinds = transposed(items, weights)
         return [cls(indptr, targets, kind) for kind in kinds]
 
@@ -112,7 +115,7 @@ class Neighbors:
 
 
 def _fit_weights(
-    pairs: PairsOnce,
+    co_plays: CoPlays,
     n_neighbors: int,
     regularizations: Sequence[float],
     share: npt.NDArray[np.float32],
@@ -120,12 +123,13 @@ def _fit_weights(
 ) -> npt.NDArray[np.float32]:
     """(n_items, n_candidates, n_regularizations): how strongly each of an item's candidates speaks for it, times
     ``share`` of the item; 0 throughout where no regularization leaves more than LEAST_SHARE."""
-    played = pairs.diagonal > 0
-    mean = float(pairs.diagonal[played].mean()) if played.any() else 1.0
+    played = co_plays.diagonal > 0
+    mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
     ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)
-    n_items, width = pairs.items.shape
-    weights = np.empty((n_items, min(n_neighbors, width), len(ridges)), np.float32)
-    table = pairs.items, pairs.lengths, pairs.diagonal, pairs.owned, pairs.indptr, pairs.values
+    n_items, width = co_plays.items.shape
+    n_candidates = min(n_neighbors, width)
+    weights = np.empty((n_items, n_candidates, len(ridges)), np.float32)
+    table = co_plays.items, co_plays.values, co_plays.lengths, co_plays.diagonal
 
     def fit_block(start: int, stop: int) -> None:
         fit_weights(*table, ridges, start, stop, weights)
@@ -134,5 +138,7 @@ def _fit_weights(
         kept = (block > LEAST_SHARE * block.max(axis=1, keepdims=True, initial=0.0)).any(axis=2)
         block[~kept] = 0.0
 
-    threads.run(fit_block, [(start, min(start + BLOCK_ITEMS, n_items)) for start in range(0, n_items, BLOCK_ITEMS)])
+    step = min(GRAM_BYTES // (4 * n_candidates**2), -(-n_items // (BLOCKS_PER_THREAD * threads.n_threads)))
+    step = max(step, 1)
+    threads.run(fit_block, [(start, min(start + step, n_items)) for start in range(0, n_items, step)])
     return weights

@@ -1,13 +1,16 @@
-"""For each item, the non-negative weights of others whose plays tell best that it is played."""
+"""For each item, the non-negative weights of others whose plays tell best that it is played.
+
+What a fit costs is to find what an item's candidates share with each other: a pair stands in the row of one of the two,
+or in both. Instead of looking through the rows of all candidates of one item after the other, for a block of items each
+row that any of them asks for is laid out once, a place for each item of the catalogue, and all who ask read from it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int32, int64, types, uint64
+from numba import float32, int32, int64, types
 
-from timbral.models.kernels.bits import lowest_bit
 from timbral.models.kernels.kernel import kernel, matrix, vector
-from timbral.models.neighbors.pairs_once import WORD
 
 __all__ = ["MAX_PASSES", "TOL", "fit_weights"]
 
@@ -17,12 +20,10 @@ TOL = 5e-2
 
 
 @kernel(
-    items=matrix(int32),  # (n_items, width): PairsOnce's
+    items=matrix(int32),  # (n_items, width): CoPlays'
+    values=matrix(float32),  # (n_items, width): its values
     lengths=vector(int64),  # (n_items,): its lengths
     diagonal=vector(float32),  # (n_items,): its diagonal
-    owned=matrix(uint64),  # (n_items, width / 64): which places hold pairs
-    pair_indptr=vector(int64),  # (n_items + 1,): where a row's values begin
-    pair_values=vector(float32),  # (n_pairs,): G of a pair
     ridges=vector(float32),  # (n_ridges,): what is added to the diagonal
     start=int64,  # first item
     stop=int64,  # the item behind the last
@@ -30,48 +31,51 @@ TOL = 5e-2
     fastmath=True,
     boundscheck=False,
 )
-def fit_weights(  # type: ignore[no-untyped-def]  # numba types it
-    items, lengths, diagonal, owned, pair_indptr, pair_values, ridges, start, stop, weights
-):  # fmt: skip
+def fit_weights(items, values, lengths, diagonal, ridges, start, stop, weights):  # type: ignore[no-untyped-def]  # numba types it
     """``weights[i, a, r]``: for each item i of ``start`` to ``stop`` and ridge, the weight of candidate ``items[i,
     a]``.
 
     argmin over b ≥ 0 of bᵀ(G_NN + ridge·I)b / 2 − bᵀG_Ni, N being the first n_candidates of row i of ``items``, by
-    coordinate descent; the next ridge begins where the last one ended. All but ``ridges`` is PairsOnce's. Of two
-    candidates that are no pair there, G is taken to be 0.
+    coordinate descent; the next ridge begins where the last one ended. All but ``ridges`` is CoPlays'. Of two
+    candidates neither of whose rows has the other, G is taken to be 0.
     """
     n_items, n_candidates = len(diagonal), weights.shape[1]
-    # Two lines and columns more: what is looked at and is no candidate goes to the first, which is cheaper than to ask;
-    # what is i itself goes to the second.
-    nobody, oneself = n_candidates, n_candidates + 1
-    place_of = np.full(n_items, nobody, np.int32)
-    gram = np.empty((n_candidates + 2, n_candidates + 2), np.float32)
+    # Who asks for a row is a chain: the last one of each row, and for each the one before.
+    last, before = np.full(n_items, -1, np.int32), np.empty((stop - start) * n_candidates, np.int32)
+    for i in range(start, stop):
+        for a in range(min(n_candidates, lengths[i])):
+            number = (i - start) * n_candidates + a
+            before[number] = last[items[i, a]]
+            last[items[i, a]] = number
+    shared = np.zeros(n_items, np.float32)
+    grams = np.empty((stop - start, n_candidates, n_candidates), np.float32)
+    for i in range(start, stop):
+        for a in range(min(n_candidates, lengths[i])):
+            row = items[i, a]
+            number = last[row]
+            if number < 0:
+                continue
+            last[row] = -1
+            for place in range(lengths[row]):
+                shared[np.uint32(items[row, place])] = values[row, place]
+            while number >= 0:
+                asking = number // n_candidates
+                candidates, line = items[start + asking], grams[asking, number % n_candidates]
+                for b in range(min(n_candidates, lengths[start + asking])):
+                    line[b] = shared[np.uint32(candidates[b])]
+                number = before[number]
+            for place in range(lengths[row]):
+                shared[np.uint32(items[row, place])] = 0.0
     slope, w, inverse = (
         np.empty(n_candidates, np.float32), np.empty(n_candidates, np.float32), np.empty(n_candidates, np.float32)
     )  # fmt: skip
     for i in range(start, stop):
-        n = min(n_candidates, lengths[i])
+        n, gram = min(n_candidates, lengths[i]), grams[i - start]
         for a in range(n):
-            place_of[items[i, a]] = a
-        place_of[i] = oneself
-        gram[:n] = 0.0
-        gram[oneself] = 0.0
-        for place in range(n + 1):
-            row, a = (items[i, place], place) if place < n else (i, oneself)
-            pair = pair_indptr[row]
-            for word in range(owned.shape[1]):
-                bits = owned[row, word]
-                while bits != 0:
-                    b = place_of[items[row, word * WORD + lowest_bit(bits)]]
-                    gram[a, b] = pair_values[pair]
-                    gram[b, a] = pair_values[pair]
-                    pair += 1
-                    bits &= bits - uint64(1)
-        place_of[i] = nobody
-        for a in range(n):
-            place_of[items[i, a]] = nobody
+            for b in range(a):
+                gram[a, b] = gram[b, a] = max(gram[a, b], gram[b, a])
             w[a] = 0.0
-            slope[a] = -gram[oneself, a]
+            slope[a] = -values[i, a]
         for r in range(len(ridges)):
             for a in range(n):
                 # What the ridge before had added to the slope goes, and this one's comes.

@@ -9,7 +9,7 @@ from typing import Final
 
 import numba
 import numpy as np
-from numba import float32, float64, int32, int64, types, uint8, uint64
+from numba import float32, float64, int32, int64, uint64
 
 from timbral.models.kernels.bits import count_bits, lowest_bit
 from timbral.models.kernels.byte_sums import QUAD, codes_that_reach
@@ -19,8 +19,8 @@ from timbral.models.kernels.prefetch import prefetch_row
 from timbral.models.kernels.vector_sum import LANES, UNROLLED, WIDE, weighted_sums
 from timbral.models.search.item_index import BLOCK_ITEMS, GROUP_BLOCKS
 from timbral.models.search.ruled_out import is_out, mark
-from timbral.models.search.score import nearly, recency_of, score_of, threshold_of
-from timbral.models.search.top_k_parameters import FACTORS, LISTS, OUT, RULED_OUT
+from timbral.models.search.score import MOST, nearly, recency_of, score_of, threshold_of
+from timbral.models.search.top_k_parameters import FACTORS, INDEX_BLOCKS, INDEX_CODES, LISTS, OUT, RULED_OUT
 from timbral.models.search.user_codes import ROOM, code_user, split_user
 
 __all__ = ["search_index"]
@@ -37,12 +37,9 @@ FIRST_LANES: Final = 256
 each of so many lanes stands for all of them."""
 MANY_GROUPS: Final = 256
 """Where there are fewer, it takes longer than it saves."""
-MOST: Final = np.float32(1e37)
 DONE: Final = np.float32(-2.0)  # lower than what a list that is not full asks for
 
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
-
-_BLOCKS, _CODES = types.Array(float32, 3, "C", readonly=True), types.Array(uint8, 3, "C", readonly=True)
 
 
 @_jit
@@ -103,13 +100,13 @@ def _threshold_of_first(least, rank, n_components):  # type: ignore[no-untyped-d
 
 @kernel(
     **FACTORS,
-    codes=_CODES,  # ItemIndex's parts; width is k and 1 more where there is recency
-    steps=_BLOCKS,  # (n_groups · 32, 4, 16): the items' lengths, what codes are off by, and what their step is
+    codes=INDEX_CODES,  # ItemIndex's parts; width is k and 1 more where there is recency
+    steps=INDEX_BLOCKS,  # (n_groups · 32, 4, 16): the items' lengths, what codes are off by, and what their step is
     item_of=vector(int32),  # (n_groups · 512,): the item in each place, −1 where there is none
-    block_ceilings=_BLOCKS,  # (n_groups, width, 32): the largest values of each block
+    block_ceilings=INDEX_BLOCKS,  # (n_groups, width, 32): the largest values of each block
     group_ceilings=matrix(float32),  # (width, n_groups up to a multiple of 16): of each group
     direction=vector(float64),  # (width,): the items' mean, of length 1 or 0
-    block_lengths=_BLOCKS,  # (n_groups, 2, 32): each block's largest length along it and across it
+    block_lengths=INDEX_BLOCKS,  # (n_groups, 2, 32): each block's largest length along it and across it
     group_lengths=matrix(float32),  # (2, n_groups up to a multiple of 16): each group's
     **LISTS,
     n_barred=int64,  # at least as many items as there are in no list

@@ -56,8 +56,8 @@ class ItemIndex:
     int32: the item in each place, −1 where there is none; ``block_ceilings`` (n_groups, n_components, 32) and
     ``group_ceilings`` (n_components, n_groups and zeros up to a multiple of 16) float32; ``direction`` (n_components,)
     float64: the items' mean, of length 1 or 0; ``block_lengths`` (n_groups, 2, 32) and ``group_lengths`` (2, n_groups
-    and zeros up to a multiple of 16) float32: the largest length along it and across it; ``item_lengths`` (n_items, 2)
-    float32: those of each item's block, by item, which no file has.
+    and zeros up to a multiple of 16) float32: the largest length along it and across it. No file has ``place_of``
+    (n_items,) int32, the place of each item, and ``item_lengths`` (n_items, 2) float32, its block's lengths.
     """
 
     shape: tuple[int, int]
@@ -69,6 +69,7 @@ class ItemIndex:
     direction: npt.NDArray[np.float64]
     block_lengths: npt.NDArray[np.float32]
     group_lengths: npt.NDArray[np.float32]
+    place_of: npt.NDArray[np.int32]
     item_lengths: npt.NDArray[np.float32]
 
     @classmethod
@@ -103,7 +104,7 @@ class ItemIndex:
         _encode(item_rows, item_of, direction, lengths, codes, steps)
         _add_ceilings(item_rows, item_of, block_ceilings, group_ceilings)
         arrays: list[npt.NDArray[Any]] = [codes, steps, item_of, block_ceilings, group_ceilings]
-        arrays += [direction, block_lengths, group_lengths, _item_lengths(item_of, block_lengths, n_items)]
+        arrays += [direction, block_lengths, group_lengths, *_by_item(item_of, block_lengths, n_items)]
         for array in arrays:
             array.flags.writeable = False
         return cls((n_components, n_items), *arrays)
@@ -112,6 +113,12 @@ class ItemIndex:
     def parts(self) -> tuple[npt.NDArray[Any], ...]:
         """What ``search_index`` searches, and a file has."""
         return tuple(getattr(self, name) for name in PARTS)
+
+    @property
+    def touched_parts(self) -> tuple[npt.NDArray[Any], ...]:
+        """What ``offer_touched`` looks at."""
+        items = self.group_lengths, self.place_of, self.item_lengths
+        return self.codes, self.steps, self.item_of, self.direction, *items
 
     def tensors(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
         """For a model's file."""
@@ -136,8 +143,8 @@ class ItemIndex:
             KeyError: there is none.
         """
         n_items, width = len(vectors), vectors.shape[1] + int(recency is not None)
-        arrays = [*(tensors[f"{prefix}{name}"] for name in PARTS), np.empty((0, 2), np.float32)]
-        made = cls((width, n_items), *arrays)  # the items' lengths follow when the rest is known to fit
+        arrays = [*(tensors[f"{prefix}{name}"] for name in PARTS), np.empty(0, np.int32), np.empty((0, 2), np.float32)]
+        made = cls((width, n_items), *arrays)  # what is by item follows when the rest is known to fit
         n_groups = -(-n_items // GROUP_ITEMS)
         shapes = {
             "codes": (n_groups * GROUP_BLOCKS, -(-width // QUAD), LANES * QUAD),
@@ -161,7 +168,8 @@ class ItemIndex:
             place = block // GROUP_BLOCKS, slice(None), block % GROUP_BLOCKS
             if not (rows <= made.block_ceilings[place]).all() or not made._is_coded(rows.astype(np.float64), block):
                 raise DataError("its item index is another model's")
-        return replace(made, item_lengths=_item_lengths(made.item_of, made.block_lengths, n_items))
+        place_of, item_lengths = _by_item(made.item_of, made.block_lengths, n_items)
+        return replace(made, place_of=place_of, item_lengths=item_lengths)
 
     def _is_coded(self, rows: npt.NDArray[np.float64], block: int) -> bool:
         """Whether a block's codes stand for ``rows``, its items, as nearly as it says, and its lengths are no less."""
@@ -176,15 +184,16 @@ class ItemIndex:
         return bool((found <= steps[:, :3] + rounded + SMALLEST_STEP).all() and (steps[:, :2] <= largest).all())
 
 
-def _item_lengths(
+def _by_item(
     item_of: npt.NDArray[np.int32], block_lengths: npt.NDArray[np.float32], n_items: int
-) -> npt.NDArray[np.float32]:
-    """Each item's block's lengths, (n_items, 2)."""
-    by_place = np.repeat(block_lengths.swapaxes(1, 2).reshape(-1, 2), BLOCK_ITEMS, axis=0)
-    lengths = np.empty((n_items, 2), np.float32)
-    lengths[item_of[:n_items]] = by_place[:n_items]
-    lengths.flags.writeable = False
-    return lengths
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Each item's place, (n_items,), and its block's lengths, (n_items, 2)."""
+    by_block = np.ascontiguousarray(block_lengths.swapaxes(1, 2).reshape(-1, 2))
+    place_of = np.empty(n_items, np.int32)
+    place_of[item_of[:n_items]] = np.arange(n_items, dtype=np.int32)
+    lengths = by_block[place_of // BLOCK_ITEMS]
+    place_of.flags.writeable = lengths.flags.writeable = False
+    return place_of, lengths
 
 
 @kernel(matrix(float32), vector(float64), matrix(float32, writable=True))

@@ -6,7 +6,7 @@ from typing import Final
 
 import numba
 
-__all__ = ["EXCLUDED", "is_out", "mark"]
+__all__ = ["EXCLUDED", "is_marked", "is_out", "mark"]
 
 EXCLUDED: Final = -1
 
@@ -21,6 +21,12 @@ def mark(marks, row, seen_indptr, seen, blocked_indptr, blocked):  # type: ignor
     for place in range(blocked_indptr[row], blocked_indptr[row + 1]):
         if marks[blocked[place]] != EXCLUDED:
             marks[blocked[place]] = row + 1
+
+
+@_jit
+def is_marked(what, row):  # type: ignore[no-untyped-def]  # numba types it
+    """Whether ``what``, an item's mark, says that it is not in the list."""
+    return (what == EXCLUDED) | (what == row + 1)
 
 
 @_jit

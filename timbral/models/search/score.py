@@ -9,9 +9,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["nearly", "recency_of", "score_in_block", "score_of", "threshold_of"]
+__all__ = ["MOST", "nearly", "recency_of", "score_in_block", "score_of", "threshold_of"]
 
 LARGEST = np.finfo(np.float32).max
+MOST = np.float32(1e37)  # more than this may be more than float32 has, after a sum or a product
 TINY = np.float32(1e-37)  # what float32 may lose where products are below its normal range
 
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises

@@ -224,8 +224,7 @@ def _search(
     def search(start: int, stop: int, pairs: Arrays, ruled_out: Arrays, sums: Arrays, out: Arrays) -> None:
         search_index(users, item_rows, recency, *index.parts, start, stop, n_barred, *ruled_out, *out)
         if len(pairs[-1]) and pairs[0][start] < pairs[0][stop]:
-            bounds = index.direction, index.item_lengths
-            offer_touched(users, item_rows, recency, *bounds, start, stop, *pairs, *ruled_out, *sums, *out)
+            offer_touched(users, item_rows, recency, *index.touched_parts, start, stop, *pairs, *ruled_out, *sums, *out)
 
     return search
 

@@ -11,9 +11,24 @@ from numba import float32, float64, int32, int64, types, uint8
 
 from timbral.models.kernels.kernel import matrix, vector
 
-__all__ = ["FACTORS", "LISTS", "NEIGHBORS", "OUT", "RECENCY", "RULED_OUT", "SCRATCH", "USERS"]
+__all__ = [
+    "FACTORS",
+    "INDEX_BLOCKS",
+    "INDEX_CODES",
+    "LISTS",
+    "NEIGHBORS",
+    "OUT",
+    "RECENCY",
+    "RULED_OUT",
+    "SCRATCH",
+    "USERS",
+]
 
 Parameters = dict[str, types.Type]
+
+INDEX_BLOCKS: Final = types.Array(float32, 3, "C", readonly=True)
+INDEX_CODES: Final = types.Array(uint8, 3, "C", readonly=True)
+"""Of ItemIndex's arrays."""
 
 USERS: Final[Parameters] = {
     "user_factors": matrix(float32),  # (n_users, k): a list each

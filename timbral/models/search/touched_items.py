@@ -12,21 +12,36 @@ from typing import Final
 
 import numba
 import numpy as np
-from numba import float32, float64, int64
+from numba import float32, float64, int32, int64
 
+from timbral.models.kernels.byte_sums import QUAD
 from timbral.models.kernels.heap import heapify, offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.prefetch import prefetch_row
+from timbral.models.search.coded_offers import HELD, WIDE_ITEMS, offer_held
 from timbral.models.search.neighbor_sums import add_neighbors
-from timbral.models.search.ruled_out import is_out, mark
-from timbral.models.search.score import nearly, recency_of, score_of, threshold_of
-from timbral.models.search.top_k_parameters import FACTORS, LISTS, NEIGHBORS, OUT, RULED_OUT, SCRATCH
-from timbral.models.search.user_codes import split_user
+from timbral.models.search.ruled_out import is_marked, is_out, mark
+from timbral.models.search.score import MOST, nearly, recency_of, score_of, threshold_of
+from timbral.models.search.top_k_parameters import (
+    FACTORS,
+    INDEX_BLOCKS,
+    INDEX_CODES,
+    LISTS,
+    NEIGHBORS,
+    OUT,
+    RULED_OUT,
+    SCRATCH,
+)
+from timbral.models.search.user_codes import code_user, split_user
 
 __all__ = ["offer_touched"]
 
 AHEAD: Final = 8
 """Items whose factors are on their way from memory while others are multiplied."""
+WORTH_CODES: Final = 2
+CODES_FROM: Final = 128
+"""Of 64 items of the catalogue, how many must be left for the 64's codes to take less than the factors of these, and
+the number of factors from which that is so."""
 
 _jit = numba.njit(nogil=True)  # not cached by itself: where no folder can be written, that raises
 
@@ -48,10 +63,32 @@ def _keep_reaching(along, across, item_lengths, threshold, sums, touched, n_touc
     return n_kept
 
 
+@_jit
+def _most_held(play_indptr, plays, pair_indptr, start, stop, n_items):  # type: ignore[no-untyped-def]  # numba types it
+    """How many items to have room for: all that may be touched, but no more than HELD or the catalogue."""
+    n_pairs = 0
+    for place in range(play_indptr[start], play_indptr[stop]):
+        n_pairs += pair_indptr[plays[place] + 1] - pair_indptr[plays[place]]
+    return min(n_pairs, max(HELD, n_items))
+
+
+@_jit
+def _highest(values):  # type: ignore[no-untyped-def]  # numba types it
+    highest = np.float32(0.0)
+    for value in values:
+        highest = max(highest, value)
+    return highest
+
+
 @kernel(
     **FACTORS,
-    direction=vector(float64),  # ItemIndex's
-    item_lengths=matrix(float32),  # (n_items, 2): ItemIndex's
+    codes=INDEX_CODES,  # ItemIndex's, as all of these
+    steps=INDEX_BLOCKS,
+    item_of=vector(int32),
+    direction=vector(float64),
+    group_lengths=matrix(float32),
+    place_of=vector(int32),
+    item_lengths=matrix(float32),
     **LISTS,
     **NEIGHBORS,
     **RULED_OUT,
@@ -59,12 +96,21 @@ def _keep_reaching(along, across, item_lengths, threshold, sums, touched, n_touc
     **OUT,
 )
 def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
-    user_factors, item_rows, recency, direction, item_lengths, start, stop, play_indptr, plays, pair_indptr,
-    pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, out_items,
-    out_scores, out_lengths,
+    user_factors, item_rows, recency, codes, steps, item_of, direction, group_lengths, place_of, item_lengths, start,
+    stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred,
+    marks, sums, touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
     """Raise what is in the lists by what neighbours say for it, and put in what else they make good enough."""
-    n_components = user_factors.shape[1]
+    (n_items, n_components), n_users = item_rows.shape, stop - start
+    has_recency, has_barred = len(recency) > 0, len(barred) > 0
+    least_held = max(1, WORTH_CODES * n_items // WIDE_ITEMS)
+    longest = _highest(group_lengths[0]), _highest(group_lengths[1])
+    user_codes = np.zeros((n_users, codes.shape[1] * QUAD), np.int8)
+    begins, bounds = np.empty(n_users, np.int32), np.empty((n_users, 4), np.float32)
+    thresholds, is_held = np.empty(n_users, np.float32), np.zeros(n_users, np.bool_)
+    may_hold, n_held = n_components >= CODES_FROM, 0
+    n_room = _most_held(play_indptr, plays, pair_indptr, start, stop, n_items) if may_hold else 0
+    places, users, said = np.empty(n_room, np.int32), np.empty(n_room, np.int32), np.empty(n_room)
     for row in range(start, stop):
         n_touched = add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
         if n_touched == 0:
@@ -77,9 +123,30 @@ def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
                 scores[place] = score_of(user, item_rows, item, recency, sums[item])
                 sums[item] = 0.0  # it is not to be offered once more
         heapify(scores, items, size)
-        along, across = split_user(user, len(recency) > 0, direction)
+        along, across = split_user(user, has_recency, direction)
         threshold = threshold_of(scores, size, n_components)
         n_kept = _keep_reaching(along, across, item_lengths, threshold, sums, touched, n_touched)
+        # Where products may be too large for float32, codes tell nothing.
+        if may_hold and n_kept >= least_held and along * longest[0] + across * longest[1] < MOST:
+            number = row - start
+            begins[number] = code_user(user, has_recency, direction, user_codes[number], bounds[number])
+            thresholds[number], is_held[number] = threshold, True
+            if n_held + n_kept > n_room:
+                offer_held(
+                    user_factors, item_rows, recency, codes, steps, item_of, user_codes, begins, bounds, start,
+                    places[:n_held], users, said, thresholds, out_items, out_scores, out_lengths,
+                )  # fmt: skip
+                n_held = 0
+            for place in range(n_kept):
+                item = touched[place]
+                places[n_held], users[n_held], said[n_held] = place_of[item], number, sums[item]
+                sums[item] = 0.0
+                # Not is_out, which counts references to its arrays: it takes longer than all else here.
+                is_out_of_it = is_marked(marks[item], row)
+                if has_barred:
+                    is_out_of_it |= barred[item] != 0
+                n_held += int(not is_out_of_it)
+            continue
         for place in range(n_kept):
             if place + AHEAD < n_kept:
                 prefetch_row(item_rows, touched[place + AHEAD])
@@ -90,4 +157,13 @@ def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
             if near >= threshold and not is_out(item, row, barred, marks):
                 size = offer(scores, items, size, score_of(user, item_rows, item, recency, neighbors), item)
                 threshold = threshold_of(scores, size, n_components)
+        out_lengths[row] = size
         sort_best_first(scores, items, size)
+    if n_held > 0:
+        offer_held(
+            user_factors, item_rows, recency, codes, steps, item_of, user_codes, begins, bounds, start,
+            places[:n_held], users, said, thresholds, out_items, out_scores, out_lengths,
+        )  # fmt: skip
+    for row in range(start, stop):
+        if is_held[row - start]:
+            sort_best_first(out_scores[row], out_items[row], out_lengths[row])
