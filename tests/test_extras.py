@@ -75,3 +75,19 @@ def test_the_error_is_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(extras.MODULES, "api", ("no_such_module",))
     with pytest.raises(ParameterError, match=r"the extra api\."):
         require("timbral serve", "api")
+
+
+def test_types_are_checked_where_the_benchmarks_peers_are_not_installed() -> None:
+    pyproject = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    peers = {re.split(r"[>=\[]", peer)[0] for peer in pyproject["project"]["optional-dependencies"]["bench"]} - {
+        "timbral"
+    }
+
+    ignored = {
+        module.removesuffix(".*")
+        for override in pyproject["tool"]["mypy"]["overrides"]
+        if override.get("ignore_missing_imports")
+        for module in override["module"]
+    }
+
+    assert {peer.removesuffix("-cpu") for peer in peers} <= ignored

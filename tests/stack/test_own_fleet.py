@@ -70,7 +70,7 @@ def test_a_training_that_is_interrupted_is_cancelled_with_its_worker(tmp_path: P
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         log = tmp_path / ".timbral" / "worker.log"
         deadline = time.monotonic() + 100
-        while not (log.exists() and "received" in log.read_text()):
+        while not (log.exists() and " rows, " in log.read_text()):  # the command waits for its job by then
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.05)
