@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, Final
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
+from kombu.utils.json import dumps
 from redis.exceptions import RedisError
 
-from producers.transport import transport_of
+from producers.transport import Unsent, transport_of
 from timbral.config.fleet_celery import celery_settings
 from timbral.config.redis_url import RedisUrl
 from timbral.config.settings import public_address
 from timbral.queue import layout
+from timbral.queue.message_form import MessageForm
 from timbral.redis_server.refusals import as_ours
 
 __all__ = ["Broker"]
@@ -44,6 +47,7 @@ class Broker:
 
     def __init__(self, url: RedisUrl) -> None:
         self._address = public_address(str(url))
+        self._forms: dict[str, MessageForm] = {}
         self.app = _Sender("timbral.producers", loader="celery.loaders.app:AppLoader", set_as_current=False)
         self.app.config_from_object(celery_settings())
         self.app.conf.update(
@@ -78,6 +82,21 @@ class Broker:
                     self._send(producer, task, kwargs, task_id)
         except (OperationalError, RedisError, OSError) as error:
             raise as_ours(self._address, error) from error
+
+    def form(self, task: str) -> MessageForm:
+        """The task's message without arguments, for whoever puts it on the queue in another way; sends nothing."""
+        if task not in self._forms:
+            self._forms[task] = self._form(task)
+        return self._forms[task]
+
+    def _form(self, task: str) -> MessageForm:
+        task_id = str(uuid.uuid4())
+        with self.app.connection_for_write("unsent://", transport=Unsent) as connection:
+            channel = connection.channel()
+            self._send(self.app.amqp.Producer(channel), task, {}, task_id)
+            ((queue, message),) = channel.unsent
+        key = layout.queue_key(queue, layout.priority_of(message))
+        return MessageForm(key, dumps(message), task_id, message["properties"]["delivery_tag"])
 
     def _send(self, producer: Any, task: str, kwargs: dict[str, Any], task_id: str) -> None:
         self.app.send_task(

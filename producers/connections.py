@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 from producers.broker import Broker
 from timbral.config.celery_variables import foreign_variables
 from timbral.config.settings import Settings, public_address, read_settings, settings
+from timbral.messages import REFRESH_PLAYED
+from timbral.queue.message_form import MessageForm
 from timbral.redis_server import client as redis_client
 from timbral.redis_server.refusals import as_ours
 from timbral.utils.redis_connector import RedisConnector
@@ -51,6 +53,11 @@ class Connections:
     def broker(self) -> Broker:
         """The queue."""
         return self._part("broker", self._make_broker)
+
+    @property
+    def refresh_message(self) -> MessageForm | None:
+        """That of ``refresh_played``, for a script on the cache's server; None where the queue has another."""
+        return None if self.queue_is_apart else self.broker.form(REFRESH_PLAYED)
 
     @property
     def queue_is_apart(self) -> bool:

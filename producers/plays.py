@@ -43,7 +43,7 @@ def record_plays(plays: Iterable[Play | Mapping[str, Any]]) -> int:
     listed = read_message(RecordPlays, {"plays": plain(plays)}).plays
     reached = connections()
     with reached.asking() as client:
-        recorded = PlayRecorder(client).record(listed, uuid.uuid4().hex, TRY_AGAIN_S)
+        recorded = PlayRecorder(client, reached.refresh_message).record(listed, uuid.uuid4().hex, TRY_AGAIN_S)
     if recorded.send_refresh:
         _send_refresh(reached)
     return recorded.plays
