@@ -70,12 +70,15 @@ class HiddenPart:
         judged = np.sort(rng.permutation(judged)[: _most_judged(rows.n_columns)])
         owner = np.repeat(np.arange(rows.n_rows), counts)
         by_chance = rng.random(len(owner))  # of rows of one moment, too: they come in the order of their items
-        order = np.lexsort((by_chance, owner) if times is None else (by_chance, -times, owner))
-        place = np.arange(len(owner)) - np.repeat(rows.indptr[:-1], counts)
-        share = np.zeros(rows.n_rows)
-        share[judged] = np.rint(HELD_OUT * counts[judged])
+        is_judged = np.zeros(rows.n_rows, dtype=bool)
+        is_judged[judged] = True
+        entries = np.flatnonzero(is_judged[owner])
+        by = (by_chance[entries], owner[entries])
+        order = entries[np.lexsort(by if times is None else (by[0], -times[entries], by[1]))]
+        n_each = counts[judged]
+        place = np.arange(len(entries)) - np.repeat(np.cumsum(n_each) - n_each, n_each)
         held = np.zeros(len(owner), dtype=bool)
-        held[order] = place < np.repeat(share, counts)
+        held[order] = place < np.repeat(np.rint(HELD_OUT * n_each), n_each)
         return cls._cut(rows, times, held, judged, rng)
 
     @classmethod
