@@ -21,7 +21,7 @@ from timbral.judging.hold_out import hold_out
 from timbral.models.nmf_model import NMFModel
 
 SWEEPS = (1, 2, 3, 4, 5, 6, 8, 11, 15, 22, 30)
-SHORT_S = 1.0
+SHORT_S = 5.0
 Curve = list[tuple[float, float, int]]
 
 
