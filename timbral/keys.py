@@ -81,6 +81,7 @@ FORGOTTEN_RECEIPT = _key("forgotten:receipt:{task_id}")
 EXPORT = _key("export:{task_id}")
 
 TRAIN_ANSWERS = _key("train:{training}:answers")
+TRAIN_DRIVEN = _key("train:{training}:driven")
 TUNING_JOURNAL = _key("tuning:journal:{job_id}")
 TUNING_DATASET = _key("tuning:dataset:{dataset}")
 TUNING_HISTORY = _key("tuning:history")
@@ -153,6 +154,7 @@ KEYS: tuple[Key, ...] = (
     Key(FORGOTTEN_RECEIPT, "hash", "what a forget_users task has removed so far", "RESULT_EXPIRES_S"),
     Key(EXPORT, "string", "JSON object: what an export_user task found, until the caller has read it", "600 s"),
     Key(TRAIN_ANSWERS, "list", "JSON objects: the blocks of a training on the fleet that are done, until its trainer has read them", "an hour"),
+    Key(TRAIN_DRIVEN, "string", "that a trainer reads them", "a day, at most as long as the training"),
     Key(TUNING_JOURNAL, "list", "the trials of a search, as JSON lines that Optuna writes", "RESULT_EXPIRES_S from the last line on"),
     Key(TUNING_DATASET, "string", "JSON object: the settings that a search found for a data set, and what they were worth", "none"),
     Key(TUNING_HISTORY, "string", "the same for the history of plays", "none"),
@@ -264,6 +266,11 @@ def export(task_id: str) -> str:
 def train_answers(training: str) -> str:
     """Key of the blocks of a training that the fleet has done."""
     return TRAIN_ANSWERS.format(training=training)
+
+
+def train_driven(training: str) -> str:
+    """Key of the mark that somebody waits for a training's blocks."""
+    return TRAIN_DRIVEN.format(training=training)
 
 
 def tuning_journal(job_id: str) -> str:

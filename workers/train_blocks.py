@@ -49,6 +49,15 @@ LEAST_PATIENCE_S: Final = 5.0
 PATIENCE: Final = 4.0
 """Times the longest wait for an answer until now, after which the trainer does a block itself."""
 ANSWERS_LIFE_S: Final = 3600
+DRIVEN_LIFE_S: Final = 86_400
+"""Of the mark of a training that is lost for good; each half-sweep sets it anew."""
+
+ANSWER: Final = """
+-- KEYS: mark that a trainer waits, answers. ARGV: an answer, life in s. Of a training that has ended, nothing stays.
+if redis.call('EXISTS', KEYS[1]) == 0 then return end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+"""
 
 
 class FleetRun:
@@ -59,10 +68,12 @@ class FleetRun:
         self._n_threads = n_threads
         self._check = check
         self._key = keys.train_answers(store.folder.name)
+        self._driven = keys.train_driven(store.folder.name)
         self._longest_s = 0.0
 
     def __call__(self, tasks: Sequence[BlockTask]) -> Iterator[Answer]:
         waiting = {task.number: task for task in tasks}
+        resources.records().set(self._driven, 1, ex=DRIVEN_LIFE_S)
         with current_app.producer_or_acquire() as producer:
             for task in tasks:
                 task_id = f"{task.training}.{task.half}.{task.number}"
@@ -95,7 +106,7 @@ class FleetRun:
 
     def close(self) -> None:
         """Nobody reads what comes late."""
-        resources.records().delete(self._key)
+        resources.records().delete(self._driven, self._key)
 
     @property
     def _patience_s(self) -> float:
@@ -123,11 +134,8 @@ def do_block(arguments: dict[str, Any]) -> None:
         answer = solve(task, store, resolve_n_threads(resources.store().n_threads))
     else:
         answer = {"half": task.half, "number": task.number, "unseen": True}
-    key = keys.train_answers(task.training)
-    with resources.records().pipeline(transaction=True) as pipeline:
-        pipeline.rpush(key, json.dumps(answer))
-        pipeline.expire(key, ANSWERS_LIFE_S)
-        pipeline.execute()
+    known = keys.train_driven(task.training), keys.train_answers(task.training)
+    resources.records().eval(ANSWER, len(known), *known, json.dumps(answer), ANSWERS_LIFE_S)
 
 
 def engine_of(asked: EngineName | None, job_id: str, check: Callable[[], None]) -> LocalEngine | StoredEngine:

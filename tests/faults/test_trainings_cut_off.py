@@ -15,6 +15,8 @@ from fleet_fixtures import Fleet, Watch
 from taste import history, write_history
 
 import producers
+from producers.connections import connections
+from timbral.engines.block_task import BlockTask
 from timbral.errors import JobCancelledError
 from timbral.models.nmf_model import NMFModel
 from timbral.utils.data_loader import DataLoader
@@ -112,6 +114,12 @@ def test_workers_killed_under_a_training_on_the_fleet_change_no_bit(
         assert_same(fleet, job.wait(100), uncut)
         done_by = {event["hostname"] for event in watch.events if event["type"] == "task-succeeded"}
         assert {"worker1@test", "worker2@test"} <= done_by
+
+        # and: a block that comes when its training has ended
+        late = BlockTask(job.id, 3, 0, "users", 0, 1, 0.0, 0.5, 0.0, False, "")
+        connections().broker.publish("train_block", late.as_dict(), "late")
+        ended = {"type": "task-succeeded", "uuid": "late"}
+        wait_until(lambda: any(ended.items() <= event.items() for event in watch.events), 60, "the late block")
     assert list((fleet.model_dir / "blocks").iterdir()) == []
     with fleet.server.client() as client:
         assert client.keys("train:*") == []
