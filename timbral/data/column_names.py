@@ -124,7 +124,8 @@ def _exact(header: Sequence[str], name: str) -> str | None:
 def _no_header(header: Sequence[str], filepath: str) -> DataError:
     first = [str(name) for name in header][:8]
     text = (
-        f"has no header? Its first row is {first}: name its columns, as columns=['user_id', 'item_id', …] (--columns)"
+        f"has no header? Its first row is {first}: name its columns, as columns=['user_id', 'item_id', …] (--columns); "
+        "where it is one, say which are which with user_col and item_col (--user-col, --item-col)"
     )
     return DataError(text, filepath)
 

@@ -157,7 +157,7 @@ class PlayArchive:
     def _missing(self, entries: list[StreamEntry]) -> Iterator[tuple[StreamEntry, list[RecordedPlay]]]:
         """Each entry with those of its plays that the table has not."""
         recorded_at = [play.recorded_at_us for entry in entries for play in entry.plays]
-        there = Counter(self.history.recorded_between(min(recorded_at), max(recorded_at)))
+        there = Counter(self.history.recorded_between(min(recorded_at, default=0), max(recorded_at, default=0)))
         for entry in entries:
             missing = []
             for play in entry.plays:
