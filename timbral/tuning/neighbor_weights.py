@@ -74,7 +74,7 @@ class NeighborWeights:
         lines = [(exponent, one) for exponent, regularizations in self.kinds for one in regularizations]
         exponent, regularization = lines[which]
         found = {"neighbor_regularization": regularization, "neighbor_weight": self.weights[place]}
-        return found | ({"neighbor_play_exponent": exponent} if exponent else {})
+        return found | ({"neighbor_play_exponent": exponent} if self.with_plays else {})
 
     @classmethod
     def read(cls, recorded: dict[str, Any]) -> Self:
