@@ -34,8 +34,7 @@ class _Scratch:
 
     @classmethod
     def of(cls, k: int, entry_rows: int, longest: int) -> Self:
-        rows, entry = (np.empty(shape, dtype=np.float32) for shape in ((3, k), (entry_rows, longest)))
-        return cls(rows, entry, aligned_zeros((lane_lines(k), LANES)))
+        return cls(*(aligned_zeros(shape) for shape in ((3, k), (entry_rows, longest), (lane_lines(k), LANES))))
 
 
 def half_sweep(

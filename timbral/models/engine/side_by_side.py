@@ -109,9 +109,9 @@ def _rows_of_few(  # type: ignore[no-untyped-def]  # numba types it
         lane64[SQUARE, lane] = square
         lane64[PULL, lane] = pull
         lane64[CONSTANT, lane] = constant
-    gather(w, 0, 1, solved, k, rows, 0)
+    gather(w, 0, 1, solved, k, 0, k, rows, 0)
     for i in range(n):
-        gather(lines, i, stride, fixed, k, ids, i)
+        gather(lines, i, stride, fixed, k, 0, k, ids, i)
     slope[:] = 0.0
     for f in range(0, k - TOGETHER + 1, TOGETHER):
         add_products(slope, gram, f, k, w, f)
