@@ -32,8 +32,8 @@ BUFFER_FLOATS = 1 << 16
 """Fixed factors of a row's entries that are gathered at a time, in floats: they stay in the core's cache."""
 
 LANE = 32
-"""A row's entries are padded to a multiple of this, and of LANES, with what weighs nothing: vectorised loops then have no
-scalar rest."""
+"""A row's entries are padded to a multiple of this, and of LANES, with what weighs nothing: vectorised loops then have
+no scalar rest."""
 
 MIN_BLOCK = 16
 """Fewest factors that are gathered at a time, however long the row: one cache line of each entry."""

@@ -44,8 +44,8 @@ class CoPlays:
     """G = Σ_u n_u^-p x_u x_uᵀ, of which each row's largest entries by G_ij / √(G_ii G_jj) are kept.
 
     ``items`` (n_items, width) int32: the first n_candidates are the largest of the row, in no order. ``values``
-    (n_items, width) uint16: G_ij, see short_floats; ``lengths`` (n_items,) int64: how many places of a row are filled; the others hold
-    anything. ``diagonal`` (n_items,) float32: G_ii.
+    (n_items, width) uint16: G_ij, see short_floats; ``lengths`` (n_items,) int64: how many places of a row are filled;
+    the others hold anything. ``diagonal`` (n_items,) float32: G_ii.
     """
 
     items: npt.NDArray[np.int32]

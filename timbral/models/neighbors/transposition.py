@@ -31,8 +31,8 @@ def transposed(
 
     Args:
         items: (n_items, width): the items that may speak for each item. Its memory is taken.
-        weights: (n_items, at most width, n_kinds), see short_floats: how strongly; where each kind has 0, the item does not speak and may
-            be anything. Its memory is taken.
+        weights: (n_items, at most width, n_kinds), see short_floats: how strongly; where each kind has 0, the item does
+            not speak and may be anything. Its memory is taken.
     """
     n_items, width = items.shape
     n_candidates, n_kinds = weights.shape[1:]
