@@ -16,11 +16,11 @@ from timbral.models.kernels.lanes import LANES
 from timbral.models.nmf_model import NMFModel
 
 NO_FEW = 7
-"""Lines of scratch besides 2·k that leave no room for a row with entries, so that each is solved by itself."""
+"""Lines of scratch besides 3·k that leave no room for a row with entries, so that each is solved by itself."""
 
 
 def one_by_one(k: int) -> int:
-    return 2 * k + NO_FEW
+    return 3 * k + NO_FEW
 
 
 options = st.fixed_dictionaries(

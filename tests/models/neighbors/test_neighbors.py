@@ -10,12 +10,17 @@ from timbral.models.neighbors import co_plays, neighbors
 from timbral.models.neighbors.co_plays import CoPlays
 from timbral.models.neighbors.neighbors import RARITY, Neighbors
 from timbral.models.neighbors.non_negative_fit import TOL
+from timbral.models.neighbors.short_floats import LEFT_OUT
 
 
 def played(n_users: int = 150, n_items: int = 40, seed: int = 0) -> sparse.csr_matrix:
     rng = np.random.default_rng(seed)
     chance = rng.random(n_items) ** 3
     return sparse.csr_matrix((rng.random((n_users, n_items)) < 0.1 + 0.4 * chance).astype(np.float32))
+
+
+def lengthened(short: np.ndarray) -> np.ndarray:
+    return (short.astype(np.uint32) << LEFT_OUT).view(np.float32)
 
 
 def fitted(matrix: sparse.csr_matrix, n: int, regularization: float, n_threads: int = 1) -> sparse.csr_matrix:
@@ -94,7 +99,7 @@ def test_a_row_of_co_plays_holds_the_most_alike_its_candidates_first(monkeypatch
         best = np.sort(likeness)[::-1]
         np.testing.assert_allclose(np.sort(likeness[row[:5]])[::-1], best[:5], rtol=1e-5)
         np.testing.assert_allclose(np.sort(likeness[row])[::-1], best[:9], rtol=1e-5)
-        np.testing.assert_allclose(found.values[item], gram[item][row], rtol=1e-5)
+        np.testing.assert_allclose(lengthened(found.values[item]), gram[item][row], rtol=2**-8)
 
 
 def test_plays_count_among_co_plays_where_they_are_told_to() -> None:

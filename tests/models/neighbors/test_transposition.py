@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from timbral.models.neighbors import transposition
+from timbral.models.neighbors.short_floats import LEFT_OUT, shortened
 from timbral.models.neighbors.transposition import transposed
 
 
@@ -15,7 +16,11 @@ def pairs(n_items: int, width: int, n_candidates: int, n_kinds: int) -> tuple[np
     weights = rng.random((n_items, n_candidates, n_kinds), dtype=np.float32)
     weights[rng.random(weights.shape) < 0.3] = 0
     weights[rng.random(weights.shape[:2]) < 0.3] = 0
-    return items, weights
+    return items, shortened(weights)
+
+
+def lengthened(short: np.ndarray) -> np.ndarray:
+    return (short.astype(np.uint32) << LEFT_OUT).view(np.float32)
 
 
 @pytest.mark.parametrize("n_kinds", [1, 3])
@@ -25,7 +30,7 @@ def test_each_pair_goes_to_the_item_that_speaks(monkeypatch: pytest.MonkeyPatch,
     items, weights = pairs(90, 20, 15, n_kinds)
     dense = np.zeros((n_kinds, 90, 90), np.float32)  # who speaks, for whom
     for item in range(90):
-        dense[:, items[item, :15], item] = weights[item].T
+        dense[:, items[item, :15], item] = lengthened(weights[item].T)
     wanted = dense.any(axis=0)
 
     indptr, targets, turned = transposed(items, weights)
@@ -47,8 +52,8 @@ def test_what_has_been_moved_is_given_back() -> None:
     transposed(*pairs(2, 1, 1, 1))  # compiled
     tracemalloc.start()
     items = np.repeat(np.random.default_rng(0).permutation(20_000).astype(np.int32)[:, None], 100, axis=1)
-    weights = np.ones((20_000, 100, 1), np.float32)
-    size = items.nbytes + weights.nbytes
+    weights = shortened(np.ones((20_000, 100, 1), np.float32))
+    size = items.nbytes + 2 * weights.nbytes
     tracemalloc.reset_peak()
 
     _, targets, turned = transposed(items, weights)

@@ -19,11 +19,12 @@ Rows are independent of each other, so any number of threads gives the same bits
 from __future__ import annotations
 
 import numba
+import numpy as np
 from numba import float32, float64, int32, int64
 
 from timbral.models.engine.side_by_side import descend_side_by_side
 from timbral.models.kernels.kernel import kernel, matrix, vector
-from timbral.models.kernels.lanes import FLAT, LEAST_SCALE, ROUNDING
+from timbral.models.kernels.lanes import FLAT, LANES, LEAST_SCALE, ROUNDING, gather
 
 __all__ = ["BUFFER_FLOATS", "LANE", "MIN_BLOCK", "descend_weighted"]
 
@@ -31,7 +32,8 @@ BUFFER_FLOATS = 1 << 16
 """Fixed factors of a row's entries that are gathered at a time, in floats: they stay in the core's cache."""
 
 LANE = 32
-"""A row's entries are padded with zeros to a multiple of this: vectorised loops then have no scalar rest."""
+"""A row's entries are padded to a multiple of this, and of LANES, with what weighs nothing: vectorised loops then have
+no scalar rest."""
 
 MIN_BLOCK = 16
 """Fewest factors that are gathered at a time, however long the row: one cache line of each entry."""
@@ -101,10 +103,13 @@ def _row_of_many(  # type: ignore[no-untyped-def]  # numba types it
     aim = entry[1, :padded]  # c·r − a·s·μ
     y = entry[2, :padded]  # rest · ŷ
     lines = entry[3:].reshape(-1)
+    wide = lines.reshape(-1, LANES)
+    ids = np.empty(padded, np.int64)
     square, pull = _start_row(k, a, lam, l1, gram, all_pull, w, slope)
     constant = float64(0.0)
     for i in range(n):
         j = idx[i]
+        ids[i] = j
         weight = a * column_weight[j]
         rest[i] = c[i] - weight
         aim[i] = c[i] * r[i] - weight * mu
@@ -116,6 +121,7 @@ def _row_of_many(  # type: ignore[no-untyped-def]  # numba types it
         square += float64(y[i] * dot)
         pull += float64(aim[i] * dot)
     for i in range(n, padded):
+        ids[i] = idx[0]
         rest[i] = 0.0
         aim[i] = 0.0
         y[i] = 0.0
@@ -130,13 +136,8 @@ def _row_of_many(  # type: ignore[no-untyped-def]  # numba types it
         for f0 in range(0, k, width):
             f1 = min(k, f0 + width)
             if turn == 0 or width < k:
-                for i in range(n):
-                    j = idx[i]
-                    for f in range(f0, f1):
-                        lines[(f - f0) * padded + i] = fixed[j, f]
-                for f in range(f0, f1):
-                    for i in range(n, padded):
-                        lines[(f - f0) * padded + i] = 0.0
+                for number in range(padded // LANES):
+                    gather(wide, number, padded // LANES, fixed, k, f0, f1, ids, number)
             for f in range(f0, f1):
                 line = lines[(f - f0) * padded : (f - f0 + 1) * padded]
                 p = float32(0.0)

@@ -14,6 +14,7 @@ from timbral.models.engine.fixed import Fixed
 from timbral.models.engine.side_by_side import LANES, lane_lines
 from timbral.models.engine.weighting import Side
 from timbral.models.kernels.threads import Threads, spans
+from timbral.models.kernels.vector_sum import aligned_zeros
 
 __all__ = ["half_sweep"]
 
@@ -33,8 +34,7 @@ class _Scratch:
 
     @classmethod
     def of(cls, k: int, entry_rows: int, longest: int) -> Self:
-        shapes = (3, k), (entry_rows, longest), (lane_lines(k), LANES)
-        return cls(*(np.empty(shape, dtype=np.float32) for shape in shapes))
+        return cls(*(aligned_zeros(shape) for shape in ((3, k), (entry_rows, longest), (lane_lines(k), LANES))))
 
 
 def half_sweep(

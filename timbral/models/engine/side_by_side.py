@@ -46,7 +46,7 @@ def few_entries(k: int) -> int:
 
 def lane_lines(k: int) -> int:
     """Lines of LANES floats that ``descend_weighted`` needs as scratch."""
-    return (2 + few_entries(k)) * k + 3 * few_entries(k) + len(Own)
+    return (3 + few_entries(k)) * k + 3 * few_entries(k) + len(Own)
 
 
 @numba.njit(nogil=True, fastmath=True, boundscheck=False)
@@ -72,12 +72,13 @@ def _rows_of_few(  # type: ignore[no-untyped-def]  # numba types it
         indptr, indices, mu, row_weight, column_weight, l2, l1, fixed, gram, all_pull, n_passes, tol, solved, loss,
             passes_done: as for ``descend_weighted``.
         w, slope: (k, LANES), scratch: the rows' factors and their slopes, a lane each.
-        lines: (n · k or more, LANES), scratch: the fixed factors of each lane's entries.
+        lines: ((n + 1) · k or more, LANES), scratch: the fixed factors of each lane's entries.
         entries: (3 · n or more, LANES), scratch: of each entry rest · ŷ, aim and rest, as in ``_row_of_many``.
         ids: (n or more, LANES), int64, scratch: the entries' columns.
         lane32, lane64: (len(Own), LANES) float32 and (len(State), LANES) float64, scratch: what a lane has of its own.
     """
     k = fixed.shape[1]
+    stride = n | 1  # lines a power of 2 apart would push each other out of the cache
     for lane in range(LANES):
         filled = lane < n_rows
         if not filled:
@@ -108,9 +109,9 @@ def _rows_of_few(  # type: ignore[no-untyped-def]  # numba types it
         lane64[SQUARE, lane] = square
         lane64[PULL, lane] = pull
         lane64[CONSTANT, lane] = constant
-    gather(w, 0, solved, k, rows, 0)
+    gather(w, 0, 1, solved, k, 0, k, rows, 0)
     for i in range(n):
-        gather(lines, i * k, fixed, k, ids, i)
+        gather(lines, i, stride, fixed, k, 0, k, ids, i)
     slope[:] = 0.0
     for f in range(0, k - TOGETHER + 1, TOGETHER):
         add_products(slope, gram, f, k, w, f)
@@ -128,9 +129,9 @@ def _rows_of_few(  # type: ignore[no-untyped-def]  # numba types it
             lane64[MOVED, lane] = 0.0
             lane64[LARGEST, lane] = 0.0
         for f in range(k):
-            entry_sums(entries, n, lines, f, k, lane32, SUMS)
+            entry_sums(entries, n, lines, f * stride, 1, lane32, SUMS)
             best_steps(f, all_pull[f], l1, gram[f, f], w, slope, lane32, lane64)
-            move_entries(entries, n, lines, f, k, lane32, STEP)
+            move_entries(entries, n, lines, f * stride, 1, lane32, STEP)
             add_product(slope, gram, f, k, lane32, WEIGHTED_STEP)
         left = 0
         for lane in range(n_rows):
@@ -157,9 +158,9 @@ def descend_side_by_side(  # type: ignore[no-untyped-def]  # numba types it
     """``descend_weighted`` of the rows with few entries; the arguments are its own. Gives the rows by their number of
     entries, and how many of them were few."""
     k = fixed.shape[1]
-    few = (len(lanes) - 2 * k - WEIGHTED_STEP - 1) // (k + 3)
-    w, slopes, lines = lanes[:k], lanes[k : 2 * k], lanes[2 * k : (2 + few) * k]
-    entries, lane32 = lanes[(2 + few) * k : (2 + few) * k + 3 * few], lanes[(2 + few) * k + 3 * few :]
+    few = (len(lanes) - 3 * k - WEIGHTED_STEP - 1) // (k + 3)
+    w, slopes, lines = lanes[:k], lanes[k : 2 * k], lanes[2 * k : (3 + few) * k]
+    entries, lane32 = lanes[(3 + few) * k : (3 + few) * k + 3 * few], lanes[(3 + few) * k + 3 * few :]
     lane64 = np.empty((CONSTANT + 1, LANES), dtype=np.float64)
     rows = np.empty(LANES, dtype=np.int64)
     ids = np.empty((few, LANES), dtype=np.int64)

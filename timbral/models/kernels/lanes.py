@@ -115,7 +115,27 @@ def _products(together: int) -> Any:
     return add
 
 
-def _gather(_context: Any, out: Any, _first: Any, matrix: Any, _n: Any, ids: Any, _ids_line: Any) -> Any:
+def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Of LANES vectors, a matrix: its blocks off the diagonal change places, first those of one element, then of two,
+    ..."""
+    size = 1
+    while size < LANES:
+        upper = [lane + (LANES - size if lane & size else 0) for lane in range(LANES)]
+        lower = [lane + (LANES if lane & size else size) for lane in range(LANES)]
+        for row in range(LANES):
+            if row & size == 0:
+                one, other = rows[row], rows[row + size]
+                for place, lanes in ((row, upper), (row + size, lower)):
+                    mask = ir.Constant(ir.VectorType(_INT32, LANES), lanes)
+                    rows[place] = builder.shuffle_vector(one, other, mask)
+        size *= 2
+    return rows
+
+
+def _gather(
+    _context: Any, out: Any, _first: Any, _stride: Any, matrix: Any, _n: Any, _begin: Any, _end: Any, ids: Any,
+    _ids_line: Any,
+) -> Any:  # fmt: skip
     if not (
         _is(out, 2)
         and _is(matrix, 2)
@@ -123,22 +143,37 @@ def _gather(_context: Any, out: Any, _first: Any, matrix: Any, _n: Any, ids: Any
         and (ids.dtype, ids.layout) == (types.int64, "C")
     ):
         return None
-    signature = types.void(out, types.int64, matrix, types.int64, ids, types.int64)
+    number = types.int64
+    signature = types.void(out, number, number, matrix, number, number, number, ids, number)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        out, matrix, ids = (_data(context, builder, signature, arguments, place) for place in (0, 2, 4))
-        _, first, _, n, _, ids_line = arguments
+        out, matrix, ids = (_data(context, builder, signature, arguments, place) for place in (0, 3, 7))
+        _, first, stride, _, n, begin, end, _, ids_line = arguments
         starts = []
         for lane in range(LANES):
             at = builder.add(builder.mul(ids_line, _INT64(LANES)), _INT64(lane))
             row = builder.load(builder.gep(ids, [at]))
-            starts.append(builder.gep(matrix, [builder.mul(row, n)]))
-        with cgutils.for_range(builder, n, intp=_INT64) as loop:
+            starts.append(builder.gep(matrix, [builder.add(builder.mul(row, n), begin)]))
+
+        def store(line: ir.Value, column: ir.Value) -> None:
+            builder.store(line, _line(builder, out, builder.add(first, builder.mul(column, stride))), align=4)
+
+        width = builder.sub(end, begin)
+        n_blocks = builder.udiv(width, _INT64(LANES))
+        with cgutils.for_range(builder, n_blocks, intp=_INT64) as loop:
+            column = builder.mul(loop.index, _INT64(LANES))
+            rows = [
+                builder.load(builder.bitcast(builder.gep(start, [column]), _VECTOR.as_pointer()), align=4)
+                for start in starts
+            ]
+            for number, line in enumerate(_transposed(builder, rows)):
+                store(line, builder.add(column, _INT64(number)))
+        rest = builder.mul(n_blocks, _INT64(LANES))
+        with cgutils.for_range_slice(builder, rest, width, _INT64(1), intp=_INT64) as (column, _):
             line = ir.Constant(_VECTOR, ir.Undefined)
             for lane, start in enumerate(starts):
-                value = builder.load(builder.gep(start, [loop.index]))
-                line = builder.insert_element(line, value, _INT32(lane))
-            builder.store(line, _line(builder, out, builder.add(first, loop.index)), align=4)
+                line = builder.insert_element(line, builder.load(builder.gep(start, [column])), _INT32(lane))
+            store(line, column)
         return context.get_dummy_value()
 
     return signature, generate
@@ -247,8 +282,8 @@ t and e are those of ``coordinate_descent._best_step``; the sums that they chang
 """
 
 gather: Any = intrinsic(_gather)
-"""``gather(out, first, matrix, n, ids, line)``: line first + q of ``out`` = matrix[ids[line], q] for q < n, the columns
-of ``matrix``."""
+"""``gather(out, first, stride, matrix, n, begin, end, ids, line)``: line first + (q − begin)·stride of ``out`` =
+matrix[ids[line], q] for begin ≤ q < end; ``matrix`` has n columns."""
 
 start_slopes: Any = intrinsic(_start)
 """``start_slopes(slope, w, pull, l1, own, line, line_out)``: slope[q] ← a·slope[q] + λ·w[q], a and λ being lines

@@ -7,12 +7,13 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import boolean, float32, int32, int64, njit
+from numba import boolean, float32, int32, int64, njit, uint16
 
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.kernels.heap import is_worse
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.threads import Threads, spans
+from timbral.models.neighbors.short_floats import HALF, LEFT_OUT
 
 __all__ = ["CoPlays"]
 
@@ -30,7 +31,7 @@ ROW: Final = 500
 """Items kept for each item: so many times its candidates, at most so many; fewer, but no fewer than its candidates,
 where the catalogue is so large that ``TABLE_BYTES`` hold no more."""
 
-TABLE_BYTES: Final = 800 * 2**20
+TABLE_BYTES: Final = 600 * 2**20
 
 SPANS_PER_THREAD: Final = 32
 
@@ -46,12 +47,12 @@ class CoPlays:
     """G = Σ_u n_u^-p x_u x_uᵀ, of which each row's largest entries by G_ij / √(G_ii G_jj) are kept.
 
     ``items`` (n_items, width) int32: the first n_candidates are the largest of the row, in no order. ``values``
-    (n_items, width) float32: G_ij; ``lengths`` (n_items,) int64: how many places of a row are filled; the others hold
-    anything. ``diagonal`` (n_items,) float32: G_ii.
+    (n_items, width) uint16: G_ij, see short_floats; ``lengths`` (n_items,) int64: how many places of a row are filled;
+    the others hold anything. ``diagonal`` (n_items,) float32: G_ii.
     """
 
     items: npt.NDArray[np.int32]
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[np.uint16]
     lengths: npt.NDArray[np.int64]
     diagonal: npt.NDArray[np.float32]
 
@@ -76,10 +77,10 @@ class CoPlays:
                 squares = squares * columns.values**2
             diagonal[filled] = np.add.reduceat(squares, columns.indptr[:-1][filled], dtype=np.float64)
         n_items = rows.n_columns
-        kept = min(PER_CANDIDATE * n_candidates, ROW, TABLE_BYTES // (8 * n_items))
+        kept = min(PER_CANDIDATE * n_candidates, ROW, TABLE_BYTES // (6 * n_items))
         width = min(n_items, max(n_candidates, kept))
         items = np.empty((n_items, width), dtype=np.int32)
-        values = np.empty((n_items, width), dtype=np.float32)
+        values = np.empty((n_items, width), dtype=np.uint16)
         lengths = np.zeros(n_items, dtype=np.int64)
         roots = np.sqrt(np.maximum(diagonal, 1e-30)).astype(np.float32)
         parts = spans(columns.indptr, 1.0, SPANS_PER_THREAD * threads.n_threads)
@@ -205,7 +206,7 @@ def _select_of_many(scores, items, size, n_best, counts):  # type: ignore[no-unt
     start=int64,  # first row to make
     stop=int64,  # the row behind the last
     items=matrix(int32, writable=True),  # (n_items, width): CoPlays' items, out
-    values=matrix(float32, writable=True),  # (n_items, width): its values, out
+    values=matrix(uint16, writable=True),  # (n_items, width): its values, out
     lengths=vector(int64, writable=True),  # (n_items,): its lengths, out
     boundscheck=False,
 )
@@ -216,6 +217,7 @@ def _co_plays(  # type: ignore[no-untyped-def]  # numba types it
     """Rows ``start`` to ``stop`` of ``items``, ``values`` and ``lengths``; ``roots`` are √G_ii."""
     n_items, width = len(roots), items.shape[1]
     total = np.zeros(n_items, np.float32)
+    bits = total.view(np.uint32)
     touched = np.empty(n_items + 1, np.int32)
     others, likeness = np.empty(n_items + 1, np.int32), np.empty(n_items + 1, np.float32)
     counts = np.empty(BUCKETS, np.int32)
@@ -251,7 +253,7 @@ def _co_plays(  # type: ignore[no-untyped-def]  # numba types it
             _select_of_many(likeness, others, length, n_candidates, counts)
         for place in range(length):
             items[item, place] = others[place]
-            values[item, place] = total[others[place]]
+            values[item, place] = (bits[others[place]] + HALF) >> LEFT_OUT
         lengths[item] = length
         for place in range(n_touched):
             total[touched[place]] = 0

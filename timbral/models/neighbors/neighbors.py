@@ -20,6 +20,7 @@ from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors.co_plays import CoPlays
 from timbral.models.neighbors.non_negative_fit import fit_weights
+from timbral.models.neighbors.short_floats import shortened
 from timbral.models.neighbors.transposition import transposed
 
 __all__ = ["Neighbors"]
@@ -28,7 +29,7 @@ GRAM_BYTES: Final = 32 * 2**20
 """Of each thread: what the candidates of a block of items share with each other. The more items a block has, the fewer
 times a row is laid out for all of them, but what no cache holds takes longer."""
 
-BLOCKS_PER_THREAD: Final = 8
+BLOCKS_PER_THREAD: Final = 4
 
 RARITY: Final = 0.3
 """What is said for an item is divided by (1 + its users)^this, against the mean of all items. Of what neighbours say,
@@ -127,25 +128,32 @@ def _fit_weights(
     regularizations: Sequence[float],
     share: npt.NDArray[np.float32],
     threads: Threads,
-) -> npt.NDArray[np.float32]:
-    """(n_items, n_candidates, n_regularizations): how strongly each of an item's candidates speaks for it, times
-    ``share`` of the item; 0 throughout where no regularization leaves more than LEAST_SHARE."""
+) -> npt.NDArray[np.uint16]:
+    """(n_items, n_candidates, n_regularizations), see short_floats: how strongly each of an item's candidates speaks
+    for it, times ``share`` of the item; 0 throughout where no regularization leaves more than LEAST_SHARE."""
     played = co_plays.diagonal > 0
     mean = float(co_plays.diagonal[played].mean()) if played.any() else 1.0
     ridges = np.asarray([mean * value for value in regularizations], dtype=np.float32)
     n_items, width = co_plays.items.shape
     n_candidates = min(n_neighbors, width)
-    weights = np.empty((n_items, n_candidates, len(ridges)), np.float32)
+    weights = np.empty((n_items, n_candidates, len(ridges)), np.uint16)
     table = co_plays.items, co_plays.values, co_plays.lengths, co_plays.diagonal
+    step = min(GRAM_BYTES // (2 * n_candidates**2), -(-n_items // (BLOCKS_PER_THREAD * threads.n_threads)))
+    step = max(step, 1)
+    idle: list[npt.NDArray[np.uint16]] = []
 
     def fit_block(start: int, stop: int) -> None:
-        fit_weights(*table, ridges, start, stop, weights)
-        block = weights[start:stop]
+        try:
+            grams = idle.pop()
+        except IndexError:
+            grams = np.empty((step, n_candidates, n_candidates), np.uint16)
+        block = np.empty((stop - start, n_candidates, len(ridges)), np.float32)
+        fit_weights(*table, ridges, start, stop, grams, block)
+        idle.append(grams)
         block *= share[start:stop, None, None]
         kept = (block > LEAST_SHARE * block.max(axis=1, keepdims=True, initial=0.0)).any(axis=2)
         block[~kept] = 0.0
+        weights[start:stop] = shortened(block)
 
-    step = min(GRAM_BYTES // (4 * n_candidates**2), -(-n_items // (BLOCKS_PER_THREAD * threads.n_threads)))
-    step = max(step, 1)
     threads.run(fit_block, [(start, min(start + step, n_items)) for start in range(0, n_items, step)])
     return weights

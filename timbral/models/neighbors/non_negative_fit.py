@@ -8,9 +8,10 @@ row that any of them asks for is laid out once, a place for each item of the cat
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int32, int64, types
+from numba import float32, int32, int64, types, uint16
 
 from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.neighbors.short_floats import LEFT_OUT
 
 __all__ = ["MAX_PASSES", "TOL", "fit_weights"]
 
@@ -21,19 +22,20 @@ TOL = 5e-2
 
 @kernel(
     items=matrix(int32),  # (n_items, width): CoPlays'
-    values=matrix(float32),  # (n_items, width): its values
+    values=matrix(uint16),  # (n_items, width): its values
     lengths=vector(int64),  # (n_items,): its lengths
     diagonal=vector(float32),  # (n_items,): its diagonal
     ridges=vector(float32),  # (n_ridges,): what is added to the diagonal
     start=int64,  # first item
     stop=int64,  # the item behind the last
-    weights=types.Array(float32, 3, "C"),  # (n_items, n_candidates, n_ridges): out
+    grams=types.Array(uint16, 3, "C"),  # (stop - start or more, n_candidates, n_candidates): scratch
+    weights=types.Array(float32, 3, "C"),  # (stop - start, n_candidates, n_ridges): out
     fastmath=True,
     boundscheck=False,
 )
-def fit_weights(items, values, lengths, diagonal, ridges, start, stop, weights):  # type: ignore[no-untyped-def]  # numba types it
-    """``weights[i, a, r]``: for each item i of ``start`` to ``stop`` and ridge, the weight of candidate ``items[i,
-    a]``.
+def fit_weights(items, values, lengths, diagonal, ridges, start, stop, grams, weights):  # type: ignore[no-untyped-def]  # numba types it
+    """``weights[i - start, a, r]``: for each item i of ``start`` to ``stop`` and ridge, the weight of candidate
+    ``items[i, a]``.
 
     argmin over b ≥ 0 of bᵀ(G_NN + ridge·I)b / 2 − bᵀG_Ni, N being the first n_candidates of row i of ``items``, by
     coordinate descent; the next ridge begins where the last one ended. All but ``ridges`` is CoPlays'. Of two
@@ -47,8 +49,7 @@ def fit_weights(items, values, lengths, diagonal, ridges, start, stop, weights):
             number = (i - start) * n_candidates + a
             before[number] = last[items[i, a]]
             last[items[i, a]] = number
-    shared = np.zeros(n_items, np.float32)
-    grams = np.empty((stop - start, n_candidates, n_candidates), np.float32)
+    shared = np.zeros(n_items, np.uint16)
     for i in range(start, stop):
         for a in range(min(n_candidates, lengths[i])):
             row = items[i, a]
@@ -65,17 +66,20 @@ def fit_weights(items, values, lengths, diagonal, ridges, start, stop, weights):
                     line[b] = shared[np.uint32(candidates[b])]
                 number = before[number]
             for place in range(lengths[row]):
-                shared[np.uint32(items[row, place])] = 0.0
+                shared[np.uint32(items[row, place])] = 0
     slope, w, inverse = (
         np.empty(n_candidates, np.float32), np.empty(n_candidates, np.float32), np.empty(n_candidates, np.float32)
     )  # fmt: skip
+    gram = np.empty((n_candidates, n_candidates), np.float32)
+    gram_bits, slope_bits = gram.view(np.uint32), slope.view(np.uint32)
     for i in range(start, stop):
-        n, gram = min(n_candidates, lengths[i]), grams[i - start]
+        n, short = min(n_candidates, lengths[i]), grams[i - start]
         for a in range(n):
             for b in range(a):
-                gram[a, b] = gram[b, a] = max(gram[a, b], gram[b, a])
+                gram_bits[a, b] = gram_bits[b, a] = np.uint32(max(short[a, b], short[b, a])) << LEFT_OUT
             w[a] = 0.0
-            slope[a] = -values[i, a]
+            slope_bits[a] = np.uint32(values[i, a]) << LEFT_OUT
+            slope[a] = -slope[a]
         for r in range(len(ridges)):
             for a in range(n):
                 # What the ridge before had added to the slope goes, and this one's comes.
@@ -97,6 +101,6 @@ def fit_weights(items, values, lengths, diagonal, ridges, start, stop, weights):
                 if moved <= TOL * largest:
                     break
             for a in range(n):
-                weights[i, a, r] = w[a]
+                weights[i - start, a, r] = w[a]
             for a in range(n, n_candidates):
-                weights[i, a, r] = 0.0
+                weights[i - start, a, r] = 0.0

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int32, int64, types
+from numba import float32, int32, int64, types, uint16
 
 from timbral.models.kernels.kernel import kernel, matrix, vector
+from timbral.models.neighbors.short_floats import LEFT_OUT
 
 __all__ = ["transposed"]
 
@@ -19,19 +20,19 @@ RANGES = 8
 SMALL = 1 << 20
 """Pairs up to which all ranges are done at once."""
 
-_WEIGHTS = types.Array(float32, 2, "C")
+_WEIGHTS = types.Array(uint16, 2, "C")
 
 
 def transposed(
-    items: npt.NDArray[np.int32], weights: npt.NDArray[np.float32]
+    items: npt.NDArray[np.int32], weights: npt.NDArray[np.uint16]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """(indptr, targets, weights) by the item that speaks: j speaks for ``targets[indptr[j] : indptr[j + 1]]``,
     ascending, with the weights beside, (n_kinds, n_pairs).
 
     Args:
         items: (n_items, width): the items that may speak for each item. Its memory is taken.
-        weights: (n_items, at most width, n_kinds): how strongly; where each kind has 0, the item does not speak and may
-            be anything. Its memory is taken.
+        weights: (n_items, at most width, n_kinds), see short_floats: how strongly; where each kind has 0, the item does
+            not speak and may be anything. Its memory is taken.
     """
     n_items, width = items.shape
     n_candidates, n_kinds = weights.shape[1:]
@@ -48,7 +49,7 @@ def transposed(
     return indptr, targets, turned
 
 
-def _shrink(items: npt.NDArray[np.int32], weights: npt.NDArray[np.float32], n_pairs: int) -> None:
+def _shrink(items: npt.NDArray[np.int32], weights: npt.NDArray[np.uint16], n_pairs: int) -> None:
     # Large arrays are mapped, and give back what is cut off. No reference is left to what is behind the end.
     items.resize(n_pairs, refcheck=False)
     weights.resize((n_pairs, weights.shape[1]), refcheck=False)
@@ -69,7 +70,7 @@ def _gather(items, weights, width, n_candidates, counts, spoken):  # type: ignor
     for item in range(len(counts)):
         first = n_pairs
         for place in range(n_candidates):
-            largest = float32(0.0)
+            largest = uint16(0)
             for kind in range(weights.shape[1]):
                 largest = max(largest, weights[item * n_candidates + place, kind])
             if largest > 0:
@@ -95,7 +96,7 @@ def _gather(items, weights, width, n_candidates, counts, spoken):  # type: ignor
 )
 def _move(items, weights, counts, start, stop, ends, targets, turned):  # type: ignore[no-untyped-def]  # numba types it
     """Move what the items from ``start`` to ``stop`` say, and close the gaps; returns how many pairs are left."""
-    n_left, place = 0, 0
+    n_left, place, turned_bits = 0, 0, turned.view(np.uint32)
     for item in range(len(counts)):
         first, stop_place = n_left, place + counts[item]
         while place < stop_place:
@@ -105,7 +106,7 @@ def _move(items, weights, counts, start, stop, ends, targets, turned):  # type: 
                 ends[speaker] += 1
                 targets[at] = item
                 for kind in range(weights.shape[1]):
-                    turned[kind, at] = weights[place, kind]
+                    turned_bits[kind, at] = np.uint32(weights[place, kind]) << LEFT_OUT
             else:
                 items[n_left] = speaker
                 for kind in range(weights.shape[1]):
