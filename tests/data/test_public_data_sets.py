@@ -108,9 +108,7 @@ def test_a_folder_with_more_than_the_plays_says_that_all_of_it_is_read(tmp_path:
     written(tmp_path, "ml/ratings.csv", "userId,movieId,rating,timestamp\n1,2,3,4\n")
     written(tmp_path, "ml/links.csv", "movieId,imdbId,tmdbId\n1,0114709,862\n")
 
-    with pytest.raises(
-        MissingColumnsError, match=r"its 2 files, links\.csv, ratings\.csv, .* name that one; "
-    ):
+    with pytest.raises(MissingColumnsError, match=r"its 2 files, links\.csv, ratings\.csv, .* name that one; "):
         read(tmp_path / "ml")
 
 
