@@ -22,6 +22,7 @@ from timbral.queue import dead_letters, layout
 from timbral.queue.envelope import body_problem, headers_problem, task_id_of
 from timbral.queue.patience import OUTAGES, RefusedError
 from workers import outcome, successors
+from workers.delivery.handing_over import hand_over
 from workers.delivery.held import is_stopping, running_requests
 from workers.delivery.message import encode, work_of
 from workers.watching import metrics
@@ -125,11 +126,13 @@ class Consumer(CeleryConsumer):
             else:
                 try:
                     handle(message)
-                    self._note_received(message)
                 except OUTAGES:
                     raise
                 except Exception as error:
                     self._give_up(message, error)
+                else:
+                    hand_over(self.hub, self.pool)
+                    self._note_received(message)
 
         return on_task_received
 

@@ -15,10 +15,11 @@ import redis
 
 from timbral import keys
 from timbral.queue import layout
+from timbral.queue.begun import NOTE_BEGUN, Begun
 from timbral.redis_server.replies import text
 from workers.delivery import sent_ahead
 
-__all__ = ["Taken", "Unacked"]
+__all__ = ["Taken", "Unacked", "begun_of"]
 
 DELIVERIES_TTL_S = 7 * 86_400
 """Life of a count of deliveries after the last one; longer than any cache key, so that eviction takes those first."""
@@ -73,11 +74,7 @@ return 1
 """
 
 # KEYS: begun deliveries. ARGV: tag, life.
-_BEGIN = """
-if redis.call('TYPE', KEYS[1]).ok ~= 'set' then redis.call('DEL', KEYS[1]) end
-redis.call('SADD', KEYS[1], ARGV[1])
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-"""
+_BEGIN = NOTE_BEGUN + "note_begun(KEYS[1], ARGV[1], ARGV[2])"
 
 _RENEW = (
     _NOW
@@ -130,6 +127,11 @@ if KEYS[4] ~= nil then redis.pcall('SREM', KEYS[4], ARGV[1]) end
 return 1
 """
 )
+
+
+def begun_of(tag: str, task_id: str) -> Begun:
+    """The note that the work of a message is begun."""
+    return Begun(keys.deliveries(task_id), tag, DELIVERIES_TTL_S)
 
 
 class Taken(NamedTuple):
@@ -195,8 +197,8 @@ class Unacked:
 
     def begin(self, tag: str, task_id: str) -> None:
         """Note that the work is begun, without waiting for it (``sent_ahead``). Twice for one delivery counts once."""
-        begun = _BEGIN, 1, keys.deliveries(task_id), tag, DELIVERIES_TTL_S
-        sent_ahead.send(self.client, f"count that {task_id} was begun", "EVAL", *begun)
+        begun = begun_of(tag, task_id)
+        sent_ahead.send(self.client, f"count that {task_id} was begun", "EVAL", _BEGIN, 1, *begun)
 
     def settle(self, tag: str, task_id: str | None) -> None:
         """The message is done with: forget it and its count."""
