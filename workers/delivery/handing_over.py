@@ -17,7 +17,6 @@ def hand_over(hub: Any, pool: Any) -> None:
         hub: the event loop, None for a pool without one.
         pool: Celery's; all but the one of processes start a task themselves, and are left alone.
     """
-    processes: Any = getattr(pool, "_pool", None)
-    if hub is None or hub.consolidate_callback is None or not getattr(processes, "outbound_buffer", None):
-        return
-    hub.consolidate_callback(list(processes._all_inqueues))
+    processes = pool._pool
+    if hub is not None and hub.consolidate_callback is not None and getattr(processes, "outbound_buffer", None):
+        hub.consolidate_callback(list(processes._all_inqueues))
