@@ -40,7 +40,7 @@ RECEIVED = logging.getLogger("celery.worker.strategy")
 """Celery's own line on each task that comes, before the task goes to its process, and as long as all else before that
 takes together. It is written a little later instead."""
 RECEIVED_AFTER_S = 0.002
-EVENTS_AFTER_S = 0.02
+EVENTS_AFTER_S = 0.1
 """Who watches sees a task's events so much later, and most tasks' in one message. Sent at once, as Celery does, they
 would go before the task itself goes to its process."""
 

@@ -171,12 +171,22 @@ class Unacked:
             work: which piece of work it is; the task id where that says it.
             again: it was delivered before, so what is known of its id is known of this work.
         """
+        names, given = self._taking(tag, content, task_id, work, again)
+        begun, whose, state = self._take(keys=names, args=given)
+        return Taken(int(begun), text(whose), text(state))  # type: ignore[arg-type]  # the script gives one of them
+
+    def take_ahead(self, tag: str, content: str, task_id: str, work: str | None) -> None:
+        """The same of a new message under a task id that is no other's, without waiting for it (``sent_ahead``)."""
+        names, given = self._taking(tag, content, task_id, work, False)
+        sent_ahead.send(self.client, f"note that this worker holds {tag}", "EVAL", _TAKE, len(names), *names, *given)
+
+    def _taking(
+        self, tag: str, content: str, task_id: str | None, work: str | None, again: bool
+    ) -> tuple[list[str], list[Any]]:
         names = [self.index_key, self.content_key]
         if task_id is not None:
             names += [keys.deliveries(task_id), keys.work(task_id), layout.result_key(task_id)]
-        given: list[Any] = [tag, content, work or task_id or "", WORK_TTL_S, task_id or "", "1" if again else ""]
-        begun, whose, state = self._take(keys=names, args=given)
-        return Taken(int(begun), text(whose), text(state))  # type: ignore[arg-type]  # the script gives one of them
+        return names, [tag, content, work or task_id or "", WORK_TTL_S, task_id or "", "1" if again else ""]
 
     def claim(self, tag: str, task_id: str, work: str, state: str) -> bool:
         """The task id is that of this work from now on, and what was done under it is to be forgotten (``forgotten``).
