@@ -55,7 +55,7 @@ TRAININGS_ENDED = _key("metrics:trainings")
 
 PLAYS_USER = _key("plays:user:{user_id}")
 PLAYS_USERS = _key("plays:users")
-PLAYS_ADDED = _key("plays:added:{call_id}")
+PLAYS_ADDED = _key("plays:added:{life_s}:")
 PLAYS_STREAM = _key("plays:stream")
 PLAYS_ARCHIVED = _key("plays:archived")
 PLAYS_ARCHIVING = _key("plays:archiving")
@@ -131,9 +131,9 @@ KEYS: tuple[Key, ...] = (
     Key(PLAYS_STREAM, "stream", 'recorded plays that the history has not got yet: "plays", a JSON list of [user, item, plays, time in µs], and "total", how many were recorded with them', "none; cut where the history has them"),
     Key(PLAYS_USER, "list", "new plays of a user that the live model was not trained on: id in the stream, space, JSON list of item, plays, time in µs", "none"),
     Key(PLAYS_USERS, "set", "ids (JSON) of the users with new plays", "none"),
-    Key(PLAYS_ADDED, "string", "what a call or a message has recorded: a second try records nothing", "2 min of a call, RESULT_EXPIRES_S of a message"),
-    Key(PLAYS_EVENTS + "{n}", "set", "event ids of plays recorded in the n-th window", "3 × EVENT_ID_WINDOW_S"),
-    Key(PLAYS_COUNTS, "hash", "plays recorded, duplicates left out, plays of items that the live model does not know: since the beginning", "none"),
+    Key(PLAYS_ADDED + "{n}", "set", "calls (life_s: 2 min) and messages (RESULT_EXPIRES_S) that have recorded plays in the n-th life_s: a second try records nothing", "none; a second when the last two are newer"),
+    Key(PLAYS_EVENTS + "{n}", "set", "event ids of plays recorded in the n-th EVENT_ID_WINDOW_S", "none; a second when the last two are newer"),
+    Key(PLAYS_COUNTS, "hash", "plays recorded, duplicates left out, plays of items that the live model does not know: since the beginning; the newest window of what was recorded", "none"),
     Key(PLAYS_ARCHIVED, "hash", "how far the stream is in the history: id of the entry, plays recorded up to it, the table's version, when (seconds)", "none"),
     Key(PLAYS_ARCHIVING, "string", "the worker that moves plays into the history right now", "30 s"),
     Key(PLAYS_TIDIED, "string", "that the history was compacted and vacuumed", "an hour"),
@@ -227,9 +227,9 @@ def plays_user(user_id: int | str) -> str:
     return PLAYS_USER.format(user_id=user_id)
 
 
-def plays_added(call_id: str) -> str:
-    """Key of what a call or a message has recorded."""
-    return PLAYS_ADDED.format(call_id=call_id)
+def plays_added(life_s: int) -> str:
+    """What the keys begin with of what was recorded, and is known for ``life_s`` seconds."""
+    return PLAYS_ADDED.format(life_s=life_s)
 
 
 def blocks_user(user_id: int | str) -> str:

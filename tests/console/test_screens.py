@@ -138,6 +138,15 @@ def test_a_change_needs_its_sessions_own_form_and_its_own_site(
     assert re.search(r"console .*action='letter deleted'.*role=writer", api.log)
 
 
+def test_a_proxy_that_passes_on_no_host_is_told_of_it(person: httpx.Client) -> None:
+    csrf = csrf_of(person.get("/console/jobs"))
+
+    answer = person.post("/console/jobs/start", data={"csrf": csrf}, headers={"origin": "https://music.example"})
+
+    assert answer.status_code == 403
+    assert "have it pass on the Host header as it came" in answer.text
+
+
 def test_no_screen_changes_anything_without_the_token_for_writing(http: httpx.Client, store: redis.Redis) -> None:
     page = http.get("/console/login")
 

@@ -115,6 +115,18 @@ def test_each_person_s_export_may_lie_in_a_folder_of_theirs(tmp_path: Path) -> N
     assert list(read.user_ids) == ["ann", "bob"]
 
 
+def test_podcasts_beside_the_music_of_an_account_are_left_out(tmp_path: Path) -> None:
+    sample("spotify-account", tmp_path / "account", "StreamingHistory_music_0.json")
+    (tmp_path / "account" / "StreamingHistory_podcast_0.json").write_text(
+        '[{"endTime": "2021-01-01 10:00", "podcastName": "P", "episodeName": "E", "msPlayed": 1}]'
+    )
+
+    assert list(DataLoader().load_csr(tmp_path / "account", user_col=None, item_col=None).item_ids) == [
+        "A – T",
+        "A – U",
+    ]
+
+
 def test_an_unknown_preset_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"preset must be one of lastfm-360k, .*got 'lastfm'"):
         DataLoader().load_csr(tmp_path / "x.csv", preset="lastfm")

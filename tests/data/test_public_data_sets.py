@@ -56,6 +56,30 @@ def test_lines_of_items_are_told_from_rows(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="has lines of items, '1:', above those of their users"):
         read(path)
+    with pytest.raises(DataError, match="has lines of items, '1:', above those of their users"):
+        read(path, columns=["user", "rating", "date"])
+
+
+def test_rows_within_an_object_are_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "mpd.slice.0-999.json", '{"info": {"v": 1}, "playlists": [{"pid": 0, "tracks": []}]}')
+
+    with pytest.raises(MissingColumnsError, match="'playlists' is a list of objects: write each of them"):
+        read(path)
+
+
+def test_what_is_one_user_s_says_how_they_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "x.csv", "Song Title,Artist,ISRC,Date\nT,A,US1,2024-01-01 10:00:00\n")
+
+    with pytest.raises(MissingColumnsError, match="of one user, give them a name: user_col=\"'me'\""):
+        read(path)
+    assert list(read(path, user_col="'me'").user_ids) == ["me"]
+
+
+def test_a_name_with_a_space_is_quoted_for_the_shell(tmp_path: Path) -> None:
+    path = written(tmp_path, "x.csv", "User,Artist Name,Song Name\n1,A,B\n")
+
+    with pytest.raises(DataError, match="--item-col 'Artist Name'"):
+        read(path)
 
 
 def test_a_first_row_of_numbered_words_is_not_taken_for_a_header(tmp_path: Path) -> None:
@@ -84,9 +108,7 @@ def test_a_folder_with_more_than_the_plays_says_that_all_of_it_is_read(tmp_path:
     written(tmp_path, "ml/ratings.csv", "userId,movieId,rating,timestamp\n1,2,3,4\n")
     written(tmp_path, "ml/links.csv", "movieId,imdbId,tmdbId\n1,0114709,862\n")
 
-    with pytest.raises(
-        MissingColumnsError, match=r"its 2 files, links\.csv, ratings\.csv, .* name that one; name them"
-    ):
+    with pytest.raises(MissingColumnsError, match=r"its 2 files, links\.csv, ratings\.csv, .* name that one; "):
         read(tmp_path / "ml")
 
 

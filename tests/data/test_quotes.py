@@ -142,3 +142,21 @@ def test_rows_of_a_writer_that_knows_no_quotes_are_never_joined(
     with contextlib.suppress(DataError):
         assert load(path).n_rows == len(rows)
     assert load(path, quoted=False).n_rows == len(rows)
+
+
+def test_names_in_quotes_behind_spaces_are_names(tmp_path: Path) -> None:
+    path = tmp_path / "playlists.csv"
+    path.write_text('"user_id", "artistname", "trackname"\n"9c","Elvis, Costello","(The Angels)"\n')
+
+    found = DataLoader().load_csr(path, item_col="artistname + trackname")
+    assert list(found.item_ids) == ["Elvis, Costello – (The Angels)"]
+
+
+@pytest.mark.parametrize("separator", [", ", "; "])
+def test_spaces_before_quotes_are_no_part_of_an_id(separator: str, tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text(f'user_id{separator}item_id\nann{separator}"b"\n')
+
+    with pytest.raises(DataError, match="data row 1 has a space before a field's opening quote; write none"):
+        DataLoader().load_csr(path)
+    assert list(DataLoader().load_csr(path, quoted=False).item_ids) == [' "b"']

@@ -63,6 +63,19 @@ def test_the_demo_trains_on_a_file_with_other_names_and_shows_lists_and_leaves_n
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_the_demo_shows_data_too_small_to_judge_by_and_says_so(environment: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text("user,item\n1,2\n")
+
+    run = subprocess.run(
+        [*COMMAND, "--data", str(path)], env=environment, capture_output=True, text=True, timeout=100, cwd=tmp_path
+    )
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "No plays were held out to judge it by" in run.stdout
+    assert "User 1 has played every item there is" in run.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_the_demo_leaves_nothing_when_it_is_interrupted(
     environment: dict[str, str], plays: Path, tmp_path: Path, wait_until: Callable[..., None], number: signal.Signals

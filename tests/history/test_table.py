@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from timbral.errors import HistoryError
 from timbral.history.play_rows import RecordedPlay, as_rows
 from timbral.history.table import STREAM, HistoryTable
 
@@ -133,6 +134,48 @@ def test_a_deleted_user_is_in_no_file(history: HistoryTable) -> None:
     assert not any(name.encode() in file.read_bytes() for file in Path(history.uri).rglob("*") if file.is_file())
     assert len(rows(history)) == 3
     assert history.watermark() == "0-3"
+
+
+@pytest.mark.parametrize("written_by", ["append", "compact", "delete_user"])
+def test_a_bit_that_has_flipped_is_an_error_that_names_the_file_and_never_other_plays(
+    history: HistoryTable, written_by: str
+) -> None:
+    # given: a file, as each of the writes makes it
+    for number in range(24 if written_by == "compact" else 1):
+        plays = [play(user, user * user * (7 + number) % 499) for user in range(600)]
+        history.append(as_rows(plays), STREAM, number + 1, after=number)
+    if written_by == "compact":
+        assert history.compact() == 24
+    elif written_by == "delete_user":
+        assert history.delete_user(0) == 1
+    (file,) = history.files()
+    path = Path(history.uri) / file.path
+    whole = path.read_bytes()
+    expected = answers(history)
+
+    # when: one bit, anywhere
+    told: list[list[Any]] = []
+    for place in range(0, len(whole), len(whole) // 40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        told.append(answers(history))
+
+    # then: only a byte that says nothing, in the file's last lines, may go unnoticed
+    refused = [one for one in told if one != expected]
+    assert all(
+        path.name in answer for each in refused for answer, right in zip(each, expected, strict=True) if answer != right
+    )
+    assert len(refused) > 25
+
+
+def answers(history: HistoryTable) -> list[Any]:
+    """All rows, and a user's; the error's text instead of either."""
+    found: list[Any] = []
+    for ask in (lambda: rows(history), lambda: history.plays_of(7).to_pylist()):
+        try:
+            found.append(ask())
+        except HistoryError as error:
+            found.append(str(error))
+    return found
 
 
 def test_stats_come_from_the_log(history: HistoryTable) -> None:

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from timbral import keys
-from timbral.errors import DataError, JobCancelledError, TaskFailedError
+from timbral.errors import DataError, JobCancelledError, JobError, TaskFailedError
 from timbral.logic.jobs import MAX_ATTEMPTS, Jobs
 
 VERSION = "20260101T000000-1"
@@ -192,3 +192,21 @@ def test_a_chunk_that_ends_after_the_job_was_cancelled_changes_nothing(jobs: Job
 
     assert not jobs.finish_chunk(chunk, 10, 0)
     assert jobs.is_cancelled("job")
+
+
+def test_a_job_whose_chunks_the_server_has_let_go_fails_and_says_so(jobs: Jobs, client: redis.Redis) -> None:
+    # given: a chunk that is being done, and others to come
+    create(jobs)
+    chunk = jobs.begin_chunk("job", 0)
+    assert chunk is not None
+
+    # when
+    client.delete(keys.job_chunks("job"))
+
+    # then: nobody takes it for done, and it does not run for ever
+    assert not jobs.finish_chunk(chunk, 10, 0)
+    assert jobs.begin_chunk("job", 1) is None
+    outcome = jobs.outcome("job")
+    assert outcome is not None
+    with pytest.raises(JobError, match=f"{keys.job_chunks('job')} is gone from Redis"):
+        raise outcome.error or AssertionError(outcome)

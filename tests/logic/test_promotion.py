@@ -58,6 +58,7 @@ def test_nothing_held_out_means_one_fit_no_metrics_and_a_person_to_decide(train:
     asked = train("fourth", promote="always")
     assert asked["promoted"]
     assert asked["reason"].startswith("promote is 'always'; not compared")
+    assert "overrules" not in asked["reason"]
     assert store.current_version() == asked["model_version"]
 
 

@@ -158,6 +158,34 @@ def test_a_job_that_moves_is_left_alone(client: redis.Redis, rescue: Callable[[]
     assert rescue().chunks == 0
 
 
+def test_a_job_whose_record_is_gone_is_asked_for_anew(
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent, given_up: list[Any]
+) -> None:
+    # given: the server has let go of it, and not of its chunks
+    submit(client, "job")
+    open_job(client)
+    client.delete(keys.job("job"))
+
+    # when
+    rescue()
+
+    # then: no chunk is sent that nobody can do; the task is, and begins a whole job
+    assert sent == [("train_model", {"dataset": "d"}, "job")]
+    assert not client.exists(keys.JOBS_OPEN, keys.job_chunks("job"))
+    assert not given_up
+
+
+def test_who_waits_for_such_a_job_of_another_sender_is_told(
+    client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent, given_up: list[Any]
+) -> None:
+    open_job(client)
+    client.delete(keys.job("job"))
+
+    rescue()
+
+    assert (sent, [lost[1] for lost in given_up]) == ([], ["job"])
+
+
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 def test_an_ended_job_whose_caller_was_not_told_gets_someone_to_tell_them(
     client: redis.Redis, rescue: Callable[[], Rescued], sent: Sent, end: str, cancel: Callable[[str], bool]

@@ -169,6 +169,13 @@ def test_a_server_that_answers_and_refuses_is_a_problem_by_its_name(
     assert checks[name].do
 
 
+def test_a_database_that_the_server_has_not_is_a_problem_with_a_way_out(server: EmbeddedServer, tmp_path: Path) -> None:
+    check = found(settings(f"{server.url}/99", tmp_path))["Redis"]
+
+    assert (check.state, "refuses us: DB index is out of range" in check.said) == ("problem", True)
+    assert "REDIS_DB=0" in check.do
+
+
 def test_a_model_whose_file_is_cut_off_is_a_problem(server: EmbeddedServer, tmp_path: Path) -> None:
     (tmp_path / "20260301T120000-7.safetensors").write_bytes(b"\x80\x00\x00\x00\x00\x00\x00\x00{")
     with server.client() as client:

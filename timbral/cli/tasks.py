@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -268,9 +269,8 @@ def dataset_below(dataset: str, data_dir: Path) -> str:
         return str(path.resolve().relative_to(below))
     if _is_there(path) or path.is_absolute():
         raise ParameterError(
-            f"{path} is not below the workers' data folder {below} (DATA_DIR): "
-            f"copy it there and run timbral train {path.name}, or start the workers with "
-            f"DATA_DIR={path.resolve().parent}"
+            f"{path} is not below the data folder {below} (DATA_DIR): copy it there and run timbral train "
+            f"{quote(path.name)}, or set DATA_DIR={quote(str(path.resolve().parent))} for the workers and this command"
         )
     return dataset  # no file of this machine; the workers may have one
 

@@ -68,6 +68,12 @@ def _check_form(request: Request, session: Session | None) -> None:
     right = session is not None and hmac.compare_digest(
         given.encode("utf-8", "surrogateescape"), session.csrf_token.encode()
     )
+    if is_foreign and right:  # a proxy that does not pass on which host was asked; another site has no such form
+        text = (
+            f"This page is from {origin}, and the API was asked for {request.headers.get('host')}: if a proxy is "
+            "between, have it pass on the Host header as it came (nginx: proxy_set_header Host $http_host)"
+        )
+        raise Refused(403, text)
     if is_foreign or origin == "null" or not right:
         raise Refused(403, "This form is not from this session, or the session has ended: open the page again")
 

@@ -42,6 +42,7 @@ class CheckedColumns:
         self._found = found
         self._options = options
         self._drop = options.on_missing == "drop"
+        self._believed = table.ids_are_believed
         self.users, self.items = id_columns(table)
         self.times = None if found.time is None else TimeColumn(found.time.text, options.time_format)
         self.n_rows = self.n_dropped = 0
@@ -53,7 +54,7 @@ class CheckedColumns:
         Raises:
             DataError: names the column, the row and what is wrong.
         """
-        rows = complete_rows(batch, self._found, place, drop=self._drop)
+        rows = complete_rows(batch, self._found, place, drop=self._drop, believed=self._believed)
         self.n_rows += len(batch)
         self.n_dropped += rows.n_dropped
         if not len(rows):

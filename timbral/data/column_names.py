@@ -13,7 +13,7 @@ from timbral.data.places import shown
 from timbral.data.read_options import DEFAULT_VALUE_COL, ReadOptions
 from timbral.errors import DataError, MissingColumnsError
 
-__all__ = ["FoundColumns", "found_columns", "looks_like_data"]
+__all__ = ["FoundColumns", "found_columns", "is_item_line", "item_lines", "looks_like_data"]
 
 OTHER_SEPARATORS: Final = {"\t": "a tab", ";": "';'", ",": "','", "|": "'|'", " ": "a space"}
 DATA: Final = r"[+-]?\d+([.,]\d+)?|[0-9a-f]{40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\d.*|.*\d:[0-5]\d(:[0-5]\d)?.*|user_\d+"
@@ -89,7 +89,7 @@ def found_columns(
         if name is not None and source is None
     ]
     if missing or user is None or item is None:
-        raise _missing(missing, header, filepath)
+        raise _missing(missing, header, filepath, lacks_user_alone=not (options.user_col or user) and item is not None)
     found = FoundColumns(user, item, value, time)
     said = (options.user_col, options.item_col, options.value_col, options.time_col)
     if any(_in_quotes(name) and name not in said for name in found.columns):
@@ -117,6 +117,18 @@ def looks_like_data(row: Sequence[str]) -> bool:
     return any(re.fullmatch(DATA, cell.strip()) for cell in row)
 
 
+def is_item_line(row: Sequence[str]) -> bool:
+    """Whether a first row is an item's line of the Netflix prize, ``1:``."""
+    return len(row) == 1 and re.fullmatch(r"\d+:", row[0].strip()) is not None
+
+
+def item_lines(line: str, filepath: str) -> DataError:
+    """The error for a file in which items stand above their users."""
+    return DataError(
+        f"has lines of items, {line!r}, above those of their users: write the item into each row", filepath
+    )
+
+
 def _exact(header: Sequence[str], name: str) -> str | None:
     return name if name in header else None
 
@@ -130,7 +142,7 @@ def _no_header(header: Sequence[str], filepath: str) -> DataError:
     return DataError(text, filepath)
 
 
-def _missing(missing: list[str], header: Sequence[str], filepath: str) -> DataError:
+def _missing(missing: list[str], header: Sequence[str], filepath: str, *, lacks_user_alone: bool) -> DataError:
     names = [str(name) for name in header]
     if len(names) == 1:
         for separator, called in OTHER_SEPARATORS.items():
@@ -138,11 +150,11 @@ def _missing(missing: list[str], header: Sequence[str], filepath: str) -> DataEr
                 return DataError(f"the header has one column {names[0]!r}; is the separator {called}?", filepath)
     if set(missing) & {name.strip('"') for name in names if _in_quotes(name)}:
         return _quoted_names(names, filepath)
-    if len(names) == 1 and re.fullmatch(r"\d+:", names[0].strip()):
-        text = f"has lines of items, {names[0]!r}, above those of their users: write the item into each row"
-        return DataError(text, filepath)
+    if is_item_line(names):
+        return item_lines(names[0], filepath)
     if names[:1] and names[0].startswith("#"):
         return DataError(f"begins with a comment, {shown(' '.join(names))}: remove it", filepath)
     if looks_like_data(names):
         return _no_header(names, filepath)
-    return MissingColumnsError(missing, filepath, names[:50])
+    one_user = ["where all rows are of one user, give them a name: user_col=\"'me'\" (--user-col \"'me'\")"]
+    return MissingColumnsError(missing, filepath, names[:50], *(one_user if lacks_user_alone else []))

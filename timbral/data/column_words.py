@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from shlex import quote
 from typing import Final
 
 from timbral.errors import DataError
@@ -101,7 +102,7 @@ def value_column(header: Sequence[str], taken: Sequence[str] = ()) -> str | None
     if len(found) > 1:
         raise DataError(
             f"columns {found[0]!r} and {found[1]!r} could both be the plays or ratings: say which with value_col, or "
-            f"value_col=None for 1 a row (on the command line --value-col {found[0]}, --count-rows)"
+            f"value_col=None for 1 a row (on the command line --value-col {quote(found[0])}, --count-rows)"
         )
     return found[0] if found else None
 
@@ -116,7 +117,7 @@ def time_column(header: Sequence[str], taken: Sequence[str] = ()) -> str | None:
     if len(found) > 1:
         raise DataError(
             f"columns {found[0]!r} and {found[1]!r} could both be the times: say which with time_col (on the command "
-            f"line --time-col {found[0]})"
+            f"line --time-col {quote(found[0])})"
         )
     return found[0] if found else None
 
@@ -154,7 +155,7 @@ def _entity(header: Sequence[str], entities: frozenset[str], called: str, taken:
     if len(found) > 1:
         raise DataError(
             f"columns {found[0]!r} and {found[1]!r} could both be the {called}s: say which with {called}_col "
-            f"(on the command line --{called}-col {found[0]})"
+            f"(on the command line --{called}-col {quote(found[0])})"
         )
     return found[0]
 

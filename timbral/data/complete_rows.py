@@ -34,11 +34,16 @@ class CompleteRows:
         return len(self.user)
 
 
-def complete_rows(batch: pa.RecordBatch, found: FoundColumns, place: Place, *, drop: bool) -> CompleteRows:
+def complete_rows(
+    batch: pa.RecordBatch, found: FoundColumns, place: Place, *, drop: bool, believed: bool = False
+) -> CompleteRows:
     """The columns of ``batch``, without the rows where one is missing.
 
+    Args:
+        believed: a row whose ids are the columns' names is a play, and no header in the middle.
+
     Raises:
-        DataError: an id is missing, and ``drop`` is False; names the row.
+        DataError: an id is missing, or a row is the header again, and ``drop`` is False; names the row.
     """
     columns: list[pa.Array] = [
         None if s is None else s.of_batch(batch) for s in (found.user, found.item, found.value, found.time)
@@ -54,6 +59,12 @@ def complete_rows(batch: pa.RecordBatch, found: FoundColumns, place: Place, *, d
             problem = "an id is missing" if value is None else f"the id {shown(value)} is empty"
             raise place.error(source.text, at, f"{problem}; {DROP_HINT}")
         dropped |= missing
+    headers = None if believed else _headers(columns[0], columns[1], found)
+    if headers is not None:
+        if not drop:
+            text = f"{found.user.text!r} is the header again, as where files were put one behind the other; {DROP_HINT}"
+            raise place.error(found.user.text, int(headers.argmax()), text)
+        dropped |= headers
     if drop:
         for array in columns[2:]:
             if array is not None:
@@ -84,3 +95,23 @@ def _missing_ids(array: pa.Array) -> npt.NDArray[np.bool_] | None:
             mask = pc.fill_null(blank, False).to_numpy(zero_copy_only=False)
             missing = mask if missing is None else missing | mask
     return missing if missing is not None and missing.any() else None
+
+
+def _headers(users: pa.Array, items: pa.Array, found: FoundColumns) -> npt.NDArray[np.bool_] | None:
+    """Which rows are the header again; None where none is."""
+    headers: npt.NDArray[np.bool_] | None = None
+    for array, source in ((users, found.user), (items, found.item)):
+        texts = array.dictionary if pa.types.is_dictionary(array.type) else array
+        if not is_text(texts.type):
+            return None
+        if pa.types.is_string_view(texts.type):
+            texts = array = array.cast(pa.large_string())  # Arrow looks up none of this type
+        names = pa.array([source.text, "\ufeff" + source.text], texts.type)
+        is_name = pc.is_in(texts, value_set=names)
+        if not pc.any(is_name, min_count=0).as_py():
+            return None
+        if texts is not array:
+            is_name = is_name.take(array.indices)
+        mask = pc.fill_null(is_name, False).to_numpy(zero_copy_only=False)
+        headers = mask if headers is None else headers & mask
+    return headers if headers is not None and headers.any() else None

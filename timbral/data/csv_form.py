@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from timbral.data.column_names import is_item_line, item_lines
 from timbral.data.column_words import are_names
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.dataset_format import other_kind
@@ -100,6 +101,8 @@ def csv_form(file: DatasetFile, options: ReadOptions) -> CsvForm:
     if columns is not None:
         first = _first_row(lines[start:], separator, quoted, file.name)[0]
         if len(first) != len(columns):
+            if is_item_line(first):
+                raise item_lines(first[0], file.name)
             text = f"columns names {len(columns)} columns, {list(columns)}, but its first row has {len(first)}"
             raise DataError(text, file.name)
         if [cell.strip() for cell in first] == list(columns) or are_names(first):
@@ -130,6 +133,8 @@ def _head_text(file: DatasetFile, options: ReadOptions) -> tuple[str, bool]:
         except UnicodeError as error:
             raise DataError(f"is not in the encoding {options.encoding}: {error}", file.name) from None
         return text.removeprefix("\ufeff"), is_cut
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise DataError('is UTF-32; save it as UTF-8, or say encoding="utf-32" (--encoding)', file.name)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:200].count(b"\0") > 20:
         raise DataError('is UTF-16; save it as UTF-8, or say encoding="utf-16" (--encoding)', file.name)
     head = head.removeprefix(codecs.BOM_UTF8)
@@ -192,7 +197,7 @@ def _split(line: str, separator: str) -> list[str]:
     if len(separator) > 1 or separator in "\t\x01":
         return line.split(separator)
     try:
-        return next(csv.reader([line], delimiter=separator), [line])
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=separator != " "), [line])
     except csv.Error:  # a field of 128 kB
         return line.split(separator)
 
@@ -211,7 +216,7 @@ def _first_row(lines: Sequence[str], separator: str, quoted: bool, name: str) ->
         row = next((line.rstrip("\r\n") for line in counted() if line.strip("\r\n")), "")
         return row.split(separator), n_lines
     try:
-        rows = csv.reader(counted(), delimiter=separator)
+        rows = csv.reader(counted(), delimiter=separator, skipinitialspace=separator != " ")
         cells = next((row for row in rows if row), [])
     except csv.Error as error:
         raise DataError(f"its header cannot be read: {error}", name) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from timbral.data.csv_form import CsvForm
-from timbral.data.csv_records import BEHIND, JOINS, NEVER_CLOSED, Record, next_record
+from timbral.data.csv_records import BEHIND, JOINS, NEVER_CLOSED, SPACED, Record, next_record
 from timbral.data.csv_stream import cleaned_chunks, one_byte_separator
 from timbral.data.dataset_file import DatasetFile
 from timbral.data.places import Place
@@ -19,6 +19,7 @@ PLAIN_QUOTES = "if quotes are plain characters in this file, say quoted=False (-
 HINTS = {
     NEVER_CLOSED: PLAIN_QUOTES,
     BEHIND: PLAIN_QUOTES,
+    SPACED: f"write none between a separator and a quote; {PLAIN_QUOTES}",
     JOINS: f"{PLAIN_QUOTES}; if the lines are one text, quoted=True",
 }
 

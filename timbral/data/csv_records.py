@@ -14,6 +14,7 @@ MOST_RECORD_BYTES: Final = 2**20
 LINE_ENDS: Final = b"\r\n"
 NEVER_CLOSED: Final = "has a quote that is never closed"
 BEHIND: Final = "has something behind a field's closing quote"
+SPACED: Final = "has a space before a field's opening quote"
 JOINS: Final = "and the rows after it look like rows of their own, but a quote makes them one"
 
 
@@ -65,6 +66,8 @@ def next_record(
         else:
             match = plain.match(data, place)
             assert match is not None  # noqa: S101 - the pattern matches nothing, too
+            if quoted and match[0][:1] == b" " and match[0].lstrip(b" ")[:1] == b'"':
+                return Record(fields, match.end(), SPACED)
             fields.append(match[0])
         place = match.end()
         if place == len(data) and not is_end:

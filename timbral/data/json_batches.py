@@ -15,7 +15,7 @@ from timbral.data.places import Place
 from timbral.data.presets import preset_of_keys
 from timbral.data.read_options import ReadOptions
 from timbral.data.table import Table
-from timbral.errors import DataError
+from timbral.errors import DataError, MissingColumnsError
 
 __all__ = ["json_table"]
 
@@ -40,7 +40,14 @@ def json_table(part: Part, options: ReadOptions, *, every_column: bool = False) 
     def is_there(path: str) -> bool:
         return path in part.partitions or any(_has(row, path) for row in first)
 
-    found = found_columns(options, [*header, *part.partitions], file.name, is_there)
+    try:
+        found = found_columns(options, [*header, *part.partitions], file.name, is_there)
+    except MissingColumnsError as error:
+        path = _list_of_objects(first[0])
+        if path is None or len(error.args) < 3:
+            raise
+        reason = f"{path!r} is a list of objects: write each of them as an object of its own"
+        raise MissingColumnsError(*error.args[:3], reason) from None
     if found.value is None and options.value_col is not None:
         rest = _without_values(header, file.name, len(first), rest)
     columns = _JsonColumns(file.name, found, part)
@@ -78,6 +85,17 @@ def _has(row: dict[str, Any], path: str) -> bool:
         return True
     head, dot, rest = path.partition(".")
     return bool(dot) and isinstance(row.get(head), dict) and _has(row[head], rest)
+
+
+def _list_of_objects(row: dict[str, Any], n_levels: int = 2) -> str | None:
+    """The path of a list of objects within ``row``, where rows may be."""
+    for name, value in row.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return name
+        within = _list_of_objects(value, n_levels - 1) if isinstance(value, dict) and n_levels > 1 else None
+        if within is not None:
+            return f"{name}.{within}"
+    return None
 
 
 def _value(row: Any, path: str) -> Any:

@@ -136,7 +136,7 @@ _ALL = (
         time="endTime",
         drops=True,
         keys=frozenset({"endTime", "artistName", "trackName", "msPlayed"}),
-        files=("StreamingHistory*.json",),
+        files=("StreamingHistory[0-9]*.json", "StreamingHistory_music*.json"),
     ),
 )
 PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in _ALL}

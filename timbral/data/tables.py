@@ -45,7 +45,7 @@ def opened_tables(
         except MissingColumnsError as error:
             if len(parts) == 1:
                 raise
-            raise MissingColumnsError(*error.args, _one_of_many(parts, file)) from None
+            raise MissingColumnsError(*error.args[:3], _one_of_many(parts, file), *error.args[3:]) from None
         if first is None:
             first = part.file.name, table
             # What the first part told is believed of the others.

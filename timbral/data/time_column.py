@@ -17,6 +17,9 @@ from timbral.errors import DataError
 __all__ = ["MICROSECONDS", "TimeColumn"]
 
 MICROSECONDS: Final = 1_000_000
+UNITS: Final = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+PLAUSIBLE_SECONDS: Final = (500_000_000, 10_000_000_000)
+"""Whole numbers of a unit that lie between these, 1985 to 2286, are told to be of it."""
 TEXT_KINDS: Final = ("int", "float", "timestamp", "timestamp with a zone")
 
 
@@ -37,6 +40,7 @@ class TimeColumn:
         self.in_seconds = False
         self._time_format = time_format
         self._kind: str | None = None
+        self._unit: tuple[str, int] | None = None
 
     @property
     def is_whole_numbers(self) -> bool:
@@ -103,6 +107,7 @@ class TimeColumn:
         try:
             if kind == "int":
                 ints: npt.NDArray[np.int64] = array.cast(pa.int64()).to_numpy(zero_copy_only=False)
+                self._refuse_other_unit(ints, place)
                 return ints
             if kind == "float":
                 return self._from_seconds(array.cast(pa.float64()).to_numpy(zero_copy_only=False), place)
@@ -112,6 +117,20 @@ class TimeColumn:
             return micros
         except pa.ArrowInvalid:
             raise self._error(place, 0, "a time does not fit 64 bits (in this row or one of the next)") from None
+
+    def _refuse_other_unit(self, ints: npt.NDArray[np.int64], place: Place) -> None:
+        """Two files in one, of seconds and of milliseconds, have an order that is none."""
+        low, high = PLAUSIBLE_SECONDS
+        for unit, per_second in UNITS.items():
+            among = (ints >= low * per_second) & (ints < high * per_second)
+            if not among.any():
+                continue
+            at = int(among.argmax())
+            if self._unit is None:
+                self._unit = unit, int(ints[at])
+            elif self._unit[0] != unit:
+                text = f"{ints[at]} looks like {unit}, and {self._unit[1]} in another row like {self._unit[0]}"
+                raise self._error(place, at, f"{text}: write all times in one unit")
 
     def _from_seconds(self, seconds: npt.NDArray[np.float64], place: Place) -> npt.NDArray[np.int64]:
         good = np.abs(seconds) < 2**63 / MICROSECONDS

@@ -31,17 +31,22 @@ def play_something_new(
 ) -> list[int | str]:
     """Record plays of the list's first items and of what people of another taste get; show the list before and after.
 
-    Returns the items played.
+    Returns the items played; none where the user has played all there are.
 
     Raises:
         TimbralError: the list did not change.
     """
-    before = producers.get_recommendations(user_id) or []
+    before = producers.get_recommendations(user_id)
+    if not before:
+        console.print(f"User {user_id} has played every item there is: nothing is left to recommend, or to play anew.")
+        return []
     own = {entry["item_id"] for entry in before}
     lists = producers.get_recommendations_many(user_ids[:N_OTHERS])
     # The list that has the least in common with the user's own.
     other = min(
-        (listed for listed in lists.values() if listed), key=lambda listed: len(own & {e["item_id"] for e in listed})
+        (listed for listed in lists.values() if listed),
+        key=lambda listed: len(own & {e["item_id"] for e in listed}),
+        default=before,
     )
     others = [entry["item_id"] for entry in other if entry["item_id"] not in own]
     played = [*(entry["item_id"] for entry in before[:N_OF_OWN]), *others][:N_PLAYED]

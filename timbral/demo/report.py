@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import redis
@@ -27,11 +27,15 @@ READ_BY_APPS = (
     (keys.MODEL_CURRENT, keys.MODEL_CURRENT, "the version of the model that is live"),
     (keys.MODEL_METADATA, keys.model_metadata("*"), "its shape, parameters and metrics, as JSON"),
 )
+MOST_SHOWN: Final = 84
 METRICS = (("recall@20", "of what was held out, found among 20"), ("ndcg@20", "the same, and how high up"))
 
 
 def print_quality(console: Console, trained: dict[str, Any]) -> None:
     """Held-out metrics of the trained model beside those of plain popularity."""
+    if not set(trained["metrics"]) >= {name for name, _ in METRICS}:
+        console.print("No plays were held out to judge it by: there are too few.\n")
+        return
     table = Table(box=box.SIMPLE_HEAD, title="On plays that it had not seen", title_justify="left", title_style="bold")
     for heading, justify in (("", "left"), ("timbral", "right"), ("popularity", "right"), ("", "right"), ("", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]  # three of Rich's words
@@ -110,12 +114,13 @@ def print_keys(console: Console, client: redis.Redis, user_id: int | str) -> Non
     key_name = keys.recommendations_user(user_id)
     stored = client.get(key_name)
     text = stored.decode() if isinstance(stored, bytes) else str(stored)
+    text, listed = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…", _parsed(stored)
     console.print("How to read one, in any language and in Python", style="bold")
     for line in (
         f"  redis-cli> GET {key_name}",
-        f"  {text[:84]}…",
+        f"  {text}",
         "  >>> import producers",
-        f"  >>> producers.get_recommendations({user_id!r})[0]",
-        f"  {_parsed(stored)[0]}",
+        f"  >>> producers.get_recommendations({user_id!r}){'[0]' if listed else ''}",
+        f"  {listed[0] if listed else listed}",
     ):
         console.print(Text(line, style="" if ">" in line[:14] else "dim"), soft_wrap=True)

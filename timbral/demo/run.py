@@ -110,7 +110,8 @@ def _main_job(console: Console, url: str, data: DemoData, options: DemoOptions, 
     with connect(url, timeout_s=10, connect_timeout_s=3) as client:
         shown = print_users(console, client, data, plays, options.n_users, options.random_state)
         played = play_something_new(console, data, shown, plays.user_ids.ids(range(min(1_000, len(plays.user_ids)))))
-        _train_again(console, options, played)
+        if played:
+            _train_again(console, options, played)
         print_keys(console, client, shown)
 
 

@@ -17,7 +17,8 @@ from timbral.data.interactions_reader import collect_interactions
 from timbral.data.read_options import ReadOptions
 from timbral.data.table import Table
 from timbral.errors import DataError
-from timbral.history.table import FilePart, HistoryTable
+from timbral.history.files import FilePart
+from timbral.history.table import HistoryTable
 from timbral.plays.weights import LEAST_WEIGHT
 
 __all__ = ["TrainedRows"]

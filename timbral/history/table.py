@@ -14,22 +14,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pyarrow as pa
 import structlog
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow import dataset as ds
 from pyarrow import fs, parquet
 
 from timbral.errors import HistoryError
+from timbral.history.files import FilePart, HistoryFile, HistoryStats, check_columns
 from timbral.history.play_rows import PARTITIONS, SCHEMA, RecordedPlay, plays_in
 from timbral.history.watermark import NOTHING, watermark_of
 from timbral.messages import Id
 
-__all__ = ["STREAM", "FilePart", "HistoryFile", "HistoryStats", "HistoryTable"]
+__all__ = ["STREAM", "HistoryTable"]
 
 logger = structlog.get_logger(__name__)
 
@@ -42,43 +43,15 @@ CONFIGURATION: Final = {
     "delta.deletedFileRetentionDuration": "interval 7 days",
     "delta.checkpointInterval": "50",
 }
+WRITTEN: Final = WriterProperties(compression="GZIP", compression_level=1)
+"""Of the codecs of Parquet that all its readers know, the one with a checksum: a bit that has flipped on a disk is an
+error, where Snappy and Zstandard mostly give other plays. A sixth more time to write, and smaller files."""
 ATTEMPTS: Final = 8
 """Times that a commit is tried again while others commit too."""
 ROWS_PER_BATCH: Final = 500_000
 SMALL_FILE_BYTES: Final = 32 * 2**20
 COMPACT_FROM_FILES: Final = 24
 """So many small files in a month are made one."""
-
-
-class HistoryStats(NamedTuple):
-    """What the log says of the table: ``oldest`` and ``newest`` are the times of plays, None in an empty table."""
-
-    version: int
-    watermark: str
-    rows: int
-    files: int
-    bytes: int
-    oldest: datetime | None
-    newest: datetime | None
-
-
-class HistoryFile(NamedTuple):
-    """One file: ``oldest`` and ``newest`` are the times of its plays, None where the log does not say."""
-
-    path: str
-    month: str
-    rows: int
-    bytes: int
-    oldest: datetime | None
-    newest: datetime | None
-
-
-class FilePart(NamedTuple):
-    """Row groups ``start`` to ``stop`` of a file."""
-
-    path: str
-    start: int
-    stop: int
 
 
 class HistoryTable:
@@ -106,13 +79,13 @@ class HistoryTable:
     def watermark(self, version: int | None = None) -> str:
         """Id of the last entry of the plays' stream that the table has (at ``version``), ``0-0`` for none."""
         table = self._table(version)
-        number = None if table is None else table.transaction_version(STREAM)
-        return NOTHING if number is None else watermark_of(int(number))
+        number = None if table is None else self._number_of(table, STREAM)
+        return NOTHING if number is None else watermark_of(number)
 
     def has(self, source: str) -> bool:
         """Whether something of this ``source`` was appended."""
         table = self._table()
-        return table is not None and table.transaction_version(source) is not None
+        return table is not None and self._number_of(table, source) is not None
 
     def batches(
         self, version: int | None = None, columns: Sequence[str] | None = None, part: FilePart | None = None
@@ -124,14 +97,21 @@ class HistoryTable:
             return
         filesystem = self._filesystem(table)
         wanted = [name for name in columns or SCHEMA.names if name not in PARTITIONS]
-        with self._errors():
-            for path in self._paths(table) if part is None else [part.path]:
-                with filesystem.open_input_file(path) as opened:
-                    file = parquet.ParquetFile(
-                        opened, pre_buffer=False, buffer_size=2**20, read_dictionary=["user_id", "item_id"]
-                    )
-                    groups = range(file.num_row_groups) if part is None else range(part.start, part.stop)
-                    yield from file.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted, row_groups=list(groups))
+        n_rows = {file.path: file.rows for file in self._files(table)}
+        for path in sorted(n_rows) if part is None else [part.path]:
+            n_read = 0
+            with self._errors(file=path), filesystem.open_input_file(path) as opened:
+                file = parquet.ParquetFile(
+                    opened, pre_buffer=False, buffer_size=2**20, read_dictionary=["user_id", "item_id"]
+                )
+                check_columns(file, wanted)
+                groups = range(file.num_row_groups) if part is None else range(part.start, part.stop)
+                for batch in file.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted, row_groups=list(groups)):
+                    n_read += batch.num_rows
+                    yield batch
+            if part is None and n_read != n_rows[path]:
+                problem = f"{path} has {n_read} rows, and {n_rows[path]} were written: it is damaged"
+                raise HistoryError(self.uri, problem)
 
     def row_groups(self, version: int | None = None) -> list[tuple[str, list[int]]]:
         """The files of a version in the order of ``batches``, and the rows of each of their row groups."""
@@ -141,10 +121,11 @@ class HistoryTable:
             return found
         filesystem = self._filesystem(table)
         with self._errors():
-            for path in self._paths(table):
-                with filesystem.open_input_file(path) as opened:
-                    told = parquet.ParquetFile(opened).metadata
-                    found.append((path, [told.row_group(group).num_rows for group in range(told.num_row_groups)]))
+            paths = self._paths(table)
+        for path in paths:
+            with self._errors(file=path), filesystem.open_input_file(path) as opened:
+                told = parquet.ParquetFile(opened).metadata
+                found.append((path, [told.row_group(group).num_rows for group in range(told.num_row_groups)]))
         return found
 
     def plays_of(self, user_id: Id) -> pa.Table:
@@ -190,7 +171,7 @@ class HistoryTable:
         table = self._table()
         if table is None:
             return pa.chunked_array([], SCHEMA.field("at").type)
-        with self._errors(), self._filesystem(table).open_input_file(file.path) as opened:
+        with self._errors(file=file.path), self._filesystem(table).open_input_file(file.path) as opened:
             return parquet.ParquetFile(opened).read(columns=["at"])["at"]
 
     def last_write(self) -> tuple[datetime, str] | None:
@@ -217,7 +198,7 @@ class HistoryTable:
         """
         for _ in range(ATTEMPTS):
             table = self._table() or self._created()
-            if int(table.transaction_version(source) or 0) != (after or 0):
+            if (self._number_of(table, source) or 0) != (after or 0):
                 return False
             try:
                 with self._errors(CommitFailedError):
@@ -225,6 +206,7 @@ class HistoryTable:
                         table,
                         rows,
                         mode="append",
+                        writer_properties=WRITTEN,
                         commit_properties=CommitProperties(app_transactions=[Transaction(source, number)]),
                     )
                 return True
@@ -255,6 +237,7 @@ class HistoryTable:
                         "t.user_id = s.user_id AND t.user_is_int = s.user_is_int",
                         source_alias="s",
                         target_alias="t",
+                        writer_properties=WRITTEN,
                     )
                     n_deleted += int(merge.when_matched_delete().execute()["num_target_rows_deleted"])
                 # Not a full vacuum, which would take the files of a write that is on its way.
@@ -282,7 +265,7 @@ class HistoryTable:
             n_gone = 0
             for month, n_files in sorted(small.items()):
                 if n_files >= COMPACT_FROM_FILES:
-                    done = table.optimize.compact(partition_filters=[("month", "=", month)])
+                    done = table.optimize.compact(partition_filters=[("month", "=", month)], writer_properties=WRITTEN)
                     n_gone += int(done["numFilesRemoved"])
         return n_gone
 
@@ -305,9 +288,18 @@ class HistoryTable:
                     raise
                 return None
 
+    def _number_of(self, table: DeltaTable, source: str) -> int | None:
+        """How far the table is with a source; None where nothing of it was appended."""
+        with self._errors():
+            number = table.transaction_version(source)
+        return None if number is None else int(number)
+
     def _files(self, table: DeltaTable) -> list[HistoryFile]:
         with self._errors():
             listed = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        for file in listed:
+            if file.get("num_records") is None:
+                raise HistoryError(self.uri, f"its log does not say how many rows {file['path']} has")
         return [
             HistoryFile(
                 file["path"],
@@ -353,21 +345,38 @@ class HistoryTable:
 
     def _rows(self, table: DeltaTable, wanted: ds.Expression) -> pa.Table:
         with self._errors():
+            paths, filesystem = self._paths(table), self._filesystem(table)
+        try:
             rows = ds.dataset(
-                self._paths(table),
-                schema=SCHEMA,
-                format=_IDS_AS_DICTIONARIES,
-                filesystem=self._filesystem(table),
-                partitioning=_MONTHS,
+                paths, schema=SCHEMA, format=_IDS_AS_DICTIONARIES, filesystem=filesystem, partitioning=_MONTHS
             )
-            return rows.to_table(filter=wanted, columns=SCHEMA.names)
+            found = rows.to_table(filter=wanted, columns=SCHEMA.names)
+            if any(column.null_count for column in found.columns):
+                raise OSError("it is damaged: columns are missing")
+            return found
+        except (pa.ArrowException, OSError) as error:
+            with self._errors(file=self._first_unreadable(table)):
+                raise error from None
+
+    def _first_unreadable(self, table: DeltaTable) -> str:
+        """The file whose damage has made an error of a question to all of them; "" where each can be read."""
+        for path in self._paths(table):
+            try:
+                with self._filesystem(table).open_input_file(path) as opened:
+                    file = parquet.ParquetFile(opened)
+                    check_columns(file, [name for name in SCHEMA.names if name not in PARTITIONS])
+                    for _ in file.iter_batches(ROWS_PER_BATCH):
+                        pass
+            except (pa.ArrowException, OSError):
+                return path
+        return ""
 
     def _paths(self, table: DeltaTable) -> list[str]:
         files = pa.table(table.get_add_actions(flatten=True))
         return sorted(files["path"].to_pylist())
 
     @contextmanager
-    def _errors(self, *passed: type[Exception]) -> Iterator[None]:
+    def _errors(self, *passed: type[Exception], file: str = "") -> Iterator[None]:
         try:
             yield
         except passed:
@@ -376,7 +385,7 @@ class HistoryTable:
             # deltalake puts the cause, "No space left on device", say, behind its own words in a line of its own.
             lines = [_PLAIN.sub("", line).strip() for line in str(error).splitlines()] or [type(error).__name__]
             causes = [line.removeprefix("↳").strip() for line in lines if line.startswith("↳")]
-            raise HistoryError(self.uri, ": ".join([lines[0], *causes[-1:]])) from error
+            raise HistoryError(self.uri, ": ".join([*([file] if file else []), lines[0], *causes[-1:]])) from error
 
 
 _PLAIN = re.compile(r"\x1b\[[0-9;]*m")

@@ -25,6 +25,7 @@ from timbral.versions.served_model import ServedModel
 
 __all__ = ["FIRST", "Verdict", "compare", "incomparable"]
 
+OVERRULES = "; promote='always' overrules"
 MAX_USERS = 10_000
 MARGIN_ERRORS = 2.0
 MARGIN_SHARE = 0.01
@@ -71,9 +72,7 @@ def incomparable(data: Interactions, live: ServedModel) -> Verdict | None:
 
 def not_compared(problem: str, live: ServedModel) -> Verdict:
     """The verdict that leaves it to a person."""
-    return Verdict(
-        "not compared", f"not compared with the live model: {problem}; promote='always' overrules", live.version
-    )
+    return Verdict("not compared", f"not compared with the live model: {problem}{OVERRULES}", live.version)
 
 
 def _other_kind(data: Interactions, live: ServedModel) -> str | None:

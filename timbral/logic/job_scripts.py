@@ -28,6 +28,7 @@ CREATE = (
 -- KEYS 4: model versions. ARGV: id, number of chunks, model version or '' where none is needed, then fields and values.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'known' end
 if ARGV[3] ~= '' and not redis.call('ZSCORE', KEYS[4], ARGV[3]) then return 'gone' end
+redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[1], 'state', 'running', 'users_done', 0, 'users_unknown', 0, 'created_at', now)
 for place = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1]) end
 for number = 0, tonumber(ARGV[2]) - 1 do redis.call('SADD', KEYS[2], number) end
@@ -38,9 +39,13 @@ return 'new'
 )
 
 BEGIN_CHUNK = """
--- ARGV: number, most attempts, the error of too many.
+-- ARGV: number, most attempts, the error of too many, the error of chunks that are gone.
 if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return nil end
-if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then return nil end
+if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 0 then
+  -- A job that runs has some left: without any, the server let them go, and it would run for ever.
+  if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[4]) end
+  return nil
+end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempts:' .. ARGV[1], 1)
 if attempt > tonumber(ARGV[2]) then
   redis.call('HSET', KEYS[1], 'state', 'failed', 'error', ARGV[3])
@@ -116,6 +121,7 @@ return 1
 CLOSE = """
 -- ARGV: id, life from now on.
 if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[3], ARGV[1])
   return 0
 end

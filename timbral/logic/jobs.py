@@ -136,7 +136,7 @@ class Jobs:
     def begin_chunk(self, job_id: str, number: int) -> Chunk | None:
         """What the chunk is, None where there is nothing to do: it is done, or the job has ended, or was never
         there."""
-        known: list[Any] = [number, MAX_ATTEMPTS, self._too_often(job_id, number)]
+        known: list[Any] = [number, MAX_ATTEMPTS, self._too_often(job_id, number), self._gone(job_id)]
         reply = self._begin_chunk(keys=self._keys(job_id), args=known)
         if not reply:
             return None
@@ -233,6 +233,16 @@ class Jobs:
         """Whether the job's outcome is still to come."""
         return self.redis.zscore(keys.JOBS_OPEN, job_id) is not None
 
+    def is_lost(self, job_id: str) -> bool:
+        """Whether an open job's record is gone from Redis, so that it can neither go on nor end."""
+        return self.is_open(job_id) and not self.redis.hexists(keys.job(job_id), "total")
+
+    def drop_lost(self, job_id: str) -> None:
+        """Nothing is left of a lost job but that it was cancelled, if it was: its task can be done anew."""
+        self.close(job_id)
+        if not self.is_cancelled(job_id):
+            self.forget(job_id)
+
     def stale(self, after_s: float) -> list[str]:
         """Ids of the open jobs of which nothing was heard for ``after_s``."""
         return [text(member) for member in self._stale(keys=[keys.JOBS_OPEN], args=[after_s])]
@@ -252,6 +262,13 @@ class Jobs:
     def _too_often(self, job_id: str, number: int) -> str:
         reason = f"chunk {number} was begun {MAX_ATTEMPTS} times and never got done; see the workers' logs"
         return json.dumps(["TaskFailedError", [job_id, reason]])
+
+    def _gone(self, job_id: str) -> str:
+        reason = (
+            f"{keys.job_chunks(job_id)} is gone from Redis, and with it what is left to do: maxmemory-policy must be "
+            "volatile-ttl, and nobody else may delete keys there; ask for it again"
+        )
+        return json.dumps(["JobError", [job_id, reason]])
 
     def _keys_with_progress(self, job_id: str) -> list[str]:
         return [*self._keys(job_id), keys.progress(job_id)]

@@ -82,7 +82,7 @@ class Overlay:
 
     def forget_task(self, task_id: str) -> None:
         """The task id is another task's from now on."""
-        self._recorder.forget_call(task_id, MAX_IDS)
+        self._recorder.forget_call(task_id, settings.RESULT_EXPIRES_S, MAX_IDS)
 
     def load(self, user_ids: Sequence[Id], served: ServedModel | None = None) -> UserOverlay:
         """Plays and blocks of ``user_ids``, in as few round trips as can be.

@@ -131,11 +131,21 @@ class Rescue:
         return {number: chunk_task_id(job_id, number) for number in numbers}
 
     def _look_after_job(self, job_id: str, wanted: dict[int, str], held: set[str]) -> int:
+        if self.jobs.is_lost(job_id):
+            self._begin_anew(job_id)
+            return 0
         missing = {number: task_id for number, task_id in wanted.items() if task_id not in held}
         for number, task_id in missing.items():
             self.publish("compute_chunk", {"job_id": job_id, "chunk": number}, task_id, {})
         self.jobs.touch(job_id)
         return len(missing)
+
+    def _begin_anew(self, job_id: str) -> None:
+        """What its producer noted is sent again, once it is no open job; where nothing was noted, who waits is told."""
+        logger.error("a job's record is gone from Redis", job=job_id, key=keys.job(job_id))
+        self.jobs.drop_lost(job_id)
+        if self.submitted.read(job_id) is None:
+            self.give_up("compute_recommendations", job_id, {})
 
     def _look_after_flights(self, due: list[Flight], held: set[str]) -> int:
         n_sent = 0

@@ -296,7 +296,12 @@ class TrainingRun:
             return False, verdict.reason if asked == "if_not_worse" else f"promote is 'never'; {verdict.reason}"
         if self.store.promote(version) == "stale":
             return False, "a training that began later went live meanwhile"
-        return True, verdict.reason if verdict.promotes else f"promote is 'always'; {verdict.reason}"
+        return (
+            True,
+            verdict.reason
+            if verdict.promotes
+            else f"promote is 'always'; {verdict.reason.removesuffix(gate.OVERRULES)}",
+        )
 
 
 def digest_of(data: Interactions) -> str:

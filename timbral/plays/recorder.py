@@ -23,27 +23,52 @@ __all__ = ["PlayRecorder", "Recorded"]
 
 PLAYS_PER_CALL: Final = 1_000
 
-RECORD = """
--- KEYS: mark of this call, stream, users with plays, users to refresh, mark of a refresh that is sent, counts, and the
--- queue of the refresh's message, where that is on this server.
--- ARGV: life of the mark in s, window of event ids in s, prefix of the event ids' keys, whether to refresh, life of
--- the refresh's mark in ms, whether forgotten users were left out, key of their salt (no key of the script's: who may
--- record may only read it, and a script's keys are asked for writing), the refresh's message, then for each play: key
--- of the user's plays, user, event id or '', "item,plays,time" as JSON.
-local known = redis.call('GET', KEYS[1])
-if known then
-  -- The answer to an earlier try was lost; so may be the message, where its caller was to send it.
-  local recorded, twice = string.match(known, '^(%d+) (%d+)$')
-  return {tonumber(recorded), tonumber(twice), KEYS[7] and 0 or tonumber(ARGV[4])}
-end
-if ARGV[6] == '0' and redis.call('GET', ARGV[7]) then return {} end
+# What was recorded before is known by sets without an expiry: a full server lets go of keys that have one, and a play
+# would count twice. A set is of one window of time; the last two are looked at, and older ones get an expiry then.
+WINDOWS = """
 local moment = redis.call('TIME')
 local now = tonumber(moment[1]) + tonumber(moment[2]) / 1000000
-local bucket = math.floor(now / tonumber(ARGV[2]))
-local these = ARGV[3] .. string.format('%d', bucket)
-local before = ARGV[3] .. string.format('%d', bucket - 1)
+local function window(prefix, life_s)
+  local n = math.floor(now / life_s)
+  return prefix .. string.format('%d', n), prefix .. string.format('%d', n - 1), n
+end
+"""
+
+RECORD = (
+    WINDOWS
+    + """
+-- KEYS: stream, users with plays, users to refresh, mark of a refresh that is sent, counts, and the queue of the
+-- refresh's message, where that is on this server.
+-- ARGV: mark of this call, prefix of the marks' keys, their life in s, window of event ids in s, prefix of the event
+-- ids' keys, whether to refresh, life of the refresh's mark in ms, whether forgotten users were left out, key of their
+-- salt (no key of the script's: who may record may only read it, and a script's keys are asked for writing), the
+-- refresh's message, then for each play: key of the user's plays, user, event id or '', "item,plays,time" as JSON.
+local first, n_plays = 11, (#ARGV - 10) / 4
+local marks, marks_before, marks_n = window(ARGV[2], tonumber(ARGV[3]))
+for _, set in ipairs({marks, marks_before}) do
+  if redis.call('SISMEMBER', set, ARGV[1]) == 1 then
+    -- The answer to an earlier try was lost; so may be the message, where its caller was to send it.
+    local recorded = n_plays
+    for n = 0, n_plays - 1 do
+      if redis.call('SISMEMBER', set, ARGV[1] .. ' ' .. n) == 1 then recorded = n end
+    end
+    return {recorded, n_plays - recorded, KEYS[6] and 0 or tonumber(ARGV[6])}
+  end
+end
+if ARGV[8] == '0' and redis.call('GET', ARGV[9]) then return {} end
+local function begin(prefix, life_s, set, n)
+  local newest = redis.call('HINCRBY', KEYS[5], 'newest ' .. prefix, 0) -- who only records may not HGET
+  if newest < n then
+    redis.call('HSET', KEYS[5], 'newest ' .. prefix, n)
+    redis.call('EXPIRE', prefix .. string.format('%d', newest - 1), 1)
+    if newest < n - 1 then redis.call('EXPIRE', prefix .. string.format('%d', newest), 1) end
+  elseif newest > n then -- the server's clock was set back, or windows were shorter
+    redis.call('EXPIRE', set, 3 * life_s)
+  end
+end
+local these, before, events_n = window(ARGV[5], tonumber(ARGV[4]))
 local kept, entries, has_events = {}, {}, false
-for place = 9, #ARGV, 4 do
+for place = first, #ARGV, 4 do
   local event, is_new = ARGV[place + 2], true
   if event ~= '' then
     has_events = true
@@ -54,13 +79,13 @@ for place = 9, #ARGV, 4 do
     entries[#entries + 1] = '[' .. ARGV[place + 1] .. ',' .. ARGV[place + 3] .. ']'
   end
 end
-if has_events then redis.call('EXPIRE', these, 3 * tonumber(ARGV[2])) end
-local twice = (#ARGV - 8) / 4 - #kept
-if twice > 0 then redis.call('HINCRBY', KEYS[6], 'duplicates', twice) end
+if has_events then begin(ARGV[5], tonumber(ARGV[4]), these, events_n) end
+local twice = n_plays - #kept
+if twice > 0 then redis.call('HINCRBY', KEYS[5], 'duplicates', twice) end
 local send = 0
 if #kept > 0 then
-  local total = redis.call('HINCRBY', KEYS[6], 'recorded', #kept)
-  local id = redis.call('XADD', KEYS[2], '*', 'plays', '[' .. table.concat(entries, ',') .. ']', 'total', total)
+  local total = redis.call('HINCRBY', KEYS[5], 'recorded', #kept)
+  local id = redis.call('XADD', KEYS[1], '*', 'plays', '[' .. table.concat(entries, ',') .. ']', 'total', total)
   local users, since = {}, {}
   for n, place in ipairs(kept) do
     redis.call('RPUSH', ARGV[place], id .. ' [' .. ARGV[place + 3] .. ']')
@@ -68,17 +93,34 @@ if #kept > 0 then
     since[2 * n - 1] = now
     since[2 * n] = ARGV[place + 1]
   end
-  redis.call('SADD', KEYS[3], unpack(users))
-  if ARGV[4] == '1' then redis.call('ZADD', KEYS[4], 'NX', unpack(since)) end
-  if ARGV[4] == '1' and redis.call('SET', KEYS[5], 1, 'NX', 'PX', ARGV[5]) then
+  redis.call('SADD', KEYS[2], unpack(users))
+  if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], 'NX', unpack(since)) end
+  if ARGV[6] == '1' and redis.call('SET', KEYS[4], 1, 'NX', 'PX', ARGV[7]) then
     -- Where the queue does not take it, the caller tries, and says why it cannot be sent.
-    local pushed = KEYS[7] and redis.pcall('LPUSH', KEYS[7], ARGV[8])
+    local pushed = KEYS[6] and redis.pcall('LPUSH', KEYS[6], ARGV[10])
     if type(pushed) ~= 'number' then send = 1 end
   end
 end
-redis.call('SET', KEYS[1], #kept .. ' ' .. twice, 'EX', ARGV[1])
+redis.call('SADD', marks, ARGV[1])
+if twice > 0 then redis.call('SADD', marks, ARGV[1] .. ' ' .. #kept) end
+begin(ARGV[2], tonumber(ARGV[3]), marks, marks_n)
 return {#kept, twice, send}
 """
+)
+
+FORGET = (
+    WINDOWS
+    + """
+-- ARGV: prefix of the marks' keys, their life in s, plays in a step at most, then marks.
+for _, set in ipairs({window(ARGV[1], tonumber(ARGV[2]))}) do
+  for place = 4, #ARGV do
+    if type(set) == 'string' and redis.call('SREM', set, ARGV[place]) == 1 then
+      for n = 0, tonumber(ARGV[3]) - 1 do redis.call('SREM', set, ARGV[place] .. ' ' .. n) end
+    end
+  end
+end
+"""
+)
 
 
 class Recorded(NamedTuple):
@@ -103,6 +145,7 @@ class PlayRecorder:
         self.forgotten = Forgotten(redis_client)
         self.redis = redis_client
         self._record = redis_client.register_script(RECORD)
+        self._forget = redis_client.register_script(FORGET)
 
     def record(self, plays: Sequence[Play], call_id: str, life_s: int, *, refresh: bool = True) -> Recorded:
         """Record ``plays``; ``PLAYS_PER_CALL`` of them in one step. Those of forgotten users are left out.
@@ -129,8 +172,9 @@ class PlayRecorder:
         """What the script replies; empty where there are forgotten users, and ``gone`` does not say who."""
         form = self.refresh_message if refresh else None
         arguments: list[str | int] = [
-            life_s, settings.EVENT_ID_WINDOW_S, keys.PLAYS_EVENTS, int(refresh), SENT_LIFE_MS, int(gone is not None),
-            keys.FORGOTTEN_SALT, "" if form is None else form.filled_in(f"{REFRESH_PLAYED}-{uuid.uuid4()}"),
+            mark, keys.plays_added(life_s), life_s, settings.EVENT_ID_WINDOW_S, keys.PLAYS_EVENTS, int(refresh),
+            SENT_LIFE_MS, int(gone is not None), keys.FORGOTTEN_SALT,
+            "" if form is None else form.filled_in(f"{REFRESH_PLAYED}-{uuid.uuid4()}"),
         ]  # fmt: skip
         for play in plays:
             if gone and play.user_id in gone:
@@ -139,15 +183,16 @@ class PlayRecorder:
             rest = f"{encode_id(play.item_id)},{play.plays!r},{at_us}"
             arguments += [keys.plays_user(play.user_id), encode_id(play.user_id), _digest(play.event_id), rest]
         known = [
-            keys.plays_added(mark), keys.PLAYS_STREAM, keys.PLAYS_USERS, keys.PLAYS_REFRESH, keys.PLAYS_REFRESH_SENT,
-            keys.PLAYS_COUNTS, *([] if form is None else [form.queue_key]),
+            keys.PLAYS_STREAM, keys.PLAYS_USERS, keys.PLAYS_REFRESH, keys.PLAYS_REFRESH_SENT, keys.PLAYS_COUNTS,
+            *([] if form is None else [form.queue_key]),
         ]  # fmt: skip
         reply: list[int] = self._record(keys=known, args=arguments)
         return reply
 
-    def forget_call(self, call_id: str, n_plays: int) -> None:
+    def forget_call(self, call_id: str, life_s: int, n_plays: int) -> None:
         """The id is another call's from now on, which may record up to ``n_plays``."""
-        self.redis.delete(*(keys.plays_added(f"{call_id}:{part}") for part in range(-(-n_plays // PLAYS_PER_CALL))))
+        marks = [f"{call_id}:{part}" for part in range(-(-n_plays // PLAYS_PER_CALL))]
+        self._forget(args=[keys.plays_added(life_s), life_s, PLAYS_PER_CALL, *marks])
 
 
 def _digest(event_id: str | None) -> str:

@@ -30,6 +30,8 @@ _TO_DO: Final = {
 _TO_DO_TO_CONNECT: Final = {
     "CERTIFICATE_VERIFY_FAILED": "REDIS_CA_CERTS names the file of the CA that signs its certificate",
     "WRONG_VERSION_NUMBER": "it speaks no TLS at this port: redis://",
+    "DB index is out of range": "it has fewer databases: REDIS_DB=0, or the number at the end of the URL",
+    "max number of clients reached": "close connections that nobody needs, or raise its maxclients",
     "onnection reset by peer": "if it speaks TLS: rediss://",
     "onnection closed by server": "if it speaks TLS: rediss://",
 }

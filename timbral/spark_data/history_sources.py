@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass, replace
 
 from timbral.data.table import Table
+from timbral.history.files import FilePart
 from timbral.history.interactions import TrainedRows
-from timbral.history.table import FilePart, HistoryTable
+from timbral.history.table import HistoryTable
 from timbral.spark_data.sources import row_spans
 
 __all__ = ["HistorySource", "history_sources"]

@@ -162,7 +162,8 @@ def _redis(name: str, url: str, client: redis.Redis) -> Iterator[Check]:
         return
     except (redis.RedisError, OSError) as error:
         do = to_do(error) or "start one (timbral up has its own), or say where it is: REDIS_URL"
-        yield Check(name, "problem", f"{address} does not answer: {error}", do)
+        says = "refuses us" if isinstance(error, redis.ResponseError) else "does not answer"
+        yield Check(name, "problem", f"{address} {says}: {error}", do)
         return
     said = f"{address} answers in {took_ms:.1f} ms"
     if took_ms > SLOW_MS:

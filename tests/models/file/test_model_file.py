@@ -305,14 +305,19 @@ def test_a_changed_byte_anywhere_is_noticed(path: Path) -> None:
             model_file.read(path)
 
 
-def test_verify_finds_what_the_samples_of_a_large_file_miss(tmp_path: Path) -> None:
+def test_a_changed_byte_is_noticed_in_a_large_file_too_and_by_verify_in_the_largest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "m"
     model_file.write(path, {"a": np.zeros(40 * 2**20, np.uint8)})
     with path.open("r+b") as file:
         file.seek(4 * 2**20)
         file.write(b"\1")
 
-    model_file.read(path)
+    with pytest.raises(ModelFileError, match="checksum of MiB 3 does not fit"):
+        model_file.read(path)
+    monkeypatch.setattr(model_file, "WHOLE_BLOCKS", 39)
+    model_file.read(path)  # samples have missed it
     with pytest.raises(ModelFileError, match="checksum of MiB 3 does not fit"):
         model_file.read(path, verify=True)
 
