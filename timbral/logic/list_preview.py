@@ -28,7 +28,7 @@ class ListPreview(BatchRecommendation):
         user_ids: Sequence[Id],
         top: TopK,
         newest: Sequence[str] = (),  # noqa: ARG002 - the cache's signature
-        vectors: Vectors | None = None,  # noqa: ARG002
+        vectors: Vectors | None = None,  # noqa: ARG002 - the same
     ) -> None:
         items = self.served.item_ids.ids(top.item_indices)
         for place, user_id in enumerate(user_ids):
