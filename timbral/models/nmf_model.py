@@ -310,6 +310,8 @@ class NMFModel(Parameters, FittedModel):
         }
         k = min(top_k, self.n_items)
         found = scoring.best(wanted, heard, k, index=self.item_index, **limits)
+        if (found.indptr[1:] > found.indptr[:-1]).all():
+            return found
         unknown = np.flatnonzero(~scoring.knows(wanted, heard))
         if not len(unknown):
             return found
