@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from timbral.models.neighbors.counted_plays import counted
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search.top_k import TopK
 
@@ -14,12 +15,16 @@ Array = np.ndarray
 
 
 def neighbor_sums(neighbors: Neighbors, plays: sparse.csr_matrix) -> Array:
-    """Σ v over the played items, float64 (n_users, n_items), in the order in which ``plays`` has them."""
+    """Σ x·v over the played items, float64 (n_users, n_items), in the order in which ``plays`` has them."""
     sums = np.zeros(plays.shape)
+    counts = np.ones(plays.nnz)
+    if neighbors.play_exponent:
+        counts = counted(plays.indptr.astype(np.int64), plays.data, neighbors.play_exponent).astype(np.float64)
     for user in range(plays.shape[0]):
-        for played in plays[user].indices:
+        for entry in range(plays.indptr[user], plays.indptr[user + 1]):
+            played = plays.indices[entry]
             pairs = slice(neighbors.indptr[played], neighbors.indptr[played + 1])
-            sums[user, neighbors.items[pairs]] += neighbors.weights[pairs].astype(np.float64)
+            sums[user, neighbors.items[pairs]] += counts[entry] * neighbors.weights[pairs].astype(np.float64)
     return sums
 
 

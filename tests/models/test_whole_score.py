@@ -40,7 +40,14 @@ def recent(plays: sparse.csr_matrix) -> NMFModel:
     return NMFModel(8, 0, n_threads=1, **options).fit(plays, times=times)
 
 
-@pytest.fixture(params=["model", "recent"])
+@pytest.fixture(scope="module")
+def counted(plays: sparse.csr_matrix) -> NMFModel:
+    """Of which neighbours' plays count."""
+    options = {"regularization": 0.5, "neighbor_weight": 0.8, "neighbor_play_exponent": 0.5}
+    return NMFModel(8, 0, n_threads=1, **options).fit(plays)
+
+
+@pytest.fixture(params=["model", "recent", "counted"])
 def either(request: pytest.FixtureRequest) -> NMFModel:
     found: NMFModel = request.getfixturevalue(request.param)
     return found
@@ -53,7 +60,12 @@ def by_hand(model: NMFModel, plays: sparse.csr_matrix) -> np.ndarray:
     pairs = sparse.csr_matrix(
         (arrays["neighbor_weights"], arrays["neighbor_items"], arrays["neighbor_indptr"]), shape=(N_ITEMS, N_ITEMS)
     )
-    spoken = (plays > 0).astype(np.float64) @ pairs.astype(np.float64)
+    entries = (plays > 0).astype(np.float64)
+    if exponent := model.get_params()["neighbor_play_exponent"]:
+        entries = plays.astype(np.float64).power(exponent)
+        squares = entries.power(2).sum(axis=1).A1 / np.diff(plays.indptr)
+        entries = sparse.diags(squares**-0.5) @ entries
+    spoken = entries @ pairs.astype(np.float64)
     return model.user_factors @ model.item_factors + spoken.toarray() + arrays["item_recency"]
 
 

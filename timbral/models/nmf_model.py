@@ -356,7 +356,7 @@ class NMFModel(Parameters, FittedModel):
         top_k = check_int(top_k, "top_k", 1, 2**31 - 1)
         side = weighting.users_side(read_rows(self._seen_of(np.array([user])), "history", self.n_items))
         scoring = self.scoring
-        spoken = scoring.neighbors.weights_for(item, side.rows.indices)
+        spoken = scoring.neighbors.said_for(item, side.rows)
         more = spoken, float(scoring.recency[item])
         return strongest(self._users()[user], self._items()[item], side, self._fixed_side("items"), *more, top_k)
 

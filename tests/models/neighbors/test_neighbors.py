@@ -8,6 +8,7 @@ from timbral.models.engine.sparse_rows import read_rows
 from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors import co_plays, neighbors
 from timbral.models.neighbors.co_plays import CoPlays
+from timbral.models.neighbors.counted_plays import LEAST_ENTRY
 from timbral.models.neighbors.neighbors import RARITY, Neighbors
 from timbral.models.neighbors.non_negative_fit import TOL
 from timbral.models.neighbors.short_floats import LEFT_OUT
@@ -108,7 +109,7 @@ def test_plays_count_among_co_plays_where_they_are_told_to() -> None:
     entries = matrix.toarray().astype(np.float64) ** 0.5
     n = (entries > 0).sum(axis=1)
     entries /= np.sqrt((entries**2).sum(axis=1) / n)[:, None]
-    entries[entries > 0] = np.maximum(entries[entries > 0], co_plays.LEAST_ENTRY)
+    entries[entries > 0] = np.maximum(entries[entries > 0], LEAST_ENTRY)
     gram = (entries * n[:, None] ** -0.5).T @ entries
 
     with Threads(1) as threads:
@@ -116,7 +117,7 @@ def test_plays_count_among_co_plays_where_they_are_told_to() -> None:
 
     np.testing.assert_allclose(found.diagonal, np.diag(gram), rtol=1e-4)
     for item, (row, length) in enumerate(zip(found.items, found.lengths.tolist(), strict=True)):
-        np.testing.assert_allclose(found.values[item, :length], gram[item][row[:length]], rtol=1e-4)
+        np.testing.assert_allclose(lengthened(found.values[item, :length]), gram[item][row[:length]], rtol=2**-8)
 
 
 def test_plays_that_are_all_alike_or_beyond_all_measure_change_no_pair() -> None:

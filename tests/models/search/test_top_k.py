@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def requests(draw: st.DrawFn) -> tuple[Array, Array, int, dict[str, Any]]:
             options[name] = draw(st.lists(st.integers(0, n_items - 1), max_size=2 * n_items))
     if draw(st.booleans()):
         options["plays"] = rows_of(rng, (n_users, n_items), draw(st.sampled_from([0, 0.1, 0.7, 1])))
-        options["neighbors"] = neighbors_of(rng, n_items, draw(st.sampled_from([0, 0.02, 0.3, 1])), values)
+        neighbors = neighbors_of(rng, n_items, draw(st.sampled_from([0, 0.02, 0.3, 1])), values)
+        options["neighbors"] = replace(neighbors, play_exponent=draw(st.sampled_from([0.0, 0.5, 3.0])))
     if draw(st.booleans()):
         options["recency"] = rng.choice(values, n_items).astype(np.float32)
     return users, items, draw(st.integers(1, n_items + 3)), options

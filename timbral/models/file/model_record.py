@@ -115,6 +115,9 @@ class ModelRecord:
             options = {name: value for name, value in parameters.items() if name not in own and name not in parts}
             chosen = {name: check_real(record["chosen"][name], name, 0.0, math.inf) for name in CHOSEN}
             objective = replace(Objective.from_dict(options), regularization=chosen["regularization"])
+            play_exponent = check_real(
+                parameters.get("neighbor_play_exponent", 0.0), "neighbor_play_exponent", 0.0, 4.0
+            )
             checked = {name: check_real(numbers[name], name, 0.0, math.inf) for name in NUMBERS}
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"its record is not one of a model ({error!r})") from error
@@ -130,7 +133,12 @@ class ModelRecord:
             user=arrays["user_factors"],
             scoring=Scoring(
                 arrays["item_vectors"],
-                Neighbors(arrays["neighbor_indptr"], arrays["neighbor_items"], arrays["neighbor_weights"]),
+                Neighbors(
+                    arrays["neighbor_indptr"],
+                    arrays["neighbor_items"],
+                    arrays["neighbor_weights"],
+                    play_exponent,
+                ),
                 arrays["item_recency"],
             ),
             chosen=chosen,

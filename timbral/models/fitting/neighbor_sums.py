@@ -12,6 +12,7 @@ from numba import float32, int32, int64
 from timbral.models.fitting.hidden_part import HiddenPart
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.threads import Threads
+from timbral.models.neighbors.counted_plays import counted
 from timbral.models.neighbors.neighbors import Neighbors
 
 __all__ = ["NeighborSums"]
@@ -21,7 +22,7 @@ USERS_PER_SPAN = 50
 
 @dataclass(frozen=True)
 class NeighborSums:
-    """Σ v of the items that a judged user has not played and neighbours speak for.
+    """Σ x·v of the items that a judged user has not played and neighbours speak for.
 
     Judged user n has ``items[start[n] : start[n] + length[n]]`` (int32), each once in no order, and
     ``sums[:, start[n] : start[n] + length[n]]`` (float32), a line for each λ. Of the user's hidden rows, in their
@@ -46,10 +47,11 @@ class NeighborSums:
         sums = np.zeros((len(neighbors), len(items)), np.float32)
         hidden_place = np.full(len(hidden.indices), -1, np.int32)
         weights = np.stack([kind.weights for kind in neighbors])
+        counts = counted(known.indptr, known.values, first.play_exponent)
         threads.run(
             lambda begin, end: _sum(
-                judged, known.indptr, known.indices, hidden.indptr, hidden.indices, first.indptr, first.items, weights,
-                begin, end, start, length, items, sums, hidden_place,
+                judged, known.indptr, known.indices, counts, hidden.indptr, hidden.indices, first.indptr, first.items,
+                weights, begin, end, start, length, items, sums, hidden_place,
             ),
             [(begin, min(begin + USERS_PER_SPAN, len(judged))) for begin in range(0, len(judged), USERS_PER_SPAN)],
         )  # fmt: skip
@@ -60,6 +62,7 @@ class NeighborSums:
     judged=vector(int64),  # (n_judged,): the users that are judged
     known_indptr=vector(int64),  # (n_users + 1,)
     known=vector(int32),  # (n_known,): items that the users have played, rows of them
+    counts=vector(float32),  # (n_known,): x, how much each counts; or of no elements where all count 1
     hidden_indptr=vector(int64),  # (n_users + 1,)
     hidden=vector(int32),  # (n_hidden,): items that were hidden, rows of them
     pair_indptr=vector(int64),  # (n_items + 1,)
@@ -75,8 +78,8 @@ class NeighborSums:
     boundscheck=False,
 )
 def _sum(  # type: ignore[no-untyped-def]  # numba types it
-    judged, known_indptr, known, hidden_indptr, hidden, pair_indptr, pair_items, pair_weights, begin, end, start,
-    length, items, sums, hidden_place,
+    judged, known_indptr, known, counts, hidden_indptr, hidden, pair_indptr, pair_items, pair_weights, begin, end,
+    start, length, items, sums, hidden_place,
 ):  # fmt: skip
     """Of the judged users ``begin`` to ``end``."""
     n_kinds = len(pair_weights)
@@ -86,6 +89,7 @@ def _sum(  # type: ignore[no-untyped-def]  # numba types it
         for entry in range(known_indptr[user], known_indptr[user + 1]):
             place_of[known[entry]] = -2  # a played item is in no list
         for entry in range(known_indptr[user], known_indptr[user + 1]):
+            count = counts[entry] if len(counts) > 0 else float32(1.0)
             for pair in range(pair_indptr[known[entry]], pair_indptr[known[entry] + 1]):
                 item = pair_items[pair]
                 place = place_of[item]
@@ -97,7 +101,7 @@ def _sum(  # type: ignore[no-untyped-def]  # numba types it
                     items[first + size] = item
                     size += 1
                 for kind in range(n_kinds):
-                    sums[kind, first + place] += pair_weights[kind, pair]
+                    sums[kind, first + place] += count * pair_weights[kind, pair]
         length[number] = size
         for entry in range(hidden_indptr[user], hidden_indptr[user + 1]):
             hidden_place[entry] = max(place_of[hidden[entry]], -1)

@@ -20,9 +20,9 @@ class PartOptions:
     neighbor_weight: γ, what the neighbours' sum is multiplied by before it is added to the factors' score.
     neighbor_regularization: λ, in units of the mean diagonal of the co-play matrix; the larger it is, the more
         neighbours share what one could say alone; 3 where None.
-    neighbor_play_exponent: e, to the power of which plays count where it is told what is played together; 0: how often
-        somebody played an item does not count. On some data plays say much of that, on others they mislead: a search
-        (docs/tuning.md) tries it.
+    neighbor_play_exponent: e, to the power of which a user's plays count in what is played together, and in what is
+        said for other items; 0: how often somebody played an item does not count. On some data plays say much of that,
+        on others they mislead: a search (docs/tuning.md) tries it.
     recency_weight: ρ, of the recency part: what an item's recent share of plays, on a logarithmic scale, adds to its
         score. Only data with times have one.
     """

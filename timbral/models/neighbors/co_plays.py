@@ -13,6 +13,7 @@ from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.kernels.heap import is_worse
 from timbral.models.kernels.kernel import kernel, matrix, vector
 from timbral.models.kernels.threads import Threads, spans
+from timbral.models.neighbors.counted_plays import counted
 from timbral.models.neighbors.short_floats import HALF, LEFT_OUT
 
 __all__ = ["CoPlays"]
@@ -22,9 +23,6 @@ USER_EXPONENT: Final = 0.5
 
 MOST_OF_A_USER: Final = 1_000
 """Items of one user that are looked at: what a user costs grows with the square of them."""
-
-LEAST_ENTRY: Final = 0.01
-"""Of x_u: no co-play is lost to rounding."""
 
 PER_CANDIDATE: Final = 5
 ROW: Final = 500
@@ -61,12 +59,11 @@ class CoPlays:
         """Of ``users``' rows (users × items). The same on any number of threads.
 
         Args:
-            play_exponent: e: an entry of x_u is its plays to the power of e, divided by the root of their mean square
-                over the user's entries; where it is 0, how often somebody played an item does not count.
+            play_exponent: that of ``counted``, which makes x_u.
         """
         rows = _without_the_longest(users, seed)
         if play_exponent > 0.0:
-            rows = replace(rows, values=_entries(rows, play_exponent))
+            rows = replace(rows, values=counted(rows.indptr, rows.values, play_exponent))
         columns = rows.transposed()
         weights = np.maximum(np.diff(rows.indptr), 1) ** np.float32(-USER_EXPONENT)
         diagonal = np.zeros(rows.n_columns, dtype=np.float64)
@@ -105,27 +102,6 @@ def _without_the_longest(rows: SparseRows, seed: int) -> SparseRows:
         dropped = rng.permutation(counts[user])[MOST_OF_A_USER:]
         kept[rows.indptr[user] + dropped] = False
     return rows.only(kept)
-
-
-def _entries(rows: SparseRows, exponent: float) -> npt.NDArray[np.float32]:
-    """x_u: float32 (n_entries,), none below ``LEAST_ENTRY``."""
-    counts = np.diff(rows.indptr)
-    filled = counts > 0
-    logarithms = np.log(rows.values.astype(np.float64))
-    logarithms -= np.repeat(_of_rows(np.maximum, logarithms, rows, filled), counts)  # or a power might be infinite
-    entries = np.exp(exponent * logarithms)
-    squares = _of_rows(np.add, entries**2, rows, filled) / np.maximum(counts, 1)
-    return np.maximum(entries / np.sqrt(np.repeat(squares, counts)), LEAST_ENTRY).astype(np.float32)
-
-
-def _of_rows(
-    reduced: np.ufunc, values: npt.NDArray[np.float64], rows: SparseRows, filled: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
-    """Each row's ``values`` reduced to one, 0 where it has none: float64 (n_rows,)."""
-    found = np.zeros(rows.n_rows)
-    if filled.any():
-        found[filled] = reduced.reduceat(values, rows.indptr[:-1][filled])
-    return found
 
 
 @njit(nogil=True, boundscheck=False)

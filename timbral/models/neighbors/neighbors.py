@@ -1,9 +1,10 @@
 """The neighbour part of a score: what each item that a user has played says for others.
 
-score(u, i) = w_u·h_i + Σ_{j played by u} v_ji, all v ≥ 0. Factors tell tastes apart; which item goes with which, they
-blur, and where the catalogue is large and plays are few, that is most of what there is to know. v is a sparse,
-non-negative form of SLIM (Ning & Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", 2011) and EASE
-(Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", 2019).
+score(u, i) = w_u·h_i + Σ_{j played by u} x_uj v_ji, all v ≥ 0; x is 1, unless it counts how often an item was played
+(``counted``). Factors tell tastes apart; which item goes with which, they blur, and where the catalogue is large and
+plays are few, that is most of what there is to know. v is a sparse, non-negative form of SLIM (Ning & Karypis, "SLIM:
+Sparse Linear Methods for Top-N Recommender Systems", 2011) and EASE (Steck, "Embarrassingly Shallow Autoencoders for
+Sparse Data", 2019).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from scipy import sparse
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.kernels.threads import Threads
 from timbral.models.neighbors.co_plays import CoPlays
+from timbral.models.neighbors.counted_plays import counted
 from timbral.models.neighbors.non_negative_fit import fit_weights
 from timbral.models.neighbors.short_floats import shortened
 from timbral.models.neighbors.transposition import transposed
@@ -44,11 +46,13 @@ class Neighbors:
     """For each played item the items that it speaks for, ascending, and how strongly, always above 0.
 
     ``indptr`` is int64 of n_items + 1, ``items`` int32 and ``weights`` float32 of as many elements as there are pairs.
+    How often a user played an item counts by ``play_exponent``, see ``counted``.
     """
 
     indptr: npt.NDArray[np.int64]
     items: npt.NDArray[np.int32]
     weights: npt.NDArray[np.float32]
+    play_exponent: float = 0.0
 
     @property
     def n_items(self) -> int:
@@ -81,7 +85,7 @@ class Neighbors:
         items = co_plays.items
         del co_plays  # with a large catalogue each of these takes hundreds of megabytes
         indptr, targets, kinds = transposed(items, weights)
-        return [cls(indptr, targets, kind) for kind in kinds]
+        return [cls(indptr, targets, kind, play_exponent) for kind in kinds]
 
     def times(self, weight: float) -> Self:
         """All weights multiplied; the pairs without what is 0 then."""
@@ -92,15 +96,16 @@ class Neighbors:
         indptr = np.concatenate(([0], np.cumsum(kept)))[self.indptr]
         return replace(self, indptr=indptr, items=self.items[kept], weights=weights[kept])
 
-    def weights_for(self, item: int, played: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """What each of ``played`` says for ``item``: float64 (len(played),), 0 where it says nothing."""
-        found = np.zeros(len(played))
-        for place, one in enumerate(played.tolist()):
+    def said_for(self, item: int, plays: SparseRows) -> npt.NDArray[np.float64]:
+        """What each of a user's ``plays``, one row, says for ``item``: float64 (n_entries,), 0 where it says
+        nothing."""
+        found = np.zeros(len(plays.indices))
+        for place, one in enumerate(plays.indices.tolist()):
             row = self.items[self.indptr[one] : self.indptr[one + 1]]
             where = int(np.searchsorted(row, item))
             if where < len(row) and row[where] == item:
                 found[place] = self.weights[self.indptr[one] + where]
-        return found
+        return found * counted(plays.indptr, plays.values, self.play_exponent) if self.play_exponent else found
 
     def likeness(self, item: int, weight: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Items, ascending, and how much each of them and ``item`` say for each other, in (0, 1); ``weight`` is what

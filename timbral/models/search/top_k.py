@@ -15,6 +15,7 @@ from scipy import sparse
 from timbral.errors import ParameterError
 from timbral.judging.matrix import Csr
 from timbral.models.kernels.threads import resolve_n_threads
+from timbral.models.neighbors.counted_plays import counted
 from timbral.models.neighbors.neighbors import Neighbors
 from timbral.models.search import top_k_kernels as kernels
 from timbral.models.search.index_kernel import search_index
@@ -272,8 +273,12 @@ def _pairs(
         neighbors, plays = Neighbors.none(n_items), None
     if neighbors.n_items != n_items:
         raise ParameterError(f"the neighbors are of {neighbors.n_items} items, not {n_items}")
+    rows = _rows("plays", plays, n_users, n_items)
+    counts = np.empty(0, np.float32)
+    if plays is not None:
+        counts = counted(rows[0], plays.data[: rows[0][-1]], neighbors.play_exponent)
     pairs = neighbors.indptr, neighbors.items, neighbors.weights
-    return (*_rows("plays", plays, n_users, n_items), *(_read_only(part) for part in pairs))
+    return (*rows, *(_read_only(part) for part in (counts, *pairs)))
 
 
 def _run(work: Callable[[], None], n_threads: int) -> None:

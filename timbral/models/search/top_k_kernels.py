@@ -12,7 +12,7 @@ from numba import float32, int32, int64
 
 from timbral.models.kernels.heap import offer, sort_best_first
 from timbral.models.kernels.kernel import kernel, vector
-from timbral.models.search.neighbor_sums import add_neighbors, clear
+from timbral.models.search.neighbor_sums import add_neighbors, clear, count_of
 from timbral.models.search.ruled_out import is_out, mark
 from timbral.models.search.score import nearly, recency_of, score_of, threshold_of
 from timbral.models.search.top_k_parameters import FACTORS, LISTS, NEIGHBORS, OUT, RULED_OUT, SCRATCH
@@ -22,13 +22,16 @@ __all__ = ["score_pairs", "search_all", "search_listed"]
 
 @kernel(**FACTORS, **LISTS, **NEIGHBORS, **RULED_OUT, **SCRATCH, **OUT)
 def search_all(  # type: ignore[no-untyped-def]  # numba types it
-    user_factors, item_rows, recency, start, stop, play_indptr, plays, pair_indptr, pair_items, pair_weights,
-    seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, out_items, out_scores, out_lengths,
+    user_factors, item_rows, recency, start, stop, play_indptr, plays, play_counts, pair_indptr, pair_items,
+    pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, out_items, out_scores,
+    out_lengths,
 ):  # fmt: skip
     """Lists, each score computed: for few users, for whom no index is worth making."""
     n_items, n_components = item_rows.shape
     for row in range(start, stop):
-        n_touched = add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
+        n_touched = add_neighbors(
+            row, play_indptr, plays, play_counts, pair_indptr, pair_items, pair_weights, sums, touched
+        )
         mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
         user, threshold = user_factors[row], np.float32(-1.0)
@@ -55,14 +58,16 @@ def search_all(  # type: ignore[no-untyped-def]  # numba types it
     **OUT,
 )
 def search_listed(  # type: ignore[no-untyped-def]  # numba types it
-    user_factors, item_rows, recency, listed_start, listed_stop, listed, start, stop, play_indptr, plays, pair_indptr,
-    pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched, out_items,
-    out_scores, out_lengths,
+    user_factors, item_rows, recency, listed_start, listed_stop, listed, start, stop, play_indptr, plays, play_counts,
+    pair_indptr, pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred, marks, sums, touched,
+    out_items, out_scores, out_lengths,
 ):  # fmt: skip
     """Lists, each from the items ``listed[listed_start[row] : listed_stop[row]]``."""
     n_components = user_factors.shape[1]
     for row in range(start, stop):
-        n_touched = add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
+        n_touched = add_neighbors(
+            row, play_indptr, plays, play_counts, pair_indptr, pair_items, pair_weights, sums, touched
+        )
         mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
         scores, items, size = out_scores[row], out_items[row], 0
         user, threshold = user_factors[row], np.float32(-1.0)
@@ -87,7 +92,8 @@ def search_listed(  # type: ignore[no-untyped-def]  # numba types it
     scores=vector(float32, writable=True),  # (n,): out
 )
 def score_pairs(  # type: ignore[no-untyped-def]  # numba types it
-    user_factors, item_rows, recency, users, items, play_indptr, plays, pair_indptr, pair_items, pair_weights, scores
+    user_factors, item_rows, recency, users, items, play_indptr, plays, play_counts, pair_indptr, pair_items,
+    pair_weights, scores,
 ):  # fmt: skip
     """``scores[n]``: the very score by which a list has ``items[n]`` for ``users[n]``."""
     for n in range(len(users)):
@@ -103,5 +109,5 @@ def score_pairs(  # type: ignore[no-untyped-def]  # numba types it
                 else:
                     high = middle
             if low < end and pair_items[low] == item and pair_weights[low] > 0:
-                neighbors += np.float64(pair_weights[low])
+                neighbors += count_of(play_counts, place) * np.float64(pair_weights[low])
         scores[n] = score_of(user_factors[user], item_rows, item, recency, neighbors)

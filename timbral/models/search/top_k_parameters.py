@@ -48,6 +48,7 @@ LISTS: Final[Parameters] = {
 NEIGHBORS: Final[Parameters] = {
     "play_indptr": vector(int64),  # (n_users + 1,)
     "plays": vector(int32),  # (n_plays,): what the users have played
+    "play_counts": vector(float32),  # (n_plays,): x, how much each counts; or of no elements where all count 1
     "pair_indptr": vector(int64),  # (n_items + 1,)
     "pair_items": vector(int32),  # (n_pairs,): Neighbors' items
     "pair_weights": vector(float32),  # (n_pairs,): v, its weights

@@ -97,8 +97,8 @@ def _highest(values):  # type: ignore[no-untyped-def]  # numba types it
 )
 def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
     user_factors, item_rows, recency, codes, steps, item_of, direction, group_lengths, place_of, item_lengths, start,
-    stop, play_indptr, plays, pair_indptr, pair_items, pair_weights, seen_indptr, seen, blocked_indptr, blocked, barred,
-    marks, sums, touched, out_items, out_scores, out_lengths,
+    stop, play_indptr, plays, play_counts, pair_indptr, pair_items, pair_weights, seen_indptr, seen, blocked_indptr,
+    blocked, barred, marks, sums, touched, out_items, out_scores, out_lengths,
 ):  # fmt: skip
     """Raise what is in the lists by what neighbours say for it, and put in what else they make good enough."""
     (n_items, n_components), n_users = item_rows.shape, stop - start
@@ -112,7 +112,9 @@ def offer_touched(  # type: ignore[no-untyped-def]  # numba types it
     n_room = _most_held(play_indptr, plays, pair_indptr, start, stop, n_items) if may_hold else 0
     places, users, said = np.empty(n_room, np.int32), np.empty(n_room, np.int32), np.empty(n_room)
     for row in range(start, stop):
-        n_touched = add_neighbors(row, play_indptr, plays, pair_indptr, pair_items, pair_weights, sums, touched)
+        n_touched = add_neighbors(
+            row, play_indptr, plays, play_counts, pair_indptr, pair_items, pair_weights, sums, touched
+        )
         if n_touched == 0:
             continue
         mark(marks, row, seen_indptr, seen, blocked_indptr, blocked)
