@@ -25,6 +25,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "no neighbours": {"n_neighbors": 0},
     "20 neighbours": {"n_neighbors": 20},
     "200 neighbours": {"n_neighbors": 200},
+    "plays count among co-plays, e=.5": {"neighbor_play_exponent": 0.5},
     "neighbours hardly regularized, λ=.1": {"neighbor_regularization": 0.1},
     "what was not observed aims at 0": {"unobserved_target": 0.0},
     "plays do not count": {"confidence": 0.0, "target": "one"},

@@ -198,6 +198,9 @@ class TrainModel(DataMessage):
     neighbor_regularization: float | None = Field(
         None, ge=0, le=1e6, description="λ, how much neighbours share; 3 if unset."
     )
+    neighbor_play_exponent: float | None = Field(
+        None, ge=0, le=4, description="e, how much plays count in what is played together; NMFModel's if unset."
+    )
     recency_weight: float | None = Field(
         None, ge=0, le=1e6, description="ρ, of the recency part, which data with times have; chosen if unset."
     )
@@ -318,7 +321,8 @@ class ExportUser(Message):
 MODEL_OPTIONS: tuple[str, ...] = (
     "regularization", "unobserved_weight", "unobserved_target", "popularity_exponent", "confidence",
     "regularization_exponent",
-    "n_neighbors", "neighbor_weight", "neighbor_regularization", "recency_weight", "l1_regularization", "target",
+    "n_neighbors", "neighbor_weight", "neighbor_regularization", "neighbor_play_exponent", "recency_weight",
+    "l1_regularization", "target",
 )  # fmt: skip
 """Arguments of ``TrainModel`` that are NMFModel's own; where one is unset, NMFModel's default holds."""
 

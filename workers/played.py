@@ -11,6 +11,7 @@ import structlog
 from timbral.errors import ModelFileError, ModelNotFoundError
 from timbral.logic.embedding_refresh import EmbeddingRefresh
 from timbral.messages import REFRESH_PLAYED
+from timbral.queue.begun import Begun
 from workers import publishing, resources
 from workers.execution import TRANSIENT
 
@@ -23,15 +24,19 @@ ROUND_S: Final = 1.0
 """A task goes on for so long while users wait; then the queue's other tasks have their turn."""
 
 
-def refresh_waiting() -> None:
-    """Refresh users until nobody waits, for a while; what is left then has a message of its own."""
+def refresh_waiting(begun: Begun | None = None) -> None:
+    """Refresh users until nobody waits, for a while; what is left then has a message of its own.
+
+    Args:
+        begun: to be noted before anything else.
+    """
     queue, store = resources.refresh_queue(), resources.store()
     ends_at, arrived = time.monotonic() + ROUND_S, True
     while True:
-        claim = queue.claim(arrived=arrived)
+        claim = queue.claim(arrived=arrived, begun=begun)
         if claim is None:
             return  # they wait for the first model; see train_model
-        arrived = False
+        arrived, begun = False, None
         try:
             served = store.current((claim.live, claim.revisions))
         except (ModelNotFoundError, ModelFileError) as error:

@@ -30,6 +30,7 @@ from timbral.tuning.kept_settings import KeptSettings
 from timbral.versions.served_model import ServedModel
 from workers import chunks, played, publishing, resources, successors, tuning
 from workers.app import app
+from workers.delivery import beginning
 from workers.execution import delivery, progress_of, read, run_once
 from workers.live_model import while_live
 
@@ -203,12 +204,12 @@ def export_user(self: Task, *args: Any, **arguments: Any) -> dict[str, Any]:
         }
 
 
-@app.task(bind=True, name=REFRESH_PLAYED, ignore_result=True)
+@app.task(bind=True, name=REFRESH_PLAYED, ignore_result=True, notes_its_beginning=True)
 def refresh_played(self: Task) -> None:
     """Refresh the vectors and lists of users who have played something; sent with the plays that ``record_plays``
     records."""
     with delivery(self, is_job=False):
-        played.refresh_waiting()
+        played.refresh_waiting(beginning.noted_by_itself(self))
 
 
 @app.task(bind=True, name="archive_plays", ignore_result=True)

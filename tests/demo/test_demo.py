@@ -102,6 +102,12 @@ def test_the_demo_leaves_nothing_when_it_is_interrupted(
         process.wait()
 
 
+def test_names_without_data_are_refused(environment: dict[str, str], tmp_path: Path) -> None:
+    run = subprocess.run([*COMMAND, "--names", "n.tsv"], env=environment, capture_output=True, text=True, cwd=tmp_path)
+
+    assert (run.returncode, run.stderr.startswith("timbral: --names goes with --data")) == (2, True), run.stderr
+
+
 def test_bad_data_is_one_line_and_exit_code_2(environment: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "plays.csv"
     path.write_text("user,item,plays\n1,2,3\n1,3,many\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from taste import history, served_model
 
 from timbral import keys
 from timbral.errors import RedisUnavailableError
+from timbral.lists.forgotten import Forgotten
 from timbral.logic import embedding_refresh
 from timbral.logic.embedding_refresh import EmbeddingRefresh
 from timbral.logic.overlay import Overlay
 from timbral.messages import Play
+from timbral.plays.user_replies import UserReplies
 from timbral.stack.embedded_server import EmbeddedServer
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.served_model import ServedModel
@@ -81,6 +84,62 @@ def test_a_users_vector_is_that_of_their_list(
     rows = served.rows_with_plays(np.array([-1], np.int32), [{300: 1.0, 301: 1.0}])
     assert np.allclose(folded["vector"], served.model.fold_in(rows)[0])
     assert client.exists("recommendations:user:1000", "recommendations:user:5") == 2
+
+
+def test_list_and_vector_are_written_in_one_step_that_also_says_that_nobody_was_forgotten(
+    client: redis.Redis, connector: RedisConnector, served: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies = UserReplies([1000], None, [], [None], [[]], [[]])
+    EmbeddingRefresh(client, connector, served).users([1000], 4, replies)  # the server knows the script now
+    sent: list[str] = []
+    execute = client.execute_command
+    monkeypatch.setattr(
+        client, "execute_command", lambda *args, **options: (sent.append(args[0]), execute(*args, **options))[1]
+    )
+
+    assert EmbeddingRefresh(client, connector, served).users([1000], 4, replies) == (1, 0)
+
+    assert sent == ["EVALSHA"]
+    assert client.exists("recommendations:user:1000", "embeddings:user:1000") == 2
+    assert client.ttl("recommendations:user:1000") != client.ttl("embeddings:user:1000")
+
+
+@pytest.mark.parametrize("user_id", [1000, 5])
+def test_a_user_who_is_forgotten_while_their_list_is_made_has_neither_list_nor_vector(
+    client: redis.Redis,
+    connector: RedisConnector,
+    served: ServedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    user_id: int,
+) -> None:
+    Overlay(client).add_plays("t", [Play(user_id=5, item_id=300)])
+    recommend = served.model.recommend
+
+    def forgotten_meanwhile(*args: Any, **options: Any) -> Any:
+        Forgotten(client).add([user_id])
+        return recommend(*args, **options)
+
+    monkeypatch.setattr(served.model, "recommend", forgotten_meanwhile)
+
+    assert EmbeddingRefresh(client, connector, served).users([user_id, 1001], 4) == (1, 1)
+
+    assert not client.exists(*keys.of_user(user_id))
+    assert client.exists("recommendations:user:1001", "embeddings:user:1001") == 2
+
+
+def test_a_vector_from_fewer_plays_than_the_list_knows_of_is_not_written(
+    client: redis.Redis, connector: RedisConnector, served: ServedModel
+) -> None:
+    EmbeddingRefresh(client, connector, served).users([1000], 4)
+    before = client.get("recommendations:user:1000"), client.get("embeddings:user:1000")
+    client.hset(keys.PLAYS_LISTED, "recommendations:user:1000", "99999999999999-0")
+
+    client.set("recommendations:user:1000", "newer")
+    client.set("embeddings:user:1000", "newer")
+    EmbeddingRefresh(client, connector, served).users([1000], 4)
+
+    assert None not in before
+    assert client.get("recommendations:user:1000") == client.get("embeddings:user:1000") == b"newer"
 
 
 def test_a_write_that_fails_is_an_error(client: redis.Redis, served: ServedModel) -> None:

@@ -9,6 +9,7 @@ from timbral import keys
 from timbral.logic.overlay import Overlay
 from timbral.messages import Play
 from timbral.plays.refresh_queue import RefreshQueue
+from timbral.queue.begun import Begun
 
 
 @pytest.fixture
@@ -106,3 +107,15 @@ def test_users_wait_again_where_another_version_went_live_meanwhile(client: redi
     assert again is not None
     assert (again.live, sorted(again.user_ids)) == ("20260101T000000-2", [7, 8])
     assert queue.finish(again) == 0
+
+
+def test_a_claim_that_begins_a_delivery_notes_it_in_the_same_step(client: redis.Redis, queue: RefreshQueue) -> None:
+    begun = Begun(keys.deliveries("task"), "tag", 100)
+
+    assert queue.claim(arrived=True, begun=begun) is None  # no model is live
+    client.set(keys.MODEL_CURRENT, "20260101T000000-1")
+    queue.claim(arrived=True, begun=begun)
+    queue.claim(arrived=False)
+
+    assert client.smembers(keys.deliveries("task")) == {b"tag"}  # one delivery begins once
+    assert 0 < client.ttl(keys.deliveries("task")) <= 100

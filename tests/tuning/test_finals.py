@@ -13,7 +13,7 @@ from timbral.tuning.finals import final_settings
 from timbral.tuning.neighbor_weights import NeighborWeights, Table
 from timbral.tuning.space import Space
 
-WEIGHTS = NeighborWeights.around({"neighbor_weight": 0.4, "neighbor_regularization": 2.0})
+WEIGHTS = NeighborWeights.around({"neighbor_weight": 0.4, "neighbor_regularization": 2.0}, with_plays=False)
 SPACE = Space(
     {"n_components": IntDistribution(1, 1_000, log=True), "confidence": FloatDistribution(0.1, 10.0, log=True)},
     {"n_components": 100, "confidence": 1.0},

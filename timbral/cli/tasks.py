@@ -101,6 +101,9 @@ def train(
     neighbor_regularization: Annotated[
         float | None, typer.Option(help="λ; 3 if not given.", rich_help_panel=MODEL)
     ] = None,
+    neighbor_play_exponent: Annotated[
+        float | None, typer.Option(help="e, how much plays count among co-plays.", rich_help_panel=MODEL)
+    ] = None,
     recency_weight: Annotated[
         float | None, typer.Option(help="ρ, for data with times; chosen if not given.", rich_help_panel=MODEL)
     ] = None,
@@ -157,6 +160,7 @@ def train(
             n_neighbors=n_neighbors,
             neighbor_weight=neighbor_weight,
             neighbor_regularization=neighbor_regularization,
+            neighbor_play_exponent=neighbor_play_exponent,
             recency_weight=recency_weight,
             l1_regularization=l1_regularization,
             **data.arguments(),

@@ -22,6 +22,7 @@ from timbral.demo.data_source import DemoData, own_history, recognise
 from timbral.demo.demo_server import demo_server
 from timbral.demo.new_plays import play_something_new
 from timbral.demo.report import print_keys, print_quality, print_users
+from timbral.errors import ParameterError
 from timbral.history.importing import import_plays
 from timbral.history.table import HistoryTable
 from timbral.redis_server.client import connect
@@ -89,6 +90,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> None:
 
 def _data(options: DemoOptions, directory: Path) -> DemoData:
     if options.data is None:
+        if options.names is not None:
+            raise ParameterError("--names goes with --data: what is made up here has names of its own")
         return own_history(directory, options.random_state)
     return recognise(options.data, names_path=options.names, **options.read)
 

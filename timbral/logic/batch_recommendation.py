@@ -18,12 +18,12 @@ from timbral.config.settings import settings
 from timbral.lists.filtered import ItemFilter, write_filtered
 from timbral.lists.forgotten import Forgotten
 from timbral.logic.filter_masks import filter_mask
-from timbral.logic.newest_wins import NewestWins
+from timbral.logic.newest_wins import NewestWins, Vectors
 from timbral.logic.overlay import Overlay, UserOverlay
 from timbral.messages import Id
-from timbral.models.engine.sparse_rows import read_rows
 from timbral.models.search.top_k import TopK
 from timbral.plays.user_replies import UserReplies
+from timbral.utils import plain_pickle
 from timbral.versions.fresh_lists import FreshLists, groups_of
 from timbral.versions.item_lists import popular_items
 from timbral.versions.served_model import ServedModel
@@ -34,14 +34,6 @@ if TYPE_CHECKING:  # who reads no such lists does without parquet
 __all__ = ["BatchRecommendation", "Done"]
 
 SCORE_DIGITS = 6
-
-
-class UserVector(NamedTuple):
-    """The vector that a user's list was made from, and the id in the stream of the newest play that both know of, or
-    ""."""
-
-    newest: str
-    vector: npt.NDArray[np.float32]
 
 
 class Made(NamedTuple):
@@ -113,14 +105,9 @@ class BatchRecommendation:
         codes = self.served.codes_in_rows(start, stop)
         return self._write(self.served.user_ids.ids(codes), codes)
 
-    def vectors_and_lists(self, user_ids: Sequence[Id]) -> dict[Id, UserVector]:
-        """Write the lists of ``user_ids``, and give the vectors that they were made from; of unknown users none.
-
-        Whoever writes the vectors asks ``Forgotten.keep_out`` about all ``user_ids`` once more after that.
-        """
-        vectors: dict[Id, UserVector] = {}
-        self._write(list(user_ids), self.served.user_ids.codes(user_ids), vectors)
-        return vectors
+    def with_vectors(self, user_ids: Sequence[Id], vectors_ttl_s: int) -> Done:
+        """Write the lists of ``user_ids``, each in one step with the vector that it was made from."""
+        return self._write(list(user_ids), self.served.user_ids.codes(user_ids), vectors_ttl_s)
 
     def list_of(self, user_id: Id) -> list[dict[str, Any]] | None:
         """The user's list as it would be written, and nothing is; None for one who is unknown, or was forgotten."""
@@ -153,7 +140,7 @@ class BatchRecommendation:
         self,
         user_ids: list[Id],
         codes: npt.NDArray[np.int32],
-        vectors: dict[Id, UserVector] | None = None,
+        vectors_ttl_s: int | None = None,
     ) -> Done:
         if not user_ids:
             return Done(0, 0)
@@ -161,21 +148,30 @@ class BatchRecommendation:
         forgotten = self.forgotten.keep_out(user_ids, overlay.salt)
         if forgotten:
             places = [place for place, user_id in enumerate(user_ids) if user_id not in forgotten]
-            others = self._write([user_ids[place] for place in places], codes[places], vectors)
+            others = self._write([user_ids[place] for place in places], codes[places], vectors_ttl_s)
             return Done(others.users, others.unknown + len(user_ids) - len(places))
         listed: list[int] = []
+        salt: str | None = None
         for made in self._found(user_ids, codes, overlay):
             listed += made.places
             names = [user_ids[place] for place in made.places]
             newest = [overlay.newest.get(place, "") for place in made.places]
-            self.write_lists(names, made.top, newest)
-            if vectors is not None:
-                vectors.update(zip(names, map(UserVector, newest, made.vectors), strict=True))
-        if not self.filter:
-            self._settle(user_ids, overlay, listed)
-        if vectors is None:
-            self.forgotten.keep_out(user_ids)
-        return Done(len(listed), len(user_ids) - len(listed))
+            salt = self.write_lists(names, made.top, newest, self._vectors(names, made, vectors_ttl_s))
+        if not self.filter and self._settle(user_ids, overlay, listed):
+            salt = None  # something was written after it was asked for
+        forgotten = self.forgotten.keep_out(user_ids, salt)
+        n_written = len(listed) - sum(user_ids[place] in forgotten for place in listed) if forgotten else len(listed)
+        return Done(n_written, len(user_ids) - n_written)
+
+    def _vectors(self, names: list[Id], made: Made, ttl_s: int | None) -> Vectors | None:
+        if ttl_s is None:
+            return None
+        version = self.served.version
+        return Vectors(
+            [keys.embeddings(keys.user_embedding_name(user_id)) for user_id in names],
+            [plain_pickle.dumps({"model_version": version, "vector": vector}) for vector in made.vectors],
+            ttl_s,
+        )
 
     def _found(self, user_ids: list[Id], codes: npt.NDArray[np.int32], overlay: UserOverlay) -> Iterator[Made]:
         """The lists of those of ``user_ids`` who are known: by the training alone, then of those who are folded in."""
@@ -192,9 +188,8 @@ class BatchRecommendation:
         if folding:
             names = [user_ids[place] for place in folding]
             played = self.served.rows_with_plays(codes[folding], [overlay.plays[place] for place in folding])
-            rows = read_rows(played, "plays")
-            folded = model.fold_in(rows)
-            asked = {"plays": rows, "user_factors": folded, "blocked": out}
+            folded = model.fold_in(played)
+            asked = {"plays": played, "user_factors": folded, "blocked": out}
             zeros = self._blocks(np.asarray(folding), codes, overlay)
             yield Made(folding, self._lists(names, self._recommending(blocked_by_user=zeros, **asked)), folded)
 
@@ -215,19 +210,19 @@ class BatchRecommendation:
         mask[out] = True  # by codes or by a mask
         return mask
 
-    def _settle(self, user_ids: list[Id], overlay: UserOverlay, listed: list[int]) -> None:
+    def _settle(self, user_ids: list[Id], overlay: UserOverlay, listed: list[int]) -> bool:
         """Count the new plays of items that the model does not know, and note which of them have been looked at without
-        a list to write."""
+        a list to write; whether there was any of that."""
         if not overlay.newest:
-            return
+            return False
         played = [item for items in overlay.unlisted.values() for item in items]
         n_unknown = int((self.served.item_ids.codes(played) < 0).sum()) if played else 0
         known = set(listed)
         rest = [place for place in overlay.newest if place not in known]
-        if n_unknown or rest:
-            self.overlay.settle(
-                [user_ids[place] for place in rest], [overlay.newest[place] for place in rest], n_unknown
-            )
+        if not (n_unknown or rest):
+            return False
+        self.overlay.settle([user_ids[place] for place in rest], [overlay.newest[place] for place in rest], n_unknown)
+        return True
 
     def _recommending(self, **asked: Any) -> Callable[[int], TopK]:
         """The best items by ``model.recommend(**asked)``, as many as are asked for."""
@@ -297,16 +292,23 @@ class BatchRecommendation:
 
     # Writing
 
-    def write_lists(self, user_ids: Sequence[Id], top: TopK, newest: Sequence[str] = ()) -> None:
+    def write_lists(
+        self, user_ids: Sequence[Id], top: TopK, newest: Sequence[str] = (), vectors: Vectors | None = None
+    ) -> str | None:
         """Write list ``i`` of ``top`` as that of ``user_ids[i]``, each in one command with its life.
 
         ``newest[i]`` is the id in the stream of the newest play that list ``i`` knows of, "" for none. Whatever the
-        order in which two workers write, the list that knows of the newer play stays.
+        order in which two workers write, the list that knows of the newer play stays; ``vectors`` are written in the
+        same step, where they are.
+
+        Returns:
+            The salt of the forgotten users once all was written, for ``Forgotten.keep_out``; None where it was not
+            asked for.
         """
         if self.filter:
             made = zip(user_ids, self._entries(top), newest or [""] * len(user_ids), strict=True)
             write_filtered(self.redis, self.filter, self.served.version, self.ttl_s, list(made))
-            return
+            return None
         used, place_of = np.unique(top.item_indices, return_inverse=True)
         heads = [f'{{"item_id": {json.dumps(item)}, "score": ' for item in self.served.item_ids.ids(used)]
         scores = np.round(top.scores.astype(np.float64), SCORE_DIGITS).tolist()
@@ -314,7 +316,7 @@ class BatchRecommendation:
         ends = top.indptr.tolist()
         lists = [f"[{', '.join(entries[ends[row] : ends[row + 1]])}]" for row in range(len(user_ids))]
         names = [keys.recommendations_user(user_id) for user_id in user_ids]
-        self.newest_wins.write(names, lists, newest or [""] * len(names), self.ttl_s)
+        return self.newest_wins.write(names, lists, newest or [""] * len(names), self.ttl_s, vectors)
 
     def _entries(self, top: TopK) -> list[list[dict[str, Any]]]:
         scores = np.round(top.scores.astype(np.float64), SCORE_DIGITS).tolist()

@@ -17,7 +17,6 @@ from timbral.lists.forgotten import Forgotten
 from timbral.logic.batch_recommendation import BatchRecommendation
 from timbral.messages import Id
 from timbral.plays.user_replies import UserReplies
-from timbral.utils import plain_pickle
 from timbral.utils.redis_connector import RedisConnector
 from timbral.versions.served_model import ServedModel
 
@@ -103,16 +102,7 @@ class EmbeddingRefresh:
         n_written = 0
         for start in range(0, len(wanted), USERS_PER_BLOCK):
             block = wanted[start : start + USERS_PER_BLOCK]
-            vectors = batch.vectors_and_lists(block)
-            version = self.served.version
-            batch.newest_wins.write(
-                [keys.embeddings(keys.user_embedding_name(user_id)) for user_id in vectors],
-                [plain_pickle.dumps({"model_version": version, "vector": made.vector}) for made in vectors.values()],
-                [made.newest for made in vectors.values()],
-                self.ttl_s,
-                [keys.recommendations_user(user_id) for user_id in vectors],
-            )
-            n_written += len(set(vectors) - self.forgotten.keep_out(block))
+            n_written += batch.with_vectors(block, self.ttl_s).users
         return n_written, len(wanted) - n_written
 
     def _set(self, name: str, value: dict[str, Any]) -> None:

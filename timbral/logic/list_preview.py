@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from timbral.logic.batch_recommendation import SCORE_DIGITS, BatchRecommendation
+from timbral.logic.newest_wins import Vectors
 from timbral.messages import Id
 from timbral.models.search.top_k import TopK
 
@@ -27,6 +28,7 @@ class ListPreview(BatchRecommendation):
         user_ids: Sequence[Id],
         top: TopK,
         newest: Sequence[str] = (),  # noqa: ARG002 - the cache's signature
+        vectors: Vectors | None = None,  # noqa: ARG002 - the same
     ) -> None:
         items = self.served.item_ids.ids(top.item_indices)
         for place, user_id in enumerate(user_ids):
@@ -35,5 +37,6 @@ class ListPreview(BatchRecommendation):
                 {"item_id": items[at], "score": round(float(top.scores[at]), SCORE_DIGITS)} for at in row
             ]
 
-    def _settle(self, *_: Any) -> None:
+    def _settle(self, *_: Any) -> bool:
         """Nothing of the plays that were looked at is noted."""
+        return False

@@ -4,32 +4,32 @@ write."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import redis
 
 from timbral import keys
+from timbral.redis_server.replies import text
 
-__all__ = ["NewestWins"]
+__all__ = ["NewestWins", "Vectors"]
 
 WRITES_PER_TRIP: Final = 500
 
 WRITE_MANY = """
--- KEYS: what lists know of, then the keys to write. ARGV: life in s, 1 where newest plays follow, 1 where list keys
--- follow; then the values;
--- then of each the id of the newest play that it knows of, or ''; then of each the key of the user's list, where
--- that is not what is written.
--- A SET each, which costs the client a fifth of a pipeline's.
-local n = #KEYS - 1
-local has_newest, has_lists = ARGV[2] == '1', ARGV[3] == '1'
+-- KEYS: what lists know of, salt of the forgotten users, the users' lists, then their vectors where these are written.
+-- ARGV: number of users, life of a list in s, life of a vector in s, 1 where newest plays follow; then the lists, the
+-- vectors, and of each user the id of the newest play that both know of, or ''.
+-- A SET each, which costs the client a fifth of a pipeline's. Gives the salt, as it is once all is written.
+local n = tonumber(ARGV[1])
+local has_vectors, has_newest = #KEYS > 2 + n, ARGV[4] == '1'
 local compare = redis.call('EXISTS', KEYS[1]) == 1
 local function order(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(seq)
 end
 for i = 1, n do
-  local mine = has_newest and ARGV[3 + n + i] or ''
-  local list = has_lists and ARGV[#ARGV - n + i] or KEYS[i + 1]
+  local mine = has_newest and ARGV[#ARGV - n + i] or ''
+  local list = KEYS[2 + i]
   local other = compare and redis.call('HGET', KEYS[1], list)
   local is_newest = true
   if other then
@@ -41,15 +41,25 @@ for i = 1, n do
     end
   end
   if is_newest then
-    redis.call('SET', KEYS[i + 1], ARGV[3 + i], 'EX', ARGV[1])
-    if mine ~= '' and not has_lists then redis.call('HSET', KEYS[1], list, mine) end
+    redis.call('SET', list, ARGV[4 + i], 'EX', ARGV[2])
+    if has_vectors then redis.call('SET', KEYS[2 + n + i], ARGV[4 + n + i], 'EX', ARGV[3]) end
+    if mine ~= '' then redis.call('HSET', KEYS[1], list, mine) end
   end
 end
+return redis.call('GET', KEYS[2]) or ''
 """
 
 
+class Vectors(NamedTuple):
+    """Users' vectors, to be written with their lists: each under its name, for ``ttl_s`` seconds."""
+
+    names: Sequence[str]
+    values: Sequence[bytes]
+    ttl_s: int
+
+
 class NewestWins:
-    """Writes keys of users with a life of their own, many in a round trip."""
+    """Writes users' lists, and the vectors that they were made from, many in a round trip."""
 
     def __init__(self, redis_client: redis.Redis) -> None:
         self._write = redis_client.register_script(WRITE_MANY)
@@ -57,18 +67,24 @@ class NewestWins:
     def write(
         self,
         names: Sequence[str],
-        values: Sequence[str | bytes],
+        lists: Sequence[str],
         newest: Sequence[str],
         ttl_s: int,
-        lists: Sequence[str] = (),
-    ) -> None:
-        """Set ``names[i]`` to ``values[i]``, unless the user's list knows of plays after ``newest[i]``, an id in the
-        stream or "".
+        vectors: Vectors | None = None,
+    ) -> str:
+        """Set ``names[i]`` to ``lists[i]``, and vector ``i``, unless the list there knows of plays after ``newest[i]``,
+        an id in the stream or "".
 
-        ``lists`` are the keys of the users' lists, where ``names`` are not; they must be written before.
+        Returns:
+            The salt of the forgotten users as it was when all was written, "" where there are none, for
+            ``Forgotten.keep_out``.
         """
+        salt = ""
         for start in range(0, len(names), WRITES_PER_TRIP):
             part = slice(start, start + WRITES_PER_TRIP)
             ids = newest[part] if any(newest[part]) else []
-            head = [ttl_s, int(bool(ids)), int(bool(lists))]
-            self._write(keys=[keys.PLAYS_LISTED, *names[part]], args=[*head, *values[part], *ids, *lists[part]])
+            head = [len(names[part]), ttl_s, vectors.ttl_s if vectors else 0, int(bool(ids))]
+            more = (vectors.names[part], vectors.values[part]) if vectors else ((), ())
+            known = [keys.PLAYS_LISTED, keys.FORGOTTEN_SALT, *names[part], *more[0]]
+            salt = text(self._write(keys=known, args=[*head, *lists[part], *more[1], *ids]))
+        return salt

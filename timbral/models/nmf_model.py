@@ -62,8 +62,9 @@ class NMFModel(Parameters, FittedModel):
         regularization_exponent, l1_regularization: the objective; see ``timbral.models.engine.objective.Objective``.
             ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the
             Frobenius norm.
-        n_neighbors, neighbor_weight, neighbor_regularization, recency_weight: what a score has beside the factors; see
-            ``timbral.models.fitting.options.PartOptions``. ``n_neighbors=0`` has the factors alone.
+        n_neighbors, neighbor_weight, neighbor_regularization, neighbor_play_exponent, recency_weight: what a score has
+            beside the factors; see ``timbral.models.fitting.options.PartOptions``. ``n_neighbors=0`` has the factors
+            alone.
         n_threads: ``settings.N_THREADS`` where None; 0 for every core.
 
     Attributes:
@@ -99,6 +100,7 @@ class NMFModel(Parameters, FittedModel):
         n_neighbors: int = PartOptions.n_neighbors,
         neighbor_weight: float | None = PartOptions.neighbor_weight,
         neighbor_regularization: float | None = PartOptions.neighbor_regularization,
+        neighbor_play_exponent: float = PartOptions.neighbor_play_exponent,
         recency_weight: float | None = PartOptions.recency_weight,
         n_threads: int | None = None,
     ) -> None:
@@ -114,7 +116,9 @@ class NMFModel(Parameters, FittedModel):
             unobserved_weight, unobserved_target, popularity_exponent, confidence, target, regularization,
             regularization_exponent, l1_regularization,
         )  # fmt: skip
-        self.parts = PartOptions(n_neighbors, neighbor_weight, neighbor_regularization, recency_weight)
+        self.parts = PartOptions(
+            n_neighbors, neighbor_weight, neighbor_regularization, neighbor_play_exponent, recency_weight
+        )
         self.n_threads = n_threads
         resolve_n_threads(n_threads)
         self._forget()
@@ -306,6 +310,8 @@ class NMFModel(Parameters, FittedModel):
         }
         k = min(top_k, self.n_items)
         found = scoring.best(wanted, heard, k, index=self.item_index, **limits)
+        if (found.indptr[1:] > found.indptr[:-1]).all():
+            return found
         unknown = np.flatnonzero(~scoring.knows(wanted, heard))
         if not len(unknown):
             return found

@@ -16,6 +16,7 @@ from timbral import keys
 from timbral.keys import decode_id, encode_id
 from timbral.messages import Id
 from timbral.plays.user_replies import UserReplies
+from timbral.queue.begun import NOTE_BEGUN, Begun
 from timbral.redis_server.replies import server_now_s, text
 
 __all__ = ["SENT_LIFE_MS", "Claim", "RefreshQueue"]
@@ -30,14 +31,17 @@ TOLD_OF_UP_TO: Final = 50
 MAX_ATTEMPTS: Final = 5
 """Leases of a user that ran out before they are given up: what kills a worker must not kill all of them."""
 
-CLAIM = """
+CLAIM = (
+    NOTE_BEGUN
+    + """
 -- KEYS: users to refresh, leases, mark of a message that waits, attempts, the live model's version, its revisions,
--- salt of the forgotten, items blocked for all, what lists know of.
+-- salt of the forgotten, items blocked for all, what lists know of, and begun deliveries, where this claim begins one.
 -- ARGV: whether that message is this one, users, life of a lease in s, attempts at most, users that are told of at
--- most, what stands before an id in the keys of plays, blocks and lists.
+-- most, what stands before an id in the keys of plays, blocks and lists, tag of the delivery, life of its note in s.
 -- Gives the live version, the revisions, the time when the leases run out, the users taken, the users given up; and of
 -- a few users what their lists are made from: salt, blocked items, then of each what the list knows of, plays, blocks.
 -- Without a live model nobody is taken: they wait for the first one.
+if KEYS[10] then note_begun(KEYS[10], ARGV[9], ARGV[10]) end
 local live = redis.call('GET', KEYS[5])
 if not live then return {''} end
 if ARGV[1] == '1' then redis.call('DEL', KEYS[3]) end
@@ -80,6 +84,7 @@ if #taken > 0 and #taken <= tonumber(ARGV[5]) then
 end
 return {live, redis.call('HGETALL', KEYS[6]), ends, taken, given_up, told}
 """
+)
 
 FINISH = """
 -- KEYS: users to refresh, leases, attempts, the live model's version. ARGV: when the leases run out, the version that
@@ -121,17 +126,19 @@ class RefreshQueue:
         self._claim = redis_client.register_script(CLAIM)
         self._finish = redis_client.register_script(FINISH)
 
-    def claim(self, *, arrived: bool, n_users: int = USERS_PER_CLAIM) -> Claim | None:
+    def claim(self, *, arrived: bool, n_users: int = USERS_PER_CLAIM, begun: Begun | None = None) -> Claim | None:
         """Take the users who wait longest; ``arrived`` with the first claim of a message, which makes room for the next
-        one. None, and nothing happened, where no model is live."""
+        one. None, and nothing but ``begun`` is noted, where no model is live."""
         known = [
             keys.PLAYS_REFRESH, keys.PLAYS_REFRESHING, keys.PLAYS_REFRESH_SENT, keys.PLAYS_REFRESH_ATTEMPTS,
             keys.MODEL_CURRENT, keys.MODEL_REVISIONS, keys.FORGOTTEN_SALT, keys.BLOCKS_ITEMS, keys.PLAYS_LISTED,
         ]  # fmt: skip
         before = keys.plays_user(""), keys.blocks_user(""), keys.recommendations_user("")
-        reply: Any = self._claim(
-            keys=known, args=[int(arrived), n_users, LEASE_S, MAX_ATTEMPTS, TOLD_OF_UP_TO, *before]
-        )
+        arguments: list[Any] = [int(arrived), n_users, LEASE_S, MAX_ATTEMPTS, TOLD_OF_UP_TO, *before]
+        if begun:
+            known.append(begun.key)
+            arguments += [begun.tag, begun.life_s]
+        reply: Any = self._claim(keys=known, args=arguments)
         live = text(reply[0])
         if not live:
             return None

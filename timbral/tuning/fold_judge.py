@@ -22,7 +22,8 @@ from timbral.tuning.quality import K
 __all__ = ["FoldJudge"]
 
 MOST_SAID: Final = 8_000_000
-"""Items that neighbours speak for, of all judged users together: what a judge keeps in memory is 16 bytes each."""
+"""Items that neighbours speak for, of all judged users together: what a judge keeps in memory is 16 bytes each, and 24
+where plays can count."""
 
 
 class FoldJudge:
@@ -44,11 +45,15 @@ class FoldJudge:
         self._part = HiddenPart(known, fold.times, hidden, judged)
         self._recency = None if fold.times is None else recency(known, fold.times)
         with Threads(self._n_threads) as threads:
-            neighbors = Neighbors.fit(known, n_neighbors, weights.regularizations, seed, threads)
-            self._sums = NeighborSums.of(self._part, neighbors, threads)
+            self._sums = [
+                NeighborSums.of(
+                    self._part, Neighbors.fit(known, n_neighbors, regularizations, seed, threads, exponent), threads
+                )
+                for exponent, regularizations in weights.kinds
+            ]
 
     def table(self, model: NMFModel, recency_weight: float) -> Table:
-        """The mean of recall and NDCG at ``K`` over the full ranking, by λ and γ: float64 (λ, γ)."""
+        """The mean of recall and NDCG at ``K`` over the full ranking, by λ and γ: float64 (λ and e, γ)."""
         assert model.user_factors is not None  # noqa: S101 - for the type checker
         assert model.item_factors is not None  # noqa: S101 - for the type checker
         users, items = model.user_factors[self._part.judged], np.ascontiguousarray(model.item_factors.T)
@@ -56,8 +61,8 @@ class FoldJudge:
             users, items = with_recency(users, items, np.float32(recency_weight) * self._recency)
         users = np.ascontiguousarray(users)
         with Threads(self._n_threads) as threads:
-            judged = judge(users, items, self._part, self._sums, self.weights.weights, threads, K)
-        return np.asarray(judged.mean(axis=0))
+            judged = [judge(users, items, self._part, sums, self.weights.weights, threads, K) for sums in self._sums]
+        return np.concatenate([one.mean(axis=0) for one in judged])
 
 
 def _drawn(users: npt.NDArray[np.int64], spoken: npt.NDArray[np.int64], max_users: int) -> npt.NDArray[np.int64]:

@@ -243,15 +243,15 @@ def begin(
     model = NMFModel(random_state=message.random_state, n_threads=n_threads)
     model.fit(outer.train, callback=lambda *_: run.check(), times=outer.times)  # and not to what is held out
     with_half_life = message.dataset is None and message.half_life_days is None
-    values = outer.train.data
+    plays_differ = bool(outer.train.data.min() < outer.train.data.max())
     space = Space.around(
         model,
-        with_values=with_half_life or bool(values.min() < values.max()),
+        with_values=with_half_life or plays_differ,
         with_times=outer.times is not None,
         with_half_life=with_half_life,
     )
     TrialStudy(redis_client, job_id).begin_with(space)
-    weights = NeighborWeights.around(model.chosen_)
+    weights = NeighborWeights.around(model.chosen_, with_plays=plays_differ)
     return {"message": message.kwargs(), "state": state, "space": space.as_dict(), "weights": weights.as_dict()}
 
 

@@ -16,6 +16,7 @@ from scipy import sparse
 from timbral.data.id_index import IdIndex
 from timbral.errors import DataError, ModelFileError, ModelNotFoundError
 from timbral.messages import Id
+from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.file import model_file
 from timbral.models.nmf_model import NMFModel
 from timbral.versions.similar_items import SimilarItems
@@ -76,25 +77,21 @@ class ServedModel:
         codes = codes[codes >= 0]
         return np.unique(codes) if len(codes) else None
 
-    def rows_with_plays(self, codes: npt.NDArray[np.int32], plays: Sequence[Mapping[Id, float]]) -> sparse.csr_matrix:
-        """What each user has played, the training and new plays together: CSR of shape (len(codes), n_items).
+    def rows_with_plays(self, codes: npt.NDArray[np.int32], plays: Sequence[Mapping[Id, float]]) -> SparseRows:
+        """What each user has played, the training and new plays together: (len(codes), n_items).
 
         A code of -1 is a user whom the training did not see. Plays of items that it did not see count for nothing.
         """
-        indices: list[npt.NDArray[np.int32]] = []
-        values: list[npt.NDArray[np.float32]] = []
-        ends = [0]
+        parts: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]] = []
         for code, played in zip(codes.tolist(), plays, strict=True):
             known = self.item_ids.codes(list(played))
-            here = np.asarray(list(played.values()), dtype=np.float32)[known >= 0]
+            here = np.fromiter(played.values(), np.float32, len(played))
             row = slice(self.seen.indptr[code], self.seen.indptr[code + 1]) if code >= 0 else slice(0, 0)
-            indices += [self.seen.indices[row], known[known >= 0]]
-            values += [self.seen.data[row], here]
-            ends.append(ends[-1] + len(indices[-1]) + len(indices[-2]))
-        joined = np.concatenate(indices or [np.empty(0, np.int32)]), np.concatenate(values or [np.empty(0, np.float32)])
-        rows = sparse.csr_matrix((joined[1], joined[0], np.asarray(ends)), shape=(len(codes), len(self.item_ids)))
-        rows.sum_duplicates()
-        return rows
+            parts += [(self.seen.indices[row], self.seen.data[row]), (known[known >= 0], here[known >= 0])]
+        items = np.concatenate([np.empty(0, np.int32), *(part for part, _ in parts)])
+        values = np.concatenate([np.empty(0, np.float32), *(part for _, part in parts)])
+        lengths = [len(trained) + len(new) for (trained, _), (new, _) in zip(parts[::2], parts[1::2], strict=True)]
+        return SparseRows.added_up(lengths, items, values, len(self.item_ids))
 
     def rated_zero_of(self, codes: npt.NDArray[np.int32]) -> sparse.csr_matrix | None:
         """What the users ``codes`` rated 0, CSR (len(codes), n_items); -1 is a user whom the training did not see."""

@@ -10,11 +10,12 @@ from typing import Any
 from celery import current_app
 
 from timbral.queue import layout
+from timbral.queue.begun import Begun
 from timbral.queue.patience import OUTAGES
 from workers.delivery import sent_ahead
-from workers.delivery.unacked import Unacked
+from workers.delivery.unacked import Unacked, begun_of
 
-__all__ = ["ended", "note", "revoked"]
+__all__ = ["ended", "note", "noted_by_itself", "revoked"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +36,24 @@ def note(task: Any) -> None:
     tag = (request.properties or {}).get("delivery_tag")
     if request.called_directly or not tag:
         return
-    try:
-        _unacked().begin(tag, request.id)
-    except OUTAGES as error:
-        logger.warning("Cannot count that %s was begun: %s", request.id, error)
+    if noted_by_itself(task) is None:
+        try:
+            _unacked().begin(tag, request.id)
+        except OUTAGES as error:
+            logger.warning("Cannot count that %s was begun: %s", request.id, error)
     successors.know_queues(current_app, [request.callbacks, request.errbacks, request.chain, request.chord])
+
+
+def noted_by_itself(task: Any) -> Begun | None:
+    """What a task notes in its own first step, where it does so (``Task.notes_its_beginning``) and reaches the queue's
+    server in it; None where it was noted before."""
+    from workers import resources
+
+    request = task.request
+    tag = (request.properties or {}).get("delivery_tag")
+    if not task.notes_its_beginning or not tag or resources.broker() is not resources.records():
+        return None
+    return begun_of(tag, request.id)
 
 
 def ended() -> None:

@@ -22,6 +22,7 @@ from timbral.queue import dead_letters, layout
 from timbral.queue.envelope import body_problem, headers_problem, task_id_of
 from timbral.queue.patience import OUTAGES, RefusedError
 from workers import outcome, successors
+from workers.delivery.handing_over import hand_over
 from workers.delivery.held import is_stopping, running_requests
 from workers.delivery.message import encode, work_of
 from workers.watching import metrics
@@ -39,7 +40,7 @@ RECEIVED = logging.getLogger("celery.worker.strategy")
 """Celery's own line on each task that comes, before the task goes to its process, and as long as all else before that
 takes together. It is written a little later instead."""
 RECEIVED_AFTER_S = 0.002
-EVENTS_AFTER_S = 0.02
+EVENTS_AFTER_S = 0.1
 """Who watches sees a task's events so much later, and most tasks' in one message. Sent at once, as Celery does, they
 would go before the task itself goes to its process."""
 
@@ -125,11 +126,13 @@ class Consumer(CeleryConsumer):
             else:
                 try:
                     handle(message)
-                    self._note_received(message)
                 except OUTAGES:
                     raise
                 except Exception as error:
                     self._give_up(message, error)
+                else:
+                    hand_over(self.hub, self.pool)
+                    self._note_received(message)
 
         return on_task_received
 

@@ -12,9 +12,11 @@ from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 from redis.exceptions import ResponseError
 
+from timbral.messages import REFRESH_PLAYED
 from timbral.queue import layout
 from timbral.queue.envelope import envelope_problem, task_id_of
 from timbral.queue.patience import OUTAGES, PatientRedis
+from workers.delivery import sent_ahead
 from workers.delivery.held import is_stopping, running_requests
 from workers.delivery.message import work_of
 from workers.delivery.unacked import Unacked
@@ -51,6 +53,14 @@ class QoS(kombu_redis.QoS):
         info = message.delivery_info
         content = dumps([message.raw, info["exchange"], info["routing_key"]])
         again = tag in self._late or bool(info.get("redelivered"))
+        # Of the one before, which was done long ago, unless its task was ended in another thread.
+        sent_ahead.read_replies()
+        if not again and _is_refresh(message):
+            # A user's list waits for it, and nothing can be known of a new message under an id that was made for it.
+            # Were it lost all the same, whoever waits in its users' queue would be seen by the next one, or the rescue.
+            self.unacked.take_ahead(tag, content, message.headers["id"], work_of(message))
+            self._unrecorded.discard(tag)
+            return
         taken = self.unacked.take(tag, content, task_id_of(message.raw), work_of(message), again)
         message.begun, message.work_id, message.work_state = taken
         self._unrecorded.discard(tag)
@@ -70,6 +80,7 @@ class QoS(kombu_redis.QoS):
     def put_back(self, tag: str, *, leftmost: bool = False, uncount: bool = True, queue: str | None = None) -> None:
         """Put a message back that this channel delivered, or move it to ``queue``: now, or as soon as Redis takes
         it."""
+        sent_ahead.read_replies()
         self._unrecorded.discard(tag)
         if tag in self._held:
             put_back = partial(self.restore_by_tag, tag, leftmost=leftmost, uncount=uncount, queue=queue)
@@ -77,6 +88,7 @@ class QoS(kombu_redis.QoS):
         virtual.QoS.ack(self, tag)
 
     def _settle(self, tag: str) -> None:
+        sent_ahead.read_replies()  # that it is held is noted before that it is not
         self._unrecorded.discard(tag)
         message = self._held.get(tag)
         task_id = None if message is None else task_id_of(message.raw)
@@ -168,6 +180,12 @@ class QoS(kombu_redis.QoS):
             unrecorded=unrecorded,
         ):  # fmt: skip
             logger.info("Put message %s back into %s", task_id or tag, queue_key)
+
+
+def _is_refresh(message: Any) -> bool:
+    """Whether it is a ``refresh_played`` of the fleet's own, each of which has an id of its own."""
+    headers = message.raw.get("headers") or {}
+    return headers.get("task") == REFRESH_PLAYED and str(task_id_of(message.raw)).startswith(f"{REFRESH_PLAYED}-")
 
 
 def _queue_of(exchange: str, routing_key: str) -> str | None:

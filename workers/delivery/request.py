@@ -48,3 +48,6 @@ class Task(CeleryTask):
 
     abstract = True
     Request = f"{__name__}:Request"
+    notes_its_beginning = False
+    """Whether the task itself notes that it was begun, in the first step that it does
+    (``beginning.noted_by_itself``)."""

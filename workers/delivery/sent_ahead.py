@@ -1,4 +1,5 @@
-"""Commands that a task's process sends without waiting for their replies: those are read when the task has ended.
+"""Commands that a task's process, or the worker on its behalf, sends without waiting for their replies: those are read
+when the task has ended.
 
 Redis carries out what was sent, and in its order, though the sender be killed the moment after. So what is to be noted
 before a task's work is noted, and costs the work no round trip.
@@ -7,6 +8,7 @@ before a task's work is noted, and costs the work no round trip.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Any
 
@@ -27,6 +29,15 @@ class _Open(threading.local):
 
 
 _open = _Open()
+
+
+def _forget_after_fork() -> None:
+    # The reply is the parent's, on the parent's socket.
+    _open.pool = _open.connection = None
+    _open.what = ()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def send(client: redis.Redis, what: str, *command: Any) -> None:

@@ -15,10 +15,11 @@ import redis
 
 from timbral import keys
 from timbral.queue import layout
+from timbral.queue.begun import NOTE_BEGUN, Begun
 from timbral.redis_server.replies import text
 from workers.delivery import sent_ahead
 
-__all__ = ["Taken", "Unacked"]
+__all__ = ["Taken", "Unacked", "begun_of"]
 
 DELIVERIES_TTL_S = 7 * 86_400
 """Life of a count of deliveries after the last one; longer than any cache key, so that eviction takes those first."""
@@ -73,11 +74,7 @@ return 1
 """
 
 # KEYS: begun deliveries. ARGV: tag, life.
-_BEGIN = """
-if redis.call('TYPE', KEYS[1]).ok ~= 'set' then redis.call('DEL', KEYS[1]) end
-redis.call('SADD', KEYS[1], ARGV[1])
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-"""
+_BEGIN = NOTE_BEGUN + "note_begun(KEYS[1], ARGV[1], ARGV[2])"
 
 _RENEW = (
     _NOW
@@ -132,6 +129,11 @@ return 1
 )
 
 
+def begun_of(tag: str, task_id: str) -> Begun:
+    """The note that the work of a message is begun."""
+    return Begun(keys.deliveries(task_id), tag, DELIVERIES_TTL_S)
+
+
 class Taken(NamedTuple):
     """What is known of a message that was just taken."""
 
@@ -169,12 +171,22 @@ class Unacked:
             work: which piece of work it is; the task id where that says it.
             again: it was delivered before, so what is known of its id is known of this work.
         """
+        names, given = self._taking(tag, content, task_id, work, again)
+        begun, whose, state = self._take(keys=names, args=given)
+        return Taken(int(begun), text(whose), text(state))  # type: ignore[arg-type]  # the script gives one of them
+
+    def take_ahead(self, tag: str, content: str, task_id: str, work: str | None) -> None:
+        """The same of a new message under a task id that is no other's, without waiting for it (``sent_ahead``)."""
+        names, given = self._taking(tag, content, task_id, work, False)
+        sent_ahead.send(self.client, f"note that this worker holds {tag}", "EVAL", _TAKE, len(names), *names, *given)
+
+    def _taking(
+        self, tag: str, content: str, task_id: str | None, work: str | None, again: bool
+    ) -> tuple[list[str], list[Any]]:
         names = [self.index_key, self.content_key]
         if task_id is not None:
             names += [keys.deliveries(task_id), keys.work(task_id), layout.result_key(task_id)]
-        given: list[Any] = [tag, content, work or task_id or "", WORK_TTL_S, task_id or "", "1" if again else ""]
-        begun, whose, state = self._take(keys=names, args=given)
-        return Taken(int(begun), text(whose), text(state))  # type: ignore[arg-type]  # the script gives one of them
+        return names, [tag, content, work or task_id or "", WORK_TTL_S, task_id or "", "1" if again else ""]
 
     def claim(self, tag: str, task_id: str, work: str, state: str) -> bool:
         """The task id is that of this work from now on, and what was done under it is to be forgotten (``forgotten``).
@@ -195,8 +207,8 @@ class Unacked:
 
     def begin(self, tag: str, task_id: str) -> None:
         """Note that the work is begun, without waiting for it (``sent_ahead``). Twice for one delivery counts once."""
-        begun = _BEGIN, 1, keys.deliveries(task_id), tag, DELIVERIES_TTL_S
-        sent_ahead.send(self.client, f"count that {task_id} was begun", "EVAL", *begun)
+        begun = begun_of(tag, task_id)
+        sent_ahead.send(self.client, f"count that {task_id} was begun", "EVAL", _BEGIN, 1, *begun)
 
     def settle(self, tag: str, task_id: str | None) -> None:
         """The message is done with: forget it and its count."""

@@ -102,6 +102,41 @@ def test_a_row_of_co_plays_holds_the_most_alike_its_candidates_first(monkeypatch
         np.testing.assert_allclose(lengthened(found.values[item]), gram[item][row], rtol=2**-8)
 
 
+def test_plays_count_among_co_plays_where_they_are_told_to() -> None:
+    matrix = played()
+    matrix.data = np.random.default_rng(1).pareto(0.5, matrix.nnz).astype(np.float32) + np.float32(1.0)
+    entries = matrix.toarray().astype(np.float64) ** 0.5
+    n = (entries > 0).sum(axis=1)
+    entries /= np.sqrt((entries**2).sum(axis=1) / n)[:, None]
+    entries[entries > 0] = np.maximum(entries[entries > 0], co_plays.LEAST_ENTRY)
+    gram = (entries * n[:, None] ** -0.5).T @ entries
+
+    with Threads(1) as threads:
+        found = CoPlays.of(read_rows(matrix, "matrix"), 39, 0, threads, play_exponent=0.5)
+
+    np.testing.assert_allclose(found.diagonal, np.diag(gram), rtol=1e-4)
+    for item, (row, length) in enumerate(zip(found.items, found.lengths.tolist(), strict=True)):
+        np.testing.assert_allclose(found.values[item, :length], gram[item][row[:length]], rtol=1e-4)
+
+
+def test_plays_that_are_all_alike_or_beyond_all_measure_change_no_pair() -> None:
+    matrix = played()
+    extreme = matrix.copy()
+    extreme.data[::7] = np.float32(3e38)
+    extreme.data[1::7] = np.float32(1e-37)
+    with Threads(1) as threads:
+        plain, alike, wild = (
+            CoPlays.of(read_rows(one, "matrix"), 39, 0, threads, play_exponent=exponent)
+            for one, exponent in ((matrix, 0.0), (matrix, 0.5), (extreme, 4.0))
+        )
+
+    np.testing.assert_allclose(alike.diagonal, plain.diagonal, rtol=1e-5)
+    np.testing.assert_array_equal(alike.lengths, plain.lengths)
+    np.testing.assert_array_equal(wild.lengths, plain.lengths)
+    assert np.isfinite(wild.diagonal).all()
+    assert all((row[:length] > 0).all() for row, length in zip(wild.values, wild.lengths.tolist(), strict=True))
+
+
 def test_of_very_many_scores_of_all_sizes_the_best_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     # A chain of users: what the first item shares with the others falls by far more than 16 octaves, with many ties.
     monkeypatch.setattr(co_plays, "USER_EXPONENT", 12.0)

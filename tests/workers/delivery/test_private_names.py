@@ -14,6 +14,8 @@ import pytest
 import redis
 from celery.app.task import Context
 from celery.backends.redis import RedisBackend
+from celery.concurrency import asynpool
+from celery.concurrency.base import BasePool
 from celery.worker.request import Request as CeleryRequest
 from kombu import Connection
 from kombu.transport import redis as kombu_redis
@@ -111,6 +113,16 @@ def test_a_request_says_whether_it_was_cancelled_or_revoked() -> None:
     assert CeleryRequest._already_revoked is False
     assert "self._already_cancelled = True" in inspect.getsource(CeleryRequest._announce_cancelled)
     assert "self._already_revoked = True" in inspect.getsource(CeleryRequest._announce_revoked)
+
+
+def test_every_pool_has_what_is_behind_it_and_the_one_of_processes_its_pipes() -> None:
+    """``BasePool._pool`` and ``AsynPool._all_inqueues``: where a task is written to its process at once."""
+    assert BasePool._pool is None
+    source = inspect.getsource(asynpool.AsynPool)
+    assert "self._all_inqueues = set()" in source
+    assert "self.outbound_buffer = deque()" in source
+    assert "hub.consolidate_callback = schedule_writes" in source
+    assert "if is_fair_strategy and ready_fd in busy_workers:" in source
 
 
 def test_result_meta_is_what_is_stored() -> None:

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,3 +120,22 @@ def test_a_task_that_comes_back_after_its_success_does_not_unmake_it(client: red
     sent_ahead.read_replies()
 
     assert stored(client)["status"] == "SUCCESS"
+
+
+FORKING = """
+import os, sys, redis
+from workers.delivery import sent_ahead
+client = redis.Redis.from_url(sys.argv[1])
+sent_ahead.send(client, "count", "SADD", "begun", 1)
+if os.fork() == 0:
+    sent_ahead.read_replies()
+    os._exit(0)
+os.wait()
+print(sent_ahead._open.connection.read_response())
+"""
+
+
+def test_a_child_leaves_its_parents_replies_to_its_parent(redis_server: EmbeddedServer, client: redis.Redis) -> None:
+    answer = subprocess.run([sys.executable, "-c", FORKING, redis_server.url], stdout=subprocess.PIPE, timeout=60)
+
+    assert answer.stdout.split() == [b"1"]

@@ -22,10 +22,10 @@ def channel(redis_server: EmbeddedServer) -> Iterator[Channel]:
         yield connection.channel()
 
 
-def message(task_id: str = "t1", **delivery_info: str) -> bytes:
+def message(task_id: str = "t1", task: str = "fault.work", **delivery_info: str) -> bytes:
     info = {"exchange": "", "routing_key": "celery", **delivery_info}
     properties = {"delivery_tag": "sent", "delivery_info": info, "body_encoding": "base64"}
-    headers = {"task": "fault.work", "id": task_id}
+    headers = {"task": task, "id": task_id}
     return json.dumps(
         {"body": "W10=", "content-type": "application/json", "headers": headers, "properties": properties}
     ).encode()
@@ -49,6 +49,41 @@ def test_each_delivery_has_a_tag_of_its_own_and_its_count(channel: Any, client: 
     assert third.begun == 2
     assert third.headers["redelivered"]
     channel.basic_ack(third.delivery_tag)
+    assert not client.keys("*unacked*")
+    assert not client.keys("deliveries:*")
+
+
+def test_that_a_refresh_is_held_is_noted_without_waiting_and_before_that_it_is_done(
+    channel: Any, client: redis.Redis
+) -> None:
+    for _ in range(50):
+        client.lpush("celery", message("refresh_played-1", task="refresh_played"))
+
+        taken = channel.basic_get("celery")
+        assert (taken.begun, taken.work_id) == (0, "same")
+        channel.basic_ack(taken.delivery_tag)
+
+        assert not client.keys("*unacked*")
+
+    client.lpush("celery", message("refresh_played-1", task="refresh_played"))
+    taken = channel.basic_get("celery")
+    sent_ahead.read_replies()
+    assert client.hexists("unacked", taken.delivery_tag)
+    assert client.zscore("unacked_index", taken.delivery_tag)
+
+
+def test_a_refresh_that_comes_back_brings_its_count(channel: Any, client: redis.Redis) -> None:
+    client.lpush("celery", message("refresh_played-1", task="refresh_played"))
+
+    first = channel.basic_get("celery")
+    channel.qos.unacked.begin(first.delivery_tag, "refresh_played-1")
+    first.crashed = True
+    channel.basic_reject(first.delivery_tag, requeue=True)
+    second = channel.basic_get("celery")
+
+    assert second.begun == 1
+    assert second.headers["redelivered"]
+    channel.basic_ack(second.delivery_tag)
     assert not client.keys("*unacked*")
     assert not client.keys("deliveries:*")
 

@@ -140,7 +140,9 @@ def choose(
             neighbors = Neighbors.none(rows.n_columns)
         else:
             n_neighbors = min(parts.n_neighbors, N_NEIGHBORS)
-            neighbors = Neighbors.fit(hidden.known, n_neighbors, [given.neighbor_regularization], seed, threads)[0]
+            neighbors = Neighbors.fit(
+                hidden.known, n_neighbors, [given.neighbor_regularization], seed, threads, parts.neighbor_play_exponent
+            )[0]
         trial = _Trial(objective, hidden, neighbors, kappas, gammas, n_components, seed, threads, rng)
         return trial.best(given, parts.n_neighbors, rhos)
 

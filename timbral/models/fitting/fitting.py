@@ -93,7 +93,9 @@ def fit(
     neighbors = Neighbors.none(sample.n_columns)
     if choice.neighbor_weight > 0.0:
         with Threads(n_threads) as threads:
-            fitted = Neighbors.fit(sample, parts.n_neighbors, [choice.neighbor_regularization], seed, threads)[0]
+            fitted = Neighbors.fit(
+                sample, parts.n_neighbors, [choice.neighbor_regularization], seed, threads, parts.neighbor_play_exponent
+            )[0]
         neighbors = fitted.times(choice.neighbor_weight)
     boost = np.zeros(sample.n_columns, np.float32)
     if times is not None and choice.recency_weight > 0.0:

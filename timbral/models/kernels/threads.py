@@ -62,8 +62,8 @@ class Threads:
 def spans(indptr: npt.NDArray[np.int64], row_cost: float, n_spans: int) -> list[tuple[int, int]]:
     """Cut rows into at most ``n_spans`` spans of about equal cost, where a row costs its entries plus ``row_cost``."""
     n_rows = len(indptr) - 1
-    if n_rows <= 0:
-        return []
+    if min(n_rows, n_spans) <= 1:  # one user's, which their new list waits for
+        return [(0, n_rows)] if n_rows > 0 else []
     cost = indptr.astype(np.float64) + np.arange(n_rows + 1) * row_cost
     marks = np.searchsorted(cost, np.linspace(0, cost[-1], min(n_spans, n_rows) + 1)[1:-1])
     edges = np.unique(np.concatenate(([0], marks, [n_rows])))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, int32, int64, njit, uint16
+from numba import boolean, float32, int32, int64, njit, uint16
 
 from timbral.models.engine.sparse_rows import SparseRows
 from timbral.models.kernels.heap import is_worse
@@ -22,6 +22,9 @@ USER_EXPONENT: Final = 0.5
 
 MOST_OF_A_USER: Final = 1_000
 """Items of one user that are looked at: what a user costs grows with the square of them."""
+
+LEAST_ENTRY: Final = 0.01
+"""Of x_u: no co-play is lost to rounding."""
 
 PER_CANDIDATE: Final = 5
 ROW: Final = 500
@@ -54,16 +57,25 @@ class CoPlays:
     diagonal: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, users: SparseRows, n_candidates: int, seed: int, threads: Threads) -> Self:
-        """Of ``users``' rows (users × items); how often somebody played an item does not count. The same on any number
-        of threads."""
+    def of(cls, users: SparseRows, n_candidates: int, seed: int, threads: Threads, play_exponent: float = 0.0) -> Self:
+        """Of ``users``' rows (users × items). The same on any number of threads.
+
+        Args:
+            play_exponent: e: an entry of x_u is its plays to the power of e, divided by the root of their mean square
+                over the user's entries; where it is 0, how often somebody played an item does not count.
+        """
         rows = _without_the_longest(users, seed)
+        if play_exponent > 0.0:
+            rows = replace(rows, values=_entries(rows, play_exponent))
         columns = rows.transposed()
         weights = np.maximum(np.diff(rows.indptr), 1) ** np.float32(-USER_EXPONENT)
         diagonal = np.zeros(rows.n_columns, dtype=np.float64)
         filled = np.diff(columns.indptr) > 0
         if filled.any():
-            diagonal[filled] = np.add.reduceat(weights[columns.indices], columns.indptr[:-1][filled], dtype=np.float64)
+            squares = weights[columns.indices]
+            if play_exponent > 0.0:
+                squares = squares * columns.values**2
+            diagonal[filled] = np.add.reduceat(squares, columns.indptr[:-1][filled], dtype=np.float64)
         n_items = rows.n_columns
         kept = min(PER_CANDIDATE * n_candidates, ROW, TABLE_BYTES // (6 * n_items))
         width = min(n_items, max(n_candidates, kept))
@@ -74,8 +86,8 @@ class CoPlays:
         parts = spans(columns.indptr, 1.0, SPANS_PER_THREAD * threads.n_threads)
         threads.run(
             lambda start, stop: _co_plays(
-                rows.indptr, rows.indices, weights.astype(np.float32), columns.indptr, columns.indices, roots,
-                n_candidates, start, stop, items, values, lengths,
+                rows.indptr, rows.indices, rows.values, weights.astype(np.float32), columns.indptr, columns.indices,
+                columns.values, play_exponent > 0.0, roots, n_candidates, start, stop, items, values, lengths,
             ),
             parts,
         )  # fmt: skip
@@ -93,6 +105,27 @@ def _without_the_longest(rows: SparseRows, seed: int) -> SparseRows:
         dropped = rng.permutation(counts[user])[MOST_OF_A_USER:]
         kept[rows.indptr[user] + dropped] = False
     return rows.only(kept)
+
+
+def _entries(rows: SparseRows, exponent: float) -> npt.NDArray[np.float32]:
+    """x_u: float32 (n_entries,), none below ``LEAST_ENTRY``."""
+    counts = np.diff(rows.indptr)
+    filled = counts > 0
+    logarithms = np.log(rows.values.astype(np.float64))
+    logarithms -= np.repeat(_of_rows(np.maximum, logarithms, rows, filled), counts)  # or a power might be infinite
+    entries = np.exp(exponent * logarithms)
+    squares = _of_rows(np.add, entries**2, rows, filled) / np.maximum(counts, 1)
+    return np.maximum(entries / np.sqrt(np.repeat(squares, counts)), LEAST_ENTRY).astype(np.float32)
+
+
+def _of_rows(
+    reduced: np.ufunc, values: npt.NDArray[np.float64], rows: SparseRows, filled: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Each row's ``values`` reduced to one, 0 where it has none: float64 (n_rows,)."""
+    found = np.zeros(rows.n_rows)
+    if filled.any():
+        found[filled] = reduced.reduceat(values, rows.indptr[:-1][filled])
+    return found
 
 
 @njit(nogil=True, boundscheck=False)
@@ -162,9 +195,12 @@ def _select_of_many(scores, items, size, n_best, counts):  # type: ignore[no-unt
 @kernel(
     user_indptr=vector(int64),  # (n_users + 1,)
     user_items=vector(int32),  # (n_entries,): what each user played
+    user_entries=vector(float32),  # (n_entries,): x_u
     user_weight=vector(float32),  # (n_users,): n_u^-p
     item_indptr=vector(int64),  # (n_items + 1,)
     item_users=vector(int32),  # (n_entries,): who played each item
+    item_entries=vector(float32),  # (n_entries,): x_u
+    plays_count=boolean,  # whether x_u is to be looked at; else it is 1
     roots=vector(float32),  # (n_items,): √G_ii
     n_candidates=int64,  # of each row, come first
     start=int64,  # first row to make
@@ -175,8 +211,8 @@ def _select_of_many(scores, items, size, n_best, counts):  # type: ignore[no-unt
     boundscheck=False,
 )
 def _co_plays(  # type: ignore[no-untyped-def]  # numba types it
-    user_indptr, user_items, user_weight, item_indptr, item_users, roots, n_candidates, start, stop, items, values,
-    lengths,
+    user_indptr, user_items, user_entries, user_weight, item_indptr, item_users, item_entries, plays_count, roots,
+    n_candidates, start, stop, items, values, lengths,
 ):  # fmt: skip
     """Rows ``start`` to ``stop`` of ``items``, ``values`` and ``lengths``; ``roots`` are √G_ii."""
     n_items, width = len(roots), items.shape[1]
@@ -190,6 +226,15 @@ def _co_plays(  # type: ignore[no-untyped-def]  # numba types it
         for place in range(item_indptr[item], item_indptr[item + 1]):
             user = item_users[place]
             weight = user_weight[user]
+            if plays_count:
+                weight *= item_entries[place]
+                for entry in range(user_indptr[user], user_indptr[user + 1]):
+                    other = user_items[entry]
+                    before = total[np.uint32(other)]
+                    touched[n_touched] = other
+                    n_touched += before == 0
+                    total[np.uint32(other)] = before + weight * user_entries[entry]
+                continue
             for other in user_items[user_indptr[user] : user_indptr[user + 1]]:
                 before = total[np.uint32(other)]
                 touched[n_touched] = other  # written down each time, which is cheaper than to ask whether it is new

@@ -61,15 +61,22 @@ class Neighbors:
 
     @classmethod
     def fit(
-        cls, users: SparseRows, n_neighbors: int, regularizations: Sequence[float], seed: int, threads: Threads
+        cls,
+        users: SparseRows,
+        n_neighbors: int,
+        regularizations: Sequence[float],
+        seed: int,
+        threads: Threads,
+        play_exponent: float = 0.0,
     ) -> list[Self]:
         """One for each of ``regularizations`` (λ, in units of the mean of G's diagonal), all of the same pairs: at most
-        ``n_neighbors`` for each item that is spoken for. The same on any number of threads.
+        ``n_neighbors`` for each item that is spoken for. The same on any number of threads. ``play_exponent`` is that
+        of ``CoPlays.of``.
         """
         n_items = users.n_columns
         fame = 1.0 + np.bincount(users.indices, minlength=n_items)
         share = ((fame / fame[fame > 1].mean() if len(users.indices) else fame) ** -RARITY).astype(np.float32)
-        co_plays = CoPlays.of(users, n_neighbors, seed, threads)
+        co_plays = CoPlays.of(users, n_neighbors, seed, threads, play_exponent)
         weights = _fit_weights(co_plays, n_neighbors, regularizations, share, threads)
         items = co_plays.items
         del co_plays  # with a large catalogue each of these takes hundreds of megabytes

@@ -127,9 +127,9 @@ def top_k(
     if index is not None and index.shape != (n_components + int(len(boost) > 0), n_items):
         shape = (n_components + int(len(boost) > 0), n_items)
         raise ParameterError(f"the index is of item_factors of shape {index.shape}, not {shape}")
-    seen_rows = _rows("seen", seen, n_users, n_items)
-    blocked_rows = _rows("blocked_by_user", blocked_by_user, n_users, n_items)
     pairs = _pairs(neighbors, plays, n_users, n_items)
+    seen_rows = pairs[:2] if neighbors is not None and seen is plays else _rows("seen", seen, n_users, n_items)
+    blocked_rows = _rows("blocked_by_user", blocked_by_user, n_users, n_items)
     barred, some = _barred("blocked", blocked, n_items)
     outside, chosen = _barred("allowed", allowed, n_items)
     item_rows = _read_only(items.T)
