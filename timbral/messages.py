@@ -199,7 +199,7 @@ class TrainModel(DataMessage):
         None, ge=0, le=1e6, description="λ, how much neighbours share; 3 if unset."
     )
     neighbor_play_exponent: float | None = Field(
-        None, ge=0, le=4, description="e, how much plays count in what is played together; NMFModel's if unset."
+        None, ge=0, le=4, description="e, how much plays count in the neighbour part; NMFModel's if unset."
     )
     recency_weight: float | None = Field(
         None, ge=0, le=1e6, description="ρ, of the recency part, which data with times have; chosen if unset."
