@@ -73,7 +73,9 @@ def read_replies() -> None:
             except redis.ResponseError as error:
                 logger.warning("Cannot %s: %s", what, error)
         broken = False
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, AttributeError) as error:
+        # The last one is redis-py's where the connection was closed by somebody else: kombu closes all of a pool when
+        # it gives up the queue's connection.
         logger.warning("Cannot tell whether Redis could %s: %s", " and ".join(_open.what), error)
     finally:
         _let_go(broken=broken)

@@ -35,8 +35,10 @@ def client(redis_server: EmbeddedServer) -> Iterator[redis.Redis]:
 def backend(redis_server: EmbeddedServer) -> Iterator[Backend]:
     with Celery("tests", set_as_current=False) as app:
         app.conf.result_extended = True
-        yield Backend(app=app, url=f"{redis_server.url}/0")
-    sent_ahead.read_replies()
+        made = Backend(app=app, url=f"{redis_server.url}/0")
+        yield made
+        sent_ahead.read_replies()
+        made.client.connection_pool.disconnect()
 
 
 def test_what_was_sent_is_done_though_its_sender_is_killed_the_moment_after(
@@ -89,6 +91,20 @@ def test_a_connection_that_is_lost_meanwhile_is_logged_and_replaced(
         sent_ahead.read_replies()
 
     assert client.scard("begun") == 1
+
+
+def test_a_connection_whose_pool_was_closed_meanwhile_is_logged_and_replaced(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        sent_ahead.send(client, "count", "SADD", "begun", 1)
+        sent_ahead._open.connection.disconnect()
+        sent_ahead.read_replies()
+        sent_ahead.send(client, "count", "SADD", "begun", 2)
+        sent_ahead.read_replies()
+
+    assert "Cannot tell whether Redis could count" in caplog.text
+    assert client.sismember("begun", 2)
 
 
 def stored(client: redis.Redis) -> dict[str, Any]:
