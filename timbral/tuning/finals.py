@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from timbral.tuning.neighbor_weights import Table
 from timbral.tuning.nested_split import N_FOLDS
@@ -30,10 +31,14 @@ class _Finalist(NamedTuple):
     settings: dict[str, Any]
     table: Table
 
-    def quality(self, first_fold: int) -> float:
-        """With its best λ and γ of all folds, on those from ``first_fold`` on."""
+    def by_fold(self, first_fold: int) -> npt.NDArray[np.float64]:
+        """The quality with its best λ and γ of all folds, on those from ``first_fold`` on: float64 (folds,)."""
         best = np.unravel_index(int(np.argmax(self.table.mean(axis=0))), self.table.shape[1:])
-        return float(self.table[first_fold:, best[0], best[1]].mean())
+        return self.table[first_fold:, best[0], best[1]]
+
+    def quality(self, first_fold: int) -> float:
+        """The mean of ``by_fold``."""
+        return float(self.by_fold(first_fold).mean())
 
 
 def final_settings(
@@ -46,8 +51,8 @@ def final_settings(
 ) -> dict[str, Any] | None:
     """The settings of the finalist that is best on the further folds, on as many of these as there is time for; None
     where there are no finalists. They are the best trials, the middle of them, what is half way from there to the
-    defaults, and the defaults with other weights of neighbours. The best finalist is judged once more with twice as
-    many neighbours.
+    defaults, and the defaults with other weights of neighbours; these last ones where no other is better beyond chance.
+    The best finalist is judged once more with twice as many neighbours.
 
     Args:
         best: settings and tables (folds, λ, γ) of up to ``N_BEST`` trials, the best one first.
@@ -81,12 +86,25 @@ def final_settings(
         ]
     judged_on = len(finalists[0].table)
     decides = N_FOLDS if judged_on > N_FOLDS else 0
-    found = max(finalists, key=lambda one: one.quality(decides))
+    found = _simplest(finalists, space, decides)
     settings = space.used(found.settings)
     more = _judged_on(judged_on, bench, bench.with_more_neighbors(settings), is_over, check)
     if more is not None and more.quality(decides) > found.quality(decides):
         found, settings = more, more.settings
     return settings | bench.weights.best(found.table.mean(axis=0))
+
+
+def _simplest(finalists: list[_Finalist], space: Space, decides: int) -> _Finalist:
+    """The best finalist, or the defaults with other weights of neighbours where these are within a standard error of
+    it: the best of several is lucky (Breiman, Friedman, Olshen & Stone, "Classification and Regression Trees", 1984:
+    the rule of one standard error)."""
+    best = max(finalists, key=lambda one: one.quality(decides))
+    for one in finalists:
+        difference = best.by_fold(decides) - one.by_fold(decides)
+        if one.settings == space.defaults and len(difference) > 1:
+            error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+            return one if difference.mean() <= error else best
+    return best
 
 
 def _judged_on(
