@@ -38,9 +38,12 @@ class FakeBench:
     class nested:  # noqa: N801 - an attribute
         folds: tuple[int, ...]
 
-    def __init__(self, qualities: dict[int, float], folds: int = 6, of_more_neighbors: float = 0.0) -> None:
+    def __init__(
+        self, qualities: dict[int, float], folds: int = 6, of_more_neighbors: float = 0.0, noise: float = 0.0
+    ) -> None:
         self.qualities = qualities
         self.of_more_neighbors = of_more_neighbors
+        self.noise = noise  # by which 10 components gain and lose, fold by fold
         self.asked: list[tuple[int, tuple[int, ...]]] = []
         self.nested.folds = tuple(range(folds))
 
@@ -49,7 +52,10 @@ class FakeBench:
         if "n_neighbors" in settings:
             return table(self.of_more_neighbors, (1, 9), len(asked))
         self.asked.append((settings["n_components"], asked))
-        return table(self.qualities.get(settings["n_components"], 0.0), (1, 9), len(asked))
+        made = table(self.qualities.get(settings["n_components"], 0.0), (1, 9), len(asked))
+        if settings["n_components"] == 10:
+            made[:, 1, 9] += [self.noise * (-1) ** fold for fold in asked]
+        return made
 
     def with_more_neighbors(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {**settings, "n_neighbors": 200}
@@ -119,6 +125,13 @@ def test_the_defaults_win_where_the_trials_were_lucky_and_the_weights_of_neighbo
 
     assert best["n_components"] == 100
     assert best["neighbor_weight"] == WEIGHTS.weights[9]
+
+
+@pytest.mark.parametrize(("noise", "wins"), [(0.0, 10), (0.2, 100)])
+def test_other_settings_than_the_defaults_win_where_they_are_better_beyond_chance(noise: float, wins: int) -> None:
+    bench = FakeBench({10: 0.4, 100: 0.3}, folds=7, noise=noise)
+
+    assert found(bench, [trial(10, 0.5)], defaults=table(0.2, (1, 9)))["n_components"] == wins
 
 
 def test_folds_that_go_back_in_time_have_no_further_ones_and_the_best_on_all_of_them_wins() -> None:
