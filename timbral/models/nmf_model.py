@@ -63,8 +63,7 @@ class NMFModel(Parameters, FittedModel):
             ``NMFModel(unobserved_weight=1, confidence=0, regularization=0)`` is the classic NMF that minimises the
             Frobenius norm.
         n_neighbors, neighbor_weight, neighbor_regularization, neighbor_play_exponent, recency_weight: what a score has
-            beside the factors; see ``timbral.models.fitting.options.PartOptions``. ``n_neighbors=0`` has the factors
-            alone.
+            beside the factors (``n_neighbors=0``: nothing); see ``timbral.models.fitting.options.PartOptions``.
         n_threads: ``settings.N_THREADS`` where None; 0 for every core.
 
     Attributes:
@@ -345,10 +344,8 @@ class NMFModel(Parameters, FittedModel):
         negative.
 
         ``predict([user_id], [item_id])`` is shared out in proportion to how far it would fall, had the user not played
-        one item or
-        another: all contributions (``top_k`` = n_items) add up to it. Items that contribute nothing are left out;
-            ``item_id`` itself is
-        not, where the user has played it. See ``timbral.models.explanation``.
+        one item or another: all contributions (``top_k`` = n_items) add up to it. Items that contribute nothing are
+        left out; ``item_id`` is not, where the user has played it. See ``timbral.models.explanation``.
         """
         weighting = self._fitted_weighting()
         user = check_id(user_id, self.n_users, "User IDs", "user_id")

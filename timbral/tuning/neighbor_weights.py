@@ -21,7 +21,7 @@ WEIGHTS: Final = (0.0, *(2.0 ** (step / 2) for step in range(-7, 9)))
 """γ, likewise."""
 
 PLAY_EXPONENT: Final = 0.5
-"""e, tried beside 0 with the λ of the defaults. On Last.fm 2K it gains 1.4 %, .25 and .75 three tenths less."""
+"""e, tried beside 0 with the λ of the defaults. On Last.fm 2K it gains 1.6 %, .25 and .75 less (docs/tuning.md)."""
 
 LEAST_WEIGHT: Final = 0.1
 """γ to try others around, where the defaults leave neighbours out."""
@@ -32,7 +32,7 @@ Table = npt.NDArray[np.float64]
 @dataclass(frozen=True)
 class NeighborWeights:
     """``regularizations`` (λ) × ``weights`` (γ) of the neighbours; ``defaults`` is the place of what NMFModel chose by
-    itself. Where ``with_plays``, a line more, with the λ of the defaults: plays count in what is played together."""
+    itself. Where ``with_plays``, a line more, with the λ of the defaults: plays count in the neighbour part."""
 
     regularizations: tuple[float, ...]
     weights: tuple[float, ...]

@@ -115,6 +115,7 @@ class ModelRecord:
             options = {name: value for name, value in parameters.items() if name not in own and name not in parts}
             chosen = {name: check_real(record["chosen"][name], name, 0.0, math.inf) for name in CHOSEN}
             objective = replace(Objective.from_dict(options), regularization=chosen["regularization"])
+            # Files from before plays could count have none.
             play_exponent = check_real(
                 parameters.get("neighbor_play_exponent", 0.0), "neighbor_play_exponent", 0.0, 4.0
             )
