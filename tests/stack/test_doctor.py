@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from guarded_server import free_port
 
 from timbral import keys
 from timbral.config.settings import Settings, read_settings
@@ -191,7 +192,9 @@ def test_a_model_whose_file_is_cut_off_is_a_problem(server: EmbeddedServer, tmp_
 
 
 def test_a_cluster_in_place_of_a_single_server_is_a_problem(tmp_path: Path) -> None:
-    with EmbeddedServer(tmp_path / "redis", append_only=False, options={"cluster-enabled": "yes"}) as node:
+    # By itself the cluster's port is 10,000 higher, which a high free port leaves no room for.
+    options = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with EmbeddedServer(tmp_path / "redis", append_only=False, options=options) as node:
         checks = found(settings(node.url, tmp_path))
 
     assert checks["Redis, cluster"].state == "problem"
